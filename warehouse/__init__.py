@@ -1,0 +1,1 @@
+"""Where the data lives: connection settings, an embedded PostgreSQL, migrations and roles."""

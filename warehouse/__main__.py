@@ -1,0 +1,82 @@
+"""python -m warehouse up|down|status|migrate|psql|env"""
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+
+from warehouse import embedded
+from warehouse.connection import ROLES, endpoint, open_connection
+from warehouse.errors import OperatorError, Stop
+from warehouse.migrate import available, bring_up, migrate
+from warehouse.settings import load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m warehouse", description="Start, inspect and reach the database.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="start the embedded PostgreSQL (unless another is configured) and migrate it")
+    commands.add_parser("down", help="stop the embedded PostgreSQL")
+    commands.add_parser("status", help="say where the database is and what is applied")
+    commands.add_parser("migrate", help="apply new migrations")
+    psql = commands.add_parser("psql", help="open psql; further arguments are passed on to it, for example -c 'select 1'")
+    psql.add_argument("--role", choices=ROLES, default="analyst", help="role to log in as (default: %(default)s)")
+    env = commands.add_parser("env", help='print shell exports: eval "$(python -m warehouse env)"')
+    env.add_argument("--role", choices=ROLES, default="transformer", help="role to log in as (default: %(default)s)")
+    options, for_psql = parser.parse_known_args(arguments)
+    if for_psql and options.command != "psql":
+        parser.error(f"unrecognized arguments: {' '.join(for_psql)}")
+    try:
+        return _run(options, for_psql)
+    except OperatorError as error:
+        print(f"warehouse: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
+    match options.command:
+        case "up":
+            bring_up()
+            print(f"PostgreSQL is up at {endpoint().place}")
+        case "down":
+            stopped = embedded.stop(load().state_dir)
+            print("embedded PostgreSQL stopped" if stopped else "the embedded PostgreSQL was not running")
+        case "status":
+            _status()
+        case "migrate":
+            names = migrate()
+            print("\n".join(f"applied {name}" for name in names) or "nothing to apply")
+        case "psql":
+            _psql(options.role, for_psql)
+        case "env":
+            for name, value in _environment(options.role).items():
+                print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _status() -> None:
+    where = endpoint()
+    with open_connection(where, where.conninfo("analyst")) as connection:
+        version = connection.info.server_version
+        sessions = connection.execute("select count(*) from pg_stat_activity where datname = current_database()")
+        print(f"{where.place}: PostgreSQL {version // 10000}.{version % 10000}, {sessions.fetchone()[0]} connections")
+        print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {len(available())}")
+
+
+def _environment(role: str) -> dict[str, str]:
+    variables = endpoint().environment(role)
+    if not shutil.which("psql"):
+        variables["PATH"] = f"{embedded.BIN_DIR}:{os.environ.get('PATH', '')}"
+    return variables
+
+
+def _psql(role: str, arguments: list[str]) -> None:
+    program = shutil.which("psql") or str(embedded.BIN_DIR / "psql")
+    if not os.path.exists(program):
+        raise Stop("psql was not found, neither on PATH nor with the embedded PostgreSQL")
+    os.execvpe(program, [program, *arguments], {**os.environ, **_environment(role)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

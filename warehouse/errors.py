@@ -1,0 +1,17 @@
+"""Errors by consequence. The text of each is one sentence that tells the operator what to do."""
+
+
+class OperatorError(Exception):
+    """Anything a person has to act on. Command lines print its text and exit with 2, without a traceback."""
+
+
+class Stop(OperatorError):
+    """Nothing more can be done until a person acts: a bad key, a bad setting, a refused request."""
+
+
+class Skip(OperatorError):
+    """This item cannot be done, others can: an unknown symbol, a window the plan does not include."""
+
+
+class Retry(OperatorError):
+    """The same request may succeed later: rate limits, the network, a vendor's 5xx."""

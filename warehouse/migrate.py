@@ -1,0 +1,117 @@
+"""Numbered SQL files, applied once and in order, each in a transaction of its own.
+
+psycopg sends a file as it is; libraries that split it into statements stumble over dollar-quoted bodies.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from warehouse import embedded
+from warehouse.connection import ROLES, Endpoint, endpoint, open_connection
+from warehouse.errors import Stop
+from warehouse.settings import load
+
+MIGRATIONS_DIR = Path(__file__).parent / "migrations"
+_LOCK = 7_203_517_001  # one migrator at a time, on any machine
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One file: `0001_name.sql`. An applied file never changes; a change is a new file."""
+
+    version: int
+    name: str
+    statements: str
+
+    @property
+    def checksum(self) -> str:
+        return hashlib.sha256(self.statements.encode()).hexdigest()
+
+
+def available(directory: Path = MIGRATIONS_DIR) -> list[Migration]:
+    """The migrations on disk, in order. Raises Stop when two files share a number."""
+    found = [
+        Migration(int(path.name.split("_", 1)[0]), path.stem, path.read_text()) for path in sorted(directory.glob("*.sql"))
+    ]
+    versions = [migration.version for migration in found]
+    if len(set(versions)) != len(versions):
+        raise Stop(f"two migrations share a number in {directory.name}/: {sorted(m.name for m in found)}")
+    return found
+
+
+def bring_up() -> list[str]:
+    """Start the embedded server unless another one is configured, migrate, and return the migrations applied."""
+    settings = load()
+    if not settings.database_url and not settings.pghost:
+        embedded.start(settings.state_dir)
+    return migrate(endpoint(settings))
+
+
+def migrate(where: Endpoint | None = None) -> list[str]:
+    """Bring the database up to date and return the names applied. Safe to run twice and from two places at once.
+
+    Raises Stop when an applied file was edited, when the server is too old, or when it cannot be reached.
+    """
+    where = where or endpoint()
+    _create_database(where)
+    with open_connection(where, where.conninfo(), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute("create schema if not exists warehouse")
+        connection.execute(
+            "create table if not exists warehouse.migrations ("
+            " version integer primary key, name text not null, checksum text not null,"
+            " applied_at timestamptz not null default clock_timestamp())"
+        )
+        applied = dict(connection.execute("select version, checksum from warehouse.migrations").fetchall())
+        names = [_apply(connection, migration) for migration in available() if not _is_applied(migration, applied)]
+        _give_passwords(connection, where)
+        return names
+
+
+def _is_applied(migration: Migration, applied: dict[int, str]) -> bool:
+    if migration.version not in applied:
+        return False
+    if applied[migration.version] != migration.checksum:
+        raise Stop(f"migration {migration.name} was edited after it was applied: put it back and add a new file instead")
+    return True
+
+
+def _apply(connection: psycopg.Connection, migration: Migration) -> str:
+    with connection.transaction():
+        connection.execute(migration.statements.encode())
+        connection.execute(
+            "insert into warehouse.migrations (version, name, checksum) values (%s, %s, %s)",
+            (migration.version, migration.name, migration.checksum),
+        )
+    return migration.name
+
+
+def _create_database(where: Endpoint) -> None:
+    """The embedded server starts without a database of ours; anybody else's server has the one that was named."""
+    if not where.is_embedded:
+        return
+    with open_connection(where, where.conninfo(dbname="postgres"), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        name = where.parameters["dbname"]
+        if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+
+
+def _give_passwords(connection: psycopg.Connection, where: Endpoint) -> None:
+    if where.role_password(ROLES[0]) is None:
+        return
+    lines = []
+    for role in ROLES:
+        password = where.role_password(role)
+        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
+        parameters = where.parameters
+        host, port = parameters.get("host", "*"), parameters.get("port", "*")
+        lines.append(f"{host}:{port}:{parameters['dbname']}:{role}:{password}\n")
+    where.passfile.parent.mkdir(parents=True, exist_ok=True)
+    where.passfile.touch(mode=0o600)
+    where.passfile.chmod(0o600)
+    where.passfile.write_text("".join(lines))

@@ -1,0 +1,48 @@
+"""Settings come from the environment and `.env`; secrets never print."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from warehouse.errors import Stop
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Everything that differs between machines.
+
+    With neither `DATABASE_URL` nor `PGHOST` set, PostgreSQL is embedded below `state_dir`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_DIR / ".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    state_dir: Path = Field(PROJECT_DIR / ".truebar", alias="TRUEBAR_STATE_DIR")
+    models_dir: Path = Field(PROJECT_DIR / "models_registry" / "models", alias="TRUEBAR_MODELS_DIR")
+
+    database_url: SecretStr | None = Field(None, alias="DATABASE_URL")
+    pghost: str | None = Field(None, alias="PGHOST")
+    pgport: int = Field(5432, alias="PGPORT")
+    pgdatabase: str = Field("truebar", alias="PGDATABASE")
+    pguser: str | None = Field(None, alias="PGUSER")
+    pgpassword: SecretStr | None = Field(None, alias="PGPASSWORD")
+
+    polygon_api_key: SecretStr | None = Field(None, alias="POLYGON_API_KEY")
+    polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL")
+
+    alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
+    alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
+    alpaca_base_url: str = Field("https://paper-api.alpaca.markets", alias="APCA_API_BASE_URL")
+    alpaca_stream_url: str = Field("wss://paper-api.alpaca.markets/stream", alias="APCA_API_STREAM_URL")
+
+
+def load() -> Settings:
+    """Read the settings now. Raises Stop naming the variable and what is wrong with it, never its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise Stop(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']} (environment or .env)") from None
