@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop the embedded PostgreSQL")
     commands.add_parser("status", help="say where the database is and what is applied")
     commands.add_parser("migrate", help="apply new migrations")
-    psql = commands.add_parser("psql", help="open psql; further arguments are passed on to it, for example -c 'select 1'")
+    psql = commands.add_parser("psql", help="open psql; further arguments go to it, for example -c 'select 1'")
     psql.add_argument("--role", choices=ROLES, default="analyst", help="role to log in as (default: %(default)s)")
     env = commands.add_parser("env", help='print shell exports: eval "$(python -m warehouse env)"')
     env.add_argument("--role", choices=ROLES, default="transformer", help="role to log in as (default: %(default)s)")

@@ -89,16 +89,21 @@ def endpoint(settings: Settings | None = None) -> Endpoint:
         parameters.setdefault("dbname", settings.pgdatabase)
         user, password = parameters.pop("user", None), parameters.pop("password", None)
         return Endpoint(parameters, False, passfile, user or settings.pguser, password or _password(settings))
-    socket = embedded.socket_dir(settings.state_dir)
-    if settings.pghost and settings.pghost != socket:
-        parameters = {"host": settings.pghost, "port": str(settings.pgport), "dbname": settings.pgdatabase}
+    if not uses_embedded(settings):
+        parameters = {"host": str(settings.pghost), "port": str(settings.pgport), "dbname": settings.pgdatabase}
         if os.environ.get("PGSSLMODE"):
             parameters["sslmode"] = os.environ["PGSSLMODE"]
         return Endpoint(parameters, False, passfile, settings.pguser, _password(settings))
+    socket = embedded.socket_dir(settings.state_dir)
     if not socket:
         raise Stop("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
     parameters = {"host": socket, "port": "5432", "dbname": "truebar"}
     return Endpoint(parameters, True, passfile, embedded.SUPERUSER, None)
+
+
+def uses_embedded(settings: Settings) -> bool:
+    """True when no other server was named."""
+    return not settings.database_url and (not settings.pghost or embedded.is_ours(settings.state_dir, settings.pghost))
 
 
 def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:

@@ -55,7 +55,15 @@ def start(state_dir: Path) -> str:
         with configuration.open("a") as file:
             file.write(_CONFIGURATION)
     server.start()
-    return str(server.get_postmaster_info().socket_dir)
+    socket = str(server.get_postmaster_info().socket_dir)
+    _remembered(state_dir).write_text(socket)
+    return socket
+
+
+def is_ours(state_dir: Path, host: str | None) -> bool:
+    """Whether a PGHOST is this embedded server's socket folder, running or not: shells keep what `env` exported."""
+    remembered = _remembered(state_dir)
+    return host is not None and remembered.exists() and remembered.read_text() == host
 
 
 def stop(state_dir: Path, timeout: float = 30.0) -> bool:
@@ -70,6 +78,10 @@ def stop(state_dir: Path, timeout: float = 30.0) -> bool:
             raise TimeoutError(f"PostgreSQL (process {running.pid}) did not stop within {timeout:.0f} s")
         time.sleep(0.05)
     return True
+
+
+def _remembered(state_dir: Path) -> Path:
+    return state_dir / "pg_socket"
 
 
 def _running(state_dir: Path) -> PostmasterInfo | None:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse import embedded
-from warehouse.connection import ROLES, Endpoint, endpoint, open_connection
+from warehouse.connection import ROLES, Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
 from warehouse.settings import load
 
@@ -35,7 +35,8 @@ class Migration:
 def available(directory: Path = MIGRATIONS_DIR) -> list[Migration]:
     """The migrations on disk, in order. Raises Stop when two files share a number."""
     found = [
-        Migration(int(path.name.split("_", 1)[0]), path.stem, path.read_text()) for path in sorted(directory.glob("*.sql"))
+        Migration(int(path.name.split("_", 1)[0]), path.stem, path.read_text())
+        for path in sorted(directory.glob("*.sql"))
     ]
     versions = [migration.version for migration in found]
     if len(set(versions)) != len(versions):
@@ -46,7 +47,7 @@ def available(directory: Path = MIGRATIONS_DIR) -> list[Migration]:
 def bring_up() -> list[str]:
     """Start the embedded server unless another one is configured, migrate, and return the migrations applied."""
     settings = load()
-    if not settings.database_url and not settings.pghost:
+    if uses_embedded(settings):
         embedded.start(settings.state_dir)
     return migrate(endpoint(settings))
 
@@ -76,7 +77,7 @@ def _is_applied(migration: Migration, applied: dict[int, str]) -> bool:
     if migration.version not in applied:
         return False
     if applied[migration.version] != migration.checksum:
-        raise Stop(f"migration {migration.name} was edited after it was applied: put it back and add a new file instead")
+        raise Stop(f"migration {migration.name} was edited after it was applied: restore it and add a new file instead")
     return True
 
 

@@ -41,11 +41,14 @@ comment on column research.runs.run_id is
 'Derived from hypothesis, data and feature fingerprints: the same run again is the same row.';
 
 create table research.run_outcomes (
-    run_id text primary key references research.runs,
+    run_id text not null references research.runs,
     finished_at timestamptz not null default clock_timestamp(),
     status text not null check (status in ('succeeded', 'failed')),
-    error text
+    error text,
+    primary key (run_id, finished_at)
 );
+comment on table research.run_outcomes is
+'One row a finished attempt: a failed run may be tried again, the newest row counts.';
 
 create table research.trials (
     trial_id text primary key,
@@ -67,7 +70,7 @@ create table research.trial_returns (
     symbol text not null,
     bar_start timestamptz not null,
     fold smallint not null,
-    score float8 not null,
+    score float8,
     position float8 not null,
     asset_return float8 not null,
     cost float8 not null,
@@ -76,6 +79,7 @@ create table research.trial_returns (
 );
 comment on table research.trial_returns is
 'Out-of-sample path of a trial: decided at the close of bar_start, position held from the next bar''s open to the open after.';
+comment on column research.trial_returns.score is 'null when there was no ready feature row: the position is 0 then';
 comment on column research.trial_returns.position is 'signed fraction of equity held in this symbol';
 comment on column research.trial_returns.asset_return is 'simple return of the symbol over the holding bar (buy-and-hold)';
 comment on column research.trial_returns.cost is 'cost of changing the position, as a fraction of equity';
@@ -102,6 +106,7 @@ create table research.verdicts (
     shrunk_sharpe float8,
     deflated_sharpe_probability float8,
     minimum_track_record_years float8,
+    pbo float8,
     decided_at timestamptz not null default clock_timestamp(),
     primary key (trial_id, look_no),
     foreign key (family_id, look_no) references research.gate_looks
@@ -117,6 +122,7 @@ create table research.gate_checks (
     comparison text not null,
     outcome text not null check (outcome in ('passed', 'failed', 'undecided')),
     explanation text not null,
+    years_missing float8,
     primary key (trial_id, look_no, check_name),
     foreign key (trial_id, look_no) references research.verdicts
 );

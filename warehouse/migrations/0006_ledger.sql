@@ -27,6 +27,21 @@ create table ledger.decisions (
 comment on table ledger.decisions is
 'One row a closed bar and symbol: the feature vector as read, the score and the weight it led to. decided_at is when we knew.';
 
+create table ledger.refusals (
+    refusal_id bigint generated always as identity primary key,
+    account_id text not null references ledger.accounts,
+    model_id text not null,
+    symbol text not null,
+    timeframe text not null,
+    bar_start timestamptz,
+    broker_time timestamptz not null,
+    reasons text[] not null check (cardinality(reasons) > 0),
+    refused_at timestamptz not null default clock_timestamp()
+);
+comment on table ledger.refusals is
+'A bar that was not decided, and why: stale, not ready, features changed, model not allowed. It may be decided later.';
+create index on ledger.refusals (account_id, refused_at);
+
 create table ledger.intents (
     client_order_id text primary key,
     decision_id text not null unique references ledger.decisions,
@@ -122,12 +137,14 @@ select
     newest.happened_at,
     newest.detail,
     coalesce(newest.status, 'not_sent') as status,
+    coalesce(newest.filled_quantity, 0) as reported_quantity,
     coalesce(filled.quantity, 0) as filled_quantity,
     filled.average_price
 from ledger.intents
 left join lateral (
     select
         order_events.status,
+        order_events.filled_quantity,
         order_events.happened_at,
         order_events.detail,
         max(order_events.broker_order_id) over () as broker_order_id
@@ -144,7 +161,8 @@ left join lateral (
     where fills.client_order_id = intents.client_order_id
 ) as filled on true
 where intents.verdict = 'approved';
-comment on view ledger.orders is 'Approved intents with their newest state and what was filled of them.';
+comment on view ledger.orders is
+'Approved intents with their newest state: reported_quantity as the broker states it, filled_quantity as the fills add up.';
 
 create view ledger.positions as
 select
@@ -186,6 +204,6 @@ from (
 group by account_id;
 
 grant select, insert on
-ledger.accounts, ledger.decisions, ledger.intents, ledger.order_events, ledger.fills,
+ledger.accounts, ledger.decisions, ledger.refusals, ledger.intents, ledger.order_events, ledger.fills,
 ledger.activities, ledger.reconciliations, ledger.halts
 to executor;
