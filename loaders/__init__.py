@@ -1,0 +1,1 @@
+"""Vendors to raw rows: one module a vendor, one way to land."""

@@ -1,0 +1,56 @@
+"""Trading sessions from exchange_calendars: they say which bars must exist."""
+
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import psycopg
+from exchange_calendars.errors import InvalidCalendarName
+
+from warehouse.errors import Stop
+
+# session_no counts from here, whatever the first bar of a symbol; the day must never change
+ORIGIN = date(1990, 1, 1)
+# the time zone in which session dates of US equities are meant
+EXCHANGE_TIME = ZoneInfo("America/New_York")
+HORIZON = timedelta(days=365)
+
+
+def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: date) -> int:
+    """Append the sessions of a calendar through about a year after today; return how many were new."""
+    newest = connection.execute(
+        "select max(session_date) from reference.trading_sessions where calendar = %s", (calendar_name,)
+    ).fetchone()[0]
+    if newest is not None and newest > today + HORIZON / 2:
+        return 0
+    sessions = _sessions(calendar_name, today + HORIZON)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)"
+            " values (%s, %s, %s, %s, %s) on conflict do nothing",
+            [session for session in sessions if newest is None or session[1] > newest],
+        )
+        return cursor.rowcount
+
+
+def last_final_session(connection: psycopg.Connection, calendar_name: str, moment: datetime) -> date | None:
+    """Date of the newest session that has closed at a moment (UTC)."""
+    return connection.execute(
+        "select max(session_date) from reference.trading_sessions where calendar = %s and close_at <= %s",
+        (calendar_name, moment),
+    ).fetchone()[0]
+
+
+def _sessions(calendar_name: str, end: date) -> list[tuple]:
+    try:
+        calendar = exchange_calendars.get_calendar(calendar_name, start=str(ORIGIN), end=str(end))
+    except InvalidCalendarName:
+        raise Stop(
+            f"unknown exchange calendar {calendar_name!r} in seeds/instruments.csv:"
+            " use a name that exchange_calendars knows, such as XNYS"
+        ) from None
+    schedule = calendar.schedule
+    return [
+        (calendar_name, session.date(), row.open.to_pydatetime(), row.close.to_pydatetime(), number)
+        for number, (session, row) in enumerate(schedule.iterrows(), start=1)
+    ]
