@@ -1,0 +1,149 @@
+{#
+    materialized = live
+
+    `m__history`  a table, unique on (symbol, bar_start), that a build grows to the newest final bar;
+    `m`           a view over it and over the rows after its end, which the same SQL computes at the moment of reading.
+
+    The model's SQL is compiled once. It reads live_watermarks() and yields the rows after each symbol's watermark: its
+    result is inserted here, and the view runs it again and, because the watermark has moved, finds only what is newer.
+
+    Config
+        changes_from  the inputs whose late rows take the history back, see live_changes
+        indexes       on the history, as for any dbt-postgres table
+    The contract must be enforced: its columns are the history's.
+
+    A build is one transaction, so a reader sees the relation before it or after it, and never a part.
+#}
+{% materialization live, adapter='postgres' -%}
+
+    {%- set history = live_history() -%}
+    {%- set resting_history = this.incorporate(path={'identifier': this.identifier ~ '__history'}, type='table') -%}
+    {%- set view = this.incorporate(type='view') -%}
+    {%- set is_rebuild = history.identifier != resting_history.identifier -%}
+    {%- set inputs = config.require('changes_from') -%}
+    {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
+    {%- set typed_columns = [] -%}
+    {%- for column in model.columns.values() -%}
+        {%- do typed_columns.append(column.name ~ '::' ~ column.data_type ~ ' as ' ~ column.name) -%}
+    {%- endfor -%}
+    {#- the tail is cast as the history's columns are, so that both halves of the view hold the same bits -#}
+    {%- set typed_columns = typed_columns | join(',\n                ') -%}
+    {%- set definition = local_md5(sql | replace(history.identifier, resting_history.identifier)) -%}
+
+    {%- if not config.get('contract').enforced -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": a live model needs an enforced contract, its columns are the history's") }}
+    {%- endif -%}
+
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+
+    {%- set existing_view = load_relation(view) -%}
+    {%- set existing_history = load_relation(resting_history) -%}
+    {%- if existing_history is not none -%}
+        {%- set found = adapter.get_columns_in_relation(existing_history) | map(attribute='name') | list -%}
+        {%- if found != model.columns.keys() | list and not is_rebuild -%}
+            {{ exceptions.raise_compiler_error(model.name ~ ": its columns changed, so its history must be built anew: dbt build --full-refresh --select " ~ model.name ~ "+") }}
+        {%- endif -%}
+    {%- endif -%}
+
+    {% call statement('snapshot', fetch_result=True) -%}
+        select pg_current_snapshot()::text as snapshot
+    {%- endcall %}
+    {%- set snapshot = load_result('snapshot').table.columns[0].values()[0] -%}
+
+    {%- if is_rebuild -%}
+        {% call statement('clear') -%} drop table if exists {{ history }} {%- endcall %}
+    {%- endif -%}
+    {%- if is_rebuild or existing_history is none -%}
+        {% call statement('create_history') -%}
+            create table {{ history }} {{ get_table_columns_and_constraints() }};
+            create unique index on {{ history }} (symbol, bar_start)
+        {%- endcall %}
+        {% do create_indexes(history) %}
+    {%- endif -%}
+    {{ get_assert_columns_equivalent(sql) }}
+
+    {%- if is_rebuild -%}
+        {% call statement('note_regrowth') -%}
+            insert into canonical.live_regrowths (model, symbol, bar_start)
+            select '{{ model.name }}', symbol, '-infinity' from {{ ref('instruments') }}
+        {%- endcall %}
+    {%- elif existing_history is not none -%}
+        {% call statement('take_back') -%}
+            with changes as (
+                {{ live_changes(model.name, inputs) }}
+            ),
+            noted as (
+                insert into canonical.live_regrowths (model, symbol, bar_start)
+                select '{{ model.name }}', symbol, bar_start from changes
+            )
+            delete from {{ history }} as history
+            using changes
+            where history.symbol = changes.symbol and history.bar_start >= changes.bar_start
+        {%- endcall %}
+    {%- endif -%}
+
+    {% call statement('main') -%}
+        insert into {{ history }} ({{ columns }})
+        select {{ columns }} from (
+            {{ sql }}
+        ) as grown
+    {%- endcall %}
+    {% call statement('analyze') -%} analyze {{ history }} {%- endcall %}
+
+    {% call statement('built_from', fetch_result=True) -%}
+        select definition from canonical.live_builds where model = '{{ model.name }}'
+    {%- endcall %}
+    {%- set built_from = load_result('built_from').table.columns[0].values() -%}
+    {%- if is_rebuild or existing_view is none or definition not in built_from -%}
+        {% call statement('view') -%}
+            {%- set both_halves -%}
+                select {{ columns }} from {{ history }}
+                union all
+                select
+                    {{ typed_columns }}
+                from (
+                    {{ sql }}
+                ) as tail
+            {%- endset -%}
+            {{ replace_view(view, both_halves) }}
+        {%- endcall %}
+    {%- endif -%}
+    {%- if is_rebuild -%}
+        {% call statement('swap') -%}
+            drop table if exists {{ resting_history }};
+            alter table {{ history }} rename to {{ resting_history.identifier }}
+        {%- endcall %}
+    {%- endif -%}
+
+    {% call statement('note_build') -%}
+        insert into canonical.live_builds (model, snapshot, definition)
+        values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}')
+        on conflict (model) do update
+        set snapshot = excluded.snapshot, definition = excluded.definition, built_at = clock_timestamp()
+    {%- endcall %}
+
+    {% call statement('note_watermarks') -%}
+        delete from canonical.live_watermarks where model = '{{ model.name }}';
+        insert into canonical.live_watermarks (model, symbol, bar_start)
+        select '{{ model.name }}', instruments.symbol, newest.bar_start
+        from {{ ref('instruments') }} as instruments
+        cross join lateral (
+            select history.bar_start
+            from {{ resting_history }} as history
+            where history.symbol = instruments.symbol
+            order by history.bar_start desc
+            limit 1
+        ) as newest
+    {%- endcall %}
+
+    {% do apply_grants(view, config.get('grants'), should_revoke=False) %}
+    {% do persist_docs(view, model) %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [view, resting_history]}) }}
+
+{%- endmaterialization %}

@@ -1,0 +1,22 @@
+with newest_revisions as (
+    select distinct on (id) *
+    from {{ source('polygon', 'polygon_dividends') }}
+    order by id, landed_at desc
+),
+
+renamed as (
+    select
+        vendor_symbols.symbol,
+        dividends.id as dividend_id,
+        dividends.ex_dividend_date,
+        dividends.pay_date,
+        dividends.cash_amount,
+        dividends.currency,
+        dividends.landed_at,
+        dividends.landed_xid
+    from newest_revisions as dividends
+    inner join {{ ref('vendor_symbols') }} as vendor_symbols
+        on dividends.ticker = vendor_symbols.vendor_symbol and vendor_symbols.vendor = 'polygon'
+)
+
+select * from renamed
