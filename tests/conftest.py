@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,9 @@ from warehouse.migrate import bring_up
 _DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE")
 
 
-@pytest.fixture(scope="session")
-def warehouse_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A fresh embedded PostgreSQL with all migrations; yields its state folder. Nothing of the user's is touched."""
-    state_dir = tmp_path_factory.mktemp("state")
+@contextmanager
+def running_warehouse(state_dir: Path) -> Iterator[Path]:
+    """A fresh embedded PostgreSQL with all migrations, which the environment points to until the end of the block."""
     before = dict(os.environ)
     for name in _DATABASE_VARIABLES:
         os.environ.pop(name, None)
@@ -28,3 +28,17 @@ def warehouse_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         embedded.stop(state_dir)
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def warehouse_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One migrated PostgreSQL for the session; yields its state folder. Nothing of the user's is touched."""
+    with running_warehouse(tmp_path_factory.mktemp("state")) as state_dir:
+        yield state_dir
+
+
+@pytest.fixture
+def empty_warehouse(tmp_path: Path) -> Iterator[Path]:
+    """A PostgreSQL of one test's own, for tests that need all of it."""
+    with running_warehouse(tmp_path / "state") as state_dir:
+        yield state_dir

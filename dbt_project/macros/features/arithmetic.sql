@@ -42,3 +42,9 @@
         end
     ) over bars_in_order
 {%- endmacro %}
+
+
+{# Logarithm of a ratio, null where either side is zero: one bad row must not fail the reading of all others. #}
+{% macro log_ratio(numerator, denominator) -%}
+    ln(nullif({{ numerator }}, 0)::float8 / nullif({{ denominator }}, 0))
+{%- endmacro %}

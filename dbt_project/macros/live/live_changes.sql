@@ -37,6 +37,11 @@
 
 
 {% macro _is_live(name) -%}
-    {%- set nodes = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | selectattr('name', 'equalto', name) | list -%}
-    {{ return(nodes and nodes[0].config.materialized == 'live') }}
+    {{ return(model_node(name).config.materialized == 'live') }}
+{%- endmacro %}
+
+
+{# The manifest's entry of a model of this project, none while dbt is only parsing. #}
+{% macro model_node(name) -%}
+    {{ return(graph.nodes['model.' ~ project_name ~ '.' ~ name] if execute else none) }}
 {%- endmacro %}

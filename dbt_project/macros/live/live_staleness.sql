@@ -4,6 +4,5 @@
 #}
 {% macro live_staleness(model_name) -%}
     {%- if not execute -%} {{ return('') }} {%- endif -%}
-    {%- set node = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | selectattr('name', 'equalto', model_name) | first -%}
-    {{ live_changes(model_name, node.config.changes_from) }}
+    {{ live_changes(model_name, model_node(model_name).config.changes_from) }}
 {%- endmacro %}

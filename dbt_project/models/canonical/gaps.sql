@@ -44,28 +44,24 @@ explained as (
         missing.session_date,
         missing.bar_no,
         case
-            when quarantined.symbol is not null then 'quarantined'
-            when asked.is_covered then 'no_trade'
+            when exists (
+                select quarantine.symbol
+                from {{ ref('quarantine') }} as quarantine
+                where quarantine.symbol = missing.symbol and quarantine.bar_start = missing.bar_start
+            ) then 'quarantined'
+            when exists (
+                select coverage.coverage_id
+                from {{ source('raw', 'coverage') }} as coverage
+                where
+                    coverage.dataset = 'bars'
+                    and coverage.timeframe = '1d'
+                    and coverage.symbol = missing.symbol
+                    and coverage.window_start <= missing.bar_start
+                    and coverage.window_end >= missing.bar_end
+            ) then 'no_trade'
             else 'not_covered'
         end as kind
     from missing
-    left join lateral (
-        select quarantine.symbol
-        from {{ ref('quarantine') }} as quarantine
-        where quarantine.symbol = missing.symbol and quarantine.bar_start = missing.bar_start
-        limit 1
-    ) as quarantined on true
-    left join lateral (
-        select true as is_covered
-        from {{ source('raw', 'coverage') }} as coverage
-        where
-            coverage.dataset = 'bars'
-            and coverage.timeframe = '1d'
-            and coverage.symbol = missing.symbol
-            and coverage.window_start <= missing.bar_start
-            and coverage.window_end >= missing.bar_end
-        limit 1
-    ) as asked on true
 )
 
 select * from explained

@@ -1,7 +1,9 @@
 {{ config(materialized='view') }}
 
 with bars as (
-    select * from {{ ref('stg_polygon__bars') }} where timeframe = '1d'
+    select *
+    from {{ ref('stg_polygon__bars') }}
+    where timeframe = '1d'
 ),
 
 in_sessions as (

@@ -7,7 +7,7 @@
 -- do not count, a constant does
 with recursive declared (feature, timeframe, feature_group, description, lookback, unit, relation) as (
     {%- for name in relations if execute %}
-    {%- set node = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | selectattr('name', 'equalto', name) | first %}
+    {%- set node = model_node(name) %}
     {%- if not loop.first %} union all {% endif %}
     values
     {%- for column in node.columns.values() if column.meta.group %}
@@ -20,11 +20,11 @@ with recursive declared (feature, timeframe, feature_group, description, lookbac
     {%- endfor %}
 ),
 
-reached (relation, object_class, object) as (
+reached as (
     select distinct
         relation,
-        'pg_class'::regclass::oid,
-        relation
+        'pg_class'::regclass::oid as object_class,
+        relation as object
     from declared
     union
     select

@@ -58,7 +58,7 @@ cross join lateral (
             *,
             close - last_close as change,
             greatest(high, last_close) - least(low, last_close) as true_range,
-            round(ln(close::float8 / close_1) * 1e12)::int8 as log_return
+            round({{ log_ratio('close', 'close_1') }} * 1e12)::int8 as log_return
         from counted
     ),
 
@@ -113,16 +113,16 @@ cross join lateral (
             is_ready is true as is_ready,
 
             -- momentum
-            ln(close::float8 / close_1) as ret_1,
-            ln(close::float8 / close_5) as ret_5,
-            ln(close::float8 / close_20) as ret_20,
-            ln(close::float8 / close_60) as ret_60,
+            {{ log_ratio('close', 'close_1') }} as ret_1,
+            {{ log_ratio('close', 'close_5') }} as ret_5,
+            {{ log_ratio('close', 'close_20') }} as ret_20,
+            {{ log_ratio('close', 'close_60') }} as ret_60,
             case
                 when bar_count < 15 then null
                 when mean_gain_14 + mean_loss_14 = 0 then 0
                 else 100 * (mean_gain_14 / (mean_gain_14 + mean_loss_14))
             end as rsi_14,
-            ln(close::float8 / open) as ret_in_session,
+            {{ log_ratio('close', 'open') }} as ret_in_session,
 
             -- trend
             close / price_unit / (close_mean_20 / price_unit) - 1 as close_to_sma_20,
@@ -138,10 +138,10 @@ cross join lateral (
                 as volatility_20,
             sqrt((5 * return_square_sum_5 - return_sum_5 * return_sum_5)::float8 / (5 * 4)) / 1e12
                 as volatility_5,
-            ln(high::float8 / low) as range_log,
+            {{ log_ratio('high', 'low') }} as range_log,
 
             -- volume
-            ln(volume::float8 / nullif(volume_1, 0)) as volume_change_1,
+            {{ log_ratio('volume', 'volume_1') }} as volume_change_1,
             volume * 20 / nullif(volume_sum_20, 0)::float8 - 1 as volume_to_mean_20,
             volume_sum_5 * 4 / nullif(volume_sum_20, 0)::float8 - 1 as volume_5_to_20,
             (20 * volume - volume_sum_20)::float8

@@ -1,5 +1,7 @@
 with vendor_symbols as (
-    select * from {{ ref('vendor_symbols') }} where vendor = 'polygon'
+    select *
+    from {{ ref('vendor_symbols') }}
+    where vendor = 'polygon'
 ),
 
 timeframes (timeframe, multiplier, timespan) as (
@@ -21,7 +23,7 @@ newest_revisions as (
             aggregates.ticker = vendor_symbols.vendor_symbol
             and aggregates.multiplier = timeframes.multiplier
             and aggregates.timespan = timeframes.timespan
-        order by aggregates.t, aggregates.landed_at desc
+        order by aggregates.t asc, aggregates.landed_at desc
     ) as revision
 ),
 

@@ -1,7 +1,7 @@
 with newest_revisions as (
     select distinct on (id) *
     from {{ source('polygon', 'polygon_splits') }}
-    order by id, landed_at desc
+    order by id asc, landed_at desc
 ),
 
 renamed as (

@@ -1,0 +1,53 @@
+with newest_verdicts as (
+    select distinct on (trial_id) *
+    from {{ source('research', 'verdicts') }}
+    order by trial_id asc, look_no desc
+),
+
+failed_checks as (
+    select
+        trial_id,
+        look_no,
+        string_agg(check_name, ', ' order by tier, check_name) as failed_checks
+    from {{ source('research', 'gate_checks') }}
+    where outcome <> 'passed'
+    group by trial_id, look_no
+),
+
+newest_states as (
+    select distinct on (model_id)
+        model_id,
+        state
+    from {{ source('research', 'model_states') }}
+    order by model_id asc, entered_at desc
+),
+
+ranked as (
+    select
+        hypotheses.experiment_id,
+        trials.trial_id,
+        trials.trial_no,
+        families.symbols,
+        families.timeframe,
+        families.oos_start,
+        families.oos_end,
+        verdicts.verdict,
+        verdicts.net_sharpe,
+        verdicts.shrunk_sharpe,
+        trials.skill_out_of_sample,
+        failed_checks.failed_checks,
+        verdicts.years_missing,
+        models.model_id,
+        newest_states.state as model_state,
+        trials.parameters,
+        trials.registered_at
+    from {{ source('research', 'trials') }} as trials
+    inner join {{ source('research', 'hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
+    inner join {{ source('research', 'families') }} as families on trials.family_id = families.family_id
+    left join newest_verdicts as verdicts on trials.trial_id = verdicts.trial_id
+    left join failed_checks on verdicts.trial_id = failed_checks.trial_id and verdicts.look_no = failed_checks.look_no
+    left join {{ source('research', 'models') }} as models on trials.trial_id = models.trial_id
+    left join newest_states on models.model_id = newest_states.model_id
+)
+
+select * from ranked

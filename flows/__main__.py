@@ -1,0 +1,60 @@
+"""python -m flows ingest|build|train|paper-trade|reconcile: run one flow now, without a deployment."""
+
+import argparse
+import logging
+import os
+import sys
+
+from warehouse.errors import OperatorError
+from warehouse.settings import load
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m flows", description="Run one flow now, with its defaults.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("ingest", help="land what the vendor has and raw has not")
+    build = commands.add_parser("build", help="dbt build and the look-ahead audit")
+    build.add_argument("--full-refresh", action="store_true", help="compute all histories anew")
+    train = commands.add_parser("train", help="train and judge hypotheses")
+    train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
+    commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
+    commands.add_parser("reconcile", help="compare the ledger with the broker")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("PREFECT_HOME", str(load().state_dir / "prefect"))
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
+    logging.getLogger("truebar").setLevel(logging.INFO)
+    try:
+        _run(options)
+    except OperatorError as error:
+        print(f"flows: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nflows: interrupted; what was stored stays", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    # imported here, because Prefect reads its settings at import
+    from flows.build import build
+    from flows.ingest import ingest
+    from flows.paper_trade import paper_trade
+    from flows.reconcile import reconcile
+    from flows.train import train
+
+    match options.command:
+        case "ingest":
+            ingest()
+        case "build":
+            build(full_refresh=options.full_refresh)
+        case "train":
+            train(options.files or None)
+        case "paper-trade":
+            paper_trade()
+        case "reconcile":
+            reconcile()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Build and test the warehouse, and audit the features for look-ahead."""
+
+import logging
+
+from prefect import flow, task
+
+from flows.dbt import run_dbt
+from flows.look_ahead import audit
+
+log = logging.getLogger("truebar")
+
+
+@task
+def build_models(full_refresh: bool) -> None:
+    """`dbt build`: every model and every test; a failing gate stops what stands on it."""
+    nodes = run_dbt("build", *(["--full-refresh"] if full_refresh else []))
+    counts = {kind: sum(node.kind == kind for node in nodes) for kind in ("model", "test", "unit_test")}
+    log.info(
+        "dbt build: %d models, %d tests and %d unit tests passed", counts["model"], counts["test"], counts["unit_test"]
+    )
+
+
+@task
+def audit_look_ahead() -> None:
+    """Change every bar after a moment: no feature at or before it may change."""
+    rows = audit()
+    log.info("look-ahead audit: %d feature rows recomputed, none changed", rows)
+
+
+@flow
+def build(full_refresh: bool = False) -> None:
+    """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
+    build_models(full_refresh)
+    audit_look_ahead()

@@ -1,0 +1,205 @@
+"""The demo: from nothing to a gated model trading on paper, offline, through the product's own flows.
+
+The vendors are played by the sandbox on this machine; everything else is what a real installation runs. What is done
+once is not done again: a second demo continues, finds nothing new and ends with the same table.
+"""
+
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import date
+from pathlib import Path
+
+from warehouse.connection import connect, endpoint
+from warehouse.errors import OperatorError, Stop
+from warehouse.migrate import bring_up
+from warehouse.settings import PROJECT_DIR, load
+
+log = logging.getLogger("truebar")
+
+# the sandbox's clock starts after this session's close; what comes later is held out for the paper session
+TRAINED_THROUGH = "2012-09-28T20:15:00Z"
+TRADED_THROUGH = date(2013, 3, 1)
+HISTORY_START = date(2000, 1, 1)
+KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-alpaca", "SANDBOX_ALPACA_SECRET": "demo"}
+
+
+def main() -> int:
+    """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
+    logging.basicConfig(format="    %(message)s", stream=sys.stdout, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    started = time.monotonic()
+    try:
+        with _only_one():
+            _run()
+    except OperatorError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; what was stored stays, and `make demo` continues from there", file=sys.stderr)
+        return 130
+    print(f"\ndemo finished in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _run() -> None:
+    settings = load()
+    demo_dir = settings.state_dir / "demo"
+    with stage("PostgreSQL"):
+        names = bring_up()
+        log.info("%s, %d migrations applied", endpoint().place, len(names))
+    _check_database(demo_dir)
+    with ExitStack() as running:
+        with stage("sandbox: stand-ins for Polygon and Alpaca"):
+            url = running.enter_context(_sandbox(demo_dir))
+        os.environ.update(
+            POLYGON_API_KEY=KEYS["SANDBOX_POLYGON_KEY"],
+            POLYGON_BASE_URL=url,
+            APCA_API_KEY_ID=KEYS["SANDBOX_ALPACA_KEY_ID"],
+            APCA_API_SECRET_KEY=KEYS["SANDBOX_ALPACA_SECRET"],
+            APCA_API_BASE_URL=url,
+            APCA_API_STREAM_URL=url.replace("http", "ws", 1) + "/stream",
+            NO_PROXY="127.0.0.1,localhost",
+        )
+        _run_flows(f"{url}/sandbox/clock", settings.state_dir)
+
+
+def _run_flows(clock_url: str, state_dir: Path) -> None:
+    os.environ.setdefault("PREFECT_HOME", str(state_dir / "prefect"))
+    # failures reach this process as exceptions; Prefect need not print them a second and third time
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    with stage("Prefect: a local server for this demo (about 20 s)"):
+        # imported here, because Prefect reads its settings at import
+        from prefect import flow
+        from prefect.client.orchestration import get_client
+
+        from flows.build import build
+        from flows.ingest import ingest
+        from flows.paper_trade import paper_trade
+        from flows.parity import check_parity
+        from flows.reconcile import reconcile
+        from flows.report import print_report, write_report
+        from flows.train import train
+
+        with get_client(sync_client=True) as client:
+            client.hello()
+
+    @flow(name="demo")
+    def demo() -> None:
+        with stage("ingest: bars, splits and dividends from Polygon"):
+            ingest(history_start=HISTORY_START)
+        with stage("dbt build: canonical bars, features and their quality gates"):
+            build()
+        with stage("train and judge every hypothesis in experiments/"):
+            train()
+        with stage(f"paper trade the held-out months through {TRADED_THROUGH} at Alpaca"):
+            paper_trade(stepped_clock=clock_url, through=TRADED_THROUGH, history_start=HISTORY_START)
+        with stage("reconcile ledger and broker"):
+            reconcile()
+        with stage("dbt build again, and decide every bar again in bulk"):
+            build()
+            check_parity()
+
+    demo()
+    path = write_report(state_dir / "report.md")
+    print_report(path)
+
+
+@contextmanager
+def stage(title: str) -> Iterator[None]:
+    """Say what begins, and how long it took."""
+    print(f"\n▸ {title}", flush=True)
+    started = time.monotonic()
+    yield
+    print(f"  done in {time.monotonic() - started:.1f} s", flush=True)
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    state_dir = load().state_dir
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "demo.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise Stop(f"another demo is running here (process {file.read().strip() or 'unknown'})") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _check_database(demo_dir: Path) -> None:
+    """The demo writes to its own or an empty database; a fresh database means a fresh market too."""
+    marker = demo_dir / "database"
+    with connect("analyst") as connection:
+        is_empty = connection.execute("select not exists (select from raw.coverage)").fetchone()[0]
+    place = endpoint().place
+    if is_empty:
+        shutil.rmtree(demo_dir, ignore_errors=True)
+        demo_dir.mkdir(parents=True)
+        marker.write_text(place)
+    elif not marker.exists() or marker.read_text() != place:
+        raise Stop(
+            f"the database {place} holds data that this demo did not land: unset PGHOST and DATABASE_URL, "
+            "or point them to an empty database"
+        )
+
+
+@contextmanager
+def _sandbox(demo_dir: Path) -> Iterator[str]:
+    """Run the sandbox on a free port beside this process; yields its URL. It stops with the block."""
+    tape = demo_dir / "tape"
+    if not tape.exists():
+        _python("-m", "sandbox", "make-tape", str(tape))
+    command = [
+        *(sys.executable, "-m", "sandbox", "--tape", str(tape), "--port", "0"),
+        *("--book", str(demo_dir / "book.sqlite"), "--clock", TRAINED_THROUGH),
+    ]
+    with (demo_dir / "sandbox.log").open("a") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT_DIR,
+            env={**os.environ, **KEYS},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("sandbox ready at "):
+            process.wait(timeout=10)
+            raise Stop(f"the sandbox did not start: {_last_line(demo_dir / 'sandbox.log')}")
+        log.info("%s", line.strip())
+        yield line.split()[3].rstrip(":")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _python(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Stop(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"{arguments[1]} failed")
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text().strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""Bring raw up to the vendor's newest final bar."""
+
+import logging
+from datetime import date
+
+from prefect import flow, task
+
+from flows.dbt import run_dbt
+from loaders.ingest import Progress
+from loaders.ingest import ingest as ingest_history
+from loaders.landing import Landed
+from loaders.sources import source_named
+from warehouse.connection import connect
+from warehouse.errors import Retry
+from warehouse.settings import load
+
+log = logging.getLogger("truebar")
+
+
+@task
+def seed_reference() -> None:
+    """Instruments and vendor symbols from the seeds: loaders look symbols up there."""
+    run_dbt("seed")
+
+
+def _may_succeed_later(task, task_run, state) -> bool:
+    try:
+        state.result()
+    except Retry:
+        return True
+    except Exception:  # noqa: BLE001 - the task's own error, whatever it is; only its kind is asked here
+        return False
+    return False
+
+
+def land_newest(source: str, symbols: list[str] | None, history_start: date, progress: Progress) -> Landed:
+    """Land what the source has and raw has not."""
+    with connect("loader") as connection:
+        return ingest_history(
+            connection, source_named(source, load()), symbols=symbols, history_start=history_start, progress=progress
+        )
+
+
+@task(retries=3, retry_delay_seconds=[15, 30, 60], retry_condition_fn=_may_succeed_later)
+def land(source: str, symbols: list[str] | None, history_start: date) -> int:
+    """Land what is new; returns the rows that were new or revised. Rate limits and network errors are tried again."""
+    landed = land_newest(source, symbols, history_start, log.info)
+    log.info("%s: %d rows received, %d landed", source, landed.received, landed.landed)
+    return landed.landed
+
+
+@flow
+def ingest(source: str = "polygon", symbols: list[str] | None = None, history_start: date = date(2000, 1, 1)) -> int:
+    """Land daily bars, splits and dividends of the symbols (default: all), from where coverage ends."""
+    seed_reference()
+    return land(source, symbols, history_start)

@@ -1,0 +1,86 @@
+"""The look-ahead audit: a feature at or before t must not depend on any bar after t.
+
+In a transaction that is rolled back, every canonical bar after t is changed beyond recognition and the feature relation
+is computed anew from its own SQL. Readers notice nothing. Every feature of every row up to t is compared, as bits.
+"""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from warehouse.connection import connect
+from warehouse.errors import Stop
+
+TIMEFRAME = "1d"
+# where in the history the future is changed
+CUTS = (0.35, 0.8)
+
+
+@dataclass(frozen=True)
+class Peek:
+    """A feature whose value at bar_start changed when later bars did."""
+
+    feature: str
+    symbol: str
+    bar_start: str
+
+
+class LookAhead(Stop):
+    """At least one feature knows the future."""
+
+
+def audit(relation: str = f"features.features_{TIMEFRAME}", bars: str = f"canonical.ohlcv_{TIMEFRAME}") -> int:
+    """Audit a live feature relation over a live bar relation; returns how many feature rows were compared.
+
+    Raises LookAhead naming each feature that peeks and the first row where it shows.
+    """
+    with connect("transformer") as connection:
+        peeks, compared = find_peeks(connection, relation, bars)
+    if peeks:
+        named = "; ".join(f"{peek.feature} (first at {peek.symbol} {peek.bar_start})" for peek in peeks)
+        raise LookAhead(f"{relation} depends on bars that had not happened yet: {named}")
+    return compared
+
+
+def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tuple[list[Peek], int]:
+    """All features that peek, each at its first row, and the number of rows compared. Changes nothing."""
+    found: dict[str, Peek] = {}
+    compared = 0
+    for cut in CUTS:
+        moment = connection.execute(
+            f"select percentile_disc(%s) within group (order by bar_start) from {bars}",  # noqa: S608 - names of ours
+            (cut,),
+        ).fetchone()[0]
+        before = _rows(connection, relation, moment)
+        with connection.transaction(force_rollback=True):
+            _change_the_future(connection, bars, moment)
+            connection.execute(f"delete from {relation}__history")  # noqa: S608
+            after = _rows(connection, relation, moment)
+        compared += len(before)
+        for key, row in before.items():
+            changed = after.get(key)
+            for feature, value in row.items():
+                if feature not in found and (changed is None or changed[feature] != value):
+                    found[feature] = Peek(feature, *key)
+        connection.rollback()
+    return list(found.values()), compared
+
+
+def _rows(connection: psycopg.Connection, relation: str, moment) -> dict[tuple[str, str], dict]:
+    rows = connection.execute(
+        f"select symbol, bar_start::text, to_jsonb(f) from {relation} as f where bar_start <= %s order by bar_start",  # noqa: S608
+        (moment,),
+    )
+    return {(symbol, bar_start): values for symbol, bar_start, values in rows}
+
+
+def _change_the_future(connection: psycopg.Connection, bars: str, moment) -> None:
+    prices = ", ".join(f"{prefix}{price} = {prefix}{price} * 3.7" for prefix in ("", "adj_") for price in _PRICES)
+    connection.execute(
+        f"update {bars}__history set {prices}, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5"  # noqa: S608
+        " where bar_start > %s",
+        (moment,),
+    )
+
+
+_PRICES = ("open", "high", "low", "close")

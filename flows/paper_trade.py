@@ -1,0 +1,106 @@
+"""Trade the models in state paper: once for the bar that just closed, or through a stretch of a stepped market.
+
+At a real broker this runs after each close, and `reconcile` after each open. In a replay the market's clock is stepped
+by us, and nothing else differs: the same ingest, the same feature view, the same session, orders and ledger.
+"""
+
+import json
+import logging
+import urllib.request
+from datetime import date, datetime, timedelta
+
+from prefect import flow, task
+
+from execution.brokers.alpaca import AlpacaBroker
+from execution.session import Session
+from flows.ingest import ingest, land_newest
+from models_registry import registry
+from models_registry.package import ModelPackage
+from warehouse.settings import load
+
+log = logging.getLogger("truebar")
+
+SOURCE = "polygon"
+# after the close the vendor needs a moment for its final bar; after the open the broker for its fills
+AFTER_CLOSE = timedelta(minutes=15)
+AFTER_OPEN = timedelta(minutes=1)
+SETTLE_SECONDS = 30.0
+
+
+class SteppedClock:
+    """The clock of a replayed market, moved over HTTP. Steps go forward only; what falls due happens on the way."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def advance_to(self, moment: datetime) -> None:
+        """Move to a moment (UTC)."""
+        body = json.dumps({"advance_to": moment.isoformat()}).encode()
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60):
+            pass
+
+
+@task
+def models_to_trade() -> list[ModelPackage]:
+    """The packages of all models in state paper."""
+    return [registry.load_model(record.model_id) for record in registry.models("paper")]
+
+
+@task
+def decide(packages: list[ModelPackage]) -> int:
+    """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
+    with Session(packages, AlpacaBroker.from_settings(load())) as session:
+        step = session.decide()
+    for refused in step.refused:
+        log.warning("refused: %s", refused)
+    log.info("%d decisions, %d orders sent, %d bars refused", len(step.decisions), len(step.sent), len(step.refused))
+    return len(step.sent)
+
+
+@task
+def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, history_start: date) -> int:
+    """Trade every session up to the close of `through`; returns the number of orders sent. Continues where it stopped."""
+    orders = 0
+    sessions = 0
+    broker = AlpacaBroker.from_settings(load())
+    with Session(packages, broker) as session:
+        month = None
+        while True:
+            now = broker.clock()
+            if now.is_open:
+                session.settle(SETTLE_SECONDS)
+                clock.advance_to(now.next_close + AFTER_CLOSE)
+                continue
+            land_newest(SOURCE, None, history_start, log.debug)
+            if now.now.date() >= through:
+                break
+            step = session.decide()
+            orders += len(step.sent)
+            sessions += 1
+            if month is not None and month != now.now.strftime("%Y-%m"):
+                log.info("%s: %d sessions and %d orders so far", month, sessions, orders)
+            month = now.now.strftime("%Y-%m")
+            clock.advance_to(now.next_open + AFTER_OPEN)
+        left = session.settle(SETTLE_SECONDS)
+    log.info("replay through %s: %d sessions, %d orders, %d still open", through, sessions, orders, len(left))
+    return orders
+
+
+@flow
+def paper_trade(
+    stepped_clock: str | None = None, through: date | None = None, history_start: date = date(2000, 1, 1)
+) -> int:
+    """Ingest, then trade all models in state paper; returns the number of orders sent.
+
+    `stepped_clock` is the URL of a replayed market's clock, and `through` the date it is traded to.
+    """
+    packages = models_to_trade()
+    if not packages:
+        log.warning("no model is in state paper: nothing to trade")
+        return 0
+    log.info("trading %s", ", ".join(package.model_id for package in packages))
+    if stepped_clock is not None and through is not None:
+        return replay(packages, SteppedClock(stepped_clock), through, history_start)
+    ingest(SOURCE, None, history_start)
+    return decide(packages)

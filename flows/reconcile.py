@@ -1,0 +1,44 @@
+"""Follow open orders to their end and compare the ledger with the broker."""
+
+import logging
+import time
+
+from prefect import flow, task
+
+from execution.brokers.alpaca import AlpacaBroker
+from execution.ledger import Ledger
+from execution.reconciling import reconcile as compare
+from warehouse.errors import Stop
+from warehouse.settings import load
+
+log = logging.getLogger("truebar")
+
+
+class Discrepancy(Stop):
+    """Ledger and broker differ in a way that nothing explains; the account is halted."""
+
+
+@task
+def compare_with_broker() -> str:
+    """The whole history, both sides; returns `agreed` or `repaired`, raises Discrepancy with what differs."""
+    broker = AlpacaBroker.from_settings(load())
+    try:
+        account_id = broker.account().account_id
+        with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+            result = compare(broker, ledger, "by hand", time.sleep)
+    finally:
+        broker.close()
+    for finding in result.findings:
+        log.info("%s", finding)
+    if result.outcome == "discrepancy":
+        raise Discrepancy(
+            f"account {account_id} is halted, ledger and broker differ: {'; '.join(map(str, result.findings))}"
+        )
+    log.info("account %s: ledger and broker %s", account_id, "agree" if result.outcome == "agreed" else "were repaired")
+    return result.outcome
+
+
+@flow
+def reconcile() -> str:
+    """Compare orders, fills, positions and cash with the broker; fails when something is left unexplained."""
+    return compare_with_broker()

@@ -1,0 +1,90 @@
+"""Train and judge hypotheses; what passes the gate becomes a model in state paper."""
+
+import logging
+from pathlib import Path
+
+from prefect import flow, task
+
+from flows.dbt import run_dbt
+from flows.look_ahead import LookAhead, audit
+from training import hypothesis
+from training.commit import commit_passing
+from training.judgement import DataEvidence, judge_family
+from training.train import Run
+from training.train import train as train_hypothesis
+from warehouse.errors import Stop
+from warehouse.settings import PROJECT_DIR
+
+log = logging.getLogger("truebar")
+
+EXPERIMENTS_DIR = PROJECT_DIR / "experiments"
+
+
+@task
+def gather_evidence() -> DataEvidence:
+    """What the gate wants to know of the data: do their tests pass now, and does no feature know the future?"""
+    try:
+        run_dbt("test", "--select", "features_1d", "ohlcv_1d", "catalog")
+        tests_passed = True
+    except Stop as failure:
+        log.warning("%s", failure)
+        tests_passed = False
+    try:
+        audit()
+        audit_passed = True
+    except LookAhead as failure:
+        log.warning("%s", failure)
+        audit_passed = False
+    return DataEvidence(dbt_build_passed=tests_passed, lookahead_audit_passed=audit_passed)
+
+
+@task
+def fit(valid: hypothesis.Hypothesis, source_file: str) -> Run:
+    """Every trial of a hypothesis, walked forward and stored."""
+    run = train_hypothesis(valid, source_file=source_file)
+    log.info(
+        "%s: %d trials %s on %s, %d rows (%d not ready)",
+        run.experiment_id,
+        len(run.trial_ids),
+        "walked forward" if run.is_new else "already stored",
+        run.device,
+        run.rows_used,
+        run.rows_unready,
+    )
+    return run
+
+
+@task
+def judge(runs: list[Run], evidence: DataEvidence) -> list[str]:
+    """One look at the family that the runs share; returns the models that came of it. Nothing new costs no look."""
+    judge_family(runs[0].family_id, evidence)
+    models = []
+    for run in runs:
+        record = commit_passing(run.run_id)
+        if record is None:
+            log.info("%s: no trial has passed the gate", run.experiment_id)
+        else:
+            log.info("%s: model %s is in state %s", run.experiment_id, record.model_id, record.state)
+            models.append(record.model_id)
+    return models
+
+
+@flow
+def train(experiments: list[str] | None = None) -> list[str]:
+    """Train the hypothesis files (default: all of experiments/) and judge their families; returns the models.
+
+    All files are read before anything is tried: one bad file changes nothing.
+    """
+    files = [Path(name) for name in experiments] if experiments else sorted(EXPERIMENTS_DIR.glob("*.yaml"))
+    if not files:
+        raise Stop(f"no hypothesis to train: {EXPERIMENTS_DIR.name}/ holds no YAML file")
+    valid = [hypothesis.load(file) for file in files]
+    evidence = gather_evidence()
+    runs = [fit(one, _shown(file)) for one, file in zip(valid, files, strict=True)]
+    families = {run.family_id: [one for one in runs if one.family_id == run.family_id] for run in runs}
+    return [model_id for family in families.values() for model_id in judge(family, evidence)]
+
+
+def _shown(file: Path) -> str:
+    file = file.resolve()
+    return str(file.relative_to(PROJECT_DIR)) if file.is_relative_to(PROJECT_DIR) else file.name
