@@ -60,7 +60,7 @@ def decide(packages: list[ModelPackage]) -> int:
 
 @task
 def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, history_start: date) -> int:
-    """Trade every session up to the close of `through`; returns the number of orders sent. Continues where it stopped."""
+    """Trade every session up to the close of `through`, from where the market stands; returns the orders sent."""
     orders = 0
     sessions = 0
     broker = AlpacaBroker.from_settings(load())

@@ -1,4 +1,4 @@
-"""Decision parity: what the session decided on live rows, decided again in bulk on the same bars, as the backtest does."""
+"""Decision parity: what was decided on live rows, decided again in bulk on the same bars, as the backtest does."""
 
 import logging
 from collections import defaultdict
@@ -34,7 +34,7 @@ class Parity:
 
 
 def compare() -> Parity:
-    """Every decision in the ledger against the feature relation as it stands and the model run over all bars at once."""
+    """Every decision in the ledger against the features as they stand and the model run over all bars at once."""
     with connect("analyst") as connection:
         stored = connection.execute(_DECISIONS).fetchall()
     by_model: dict[str, list[tuple]] = defaultdict(list)
@@ -72,9 +72,8 @@ def check_parity() -> Parity:
     """Raises ParityBroken with the first differences."""
     parity = compare()
     if parity.differences:
-        raise ParityBroken(
-            f"{len(parity.differences)} values of {parity.decisions} decisions differ: {'; '.join(parity.differences[:3])}"
-        )
+        shown = "; ".join(parity.differences[:3])
+        raise ParityBroken(f"{len(parity.differences)} values of {parity.decisions} decisions differ: {shown}")
     log.info(
         "%d decisions recomputed in bulk: scores, weights and all %d feature values equal to the bit",
         parity.decisions,

@@ -31,7 +31,8 @@ order by passed desc, experiment_id""",
     Section(
         "Why the best trial of each hypothesis failed",
         """
-select distinct on (experiment_id) experiment_id as hypothesis, round(net_sharpe::numeric, 2) as net_sharpe, failed_checks
+select distinct on (experiment_id)
+    experiment_id as hypothesis, round(net_sharpe::numeric, 2) as net_sharpe, failed_checks
 from results.leaderboard
 where experiment_id not in (select experiment_id from results.leaderboard where verdict = 'PASSED')
 order by experiment_id, net_sharpe desc""",

@@ -1,14 +1,25 @@
 """Fixtures that stand for real things: a real PostgreSQL, migrated, private to one test session."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from warehouse import embedded
+from warehouse.connection import connect
 from warehouse.migrate import bring_up
+
+ROOT = Path(__file__).resolve().parent.parent
 
 _DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE")
 
@@ -42,3 +53,88 @@ def empty_warehouse(tmp_path: Path) -> Iterator[Path]:
     """A PostgreSQL of one test's own, for tests that need all of it."""
     with running_warehouse(tmp_path / "state") as state_dir:
         yield state_dir
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the demo as a user starts it: exit status, what it printed, and how long it took."""
+
+    returncode: int
+    output: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A machine on which the demo was interrupted, run to its end, and run once more."""
+
+    state_dir: Path
+    interrupted: Run
+    first: Run
+    second: Run
+    rows_after_first: dict[str, int]
+    rows_after_second: dict[str, int]
+
+    @property
+    def book(self) -> dict:
+        """The sandbox's own record of what really happened."""
+        demo_dir = self.state_dir / "demo"
+        command = [
+            "-m",
+            "sandbox",
+            "--tape",
+            str(demo_dir / "tape"),
+            "--book",
+            str(demo_dir / "book.sqlite"),
+            "--port",
+            "0",
+        ]
+        process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        try:
+            url = process.stdout.readline().split()[3].rstrip(":")
+            with urllib.request.urlopen(f"{url}/sandbox/book", timeout=30) as answer:
+                return json.load(answer, parse_float=Decimal)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demo, killed by Ctrl-C in the middle of paper trading and continued; its database stays up for the tests."""
+    with running_warehouse(tmp_path_factory.mktemp("demo")) as state_dir:
+        os.environ["PREFECT_HOME"] = str(state_dir / "prefect")
+        interrupted = _run_demo(interrupt_at="sessions and")
+        first = _run_demo()
+        rows_after_first = count_rows()
+        second = _run_demo()
+        yield Demo(state_dir, interrupted, first, second, rows_after_first, count_rows())
+
+
+def count_rows() -> dict[str, int]:
+    """Rows of every table and view that a person can query. Builds and reconciliations are logs of what was run."""
+    with connect("analyst") as connection:
+        names = connection.execute(
+            "select table_schema || '.' || table_name from information_schema.tables"
+            " where table_schema in ('raw', 'reference', 'canonical', 'features', 'research', 'ledger', 'results')"
+            " and table_name not in ('live_builds', 'reconciliations')"
+        ).fetchall()
+        return {
+            name: connection.execute(f"select count(*) from {name}").fetchone()[0]
+            for (name,) in sorted(names)
+            if not name.startswith("features.role_probe")
+        }
+
+
+def _run_demo(interrupt_at: str | None = None) -> Run:
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if interrupt_at and interrupt_at in line:
+            interrupt_at = None
+            process.send_signal(signal.SIGINT)
+    return Run(process.wait(timeout=60), "".join(lines), time.monotonic() - started)

@@ -1,7 +1,7 @@
 """Replay: bars arrive one at a time, late, twice and revised, with builds at random moments.
 
-Each live row is recorded as it is read on arrival. In the end a full refresh must reproduce, as text and so as bits, every
-recorded row whose inputs were not revised afterwards, and the incrementally grown relation as a whole.
+Each live row is recorded as it is read on arrival. In the end a full refresh must reproduce, as text and so as bits,
+every recorded row whose inputs were not revised afterwards, and the incrementally grown relation as a whole.
 """
 
 import random
@@ -106,7 +106,7 @@ def schedule(random_state: random.Random) -> list[tuple[str, str, int]]:
 
 
 def relation(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
-    """The whole feature relation: (symbol, bar_start) -> row as text. PostgreSQL prints floats so that they read back."""
+    """The whole relation, (symbol, bar_start) -> row as text: PostgreSQL prints floats so that they read back."""
     rows = connection.execute("select symbol, bar_start::text, features_1d::text from features.features_1d").fetchall()
     found = {(symbol, bar_start): text for symbol, bar_start, text in rows}
     assert len(found) == len(rows), "a (symbol, bar_start) appears twice"
