@@ -1,0 +1,157 @@
+"""The sandbox as one web application on one clock: Polygon, Alpaca, and /sandbox/* to look behind the curtain.
+
+/sandbox/clock and /sandbox/book are for tests, demos and people, and need no key: the server listens on this machine
+only.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from sandbox import alpaca_wire as wire
+from sandbox.account import Account
+from sandbox.alpaca_api import Credentials
+from sandbox.alpaca_orders import OrderHandlers
+from sandbox.alpaca_reads import ReadHandlers
+from sandbox.alpaca_stream import TradeUpdates
+from sandbox.amounts import text
+from sandbox.book import Book
+from sandbox.broker import Broker
+from sandbox.errors import SandboxError
+from sandbox.market import Market
+from sandbox.polygon_aggregates import Aggregates
+from sandbox.polygon_reference import Reference
+from sandbox.tape import Tape
+from sandbox.timekeeping import iso_utc, parse_instant
+
+REAL_CLOCK_TICK = 0.5
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What clients must present."""
+
+    polygon: str
+    alpaca_key_id: str
+    alpaca_secret: str
+
+
+class Sandbox:
+    """A tape and a book behind the vendors' protocols. Stepped: time moves by POST /sandbox/clock; real: by itself."""
+
+    def __init__(self, tape: Tape, book_path: Path | None, keys: Keys, start: int, real_clock: bool) -> None:
+        """`start` is the clock of a new book, in microseconds; an existing book goes on from its own."""
+        self.real_clock = real_clock
+        self.book = Book(book_path, start)
+        self.broker = Broker(Account(self.book, Market(tape)))
+        self._tape = tape
+        self._credentials = Credentials(keys.alpaca_key_id, keys.alpaca_secret)
+        self._stream = TradeUpdates(self._credentials)
+        self._polygon_key = keys.polygon
+        self.follow_real_clock()
+
+    def follow_real_clock(self) -> None:
+        """With a real clock, let everything happen that is due by now."""
+        if self.real_clock:
+            self.broker.advance(max(self.broker.now, time.time_ns() // 1_000))
+
+    def application(self) -> web.Application:
+        """The routes, and the background task of a real clock."""
+        app = web.Application(middlewares=[self._in_time, _unknown_path])
+        for vendor in (Aggregates(self._tape, lambda: self.broker.now), Reference(self._tape, lambda: self.broker.now)):
+            app.add_routes(vendor.routes(self._polygon_key))
+        app.add_routes(ReadHandlers(self.broker).routes(self._credentials))
+        app.add_routes(OrderHandlers(self.broker).routes(self._credentials))
+        app.router.add_get("/stream", self._stream.handle)
+        app.router.add_get("/sandbox/clock", self._clock)
+        app.router.add_post("/sandbox/clock", self._advance)
+        app.router.add_get("/sandbox/book", self._dump)
+        app.on_shutdown.append(self._hang_up)
+        app.on_cleanup.append(self._close_book)
+        if self.real_clock:
+            app.cleanup_ctx.append(self._tick)
+        return app
+
+    @web.middleware
+    async def _in_time(self, request: web.Request, handler) -> web.StreamResponse:
+        self.follow_real_clock()
+        try:
+            return await handler(request)
+        finally:
+            self._stream.publish(self.broker.account.take_updates())
+
+    async def _tick(self, app: web.Application) -> AsyncIterator[None]:
+        async def run() -> None:
+            while True:
+                await asyncio.sleep(REAL_CLOCK_TICK)
+                self.follow_real_clock()
+                self._stream.publish(self.broker.account.take_updates())
+
+        task = asyncio.create_task(run())
+        yield
+        task.cancel()
+
+    async def _hang_up(self, app: web.Application) -> None:
+        await self._stream.close()
+
+    async def _close_book(self, app: web.Application) -> None:
+        self.book.close()
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        mode = "real" if self.real_clock else "stepped"
+        return web.json_response({"now": iso_utc(self.broker.now), "mode": mode})
+
+    async def _advance(self, request: web.Request) -> web.Response:
+        """{"advance_to": "2012-10-01T20:00:00Z"}: everything due on the way has happened when the answer comes."""
+        if self.real_clock:
+            return _error(409, "The clock is real: it cannot be moved by hand.")
+        try:
+            until = parse_instant((await request.json())["advance_to"])
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+            return _error(400, 'The body must be {"advance_to": "2012-10-01T20:00:00Z"}, a moment with a UTC offset.')
+        try:
+            self.broker.advance(until)
+        except SandboxError as error:
+            return _error(409, str(error))
+        return await self._clock(request)
+
+    async def _dump(self, request: web.Request) -> web.Response:
+        """Everything that really happened, oldest first."""
+        book = self.book
+        return web.json_response(
+            {
+                "account_id": book.account_id,
+                "now": iso_utc(book.clock),
+                "cash": text(book.cash),
+                "orders": [wire.order(order) for order in book.orders()],
+                "fills": [
+                    {**wire.activity(row), "execution_id": row.activity_id.split("::")[1]}
+                    for row in book.activities()
+                    if row.kind == "FILL"
+                ],
+                "positions": [
+                    {"symbol": held.symbol, "qty": text(held.qty), "cost_basis": text(held.cost)}
+                    for held in book.positions()
+                ],
+                "activities": [wire.activity(row) for row in book.activities()],
+            }
+        )
+
+
+@web.middleware
+async def _unknown_path(request: web.Request, handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status not in (404, 405):
+            raise
+        return web.json_response({"status": "NOT_FOUND", "message": "endpoint not found."}, status=error.status)
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)
