@@ -3,6 +3,7 @@
 Settings that Prefect reads when it is first imported stand here; the environment overrides each.
 """
 
+import logging
 import os
 
 _DEFAULTS = {
@@ -14,3 +15,5 @@ _DEFAULTS = {
 }
 for _name, _value in _DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+
+logging.getLogger("truebar").setLevel(logging.INFO)

@@ -23,7 +23,6 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("PREFECT_HOME", str(load().state_dir / "prefect"))
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
-    logging.getLogger("truebar").setLevel(logging.INFO)
     try:
         _run(options)
     except OperatorError as error:

@@ -4,7 +4,7 @@ import logging
 
 from prefect import flow, task
 
-from flows.dbt import run_dbt
+from flows.dbt_command import run_dbt
 from flows.look_ahead import audit
 
 log = logging.getLogger("truebar")

@@ -34,7 +34,6 @@ KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-al
 def main() -> int:
     """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
     logging.basicConfig(format="    %(message)s", stream=sys.stdout, level=logging.WARNING)
-    log.setLevel(logging.INFO)
     started = time.monotonic()
     try:
         with _only_one():

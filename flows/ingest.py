@@ -5,7 +5,7 @@ from datetime import date
 
 from prefect import flow, task
 
-from flows.dbt import run_dbt
+from flows.dbt_command import run_dbt
 from loaders.ingest import Progress
 from loaders.ingest import ingest as ingest_history
 from loaders.landing import Landed

@@ -8,6 +8,7 @@ import numpy as np
 from prefect import task
 
 from models_registry import registry
+from training.replay import signals
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
 
@@ -50,7 +51,7 @@ def compare() -> Parity:
             (list(package.symbols), decisions[0][1]),
         )
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
-        weights = package.target_weights(relation).set_index(["symbol", "bar_start"])
+        weights = signals(package, decisions[0][1], decisions[-1][1]).set_index(["symbol", "bar_start"])
         for symbol, bar_start, names, vector, score, weight in decisions:
             key = (symbol, bar_start)
             values += len(names)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flows.dbt import run_dbt
+from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
 from loaders.landing import land
 from loaders.polygon import DIVIDENDS, SPLITS, PolygonSource

@@ -1,0 +1,261 @@
+"""The model package: the one object that training writes and execution reads.
+
+On disk it is a folder with `manifest.json` (what the model is) and `booster.ubj` (XGBoost's own format, no pickle).
+`target_weights` is the only way from feature rows to weights: the backtest and the live session both call it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import xgboost
+from pydantic import AwareDatetime, Field, ValidationError
+
+from models_registry.frozen import Frozen, canonical_json, sha256
+from models_registry.scoring import PositionSizing, Target
+from warehouse.errors import Stop
+
+MANIFEST = "manifest.json"
+BOOSTER = "booster.ubj"
+
+
+class PackageError(Stop):
+    """The package on disk is incomplete, was altered, or does not fit the rows it was given."""
+
+
+class FingerprintMismatch(Stop):
+    """The warehouse computes a feature differently from when the model was trained: retrain or restore the feature."""
+
+
+class FeatureColumn(Frozen):
+    """An input of the booster: its name, its type in the warehouse, the fingerprint of the SQL that computes it."""
+
+    name: str
+    type: Literal["float8"] = "float8"
+    fingerprint: str
+
+
+class TrainingWindow(Frozen):
+    """Which decisions the booster was fitted on: UTC starts of the first and the last bar, and their number."""
+
+    start: AwareDatetime
+    end: AwareDatetime
+    rows: int = Field(ge=1)
+
+
+class Manifest(Frozen):
+    """Everything about a model but its trees. Times are UTC."""
+
+    format_version: Literal[1] = 1
+    model_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    experiment_id: str
+    hypothesis_id: str
+    run_id: str
+    trial_id: str
+    symbols: tuple[str, ...] = Field(min_length=1)
+    timeframe: str
+    features: tuple[FeatureColumn, ...] = Field(min_length=1)
+    target: Target
+    position_sizing: PositionSizing
+    cost_bps_per_side: float
+    parameters: dict[str, Any]
+    training_window: TrainingWindow
+    data_watermark: AwareDatetime
+    gate_evidence: dict[str, Any] | None = None
+    library_versions: dict[str, str]
+    booster_sha256: str
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A trained model and everything needed to use it, refuse it or explain it. Immutable."""
+
+    manifest: Manifest
+    booster: bytes
+
+    @classmethod
+    def build(cls, booster: bytes, **manifest: Any) -> Self:
+        """A package of a booster in UBJ form and the manifest's fields; the checksum is taken here."""
+        return cls(Manifest(booster_sha256=sha256(booster), **manifest), bytes(booster))
+
+    @property
+    def model_id(self) -> str:
+        """`<experiment>-<8 hex digits of the trial>`."""
+        return self.manifest.model_id
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols it was trained on, and the only ones it gives weights for."""
+        return self.manifest.symbols
+
+    @property
+    def timeframe(self) -> str:
+        """Timeframe of its bars: `1d`."""
+        return self.manifest.timeframe
+
+    @property
+    def target(self) -> Target:
+        """What it predicts."""
+        return self.manifest.target
+
+    @property
+    def sizing(self) -> PositionSizing:
+        """How its scores become weights."""
+        return self.manifest.position_sizing
+
+    @cached_property
+    def feature_names(self) -> tuple[str, ...]:
+        """Feature columns in the order the booster reads them."""
+        return tuple(feature.name for feature in self.manifest.features)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Feature name -> fingerprint of the SQL that computed it at training."""
+        return {feature.name: feature.fingerprint for feature in self.manifest.features}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the whole package: the manifest, which holds the booster's own."""
+        return sha256(canonical_json(self.manifest.model_dump(mode="json")))
+
+    def check_fingerprints(self, catalog: Mapping[str, str]) -> None:
+        """Compare with the warehouse's current {feature: fingerprint}. Raises FingerprintMismatch with what changed."""
+        missing = [name for name in self.feature_names if name not in catalog]
+        changed = [name for name, known in self.fingerprints.items() if catalog.get(name, known) != known]
+        problems = [
+            f"{kind}: {', '.join(names)}" for kind, names in (("changed", changed), ("missing", missing)) if names
+        ]
+        if problems:
+            raise FingerprintMismatch(
+                f"model {self.model_id} was trained on other features than the warehouse has now "
+                f"({'; '.join(problems)}): retrain it, or restore the SQL of these features"
+            )
+
+    def target_weights(self, features: pyarrow.Table | pd.DataFrame) -> pd.DataFrame:
+        """Scores and target weights for feature rows, in the order given.
+
+        `features` holds symbol, bar_start (UTC), is_ready and every column of `feature_names`; others are ignored.
+        Returns symbol, bar_start, score (float64) and weight (float64, signed fraction of equity, to be held from the
+        next bar's open). A row that is not ready has score NaN and weight 0. The result of a row is the same bits
+        whichever rows come with it. Raises PackageError for a missing column, a foreign symbol, or a ready row
+        without a finite value.
+        """
+        self._check_columns(features)
+        symbols, bar_start = _column(features, "symbol"), _column(features, "bar_start")
+        if foreign := sorted(set(symbols) - set(self.symbols)):
+            raise PackageError(
+                f"model {self.model_id} knows {', '.join(self.symbols)} and was given {', '.join(foreign)}"
+            )
+        ready = _column(features, "is_ready").to_numpy(dtype=bool, na_value=False)
+        scores = np.full(len(ready), np.nan)
+        if ready.any():
+            scores[ready] = self.target.score(self.predict(self._matrix(features, ready)))
+        return pd.DataFrame(
+            {
+                "symbol": symbols,
+                "bar_start": bar_start,
+                "score": scores,
+                "weight": self.sizing.weights(scores, len(self.symbols)),
+            }
+        )
+
+    def predict(self, matrix: np.ndarray) -> np.ndarray:
+        """What the booster predicts for a matrix, shape (n, features), columns in the order of `feature_names`.
+
+        Returns P(up), shape (n,), P(down, flat, up), shape (n, 3), or the predicted return, shape (n,).
+        """
+        # the booster splits on float32; converting here makes that explicit and the same everywhere
+        margins = self._predictor.inplace_predict(matrix.astype(np.float32), predict_type="margin")
+        return self.target.predict(margins)
+
+    @cached_property
+    def _predictor(self) -> xgboost.Booster:
+        booster = xgboost.Booster()
+        booster.load_model(bytearray(self.booster))
+        # whatever it was trained on, it predicts on the CPU with one thread: one arithmetic for backtest and live
+        booster.set_param({"device": "cpu", "nthread": 1})
+        return booster
+
+    def _check_columns(self, features: pyarrow.Table | pd.DataFrame) -> None:
+        present = set(features.column_names if isinstance(features, pyarrow.Table) else features.columns)
+        needed = ("symbol", "bar_start", "is_ready", *self.feature_names)
+        if missing := [name for name in needed if name not in present]:
+            raise PackageError(f"model {self.model_id} needs columns that are not there: {', '.join(missing)}")
+
+    def _matrix(self, features: pyarrow.Table | pd.DataFrame, ready: np.ndarray) -> np.ndarray:
+        columns = [_column(features, name).to_numpy(dtype=np.float64, na_value=np.nan) for name in self.feature_names]
+        matrix = np.column_stack(columns)[ready]
+        finite = np.isfinite(matrix).all(axis=0)
+        if not finite.all():
+            without = [name for name, good in zip(self.feature_names, finite, strict=True) if not good]
+            raise PackageError(f"a row is marked ready and has no finite value in {', '.join(without)}")
+        return matrix
+
+    def save(self, folder: Path) -> None:
+        """Write the package to a folder, whole or not at all; what was there before is replaced."""
+        document = {**self.manifest.model_dump(mode="json"), "manifest_sha256": self.sha256}
+        fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        (fresh / BOOSTER).write_bytes(self.booster)
+        (fresh / MANIFEST).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a package and verify both checksums. Raises PackageError when it is incomplete or was altered."""
+        document = _read_manifest(folder / MANIFEST)
+        claimed = document.pop("manifest_sha256", None)
+        try:
+            manifest = Manifest.model_validate(document)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise PackageError(f"{folder / MANIFEST}: {where}: {first['msg']}") from None
+        try:
+            booster = (folder / BOOSTER).read_bytes()
+        except OSError as error:
+            raise PackageError(f"{folder / BOOSTER} cannot be read: {error.strerror}") from None
+        package = cls(manifest, booster)
+        if claimed != package.sha256:
+            raise PackageError(f"{folder / MANIFEST} was altered after it was written: its checksum does not match")
+        if sha256(booster) != manifest.booster_sha256:
+            raise PackageError(f"{folder / BOOSTER} was altered after it was written: its checksum does not match")
+        return package
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries whose arithmetic a model depends on."""
+    return {"numpy": np.__version__, "xgboost": xgboost.__version__}
+
+
+def model_id(experiment_id: str, trial_id: str) -> str:
+    """The name of the model that a trial becomes."""
+    return f"{experiment_id}-{trial_id[:8]}"
+
+
+def _column(rows: pyarrow.Table | pd.DataFrame, name: str) -> pd.Series:
+    if isinstance(rows, pyarrow.Table):
+        return rows.column(name).to_pandas()
+    return rows[name].reset_index(drop=True)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise PackageError(f"{path} is not JSON: the package was damaged") from None
+    if not isinstance(document, dict):
+        raise PackageError(f"{path} does not hold a JSON object: the package was damaged")
+    return document

@@ -1,0 +1,248 @@
+"""Which models exist, in which state, and the only ways from one state to the next.
+
+candidate -> paper -> live -> retired. Paper needs a passed gate; live needs a paper record without open discrepancies
+and an operator who says so. There is no other way in. States are rows of research.model_states, the newest counts.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import psycopg
+from psycopg.rows import class_row
+
+from models_registry.package import ModelPackage, PackageError
+from warehouse.connection import connect
+from warehouse.errors import Stop
+from warehouse.settings import load
+
+State = Literal["candidate", "paper", "live", "retired"]
+NEXT: dict[str, tuple[str, ...]] = {
+    "candidate": ("paper", "retired"),
+    "paper": ("live", "retired"),
+    "live": ("retired",),
+    "retired": (),
+}
+
+MODELS = """
+    select
+        models.model_id, models.trial_id, models.run_id, models.hypothesis_id, models.package_path,
+        models.package_sha256, models.trained_through, newest.state, newest.entered_at, newest.reason
+    from research.models
+    inner join lateral (
+        select state, entered_at, reason
+        from research.model_states
+        where model_states.model_id = models.model_id
+        order by entered_at desc
+        limit 1
+    ) as newest on true
+    where (%(model_id)s::text is null or models.model_id = %(model_id)s)
+        and (%(state)s::text is null or newest.state = %(state)s)
+    order by models.model_id
+"""
+
+NEWEST_VERDICT = """
+    select verdicts.look_no, verdicts.verdict
+    from research.verdicts
+    inner join research.models using (trial_id)
+    where models.model_id = %s
+    order by verdicts.look_no desc
+    limit 1
+"""
+
+PAPER_RECORD = """
+    select
+        accounts.account_id,
+        (
+            select outcome
+            from ledger.reconciliations
+            where reconciliations.account_id = accounts.account_id
+            order by reconciliation_id desc
+            limit 1
+        ) as reconciliation,
+        coalesce((
+            select action
+            from ledger.halts
+            where halts.account_id = accounts.account_id
+            order by halt_id desc
+            limit 1
+        ), 'release') = 'halt' as is_halted,
+        (
+            select count(*)
+            from ledger.orders
+            inner join ledger.decisions using (decision_id)
+            where orders.status in ('submitting', 'unknown') and decisions.model_id = %(model_id)s
+                and decisions.account_id = accounts.account_id
+        ) as unresolved_orders
+    from ledger.accounts
+    where accounts.mode = 'paper' and exists (
+        select from ledger.decisions
+        where decisions.account_id = accounts.account_id and decisions.model_id = %(model_id)s
+    )
+    order by accounts.account_id
+"""
+
+
+class RegistryError(Stop):
+    """The registry refuses: no such model, no such step between states, or what the step needs is not there."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A registered model and its current state. Times are UTC."""
+
+    model_id: str
+    trial_id: str
+    run_id: str
+    hypothesis_id: str
+    package_path: str
+    package_sha256: str
+    trained_through: datetime
+    state: State
+    entered_at: datetime
+    reason: str
+
+
+def models(state: State | None = None, *, role: str = "executor") -> list[ModelRecord]:
+    """All registered models, or those in one state, by model_id."""
+    with connect(role) as connection:
+        return _records(connection, state=state)
+
+
+def get(model_id: str, *, role: str = "executor") -> ModelRecord:
+    """One model. Raises RegistryError naming the models there are."""
+    with connect(role) as connection:
+        return _record(connection, model_id)
+
+
+def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
+    """The package of a registered model, verified against its own checksums and the registry's.
+
+    Raises RegistryError for an unknown model, PackageError for a package that is not the registered one.
+    """
+    record = get(model_id, role=role)
+    package = ModelPackage.load(load().models_dir / record.package_path)
+    if package.sha256 != record.package_sha256:
+        raise PackageError(
+            f"the package of model {model_id} is not the one that was registered: restore {record.package_path} "
+            "in the models folder, or train the model again"
+        )
+    return package
+
+
+def register(package: ModelPackage, reason: str) -> ModelRecord:
+    """Save a package to the models folder and record it as a candidate. The same package again changes nothing.
+
+    Raises RegistryError when another package already has this model_id.
+    """
+    model_id, folder = package.model_id, load().models_dir / package.model_id
+    with connect("trainer") as connection:
+        _lock(connection, model_id)
+        known = _records(connection, model_id=model_id)
+        if known and known[0].package_sha256 != package.sha256:
+            raise RegistryError(
+                f"model {model_id} is registered with another package, and a registered package never changes"
+            )
+        if not _is_stored(package, folder):
+            package.save(folder)
+        if known:
+            return known[0]
+        manifest = package.manifest
+        connection.execute(
+            "insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256, "
+            "trained_through) values (%s, %s, %s, %s, %s, %s, %s)",
+            (
+                model_id,
+                manifest.trial_id,
+                manifest.run_id,
+                manifest.hypothesis_id,
+                folder.name,
+                package.sha256,
+                manifest.training_window.end,
+            ),
+        )
+        _enter(connection, model_id, "candidate", reason)
+        return _record(connection, model_id)
+
+
+def advance(model_id: str, state: State, reason: str, *, operator: str | None = None) -> ModelRecord:
+    """Move a model to its next state, if everything that state needs is there; a model already in it stays as it is.
+
+    `operator` names the person who puts a model live; nothing else may. Raises RegistryError saying what is missing.
+    """
+    if state not in get_args(State):
+        raise RegistryError(f"unknown state {state!r}: one of {', '.join(get_args(State))}")
+    with connect("trainer") as connection:
+        _lock(connection, model_id)
+        record = _record(connection, model_id)
+        if record.state == state:
+            return record
+        if state not in NEXT[record.state]:
+            allowed = ", ".join(NEXT[record.state]) or "nothing"
+            raise RegistryError(f"model {model_id} is {record.state}: from there it may become {allowed}, not {state}")
+        if state == "paper":
+            _require_passed_gate(connection, model_id)
+        if state == "live":
+            if not operator or not operator.strip():
+                raise RegistryError(f"model {model_id} can only be put live by an operator who gives a name")
+            _require_clean_paper_record(model_id)
+            reason = f"{reason} (by {operator.strip()})"
+        _enter(connection, model_id, state, reason)
+        return _record(connection, model_id)
+
+
+def _records(
+    connection: psycopg.Connection, *, model_id: str | None = None, state: str | None = None
+) -> list[ModelRecord]:
+    with connection.cursor(row_factory=class_row(ModelRecord)) as cursor:
+        return cursor.execute(MODELS, {"model_id": model_id, "state": state}).fetchall()
+
+
+def _record(connection: psycopg.Connection, model_id: str) -> ModelRecord:
+    if found := _records(connection, model_id=model_id):
+        return found[0]
+    known = ", ".join(record.model_id for record in _records(connection)) or "none"
+    raise RegistryError(f"there is no model {model_id}: registered are {known}")
+
+
+def _is_stored(package: ModelPackage, folder: Path) -> bool:
+    try:
+        return ModelPackage.load(folder).sha256 == package.sha256
+    except PackageError:
+        return False
+
+
+def _lock(connection: psycopg.Connection, model_id: str) -> None:
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('model ' || %s, 0))", (model_id,))
+
+
+def _enter(connection: psycopg.Connection, model_id: str, state: str, reason: str) -> None:
+    connection.execute(
+        "insert into research.model_states (model_id, state, reason) values (%s, %s, %s)", (model_id, state, reason)
+    )
+
+
+def _require_passed_gate(connection: psycopg.Connection, model_id: str) -> None:
+    newest = connection.execute(NEWEST_VERDICT, (model_id,)).fetchone()
+    if newest is None:
+        raise RegistryError(f"model {model_id} has not been judged by the gate: paper needs a PASSED verdict")
+    if newest[1] != "PASSED":
+        raise RegistryError(f"the gate's verdict on model {model_id} is {newest[1]}: paper needs PASSED")
+
+
+def _require_clean_paper_record(model_id: str) -> None:
+    with connect("executor") as connection:
+        record = connection.execute(PAPER_RECORD, {"model_id": model_id}).fetchall()
+    if not record:
+        raise RegistryError(f"model {model_id} has no paper record: it must decide on a paper account first")
+    for account, reconciliation, is_halted, unresolved in record:
+        if is_halted:
+            raise RegistryError(f"model {model_id} cannot go live: its paper account {account} is halted")
+        if reconciliation not in ("agreed", "repaired"):
+            found = "was never reconciled" if reconciliation is None else "has an open discrepancy"
+            raise RegistryError(f"model {model_id} cannot go live: its paper account {account} {found}")
+        if unresolved:
+            raise RegistryError(
+                f"model {model_id} cannot go live: {unresolved} of its orders on {account} have an unknown outcome"
+            )

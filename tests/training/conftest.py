@@ -1,0 +1,75 @@
+"""A warehouse with the relations that dbt would have built, filled with a made-up market."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+import worlds
+
+from training.dataset import Dataset
+from warehouse import embedded
+from warehouse.connection import connect
+from warehouse.migrate import bring_up
+
+RELATIONS = """
+    create table reference.instruments (symbol text, calendar text);
+    create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, session_date date, adj_open numeric);
+    create table features.catalog (
+        feature text, timeframe text, feature_group text, fingerprint text, is_selectable boolean
+    );
+    create table features.features_1d (
+        symbol text, bar_start timestamptz, bar_no integer,
+        volume_surprise float8, wind_direction float8, sma_20 float8, is_ready boolean
+    );
+    insert into features.catalog values
+        ('volume_surprise', '1d', 'volume', 'v1', true),
+        ('wind_direction', '1d', 'volume', 'w1', true),
+        ('sma_20', '1d', 'trend', 's1', false);
+"""
+
+
+@pytest.fixture(scope="module")
+def made_up_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An embedded PostgreSQL of its own: it holds symbols EDGE (a planted edge) and NOISE, 1200 sessions each."""
+    state_dir = tmp_path_factory.mktemp("training")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+            patch.delenv(name)
+        patch.setenv("TRUEBAR_STATE_DIR", str(state_dir))
+        patch.setenv("TRUEBAR_MODELS_DIR", str(state_dir / "models"))
+        try:
+            bring_up()
+            _fill(worlds.dataset(symbols=("EDGE",)), worlds.dataset(symbols=("NOISE",), strength=0.0, seed=6))
+            yield
+        finally:
+            embedded.stop(Path(state_dir))
+
+
+def _fill(*panels: Dataset) -> None:
+    with connect("loader") as connection:
+        for number, session in enumerate(worlds.sessions(1200)):
+            connection.execute(
+                "insert into reference.trading_sessions values ('XNYS', %s, %s, %s, %s)",
+                (session.date(), session, session + pd.Timedelta(hours=6.5), number),
+            )
+    with connect("transformer") as connection:
+        connection.execute(RELATIONS)
+        for panel in panels:
+            for column, symbol in enumerate(panel.symbols):
+                connection.execute("insert into reference.instruments values (%s, 'XNYS')", (symbol,))
+                _fill_symbol(connection, panel, column, symbol)
+
+
+def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, symbol: str) -> None:
+    starts = pd.DatetimeIndex(panel.sessions, tz="UTC")
+    with connection.cursor().copy("copy canonical.ohlcv_1d from stdin") as copy:
+        for start, adj_open in zip(starts, panel.opens[:, column], strict=True):
+            copy.write_row((symbol, start, start.date(), repr(float(adj_open))))
+    with connection.cursor().copy("copy features.features_1d from stdin") as copy:
+        for number, start in enumerate(starts):
+            values = [None if np.isnan(value) else float(value) for value in panel.features[number, column]]
+            copy.write_row((symbol, start, number, *values, 1.0, bool(panel.ready[number, column])))

@@ -1,0 +1,138 @@
+"""A hypothesis file is refused in one sentence: file, line, key, what is allowed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training import hypothesis
+from training.hypothesis import HypothesisError, load
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
+GOOD = """\
+experiment_id: good_one
+description: Something is believed.
+symbols: [MSFT, AAPL]
+timeframe: 1d
+model_type: xgboost
+feature_groups: [volume]
+target:
+  kind: binary
+position_sizing:
+  policy: long_flat
+costs: {bps_per_side: 2}
+training:
+  start: 2000-01-01
+  grid:
+    max_depth: [2, 3]
+    learning_rate: [0.05, 0.1]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "h.yaml"
+    path.write_text(text)
+    return path
+
+
+def refusal(folder: Path, text: str) -> str:
+    path = write(folder, text)
+    with pytest.raises(HypothesisError) as refused:
+        load(path)
+    sentence = str(refused.value)
+    assert sentence.startswith(str(path))
+    assert "\n" not in sentence
+    return sentence.removeprefix(str(path))
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, GOOD))
+    assert loaded.symbols == ("AAPL", "MSFT")
+    choices = loaded.training.combinations()
+    assert [(choice.max_depth, choice.learning_rate) for choice in choices] == [
+        (2, 0.05),
+        (2, 0.1),
+        (3, 0.05),
+        (3, 0.1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "target:",
+            "targets:",
+            ", line 7: unknown key 'targets': allowed here are experiment_id, description, symbols",
+        ),
+        (
+            "  kind: binary",
+            "  kid: binary",
+            ", line 8: unknown key 'target.kid': allowed here are kind, horizon, threshold",
+        ),
+        (
+            "  kind: binary",
+            "  kind: ternary",
+            ", line 8: target.kind is 'ternary': allowed are binary, multiclass, regr",
+        ),
+        ("timeframe: 1d", "timeframe: 5m", ", line 4: timeframe is '5m': allowed are 1d"),
+        ("[volume]", "[volume, moon]", ", line 6: feature_groups.1 is 'moon': allowed are momentum, trend"),
+        ("symbols: [MSFT, AAPL]", "symbols: [AAPL, on]", ", line 3: symbols.1 is True, not a text: write it in quotes"),
+        ("symbols: [MSFT, AAPL]", "symbols: [AAPL, AAPL]", ", line 3: symbols: a name is listed twice"),
+        ("costs: {bps_per_side: 2}\n", "", ", line 1: key 'costs' is missing"),
+        ("bps_per_side: 2", "bps_per_side: -1", ", line 11: costs.bps_per_side is -1: input should be greater"),
+        ("max_depth: [2, 3]", "max_deep: [2, 3]", ", line 15: training.grid.max_deep is 'max_deep': allowed are n_est"),
+        ("max_depth: [2, 3]", "max_depth: [2, 99]", ", line 14: training.grid: max_depth: 99: input should be less"),
+        ("  start: 2000-01-01", "  start: 2000-13-01", ": this is not YAML: month must be in 1..12"),
+        ("  start: 2000-01-01", "  start: soon", ", line 13: training.start is 'soon': input should be a valid date"),
+        ("timeframe: 1d", "timeframe: 1d\ntimeframe: 1d", ", line 5: key 'timeframe' is already on line 4: keep one"),
+        ("timeframe: 1d", "timeframe: [1d", ", line 5: this is not YAML"),
+        ("costs:", "gate: {net_sharpe: 0.1}\ncosts:", ", line 11: gate: gate.net_sharpe may only be tightened"),
+        ("costs:", "gate: {luck: 1}\ncosts:", ", line 11: gate: gate.luck is not a threshold"),
+        ("  kind: binary", "  kind: multiclass", ", line 7: target: a multiclass target needs a threshold > 0"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    assert old in GOOD
+    assert refusal(tmp_path, GOOD.replace(old, new)).startswith(sentence)
+
+
+def test_a_list_is_not_a_hypothesis(tmp_path: Path) -> None:
+    assert refusal(tmp_path, "- a\n- b\n") == ", line 1: a hypothesis is a mapping of keys to values"
+    assert refusal(tmp_path, "") == ", line 1: a hypothesis is a mapping of keys to values"
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(HypothesisError, match=r"no\.yaml cannot be read: No such file"):
+        load(tmp_path / "no.yaml")
+
+
+def test_identity_is_content_not_layout_order_or_prose(tmp_path: Path) -> None:
+    first = load(write(tmp_path, GOOD)).content_hash
+    lines = GOOD.replace("[MSFT, AAPL]", "['AAPL', 'MSFT']").replace("Something is", "Much is").splitlines()
+    same = load(write(tmp_path, "# a comment\n" + "\n".join(lines[3:] + lines[:3]))).content_hash
+    other = load(write(tmp_path, GOOD.replace("bps_per_side: 2", "bps_per_side: 3"))).content_hash
+    assert first == same
+    assert first != other
+
+
+def test_stricter_thresholds_are_taken(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, GOOD + "gate: {net_sharpe: 1.5, strict: true}\n"))
+    assert (loaded.thresholds.net_sharpe, loaded.thresholds.strict) == (1.5, True)
+
+
+def test_it_cannot_be_changed(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, GOOD))
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.costs.bps_per_side = 0
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_is_valid_and_named_like_its_file(path: Path) -> None:
+    assert load(path).experiment_id == path.stem
+
+
+def test_the_schema_on_disk_is_the_code_s() -> None:
+    on_disk = json.loads((EXPERIMENTS / "hypothesis.schema.json").read_text())
+    assert on_disk == hypothesis.json_schema(), "python -m training schema experiments/hypothesis.schema.json"

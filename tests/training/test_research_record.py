@@ -1,0 +1,215 @@
+"""From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worlds
+
+from models_registry import registry
+from training import dataset
+from training.__main__ import main
+from training.commit import CommitError, commit_passing
+from training.dataset import DatasetError
+from training.judgement import DataEvidence, JudgementError, judge_family
+from training.model import ModelError
+from training.replay import signals
+from training.train import Run, prepare, train
+from warehouse.connection import arrow, connect
+from warehouse.settings import load
+
+pytestmark = pytest.mark.usefixtures("made_up_warehouse")
+
+SOUND = DataEvidence(dbt_build_passed=True, lookahead_audit_passed=True)
+GRID = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 40}, "grid": {"max_depth": [1, 2]}}
+ONE_BAR = "symbol = 'EDGE' and session_date = '2001-03-01'"
+
+
+def counts() -> dict[str, int]:
+    tables = ("hypotheses", "families", "runs", "run_outcomes", "trials", "trial_returns", "gate_looks", "verdicts")
+    with connect("trainer") as connection:
+        return {
+            name: connection.execute(f"select count(*) from research.{name}").fetchone()[0]
+            for name in (*tables, "gate_checks", "models", "model_states")
+        }
+
+
+def train_grid(symbol: str = "EDGE", **changes: object) -> Run:
+    return train(worlds.hypothesis(symbols=[symbol], training=GRID, **changes), source_file="made_up.yaml")
+
+
+def test_the_dataset_is_what_the_warehouse_holds() -> None:
+    read, made = dataset.read(worlds.hypothesis()), worlds.dataset()
+    assert read.digest == made.digest
+    assert (read.unready_rows, read.fingerprints) == (20, worlds.FINGERPRINTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"symbols": ["EDGE", "ZZZ"]}, "unknown symbol ZZZ"),
+        (
+            {"feature_groups": ["volume", "momentum"]},
+            "feature group momentum has no feature .* the warehouse has volume",
+        ),
+        ({"training": {"start": "2030-01-01"}}, "has no bar of EDGE from 2030-01-01"),
+    ],
+)
+def test_what_is_not_there_is_said_and_nothing_is_written(changes: dict, sentence: str) -> None:
+    before = counts()
+    with pytest.raises(DatasetError, match=sentence):
+        train(worlds.hypothesis(**changes), source_file="x.yaml")
+    assert counts() == before
+
+
+def test_a_search_on_an_edge_becomes_one_paper_model() -> None:
+    run = train_grid()
+    assert run.is_new
+    assert len(run.trial_ids) == 2
+
+    verdicts = judge_family(run.family_id, SOUND)
+    assert {trial: verdict.verdict for trial, verdict in verdicts.items()} == dict.fromkeys(run.trial_ids, "PASSED")
+
+    record = commit_passing(run.run_id)
+    assert record.state == "paper"
+    assert "look 1" in record.reason
+    assert record.trial_id == max(verdicts.values(), key=lambda verdict: verdict.shrunk_sharpe).trial_id
+
+    package = registry.load_model(record.model_id)
+    assert package.fingerprints == worlds.FINGERPRINTS
+    assert package.manifest.gate_evidence["verdict"] == "PASSED"
+    assert package.manifest.gate_evidence["family_trials"] == 2
+    rows = worlds.dataset().rows(np.arange(1000, 1200))
+    assert package.target_weights(rows)["weight"].nunique() == 2
+
+
+def test_the_same_again_changes_nothing() -> None:
+    first = train_grid()
+    judge_family(first.family_id, SOUND)
+    commit_passing(first.run_id)
+    before, files = counts(), _files()
+
+    again = train_grid()
+    assert not again.is_new
+    assert again.trial_ids == first.trial_ids
+    assert judge_family(again.family_id, SOUND) == {}
+    assert commit_passing(again.run_id).state == "paper"
+    assert counts() == before
+    assert _files() == files
+
+
+def test_a_new_hypothesis_on_the_same_data_joins_the_family_and_spends_the_next_look() -> None:
+    first = train_grid()
+    judge_family(first.family_id, SOUND)
+    other = train_grid(costs={"bps_per_side": 4}, target={"kind": "binary", "horizon": 3})
+    assert other.family_id == first.family_id
+    assert other.run_id != first.run_id
+    verdicts = judge_family(other.family_id, SOUND)
+    assert set(verdicts) == set(other.trial_ids)
+    assert {verdict.look_no for verdict in verdicts.values()} == {2}
+    with connect("trainer") as connection:
+        looks = connection.execute(
+            "select look_no, trials, alpha from research.gate_looks where family_id = %s order by look_no",
+            (first.family_id,),
+        ).fetchall()
+    assert looks == [(1, 2, pytest.approx(0.025)), (2, 4, pytest.approx(0.05 / 6))]
+
+
+def test_noise_is_stored_and_does_not_pass() -> None:
+    run = train_grid("NOISE")
+    verdicts = judge_family(run.family_id, SOUND)
+    assert {verdict.verdict for verdict in verdicts.values()} == {"FAILED"}
+    assert commit_passing(run.run_id) is None
+
+
+def test_unsound_data_does_not_pass() -> None:
+    hypothesis = worlds.hypothesis(training={**GRID, "start": "2000-02-01"})
+    run = train(hypothesis, source_file="x.yaml")
+    verdicts = judge_family(run.family_id, DataEvidence(dbt_build_passed=False, lookahead_audit_passed=True))
+    assert {verdict.verdict for verdict in verdicts.values()} == {"FAILED"}
+
+
+def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
+    run = train_grid()
+    stored = arrow(
+        "trainer",
+        "select * from research.trial_returns where trial_id = $1 order by bar_start",
+        (run.trial_ids[0],),
+    ).to_pandas()
+    backtest, family = prepare(worlds.hypothesis(training=GRID))
+    path = backtest.run({run.trial_ids[0]: backtest.hypothesis.training.combinations()[0]})[run.trial_ids[0]]
+    assert len(stored) == family.oos_bars == len(path.sessions)
+    for column, values in (("score", path.scores), ("position", path.positions), ("net_return", path.net_returns)):
+        assert stored[column].to_numpy().tobytes() == values.reshape(-1).tobytes()
+    assert family.periods_per_year == pytest.approx(261, abs=1)
+
+
+def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"costs": {"bps_per_side": 9}}
+    with monkeypatch.context() as patch:
+        patch.setattr("training.model.fit", _refuse)
+        with pytest.raises(ModelError):
+            train_grid(**changes)
+    run = train_grid(**changes)
+    assert run.is_new
+    with connect("trainer") as connection:
+        outcomes = connection.execute(
+            "select status, error from research.run_outcomes where run_id = %s order by finished_at", (run.run_id,)
+        ).fetchall()
+    assert outcomes == [("failed", "no luck today"), ("succeeded", None)]
+    assert not train_grid(**changes).is_new
+
+
+def test_a_model_is_not_made_of_other_data_than_was_judged() -> None:
+    run = train_grid(experiment_id="revised", costs={"bps_per_side": 1})
+    judge_family(run.family_id, SOUND)
+    with connect("transformer") as connection:
+        before = connection.execute(f"select adj_open from canonical.ohlcv_1d where {ONE_BAR}").fetchone()[0]
+        connection.execute(f"update canonical.ohlcv_1d set adj_open = adj_open * 1.01 where {ONE_BAR}")
+    try:
+        with pytest.raises(CommitError, match="the data of revised changed"):
+            commit_passing(run.run_id)
+    finally:
+        with connect("transformer") as connection:
+            connection.execute(f"update canonical.ohlcv_1d set adj_open = %s where {ONE_BAR}", (before,))
+
+
+def test_signals_over_many_bars_are_those_of_each_bar_alone() -> None:
+    run = train_grid()
+    judge_family(run.family_id, SOUND)
+    package = registry.load_model(commit_passing(run.run_id).model_id, role="trainer")
+    bars = worlds.sessions(1200)[1100:]
+    together = signals(package, bars[0], bars[-1])
+    assert list(together["bar_start"]) == list(bars)
+    alone = [signals(package, bar, bar)["score"].iloc[0] for bar in bars[::20]]
+    assert np.array(alone).tobytes() == together["score"].to_numpy()[::20].tobytes()
+
+
+def test_an_unknown_family_is_said() -> None:
+    with pytest.raises(JudgementError, match="there is no family nothing"):
+        judge_family("nothing", SOUND)
+
+
+def test_the_command_line_trains_and_judges_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = worlds.hypothesis(experiment_id="by_hand", symbols=["NOISE"], training=GRID)
+    good = tmp_path / "good.yaml"
+    good.write_text(content.model_dump_json(exclude_none=True))
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("symbols: 1\n")
+    before = counts()
+    assert main(["train", str(good), str(bad)]) == 2
+    assert "bad.yaml, line 1" in capsys.readouterr().err
+    assert counts() == before, "one bad file, and nothing is tried"
+
+    assert main(["train", str(good)]) == 0
+    assert "by_hand: 2 trials trained" in capsys.readouterr().out
+    assert main(["judge", str(good), "--dbt-build", "passed", "--look-ahead-audit", "passed"]) == 0
+    assert "FAILED: " in capsys.readouterr().out
+
+
+def _refuse(*_: object, **__: object) -> bytes:
+    raise ModelError("no luck today")
+
+
+def _files() -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in load().models_dir.rglob("*") if path.is_file()}

@@ -1,0 +1,44 @@
+"""Folds: ordered, complete, and no training label reaches into the test."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.walk_forward import MINIMUM_TRAINING_SESSIONS, UNFINISHED_SESSIONS, TooFewSessions, split
+
+
+@given(
+    sessions=st.integers(900, 5000),
+    folds=st.integers(2, 8),
+    fraction=st.floats(0.3, 0.6),
+    horizon=st.integers(1, 20),
+)
+def test_no_label_of_a_training_session_is_known_after_the_test_begins(
+    sessions: int, folds: int, fraction: float, horizon: int
+) -> None:
+    made = split(sessions, folds=folds, out_of_sample_fraction=fraction, horizon=horizon)
+    assert [fold.number for fold in made] == list(range(1, folds + 1))
+    for fold in made:
+        label_ends = fold.train + 1 + horizon
+        assert label_ends.max() == fold.test[0] - 1, "purged by just what is needed"
+        assert fold.train[0] == 0, "expanding"
+        assert len(fold.train) >= MINIMUM_TRAINING_SESSIONS
+    tested = np.concatenate([fold.test for fold in made])
+    assert (np.diff(tested) == 1).all()
+    assert tested[-1] == sessions - 1 - UNFINISHED_SESSIONS
+    assert abs(len(tested) - fraction * sessions) <= folds + 2
+
+
+def test_the_window_does_not_depend_on_the_horizon() -> None:
+    windows = {
+        tuple(fold.test[[0, -1]])
+        for horizon in (1, 5, 20)
+        for fold in split(2000, folds=5, out_of_sample_fraction=0.6, horizon=horizon)
+    }
+    assert len(windows) == 5
+
+
+def test_too_little_history_is_said() -> None:
+    with pytest.raises(TooFewSessions, match="600 sessions leave 241 to train the first fold on, and it takes 250"):
+        split(600, folds=5, out_of_sample_fraction=0.6, horizon=1)

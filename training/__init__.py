@@ -1,0 +1,1 @@
+"""Hypothesis (YAML) -> dataset -> model -> out-of-sample evidence -> gate -> model package."""

@@ -1,0 +1,87 @@
+"""python -m training validate|train|judge|schema"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from training import hypothesis
+from training.commit import commit_passing
+from training.judgement import DataEvidence, judge_family
+from training.train import Run, prepare, train
+from training.trials import FamilyKey
+from warehouse.errors import OperatorError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Test hypotheses and register what passes.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    validate = commands.add_parser("validate", help="check hypothesis files, without a database")
+    training = commands.add_parser("train", help="fit and backtest every trial of hypothesis files, and store them")
+    judge = commands.add_parser("judge", help="one look of the gate at the files' families; register what passes")
+    schema = commands.add_parser("schema", help="print the JSON Schema of a hypothesis, or write it to a file")
+    for command in (validate, training, judge):
+        command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    for option, what in (("--dbt-build", "dbt build of the data"), ("--look-ahead-audit", "audit of the features")):
+        judge.add_argument(option, choices=("passed", "failed"), required=True, help=f"how the {what} ended")
+    schema.add_argument("file", nargs="?", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except OperatorError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
+    match options.command:
+        case "validate":
+            for path in options.files:
+                valid = hypothesis.load(path)
+                count = len(valid.training.combinations())
+                print(f"{path}: {valid.experiment_id}, trials: {count}, content hash: {valid.content_hash}")
+        case "train":
+            # all files are read before anything is tried: one bad file changes nothing
+            for path, valid in [(path, hypothesis.load(path)) for path in options.files]:
+                _print_run(train(valid, source_file=str(path)))
+        case "judge":
+            evidence = DataEvidence(options.dbt_build == "passed", options.look_ahead_audit == "passed")
+            prepared = [prepare(valid) for valid in [hypothesis.load(path) for path in options.files]]
+            for family in dict.fromkeys(family for _, family in prepared):
+                _judge(family, evidence)
+            for backtest, _ in prepared:
+                _commit(backtest.run_id, backtest.hypothesis.experiment_id)
+        case "schema":
+            text = json.dumps(hypothesis.json_schema(), indent=2) + "\n"
+            if options.file:
+                options.file.write_text(text)
+            else:
+                print(text, end="")
+    return 0
+
+
+def _print_run(run: Run) -> None:
+    state = "trained" if run.is_new else "already stored"
+    print(
+        f"{run.experiment_id}: {len(run.trial_ids)} trials {state}, run {run.run_id}, family {run.family_id}; "
+        f"{run.rows_used} rows used, {run.rows_unready} not ready, {run.device}"
+    )
+
+
+def _judge(family: FamilyKey, evidence: DataEvidence) -> None:
+    verdicts = judge_family(family.family_id, evidence)
+    print(f"family {family.family_id} ({', '.join(family.symbols)}): {len(verdicts)} new verdicts")
+    for verdict in verdicts.values():
+        print(f"  {verdict.trial_id} {verdict.verdict}: {verdict.explanation}")
+
+
+def _commit(run_id: str, experiment_id: str) -> None:
+    record = commit_passing(run_id)
+    if record is None:
+        print(f"{experiment_id}: no trial passed")
+    else:
+        print(f"{experiment_id}: model {record.model_id} is {record.state}: {record.reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""From a passed gate to a registered model: fit once more on all data, package it, register it, move it to paper."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from psycopg.rows import dict_row
+
+from models_registry import registry
+from models_registry.package import ModelPackage, model_id
+from models_registry.registry import ModelRecord
+from training.hypothesis import Hypothesis, XGBoostParameters
+from training.train import prepare
+from warehouse.connection import connect
+from warehouse.errors import Stop
+
+# A grid's neighbours often pass together and would trade the same symbols twice: the best of a run stands for it.
+BEST = """
+    select trials.trial_id, trials.run_id, trials.parameters, hypotheses.content, verdicts.family_id, verdicts.look_no
+    from research.trials
+    inner join research.hypotheses using (hypothesis_id)
+    inner join research.verdicts using (trial_id)
+    where trials.run_id = %s and verdicts.verdict = 'PASSED'
+    order by verdicts.shrunk_sharpe desc nulls last, trials.trial_no
+    limit 1
+"""
+
+EVIDENCE = """
+    select
+        verdicts.family_id, verdicts.look_no, gate_looks.trials as family_trials, verdicts.verdict,
+        verdicts.net_sharpe, verdicts.shrunk_sharpe, verdicts.deflated_sharpe_probability,
+        verdicts.minimum_track_record_years, verdicts.pbo,
+        (
+            select jsonb_agg(
+                jsonb_build_object(
+                    'tier', tier, 'name', check_name, 'value', value, 'comparison', comparison, 'threshold', threshold
+                )
+                order by tier, check_name
+            )
+            from research.gate_checks
+            where gate_checks.trial_id = verdicts.trial_id and gate_checks.look_no = verdicts.look_no
+        ) as checks
+    from research.verdicts
+    inner join research.gate_looks using (family_id, look_no)
+    where verdicts.trial_id = %s
+    order by verdicts.look_no desc
+    limit 1
+"""
+
+
+class CommitError(Stop):
+    """The data are no longer what the trial was judged on."""
+
+
+def commit_passing(run_id: str) -> ModelRecord | None:
+    """Register the best passing trial of a run as a model in state paper; None when no trial passed.
+
+    Best is the highest shrunk Sharpe ratio; the gate's tests already allow for choosing among the family. A model that
+    is registered stays as it is. Raises CommitError when the data changed since the trial was made.
+    """
+    with connect("trainer") as connection, connection.cursor(row_factory=dict_row) as cursor:
+        best = cursor.execute(BEST, (run_id,)).fetchone()
+        if best is None:
+            return None
+        evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone()
+    hypothesis = Hypothesis.model_validate(best["content"])
+    name = model_id(hypothesis.experiment_id, best["trial_id"])
+    record = next((known for known in registry.models(role="trainer") if known.model_id == name), None)
+    if record is None:
+        record = registry.register(_final_package(hypothesis, best, evidence), f"best passing trial of run {run_id}")
+    if record.state == "candidate":
+        reason = f"passed the gate at look {best['look_no']} of family {best['family_id']}"
+        record = registry.advance(record.model_id, "paper", reason)
+    return record
+
+
+def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[str, Any]) -> ModelPackage:
+    backtest, _ = prepare(hypothesis)
+    if backtest.run_id != best["run_id"]:
+        raise CommitError(
+            f"the data of {hypothesis.experiment_id} changed since its trials were judged: train it again"
+        )
+    every_session = np.arange(len(backtest.dataset.sessions))
+    package = backtest.package(XGBoostParameters(**best["parameters"]), every_session, best["trial_id"])
+    return replace(package, manifest=package.manifest.model_copy(update={"gate_evidence": evidence}))

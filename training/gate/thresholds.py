@@ -1,0 +1,102 @@
+"""What a trial must reach to pass. An experiment may ask for more, never for less."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from warehouse.errors import Stop
+
+STRICT_REALITY_CHECK_P = 0.01
+
+
+class ThresholdError(Stop):
+    """A hypothesis asks the gate for something it does not know or for less than it demands."""
+
+
+def at_least(default: float, *, ge: float, le: float | None = None) -> Any:
+    """A threshold that values must reach: a higher one is stricter."""
+    return Field(default=default, ge=ge, le=le, allow_inf_nan=False, json_schema_extra={"stricter": "higher"})
+
+
+def at_most(default: float, *, ge: float = 0.0) -> Any:
+    """A threshold that values must stay under: a lower one is stricter."""
+    return Field(default=default, ge=ge, allow_inf_nan=False, json_schema_extra={"stricter": "lower"})
+
+
+class Thresholds(BaseModel):
+    """Thresholds of the gate; each carries the name of the check it belongs to.
+
+    turnover: summed |change of position|, in units of equity. exposure: mean summed |position|. skill_out_of_sample,
+    skill_gap (in-sample minus out-of-sample): 1 - loss / base-rate loss. net_sharpe: annual, after costs.
+    win_rate_excess: win rate minus the exposure-matched one. annual_alpha_lower_bound: 5 % lower bound.
+    drawdown_ratio: maximum drawdown over that of buy-and-hold. positive_alpha_folds: share of the folds.
+    leave_one_fold_out_alpha, double_cost_sharpe, double_cost_alpha: annual. cscv_loss: probability.
+    reality_check_p, shift_p: what all looks at a family may spend together. last_fold_alpha_t: t statistic.
+    strict: Reality Check at 0.01.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    turnover: float = at_least(100.0, ge=0)
+    exposure: float = at_least(0.02, ge=0)
+    skill_out_of_sample: float = at_least(0.0, ge=0, le=1)
+    skill_gap: float = at_most(0.10)
+    net_sharpe: float = at_least(0.7, ge=0)
+    win_rate_excess: float = at_least(0.0, ge=0, le=1)
+    annual_alpha_lower_bound: float = at_least(0.0, ge=0)
+    drawdown_ratio: float = at_most(1.0)
+    positive_alpha_folds: float = at_least(0.8, ge=0, le=1)
+    leave_one_fold_out_alpha: float = at_least(0.0, ge=0)
+    double_cost_sharpe: float = at_least(0.0, ge=0)
+    double_cost_alpha: float = at_least(0.0, ge=0)
+    cscv_loss: float = at_most(0.20)
+    reality_check_p: float = at_most(0.05, ge=1e-6)
+    shift_p: float = at_most(0.05, ge=1e-6)
+    last_fold_alpha_t: float = at_least(1.0, ge=0)
+    strict: bool = False
+
+    def tighten(self, overrides: Mapping[str, Any]) -> Self:
+        """These thresholds with some of them stricter.
+
+        Raises ThresholdError, in one sentence, for a name that does not exist, a value out of range, or a looser value.
+        """
+        for name in overrides:
+            if name not in type(self).model_fields:
+                allowed = ", ".join(type(self).model_fields)
+                raise ThresholdError(f"gate.{name} is not a threshold of the gate; there are: {allowed}.")
+        try:
+            tightened = type(self).model_validate(self.model_dump() | dict(overrides))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise ThresholdError(f"gate.{name} is {first['input']!r}: {first['msg']}.") from error
+        for name in overrides:
+            self._refuse_looser(name, getattr(self, name), getattr(tightened, name))
+        return tightened
+
+    def _refuse_looser(self, name: str, current: float, asked: float) -> None:
+        if name == "strict":
+            if current and not asked:
+                raise ThresholdError("gate.strict may only be turned on: it is true, false would be looser.")
+            return
+        higher_is_stricter = type(self).model_fields[name].json_schema_extra["stricter"] == "higher"
+        if asked < current if higher_is_stricter else asked > current:
+            sign = ">=" if higher_is_stricter else "<="
+            raise ThresholdError(
+                f"gate.{name} may only be tightened: {asked:g} is looser than {current:g}; allowed: {sign} {current:g}."
+            )
+
+    def reality_check_level(self, look_no: int) -> float:
+        """What the look_no-th look at a family may spend on the Reality Check."""
+        level = min(self.reality_check_p, STRICT_REALITY_CHECK_P) if self.strict else self.reality_check_p
+        return level_of_look(level, look_no)
+
+    def shift_level(self, look_no: int) -> float:
+        """What the look_no-th look at a family may spend on the circular-shift test."""
+        return level_of_look(self.shift_p, look_no)
+
+
+def level_of_look(level: float, look_no: int) -> float:
+    """alpha_k = level / (k (k + 1)): the sum over all looks k = 1, 2, ... is `level`, however many there will be."""
+    return level / (look_no * (look_no + 1))

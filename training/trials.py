@@ -1,0 +1,194 @@
+"""What was tried, written to schema research: hypotheses, families, runs, trials and their daily returns.
+
+Ids are derived from content, so the same thing tried again is the same row and never counts twice.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import psycopg
+import pyarrow
+from psycopg.types.json import Json
+from pyarrow import csv
+
+from models_registry.frozen import canonical_json, sha256
+from models_registry.package import library_versions
+from training.backtest import TrialPath
+from training.dataset import Dataset
+from training.hypothesis import Hypothesis, XGBoostParameters
+from training.walk_forward import Fold
+
+RETURNS = (
+    "copy research.trial_returns (trial_id, symbol, bar_start, fold, score, position, asset_return, cost, net_return) "
+    "from stdin (format csv)"
+)
+
+YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
+
+
+@dataclass(frozen=True)
+class FamilyKey:
+    """Everything on the same data is one search: symbols, timeframe, and the out-of-sample window (UTC bar starts)."""
+
+    symbols: tuple[str, ...]
+    timeframe: str
+    oos_start: datetime
+    oos_end: datetime
+    oos_bars: int
+    periods_per_year: float
+
+    @classmethod
+    def of(cls, dataset: Dataset, folds: tuple[Fold, ...]) -> "FamilyKey":
+        """The family of a dataset and its folds. periods_per_year is counted on the data's own calendar."""
+        sessions = dataset.sessions[folds[0].test[0] : folds[-1].test[-1] + 1]
+        years = (sessions[-1] - sessions[0]) / YEAR
+        return cls(
+            dataset.symbols,
+            dataset.timeframe,
+            _utc(sessions[0]),
+            _utc(sessions[-1]),
+            len(sessions),
+            (len(sessions) - 1) / years,
+        )
+
+    @property
+    def family_id(self) -> str:
+        """16 hex digits."""
+        window = [self.oos_start.isoformat(), self.oos_end.isoformat()]
+        return sha256(canonical_json([sorted(self.symbols), self.timeframe, *window]))[:16]
+
+
+def run_id(hypothesis: Hypothesis, dataset: Dataset) -> str:
+    """16 hex digits from the hypothesis, every value of its data, and the fingerprints of its features."""
+    return sha256(canonical_json([hypothesis.content_hash, dataset.digest, dataset.fingerprints]))[:16]
+
+
+def trial_id(run: str, parameters: XGBoostParameters) -> str:
+    """16 hex digits from the run and the parameters."""
+    return sha256(canonical_json([run, parameters.model_dump()]))[:16]
+
+
+def outcome(connection: psycopg.Connection, run: str) -> str | None:
+    """How the newest attempt at a run ended: succeeded, failed, or None when it never finished."""
+    row = connection.execute(
+        "select status from research.run_outcomes where run_id = %s order by finished_at desc limit 1", (run,)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def start_run(
+    connection: psycopg.Connection,
+    hypothesis: Hypothesis,
+    dataset: Dataset,
+    family: FamilyKey,
+    *,
+    source_file: str,
+    device: str,
+) -> str:
+    """Record what is about to be tried, and return its run_id. What is already there stays as it is."""
+    run = run_id(hypothesis, dataset)
+    connection.execute(
+        "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) values (%s, %s, %s, %s) "
+        "on conflict do nothing",
+        (hypothesis.content_hash, hypothesis.experiment_id, Json(hypothesis.model_dump(mode="json")), source_file),
+    )
+    connection.execute(
+        "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year) "
+        "values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        (
+            family.family_id,
+            list(family.symbols),
+            family.timeframe,
+            family.oos_start,
+            family.oos_end,
+            family.oos_bars,
+            family.periods_per_year,
+        ),
+    )
+    connection.execute(
+        "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
+        "rows_unready, device, feature_fingerprints, library_versions) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        (
+            run,
+            hypothesis.content_hash,
+            family.family_id,
+            _utc(dataset.sessions[0]),
+            _utc(dataset.sessions[-1]),
+            int(dataset.ready.sum()),
+            dataset.unready_rows,
+            device,
+            Json(dataset.fingerprints),
+            Json(library_versions()),
+        ),
+    )
+    return run
+
+
+def claim_finish(connection: psycopg.Connection, run: str) -> bool:
+    """Whether this transaction may store the run's trials: False when another one did so meanwhile."""
+    connection.execute("select pg_advisory_xact_lock(hashtextextended('run ' || %s, 0))", (run,))
+    return outcome(connection, run) != "succeeded"
+
+
+def finish_run(
+    connection: psycopg.Connection,
+    run: str,
+    hypothesis: Hypothesis,
+    family: FamilyKey,
+    trials: Mapping[str, tuple[XGBoostParameters, TrialPath]],
+) -> None:
+    """Record every trial with its daily returns, and that the run succeeded. The caller commits all of it at once."""
+    for number, (trial, (parameters, path)) in enumerate(trials.items(), start=1):
+        connection.execute(
+            "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters, "
+            "skill_in_sample, skill_out_of_sample) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                trial,
+                run,
+                hypothesis.content_hash,
+                family.family_id,
+                number,
+                Json(parameters.model_dump()),
+                path.skill_in_sample,
+                path.skill_out_of_sample,
+            ),
+        )
+        with connection.cursor().copy(RETURNS) as copy:
+            copy.write(_as_csv(trial, family.symbols, path))
+    record_outcome(connection, run, "succeeded", None)
+
+
+def record_outcome(connection: psycopg.Connection, run: str, status: str, error: str | None) -> None:
+    """Append how an attempt at a run ended."""
+    connection.execute(
+        "insert into research.run_outcomes (run_id, status, error) values (%s, %s, %s)", (run, status, error)
+    )
+
+
+def _as_csv(trial: str, symbols: tuple[str, ...], path: TrialPath) -> bytes:
+    count, width = len(path.sessions), len(symbols)
+    scores = path.scores.reshape(-1)
+    table = pyarrow.table(
+        {
+            "trial_id": [trial] * (count * width),
+            "symbol": list(symbols) * count,
+            "bar_start": pyarrow.array(np.repeat(path.sessions, width), pyarrow.timestamp("us", "UTC")),
+            "fold": np.repeat(path.fold, width),
+            "score": pyarrow.array(scores, mask=np.isnan(scores)),
+            "position": path.positions.reshape(-1),
+            "asset_return": path.asset_returns.reshape(-1),
+            "cost": path.costs.reshape(-1),
+            "net_return": path.net_returns.reshape(-1),
+        }
+    )
+    buffer = io.BytesIO()
+    csv.write_csv(table, buffer, csv.WriteOptions(include_header=False))
+    return buffer.getvalue()
+
+
+def _utc(moment: np.datetime64) -> datetime:
+    return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)

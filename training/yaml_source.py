@@ -1,0 +1,82 @@
+"""YAML that remembers where each value stands, so that an error can name the line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from warehouse.errors import Stop
+
+
+class HypothesisError(Stop):
+    """A hypothesis file has to be corrected: the text says where and what is allowed."""
+
+
+@dataclass(frozen=True)
+class YamlSource:
+    """A parsed YAML mapping: plain values, and the nodes they came from."""
+
+    path: Path
+    content: dict[str, Any]
+    root: yaml.MappingNode
+
+    def line(self, place: tuple[str | int, ...]) -> int:
+        """Line (from 1) of the value at a path of keys and indices, or of its nearest parent that exists."""
+        node: yaml.Node = self.root
+        line = 1
+        for step in place:
+            found = _child(node, step)
+            if found is None:
+                break
+            node, line = found
+        return line
+
+
+def read(path: Path) -> YamlSource:
+    """Read one YAML mapping. Raises HypothesisError for a missing file, bad syntax, a repeated key or another shape."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise HypothesisError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise HypothesisError(f"{path} is not UTF-8 text") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise HypothesisError(f"{path}, line {line}: this is not YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise HypothesisError(f"{path}: this is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(root, yaml.MappingNode):
+        raise HypothesisError(f"{path}, line 1: a hypothesis is a mapping of keys to values")
+    _refuse_repeated_keys(path, root)
+    return YamlSource(path, content, root)
+
+
+def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return value, key.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step], node.value[step].start_mark.line + 1
+    return None
+
+
+def _refuse_repeated_keys(path: Path, node: yaml.Node) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(path, item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise HypothesisError(
+                f"{path}, line {line}: key {key.value!r} is already on line {seen[key.value]}: keep one"
+            )
+        seen[key.value] = line
+        _refuse_repeated_keys(path, value)
