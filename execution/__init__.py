@@ -1,0 +1,1 @@
+"""From a closed bar to a reconciled order. What cannot be proven safe is not sent."""

@@ -1,0 +1,258 @@
+"""Alpaca's Trading API v2 as a Broker, on the official SDK with its hazards removed.
+
+- Payloads stay raw: the SDK's models turn quantities into floats and reject statuses they do not know.
+- Every request has a timeout; the SDK's have none.
+- The SDK must not repeat a POST after a 504: the first one may have been taken. It may after a 429, which was refused.
+- Nothing here decides what became of an order. That takes an answer from the broker, and no answer is `Unknown`.
+"""
+
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+from alpaca.common.exceptions import APIError
+from alpaca.trading.client import TradingClient
+
+from execution.brokers import alpaca_wire as wire
+from execution.brokers.alpaca_stream import UpdateStream
+from execution.brokers.base import (
+    Accepted,
+    AccountSnapshot,
+    Activity,
+    BrokerClock,
+    BrokerEvent,
+    BrokerOrder,
+    BrokerSnapshot,
+    Fill,
+    Mode,
+    OrderRequest,
+    Rejected,
+    SubmitOutcome,
+    Unknown,
+)
+from warehouse.errors import Retry, Stop
+from warehouse.settings import Settings
+
+Value = TypeVar("Value")
+
+_HOSTS = {Mode.PAPER: "paper-api.alpaca.markets", Mode.LIVE: "api.alpaca.markets"}
+_VENDOR_DOMAIN = "alpaca.markets"
+_TIMEOUT = (3.05, 10.0)
+_READ_ATTEMPTS = 3
+_READ_PAUSE_SECONDS = 0.5
+_STREAM_START_SECONDS = 5.0
+_ORDER_PAGE = 500
+_ACTIVITY_PAGE = 100
+_CUT_ATTEMPTS = 5
+_NO_SUCH_ORDER = 40410000
+_NOT_UNIQUE = "client_order_id must be unique"
+# Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
+_MARGIN = timedelta(days=2)
+
+
+class AlpacaBroker:
+    """One trading account at Alpaca. Raises Stop when keys are missing or a host does not fit the mode."""
+
+    name = "alpaca"
+
+    def __init__(
+        self,
+        key_id: str,
+        secret_key: str,
+        base_url: str,
+        stream_url: str,
+        *,
+        mode: Mode = Mode.PAPER,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.mode = Mode(mode)
+        _check_host(base_url, self.mode, "https")
+        _check_host(stream_url, self.mode, "wss")
+        self._pause = pause
+        self._client = TradingClient(
+            key_id, secret_key, paper=self.mode is Mode.PAPER, raw_data=True, url_override=base_url.rstrip("/")
+        )
+        self._client._retry_codes = [429]
+        session = self._client._session
+        session.request = functools.partial(session.request, timeout=_TIMEOUT)
+        self._stream_arguments = (key_id, secret_key, stream_url)
+        self._stream: UpdateStream | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, mode: Mode = Mode.PAPER) -> "AlpacaBroker":
+        """The account that the settings' keys belong to. Raises Stop when there are none."""
+        if not settings.alpaca_key_id or not settings.alpaca_secret_key:
+            raise Stop("no Alpaca keys: set APCA_API_KEY_ID and APCA_API_SECRET_KEY in the environment or .env")
+        secret = settings.alpaca_secret_key.get_secret_value()
+        return cls(settings.alpaca_key_id, secret, settings.alpaca_base_url, settings.alpaca_stream_url, mode=mode)
+
+    def clock(self) -> BrokerClock:
+        return self._read("/clock", wire.clock)
+
+    def account(self) -> AccountSnapshot:
+        return self._read("/account", wire.account)
+
+    def snapshot(self, since: datetime | None) -> BrokerSnapshot:
+        """Orders, bookings, positions and account as one cut: read again when something was booked in between."""
+        after = None if since is None else since - _MARGIN
+        for _ in range(_CUT_ATTEMPTS):
+            bookings = self._bookings(after)
+            orders = self._orders(after)
+            positions = self._read("/positions", wire.positions)
+            account = self.account()
+            if not self._bookings_page(bookings, after):
+                fills = tuple(booked for _, booked in bookings if isinstance(booked, Fill))
+                activities = tuple(booked for _, booked in bookings if isinstance(booked, Activity))
+                return BrokerSnapshot(account, since, orders, fills, activities, positions)
+        raise Retry("Alpaca's account did not stand still long enough to be read: it will be read again")
+
+    def submit(self, request: OrderRequest) -> SubmitOutcome:
+        body = {
+            "symbol": request.symbol,
+            "qty": f"{request.quantity:f}",
+            "side": request.side.value,
+            "type": "market",
+            "time_in_force": "day",
+            "client_order_id": request.client_order_id,
+        }
+        try:
+            return Accepted(wire.order(self._client.post("/orders", body)))
+        except APIError as error:
+            return self._refused(request, error)
+        except (requests.RequestException, wire.BadPayload, ValueError) as error:
+            return Unknown(f"no usable answer from Alpaca: {_words(error)}")
+
+    def _refused(self, request: OrderRequest, error: APIError) -> SubmitOutcome:
+        status, message = error.status_code, _message(error)
+        if status == 422 and _NOT_UNIQUE in message:
+            return self._sent_before(request)
+        if status in (400, 401, 403, 422):
+            return Rejected(f"Alpaca refused the order ({status}): {message}")
+        return Unknown(f"Alpaca answered {status}: {message}")
+
+    def _sent_before(self, request: OrderRequest) -> SubmitOutcome:
+        """The id exists: an earlier attempt of ours arrived, so the order is found, not refused."""
+        try:
+            found = self.find(request.client_order_id)
+        except Retry as error:
+            return Unknown(str(error))
+        return Accepted(found) if found else Unknown("Alpaca has the client order id but does not show its order yet")
+
+    def find(self, client_order_id: str) -> BrokerOrder | None:
+        try:
+            return self._read("/orders:by_client_order_id", wire.order, {"client_order_id": client_order_id})
+        except _NoSuchOrder:
+            return None
+
+    def open_stream(self) -> None:
+        self._stream = UpdateStream(*self._stream_arguments)
+        self._stream.start(_STREAM_START_SECONDS)
+
+    def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
+        if self._stream is None:
+            self._pause(wait_seconds)
+            return ()
+        return self._stream.events(wait_seconds)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.stop()
+            self._stream = None
+        self._client._session.close()
+
+    def _orders(self, after: datetime | None) -> tuple[BrokerOrder, ...]:
+        query: dict[str, Any] = {"status": "all", "limit": _ORDER_PAGE, "direction": "asc"}
+        found: dict[str, BrokerOrder] = {}
+        while True:
+            page = self._read("/orders", wire.order_page, query | _after(after))
+            known = len(found)
+            found |= {order.broker_order_id: order for _, order in page}
+            if len(page) < _ORDER_PAGE or len(found) == known:
+                return tuple(found.values())
+            # `after` is exclusive and two orders may share a moment, so the next page starts with the last one's
+            after = page[-1][0] - timedelta(microseconds=1)
+
+    def _bookings(self, after: datetime | None) -> list[tuple[str, Fill | Activity]]:
+        bookings: list[tuple[str, Fill | Activity]] = []
+        while page := self._bookings_page(bookings, after):
+            bookings += page
+            if len(page) < _ACTIVITY_PAGE:
+                break
+        return bookings
+
+    def _bookings_page(
+        self, known: list[tuple[str, Fill | Activity]], after: datetime | None
+    ) -> list[tuple[str, Fill | Activity]]:
+        """What was booked after `after` and after the last one known."""
+        query = {"direction": "asc", "page_size": _ACTIVITY_PAGE, **_after(after)}
+        if known:
+            query["page_token"] = known[-1][0]
+        return self._read("/account/activities", wire.booking_page, query)
+
+    def _read(self, path: str, parse: Callable[[Any], Value], query: Mapping[str, Any] | None = None) -> Value:
+        """A GET, tried a few times. Raises Stop for what a person must mend, Retry for what may pass."""
+        attempts = _READ_ATTEMPTS
+        while True:
+            attempts -= 1
+            try:
+                return parse(self._client.get(path, dict(query or {})))
+            except APIError as error:
+                failure = _failed_read(path, error)
+            except (requests.RequestException, ValueError) as error:
+                failure = Retry(f"Alpaca's {path} gave no usable answer: {_words(error)}")
+            if not attempts or not isinstance(failure, Retry):
+                raise failure
+            self._pause(_READ_PAUSE_SECONDS)
+
+
+class _NoSuchOrder(Stop):
+    """Alpaca itself, and not some proxy on the way, says that it has no such order."""
+
+
+def _failed_read(path: str, error: APIError) -> Stop | Retry:
+    status, body = error.status_code, _body(error)
+    if status == 404 and body.get("code") == _NO_SUCH_ORDER:
+        return _NoSuchOrder(_message(error))
+    if status in (401, 403):
+        return Stop(f"Alpaca refused the keys for {path} ({status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+    if status == 429 or (status is not None and status >= 500):
+        return Retry(f"Alpaca's {path} answered {status}: {_message(error)}")
+    return Stop(f"Alpaca's {path} answered {status}: {_message(error)}")
+
+
+def _body(error: APIError) -> Mapping[str, Any]:
+    try:
+        body = json.loads(str(error))
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _message(error: APIError) -> str:
+    return str(_body(error).get("message") or _words(error))
+
+
+def _words(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _after(moment: datetime | None) -> dict[str, str]:
+    return {} if moment is None else {"after": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
+
+
+def _check_host(url: str, mode: Mode, secure_scheme: str) -> None:
+    """At the vendor only the mode's own host, and encrypted; elsewhere (a stand-in) only in paper mode."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    at_vendor = host == _VENDOR_DOMAIN or host.endswith(f".{_VENDOR_DOMAIN}")
+    fits = host == _HOSTS[mode] and parts.scheme == secure_scheme if at_vendor else host and mode is Mode.PAPER
+    if not fits:
+        allowed = f"{secure_scheme}://{_HOSTS[mode]}"
+        raise Stop(
+            f"{url} is not a host for {mode} trading at Alpaca: {allowed}, or in paper mode a stand-in's address"
+        )

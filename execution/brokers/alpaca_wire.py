@@ -1,0 +1,237 @@
+"""Alpaca's payloads, read into the broker-independent values at once.
+
+Formats: Trading API v2. Quantities and money are texts and stay exact; times are RFC 3339 with up to nanoseconds, kept
+to the microsecond. Anything that is missing or malformed raises BadPayload: a half-read answer is no answer.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from execution.brokers.base import (
+    AccountSnapshot,
+    Activity,
+    ActivityKind,
+    BrokerClock,
+    BrokerOrder,
+    BrokerPosition,
+    Fill,
+    OrderUpdate,
+    execution_id,
+)
+from execution.orders import OrderStatus, Side
+
+Payload = Mapping[str, Any]
+
+NEW_YORK = ZoneInfo("America/New_York")
+ZERO = Decimal(0)
+
+# What is not listed here is still open: a status that truebar has never heard of must not end an order.
+_ENDED = {
+    "filled": OrderStatus.FILLED,
+    "canceled": OrderStatus.CANCELED,
+    "expired": OrderStatus.EXPIRED,
+    "rejected": OrderStatus.REJECTED,
+    "replaced": OrderStatus.CANCELED,
+}
+
+_CASH_MOVEMENTS = frozenset({"CSD", "CSW", "JNLC", "INT"})
+_FEES = frozenset({"FEE", "CFEE", "PTC"})
+
+_BLOCKS = {
+    "trading_blocked": "trading is blocked",
+    "account_blocked": "the account is blocked",
+    "trade_suspended_by_user": "trading was suspended by the user",
+}
+
+
+class BadPayload(ValueError):
+    """An answer that is not what the vendor documents."""
+
+
+def account(payload: Payload) -> AccountSnapshot:
+    """`GET /v2/account`."""
+    reasons = [reason for name, reason in _BLOCKS.items() if _field(payload, name) is not False]
+    if _field(payload, "status") != "ACTIVE":
+        reasons.insert(0, f"the account's status is {payload['status']}")
+    if _field(payload, "currency") != "USD":
+        reasons.append(f"the account's currency is {payload['currency']}")
+    return AccountSnapshot(
+        account_id=_text(payload, "id"),
+        cash=_number(payload, "cash"),
+        equity=_number(payload, "equity"),
+        buying_power=_number(payload, "buying_power"),
+        shorting_enabled=_field(payload, "shorting_enabled") is True,
+        blocked_because=f"Alpaca says that {' and '.join(reasons)}" if reasons else "",
+    )
+
+
+def clock(payload: Payload) -> BrokerClock:
+    """`GET /v2/clock`."""
+    return BrokerClock(
+        now=_moment(payload, "timestamp"),
+        is_open=_field(payload, "is_open") is True,
+        next_open=_moment(payload, "next_open"),
+        next_close=_moment(payload, "next_close"),
+    )
+
+
+def positions(rows: Any) -> tuple[BrokerPosition, ...]:
+    """`GET /v2/positions`; shorts have a negative quantity."""
+    return tuple(
+        BrokerPosition(
+            symbol=_text(row, "symbol"),
+            quantity=_number(row, "qty"),
+            mark=None if row.get("current_price") is None else _number(row, "current_price"),
+        )
+        for row in _rows(rows)
+    )
+
+
+def order_page(rows: Any) -> list[tuple[datetime, BrokerOrder]]:
+    """`GET /v2/orders`: each order with the time it was submitted, by which the list is paged."""
+    return [(_moment(row, "submitted_at"), order(row)) for row in _rows(rows)]
+
+
+def booking_page(rows: Any) -> list[tuple[str, Fill | Activity]]:
+    """`GET /v2/account/activities`: each booking with its id, by which the list is paged."""
+    return [
+        (_text(row, "id"), fill(row) if _text(row, "activity_type") == "FILL" else activity(row)) for row in _rows(rows)
+    ]
+
+
+def order(payload: Payload) -> BrokerOrder:
+    """An order, from any endpoint or the stream."""
+    filled = _number(payload, "filled_qty")
+    stated = _text(payload, "status")
+    open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
+    return BrokerOrder(
+        broker_order_id=_text(payload, "id"),
+        client_order_id=_text(payload, "client_order_id"),
+        symbol=_text(payload, "symbol"),
+        side=_side(payload),
+        quantity=None if payload.get("qty") is None else _number(payload, "qty"),
+        status=_ENDED.get(stated, open_status),
+        filled_quantity=filled,
+        updated_at=None if payload.get("updated_at") is None else _moment(payload, "updated_at"),
+        detail=stated,
+    )
+
+
+def trade_update(data: Payload) -> OrderUpdate:
+    """The `data` of a `trade_updates` message. The pushed order's `filled_qty` is cumulative after this execution."""
+    pushed = order(_field(data, "order"))
+    if _field(data, "event") not in ("fill", "partial_fill"):
+        return OrderUpdate(pushed)
+    fill = Fill(
+        execution_id=execution_id(pushed.broker_order_id, pushed.filled_quantity),
+        broker_order_id=pushed.broker_order_id,
+        symbol=pushed.symbol,
+        side=pushed.side,
+        quantity=_number(data, "qty"),
+        price=_number(data, "price"),
+        filled_at=_moment(data, "timestamp"),
+        cumulative_quantity=pushed.filled_quantity,
+    )
+    return OrderUpdate(pushed, fill)
+
+
+def fill(payload: Payload) -> Fill:
+    """A `FILL` row of `GET /v2/account/activities`."""
+    broker_order_id, cumulative = _text(payload, "order_id"), _number(payload, "cum_qty")
+    return Fill(
+        execution_id=execution_id(broker_order_id, cumulative),
+        broker_order_id=broker_order_id,
+        symbol=_text(payload, "symbol"),
+        side=_side(payload),
+        quantity=_number(payload, "qty"),
+        price=_number(payload, "price"),
+        filled_at=_moment(payload, "transaction_time"),
+        cumulative_quantity=cumulative,
+    )
+
+
+def activity(payload: Payload) -> Activity:
+    """Any other row of `GET /v2/account/activities`; it has a day, not a time, which becomes midnight in New York.
+
+    A dividend's `qty` is what it was paid on, a split's is the change of the position.
+    """
+    code = _text(payload, "activity_type")
+    cash = _number(payload, "net_amount") if payload.get("net_amount") is not None else ZERO
+    kind = _kind(code, cash)
+    is_split = kind is ActivityKind.SPLIT
+    try:
+        day = date.fromisoformat(_text(payload, "date")[:10])
+    except ValueError:
+        raise BadPayload(f"Alpaca sent date {payload['date']!r}") from None
+    return Activity(
+        activity_id=_text(payload, "id"),
+        kind=kind,
+        symbol=payload.get("symbol"),
+        quantity=_number(payload, "qty") if is_split else ZERO,
+        cash=cash,
+        happened_at=datetime.combine(day, time(), NEW_YORK).astimezone(UTC),
+        detail=f"{code} of {cash} in cash, {payload.get('qty') or 0} {payload.get('symbol') or ''}".strip(),
+    )
+
+
+def _kind(code: str, cash: Decimal) -> ActivityKind | None:
+    if code in _CASH_MOVEMENTS:
+        return ActivityKind.WITHDRAWAL if cash < 0 else ActivityKind.DEPOSIT
+    if code in _FEES:
+        return ActivityKind.FEE
+    if code.startswith("DIV"):
+        return ActivityKind.DIVIDEND
+    return ActivityKind.SPLIT if code == "SPLIT" else None
+
+
+def _rows(payload: Any) -> list[Payload]:
+    if not isinstance(payload, list) or not all(isinstance(row, Mapping) for row in payload):
+        raise BadPayload("Alpaca answered something other than a list of objects")
+    return payload
+
+
+def _field(payload: Payload, name: str) -> Any:
+    if not isinstance(payload, Mapping) or name not in payload:
+        raise BadPayload(f"Alpaca's answer has no {name!r}")
+    return payload[name]
+
+
+def _text(payload: Payload, name: str) -> str:
+    value = _field(payload, name)
+    if not isinstance(value, str) or not value:
+        raise BadPayload(f"Alpaca sent {name} {value!r}")
+    return value
+
+
+def _number(payload: Payload, name: str) -> Decimal:
+    value = _field(payload, name)
+    try:
+        # a float would already have lost digits, so only texts and integers count as exact
+        number = Decimal(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    except InvalidOperation:
+        number = None
+    if number is None or not number.is_finite():
+        raise BadPayload(f"Alpaca sent {name} {value!r}, not an exact number")
+    return number
+
+
+def _moment(payload: Payload, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(payload, name))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise BadPayload(f"Alpaca sent {name} {payload[name]!r}, not a time with a zone")
+    return moment.astimezone(UTC)
+
+
+def _side(payload: Payload) -> Side:
+    # `sell_short` appears on activities of accounts that may short
+    value = _text(payload, "side").removesuffix("_short")
+    try:
+        return Side(value)
+    except ValueError:
+        raise BadPayload(f"Alpaca sent side {value!r}") from None

@@ -1,0 +1,211 @@
+"""What the rest of execution knows of a broker: immutable, unit-annotated values and one protocol.
+
+Quantities and money are exact decimals, times are aware and UTC. A broker's payload becomes one of these at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from execution.orders import OrderStatus, Side
+
+
+class Mode(StrEnum):
+    PAPER = "paper"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerClock:
+    """The broker's time is the session's time; nothing in execution asks the machine."""
+
+    now: datetime
+    is_open: bool
+    next_open: datetime
+    next_close: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSnapshot:
+    """`blocked_because` is empty when the broker would take orders."""
+
+    account_id: str
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    shorting_enabled: bool
+    blocked_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """`quantity` is signed; `mark` is the broker's current price, None when it has none."""
+
+    symbol: str
+    quantity: Decimal
+    mark: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """A market order for the day."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """An order as the broker holds it. `quantity` is None for an order by notional, which truebar never sends."""
+
+    broker_order_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal | None
+    status: OrderStatus
+    filled_quantity: Decimal
+    updated_at: datetime | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution. Its id must come out the same from every channel that reports it; see `execution_id`."""
+
+    execution_id: str
+    broker_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    filled_at: datetime
+    cumulative_quantity: Decimal
+
+
+class ActivityKind(StrEnum):
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    DIVIDEND = "dividend"
+    FEE = "fee"
+    SPLIT = "split"
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A movement of cash or units that is not a fill; both signed. `kind` is None when truebar does not know it."""
+
+    activity_id: str
+    kind: ActivityKind | None
+    symbol: str | None
+    quantity: Decimal
+    cash: Decimal
+    happened_at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSnapshot:
+    """A consistent cut: nothing was filled or booked between the first and the last of the reads behind it.
+
+    Orders, fills and activities reach back to `since` (None: to the account's beginning); positions and cash are whole.
+    """
+
+    account: AccountSnapshot
+    since: datetime | None
+    orders: tuple[BrokerOrder, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    activities: tuple[Activity, ...] = ()
+    positions: tuple[BrokerPosition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The broker has the order."""
+
+    order: BrokerOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The broker said no: the order does not exist and never will."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No usable answer: the order may or may not exist, now or in a moment."""
+
+    reason: str
+
+
+SubmitOutcome = Accepted | Rejected | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpdate:
+    """The broker's push message about one order, with the execution that caused it, if one did."""
+
+    order: BrokerOrder
+    fill: Fill | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConnected:
+    """The push channel is listening (again). What happened before was not pushed and must be asked for."""
+
+    is_reconnect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableUpdate:
+    """The push channel said something that could not be read; the truth must be asked for."""
+
+    reason: str = field(default="")
+
+
+BrokerEvent = OrderUpdate | StreamConnected | UnreadableUpdate
+
+
+class Broker(Protocol):
+    """A trading account at a broker. Reads raise `Retry` (ask again later) or `Stop` (a person must act)."""
+
+    name: str
+    mode: Mode
+
+    def clock(self) -> BrokerClock: ...
+
+    def account(self) -> AccountSnapshot: ...
+
+    def snapshot(self, since: datetime | None) -> BrokerSnapshot:
+        """Everything reconciliation compares, as one consistent cut."""
+
+    def submit(self, request: OrderRequest) -> SubmitOutcome:
+        """Send once. Never raises for what became of the order: that is `Unknown`."""
+
+    def find(self, client_order_id: str) -> BrokerOrder | None:
+        """The order with this id; None only when the broker itself says that it has none. Raises Retry or Stop."""
+
+    def open_stream(self) -> None:
+        """Start listening for pushed updates. Everything works without it, only later."""
+
+    def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
+        """Updates pushed since the last call, oldest first; waits up to `wait_seconds` for the first."""
+
+    def close(self) -> None: ...
+
+
+def execution_id(broker_order_id: str, cumulative_quantity: Decimal) -> str:
+    """The identity of an execution: the order, and how much of it was filled once this execution had happened.
+
+    Alpaca's stream names an execution by a UUID and its REST activities by another id, so neither can be the key. The
+    cumulative quantity strictly grows with every execution of an order, and both channels report it (`filled_qty` of
+    the pushed order, `cum_qty` of the activity). Trailing zeros do not matter: `10`, `10.0` and `1E+1` are one id.
+    """
+    return f"{broker_order_id}:{cumulative_quantity.normalize():f}"

@@ -1,0 +1,214 @@
+"""From the market and the account to decisions and orders, without sending anything: no clock, no input or output."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from execution.brokers.base import AccountSnapshot, BrokerClock, BrokerPosition, BrokerSnapshot, Mode
+from execution.market import MarketView, Package
+from execution.orders import Order, Side, client_order_id, decision_id
+from execution.policy import TradingPolicy
+from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from execution.sizing import affordable_quantity, order_quantity, target_quantity
+from execution.validation import BAR_RULES, Proposal, order_rules, refusals
+from warehouse.errors import Stop
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The account and the market at one moment. Positions, cash and marks are the reconciled broker's."""
+
+    mode: Mode
+    clock: BrokerClock
+    account: AccountSnapshot
+    positions: Mapping[str, BrokerPosition]
+    market: MarketView
+    unsettled: tuple[OpenOrder, ...]
+    halted_because: str | None
+    has_discrepancy: bool
+
+    @classmethod
+    def of(
+        cls,
+        mode: Mode,
+        clock: BrokerClock,
+        broker: BrokerSnapshot,
+        market: MarketView,
+        *,
+        unsettled: tuple[OpenOrder, ...],
+        halted_because: str | None,
+        has_discrepancy: bool,
+    ) -> "Situation":
+        positions = {position.symbol: position for position in broker.positions}
+        return cls(mode, clock, broker.account, positions, market, unsettled, halted_because, has_discrepancy)
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Positions without a closing price."""
+        return tuple(sorted(symbol for symbol in self.positions if symbol not in self.market.bars))
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Cash and positions at the newest closes: from stored data alone, so that sizing can be recomputed."""
+        if self.unpriced:
+            return None
+        worth = (held.quantity * self.market.bars[symbol].close for symbol, held in self.positions.items())
+        return self.account.cash + sum(worth, ZERO)
+
+    def held(self, symbol: str) -> Decimal:
+        position = self.positions.get(symbol)
+        return position.quantity if position else ZERO
+
+    def proposal(self, order: Order, price: Decimal, committed: Decimal) -> Proposal:
+        """An order as the order rules see it. `committed` is what earlier orders of this step will cost."""
+        symbol, position = order.symbol, self.positions.get(order.symbol)
+        others = (entry.order for entry in self.unsettled if entry.order.client_order_id != order.client_order_id)
+        return Proposal(
+            symbol=symbol,
+            side=order.side,
+            quantity=order.quantity,
+            price=price,
+            held=self.held(symbol),
+            equity=self.equity,
+            buying_power=self.account.buying_power - committed,
+            account=self.account,
+            halted_because=self.halted_because,
+            has_discrepancy=self.has_discrepancy,
+            in_flight=tuple(other.client_order_id for other in others if other.symbol == symbol),
+            broker_mark=position.mark if position else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written ahead. Approved intents are in the order of sending: sales first."""
+
+    decisions: tuple[Decision, ...]
+    intents: tuple[Intent, ...]
+    refused: tuple[RefusedBar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A position that a decision wants changed, before it is validated."""
+
+    decision: Decision
+    quantity: Decimal
+    price: Decimal
+
+
+def refused_bars(package: Package, symbols: Iterable[str], situation: Situation) -> dict[str, RefusedBar]:
+    """Those of the symbols whose newest bar may not be decided now, with the reasons."""
+    refused = {}
+    for symbol in symbols:
+        evidence = situation.market.evidence(package, symbol, situation.clock, situation.mode, situation.unpriced)
+        reasons = tuple(str(refusal) for refusal in refusals(BAR_RULES, evidence))
+        if reasons:
+            bar_start = evidence.feature_bar_start
+            refused[symbol] = RefusedBar(package.model_id, symbol, package.timeframe, bar_start, reasons)
+    return refused
+
+
+def open_questions(account_id: str, packages: Sequence[Package], market: MarketView) -> dict[str, tuple[str, str]]:
+    """The decisions that the newest feature rows call for: their id, and for which model and symbol they are."""
+    timeframes = {package.model_id: package.timeframe for package in packages}
+    return {
+        decision_id(account_id, model_id, symbol, timeframes[model_id], row.bar_start): (model_id, symbol)
+        for (model_id, symbol), row in market.rows.items()
+    }
+
+
+def plan(
+    account_id: str,
+    packages: Sequence[Package],
+    shares: Mapping[str, Decimal],
+    policy: TradingPolicy,
+    situation: Situation,
+    decided: Collection[tuple[str, str]],
+) -> Plan:
+    """Decide every bar that may be decided and was not before.
+
+    `shares` is each model's share of equity, `decided` the (model, symbol) pairs whose newest bar was decided before.
+    Raises Stop when a package answers for other rows than it was given.
+    """
+    decisions: list[Decision] = []
+    refused: list[RefusedBar] = []
+    changes: list[_Change] = []
+    for package in packages:
+        symbols = [symbol for symbol in package.symbols if (package.model_id, symbol) not in decided]
+        no = refused_bars(package, symbols, situation)
+        refused += no.values()
+        for decision in _decisions(account_id, package, situation, [symbol for symbol in symbols if symbol not in no]):
+            try:
+                change = _change(decision, shares[package.model_id], policy, situation)
+            except ValueError as error:
+                subject = (package.model_id, decision.symbol, package.timeframe, decision.bar_start)
+                refused.append(RefusedBar(*subject, (f"Sizing: {error}",)))
+                continue
+            decisions.append(decision)
+            if change.quantity:
+                changes.append(change)
+    return Plan(tuple(decisions), _intents(account_id, changes, policy, situation), tuple(refused))
+
+
+def _decisions(account_id: str, package: Package, situation: Situation, symbols: Sequence[str]) -> Iterable[Decision]:
+    if not symbols:
+        return
+    answers = package.target_weights(situation.market.table(package, symbols))
+    if list(answers["symbol"]) != list(symbols):
+        raise Stop(f"model {package.model_id} answered for other rows than it was given: nothing is decided")
+    for symbol, score, weight in zip(symbols, answers["score"], answers["weight"], strict=True):
+        row, bar = situation.market.rows[package.model_id, symbol], situation.market.bars[symbol]
+        yield Decision(
+            decision_id=decision_id(account_id, package.model_id, symbol, package.timeframe, row.bar_start),
+            model_id=package.model_id,
+            symbol=symbol,
+            timeframe=package.timeframe,
+            bar_start=row.bar_start,
+            bar_end=bar.bar_end,
+            broker_time=situation.clock.now,
+            feature_names=tuple(package.feature_names),
+            feature_values=row.values,
+            score=float(score),
+            target_weight=float(weight),
+        )
+
+
+def _change(decision: Decision, share: Decimal, policy: TradingPolicy, situation: Situation) -> _Change:
+    capital = (situation.equity or ZERO) * share * (1 - policy.cash_buffer)
+    price = situation.market.bars[decision.symbol].close
+    target = target_quantity(decision.target_weight, capital, price, policy.quantity_step)
+    band = policy.rebalance_band * capital / price
+    held = situation.held(decision.symbol)
+    return _Change(decision, order_quantity(target, held, policy.quantity_step, band=band), price)
+
+
+def _intents(
+    account_id: str, changes: Iterable[_Change], policy: TradingPolicy, situation: Situation
+) -> tuple[Intent, ...]:
+    rules = order_rules(policy)
+    committed = ZERO
+    intents = []
+    for change in sorted(changes, key=lambda change: change.quantity > 0):
+        decision = change.decision
+        subject = (decision.model_id, decision.symbol, decision.timeframe, decision.bar_start)
+        intent = Intent(
+            client_order_id=client_order_id(account_id, *subject),
+            decision_id=decision.decision_id,
+            symbol=decision.symbol,
+            side=Side.BUY if change.quantity > 0 else Side.SELL,
+            quantity=abs(change.quantity),
+            reference_price=change.price,
+        )
+        proposal = situation.proposal(intent.order, change.price, committed)
+        quantity = affordable_quantity(
+            proposal.quantity, proposal.added_exposure, change.price, proposal.buying_power, policy.quantity_step
+        )
+        intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
+        reasons = tuple(str(refusal) for refusal in refusals(rules, proposal))
+        if not reasons:
+            committed += proposal.cost
+        intents.append(replace(intent, refusals=reasons))
+    return tuple(intents)

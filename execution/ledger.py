@@ -1,0 +1,307 @@
+"""The ledger: what was decided, asked for and told, in PostgreSQL, append-only.
+
+One session an account at a time: an advisory lock, held by the ledger's connection, goes with the process when it dies.
+Times are UTC, quantities and money exact decimals. Every method is one transaction.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Self
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot, Fill, Mode
+from execution.findings import MissingActivity, MissingFill, OrderMoved, as_json
+from execution.orders import Order, OrderStatus, Side
+from execution.reconciliation import Comparison, LedgerSnapshot, RecordedFill
+from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from warehouse.connection import connect
+from warehouse.errors import Retry, Stop
+
+_LOCK_NAMESPACE = 7_203_517_002
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+class Ledger:
+    """One account's ledger. Use as a context manager, or close it."""
+
+    def __init__(self, connection: psycopg.Connection, account_id: str) -> None:
+        self._connection = connection
+        self.account_id = account_id
+
+    @classmethod
+    def open(cls, account_id: str, broker: str, mode: Mode) -> Self:
+        """Become the account's only session, and record the account when it is new.
+
+        Raises Stop when another session has the account, or when it is known under another broker or mode.
+        """
+        ledger = cls.view(account_id)
+        try:
+            ledger._take(broker, mode)
+        except Stop:
+            ledger.close()
+            raise
+        return ledger
+
+    @classmethod
+    def view(cls, account_id: str) -> Self:
+        """The ledger without the right to act for the account: for reading, and for the operator's halt and release."""
+        connection = connect("executor", autocommit=True)
+        # write-ahead is worth nothing if a crash of the server can forget it
+        connection.execute("set synchronous_commit = on")
+        return cls(connection, account_id)
+
+    def _take(self, broker: str, mode: Mode) -> None:
+        with self._transaction() as cursor:
+            # the server may take a moment to notice that the last holder has died
+            cursor.execute("set local lock_timeout = '2s'")
+            try:
+                key = f"truebar session {self.account_id}"
+                cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
+            except psycopg.errors.LockNotAvailable:
+                raise Stop(f"another session is trading account {self.account_id}: one at a time") from None
+            cursor.execute(
+                "insert into ledger.accounts (account_id, broker, mode) values (%s, %s, %s) on conflict do nothing",
+                (self.account_id, broker, mode),
+            )
+            cursor.execute("select broker, mode from ledger.accounts where account_id = %s", (self.account_id,))
+            known = cursor.fetchone()
+            if known != (broker, mode):
+                raise Stop(
+                    f"account {self.account_id} is recorded as {known[0]} {known[1]} and was opened as {broker} {mode}"
+                )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # what is known
+
+    def unsettled(self) -> tuple[OpenOrder, ...]:
+        """Approved orders that have not ended or whose fills are incomplete, oldest first."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,"
+                " orders.broker_order_id, orders.reported_quantity, orders.filled_quantity,"
+                " model_id, bar_start, bar_end, broker_time, reference_price"
+                " from ledger.orders join ledger.intents using (client_order_id)"
+                " join ledger.decisions on decisions.decision_id = orders.decision_id"
+                " where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)"
+                " order by orders.written_at, orders.client_order_id",
+                (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
+            )
+            return tuple(
+                OpenOrder(_order(row[:7]), *row[8:12], reference_price=row[12], filled=row[7]) for row in cursor
+            )
+
+    def decided(self, decision_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the given decisions that were made before."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select decision_id from ledger.decisions where decision_id = any(%s)", (list(decision_ids),)
+            )
+            return frozenset(row[0] for row in cursor)
+
+    def snapshot(self, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
+        """The ledger's side of a comparison: everything after `since` (None: ever) and all that `broker` mentions."""
+        account, oldest = self.account_id, since or _BEGINNING
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,"
+                " filled_quantity from ledger.orders join ledger.decisions using (decision_id)"
+                " where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))",
+                (account, oldest, [order.client_order_id for order in broker.orders]),
+            )
+            rows = cursor.fetchall()
+            cursor.execute(
+                "select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity"
+                " from ledger.orders where account_id = %s and client_order_id in"
+                " (select client_order_id from ledger.order_events where broker_order_id = any(%s))",
+                (account, list({fill.broker_order_id for fill in broker.fills})),
+            )
+            earlier = {row[0]: _order(row) for row in cursor}
+            cursor.execute(
+                "select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills"
+                " where account_id = %s and (filled_at > %s or execution_id = any(%s))",
+                (account, oldest, [fill.execution_id for fill in broker.fills]),
+            )
+            fills = {row[0]: RecordedFill(*row[:3], Side(row[3]), *row[4:]) for row in cursor}
+            cursor.execute(
+                "select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities"
+                " where account_id = %s and (happened_at > %s or activity_id = any(%s))",
+                (account, oldest, [activity.activity_id for activity in broker.activities]),
+            )
+            activities = {row[0]: Activity(row[0], ActivityKind(row[1]), *row[2:]) for row in cursor}
+            cursor.execute("select symbol, quantity from ledger.positions where account_id = %s", (account,))
+            positions = dict(cursor.fetchall())
+            cursor.execute("select cash from ledger.cash where account_id = %s", (account,))
+            cash = cursor.fetchone()
+        return LedgerSnapshot(
+            orders={row[0]: _order(row[:7]) for row in rows},
+            earlier=earlier,
+            fills=fills,
+            filled={row[0]: row[7] for row in rows},
+            activities=activities,
+            positions=positions,
+            cash=cash[0] if cash else Decimal(0),
+        )
+
+    def last_agreement(self) -> datetime | None:
+        """Broker time of the newest reconciliation, if that one left nothing unexplained; None otherwise."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select broker_time, outcome from ledger.reconciliations"
+                " where account_id = %s order by reconciliation_id desc limit 1",
+                (self.account_id,),
+            )
+            newest = cursor.fetchone()
+        return newest[0] if newest and newest[1] != "discrepancy" else None
+
+    def halted_because(self) -> str | None:
+        """Why the account is halted; None when it is not."""
+        with self._transaction() as cursor:
+            return self._halted_because(cursor)
+
+    # what is written
+
+    def write_ahead(self, decisions: Iterable[Decision], intents: Iterable[Intent]) -> None:
+        """Record decisions, intents and, for approved ones, that they are about to be sent. Before anything is sent."""
+        with self._transaction() as cursor:
+            for decision in decisions:
+                values = asdict(decision)
+                values["feature_names"] = list(decision.feature_names)
+                values["feature_values"] = list(decision.feature_values)
+                self._insert(cursor, "decisions", account_id=self.account_id, **values)
+            for intent in intents:
+                values = {**asdict(intent), "refusals": list(intent.refusals)}
+                values |= {"order_type": "market", "time_in_force": "day"}
+                values["verdict"] = "approved" if intent.is_approved else "refused"
+                self._insert(cursor, "intents", account_id=self.account_id, **values)
+                if intent.is_approved:
+                    first = {"client_order_id": intent.client_order_id, "status": OrderStatus.SUBMITTING}
+                    self._insert(cursor, "order_events", **first)
+
+    def record_refusals(self, refused: Iterable[RefusedBar], broker_time: datetime) -> None:
+        """Record bars that were not decided; one that was refused for the same reasons before is not repeated."""
+        with self._transaction() as cursor:
+            for bar in refused:
+                values = {"account_id": self.account_id, **asdict(bar), "reasons": list(bar.reasons)}
+                cursor.execute(
+                    "select bar_start, reasons from ledger.refusals where account_id = %(account_id)s"
+                    " and (model_id, symbol, timeframe) = (%(model_id)s, %(symbol)s, %(timeframe)s)"
+                    " order by refusal_id desc limit 1",
+                    values,
+                )
+                if cursor.fetchone() != (bar.bar_start, values["reasons"]):
+                    self._insert(cursor, "refusals", broker_time=broker_time, **values)
+
+    def record_order(self, order: Order, *, happened_at: datetime | None = None, detail: str = "") -> None:
+        """Record what is now known of an order."""
+        with self._transaction() as cursor:
+            self._insert_order(cursor, order, happened_at, detail)
+
+    def record_update(self, order: Order, fill: Fill | None, happened_at: datetime | None) -> None:
+        """Record a pushed update: the order's new state and the execution that caused it, together."""
+        with self._transaction() as cursor:
+            if fill is not None:
+                self._insert_fill(cursor, order.client_order_id, fill)
+            self._insert_order(cursor, order, happened_at, "")
+
+    def record_reconciliation(self, comparison: Comparison, occasion: str, broker_time: datetime) -> None:
+        """Record a comparison with its repairs; a discrepancy halts the account in the same transaction."""
+        findings = [*comparison.discrepancies, *comparison.repairs, *comparison.awaiting]
+        with self._transaction() as cursor:
+            for repair in comparison.repairs:
+                match repair:
+                    case MissingFill(client_order_id, fill):
+                        self._insert_fill(cursor, client_order_id, fill)
+                    case MissingActivity(activity):
+                        values = asdict(activity)
+                        del values["detail"]
+                        self._insert(cursor, "activities", once=True, account_id=self.account_id, **values)
+                    case OrderMoved(order):
+                        self._insert_order(cursor, order, None, "learned by reconciliation")
+            self._insert(
+                cursor,
+                "reconciliations",
+                account_id=self.account_id,
+                occasion=occasion,
+                broker_time=broker_time,
+                outcome=comparison.outcome,
+                findings=Jsonb([as_json(finding) for finding in findings]),
+            )
+            if comparison.discrepancies and self._halted_because(cursor) is None:
+                more = len(comparison.discrepancies) - 1
+                reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
+                self._insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+
+    def halt(self, reason: str) -> None:
+        """Stop trading the account until it is released."""
+        with self._transaction() as cursor:
+            self._insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+
+    def release(self, reason: str) -> None:
+        """Let the account trade again: an act of the operator. An open discrepancy still refuses every order."""
+        with self._transaction() as cursor:
+            self._insert(cursor, "halts", account_id=self.account_id, action="release", reason=reason)
+
+    # statements
+
+    def _insert(self, cursor: psycopg.Cursor, table: str, *, once: bool = False, **values: object) -> None:
+        statement = sql.SQL("insert into ledger.{} ({}) values ({}) {}")
+        on_conflict = sql.SQL("on conflict do nothing" if once else "")
+        columns = sql.SQL(", ").join(map(sql.Identifier, values))
+        placeholders = sql.SQL(", ").join(map(sql.Placeholder, values))
+        cursor.execute(statement.format(sql.Identifier(table), columns, placeholders, on_conflict), values)
+
+    def _insert_order(self, cursor: psycopg.Cursor, order: Order, happened_at: datetime | None, detail: str) -> None:
+        self._insert(
+            cursor,
+            "order_events",
+            client_order_id=order.client_order_id,
+            status=order.status,
+            broker_order_id=order.broker_order_id,
+            filled_quantity=order.filled_quantity,
+            happened_at=happened_at,
+            detail=detail,
+        )
+
+    def _insert_fill(self, cursor: psycopg.Cursor, client_order_id: str, fill: Fill) -> None:
+        values = asdict(fill)
+        del values["broker_order_id"], values["cumulative_quantity"]
+        own = {"account_id": self.account_id, "client_order_id": client_order_id}
+        self._insert(cursor, "fills", once=True, **own, **values)
+
+    def _halted_because(self, cursor: psycopg.Cursor) -> str | None:
+        cursor.execute(
+            "select action, reason from ledger.halts where account_id = %s order by halt_id desc limit 1",
+            (self.account_id,),
+        )
+        newest = cursor.fetchone()
+        return newest[1] if newest and newest[0] == "halt" else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Cursor]:
+        try:
+            with self._connection.transaction(), self._connection.cursor() as cursor:
+                yield cursor
+        except psycopg.OperationalError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise Retry(
+                f"the ledger's database cannot be reached ({reason}): nothing is sent until it is back"
+            ) from None
+
+
+def _order(row: tuple) -> Order:
+    client_order_id, symbol, side, quantity, status, broker_order_id, reported = row
+    return Order(client_order_id, symbol, Side(side), quantity, OrderStatus(status), broker_order_id, reported)

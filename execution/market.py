@@ -1,0 +1,222 @@
+"""What the warehouse says at this moment about the bars that models decide: one consistent, read-only snapshot."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+import pandas as pd
+import psycopg
+import pyarrow
+from psycopg import sql
+
+from execution.brokers.base import BrokerClock, Mode
+from execution.validation import BarEvidence
+from models_registry import registry
+from warehouse.connection import connect
+from warehouse.errors import Retry, Stop
+
+TIMEFRAMES = ("1d",)
+
+
+class Package(Protocol):
+    """What a session needs of a model package."""
+
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+    @property
+    def timeframe(self) -> str: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def fingerprints(self) -> Mapping[str, str]: ...
+
+    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
+        """Feature rows to symbol, bar_start, score and weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A canonical bar: UTC start and end, unadjusted close."""
+
+    bar_start: datetime
+    bar_end: datetime
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTimes:
+    """A calendar around a moment: the newest close at or before it, and the open that follows that close."""
+
+    newest_close: datetime | None = None
+    next_open: datetime | None = None
+
+    def is_timely(self, bar_end: datetime, clock: BrokerClock) -> bool:
+        """Whether an order decided at `bar_end` can still trade at the open that follows."""
+        is_newest = bar_end == self.newest_close
+        return is_newest and self.next_open is not None and clock.now < self.next_open and not clock.is_open
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRow:
+    """The newest feature row of a symbol, values in the order of the package's features."""
+
+    symbol: str
+    bar_start: datetime
+    is_ready: bool | None
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """One snapshot of the warehouse: newest bars and feature rows, calendars, freshness, catalog and model states."""
+
+    sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
+    bars: Mapping[str, Bar] = field(default_factory=dict)
+    stale_from: Mapping[str, datetime | None] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], FeatureRow] = field(default_factory=dict)
+    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+
+    def evidence(
+        self, package: Package, symbol: str, clock: BrokerClock, mode: Mode, unpriced: tuple[str, ...] | None
+    ) -> BarEvidence:
+        """Everything the bar rules ask about a symbol's newest bar. `sessions` are by symbol."""
+        row, bar = self.rows.get((package.model_id, symbol)), self.bars.get(symbol)
+        times = self.sessions.get(symbol, SessionTimes())
+        return BarEvidence(
+            symbol=symbol,
+            mode=mode,
+            now=clock.now,
+            market_is_open=clock.is_open,
+            newest_close=times.newest_close,
+            next_open=times.next_open,
+            feature_bar_start=row.bar_start if row else None,
+            canonical_bar_start=bar.bar_start if bar else None,
+            bar_end=bar.bar_end if bar else None,
+            is_ready=row.is_ready if row else None,
+            freshness_is_known=symbol in self.stale_from,
+            stale_from=self.stale_from.get(symbol),
+            changed_features=self.changed.get(package.model_id),
+            model_state=self.states.get(package.model_id),
+            unpriced=unpriced,
+        )
+
+    def table(self, package: Package, symbols: Sequence[str]) -> pyarrow.Table:
+        """The feature rows of these symbols, as `target_weights` takes them."""
+        rows = [self.rows[package.model_id, symbol] for symbol in symbols]
+        columns = {
+            "symbol": pyarrow.array([row.symbol for row in rows], pyarrow.string()),
+            "bar_start": pyarrow.array([row.bar_start for row in rows], pyarrow.timestamp("us", tz="UTC")),
+            "is_ready": pyarrow.array([row.is_ready for row in rows], pyarrow.bool_()),
+        }
+        for number, name in enumerate(package.feature_names):
+            columns[name] = pyarrow.array([row.values[number] for row in rows], pyarrow.float64())
+        return pyarrow.table(columns)
+
+
+class Market:
+    """Reads the warehouse as the role `executor`, over a connection of its own."""
+
+    def __init__(self) -> None:
+        self._connection = connect("executor")
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
+        """Everything about the packages' symbols, and the newest bars of whatever else is held."""
+        traded = sorted({symbol for package in packages for symbol in package.symbols})
+        timeframe = packages[0].timeframe
+        states = {record.model_id: record.state for record in registry.models(role="executor")}
+        try:
+            with self._connection.transaction(), self._connection.cursor() as cursor:
+                catalog = _catalog(cursor, timeframe)
+                changed = {package.model_id: _changed(package, catalog) for package in packages}
+                rows = {
+                    (package.model_id, row.symbol): row
+                    for package in packages
+                    if not changed[package.model_id]
+                    for row in _feature_rows(cursor, package)
+                }
+                return MarketView(
+                    sessions=_sessions(cursor, traded, now),
+                    bars=_bars(cursor, timeframe, sorted({*traded, *held})),
+                    stale_from=_stale_from(cursor, timeframe, traded),
+                    rows=rows,
+                    changed=changed,
+                    states=states,
+                )
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            missing = str(error).splitlines()[0]
+            raise Stop(f"the warehouse is not built ({missing}): run `dbt build`") from None
+        except psycopg.OperationalError as error:
+            raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
+
+    def sessions(self, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
+        """Each symbol's calendar around `now`."""
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            return _sessions(cursor, symbols, now)
+
+
+def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:
+    cursor.execute("select feature, fingerprint from features.catalog where timeframe = %s", (timeframe,))
+    return dict(cursor.fetchall())
+
+
+def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
+    trained_on = package.fingerprints
+    return tuple(name for name in package.feature_names if catalog.get(name) != trained_on.get(name))
+
+
+def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
+    # one lookup a symbol: the live view computes only the bars after that symbol's history
+    query = sql.SQL(
+        "select bar_start, is_ready, {columns} from features.{relation}"
+        " where symbol = %s order by bar_start desc limit 1"
+    ).format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, package.feature_names)),
+        relation=sql.Identifier(f"features_{package.timeframe}"),
+    )
+    found = []
+    for symbol in package.symbols:
+        row = cursor.execute(query, (symbol,)).fetchone()
+        if row is not None:
+            found.append(FeatureRow(symbol, row[0], row[1], tuple(row[2:])))
+    return found
+
+
+def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dict[str, Bar]:
+    query = sql.SQL(
+        "select bar_start, bar_end, close from canonical.{} where symbol = %s order by bar_start desc limit 1"
+    ).format(sql.Identifier(f"ohlcv_{timeframe}"))
+    newest = {symbol: cursor.execute(query, (symbol,)).fetchone() for symbol in symbols}
+    return {symbol: Bar(*row) for symbol, row in newest.items() if row is not None}
+
+
+def _stale_from(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dict[str, datetime | None]:
+    cursor.execute(
+        "select symbol, stale_from from features.freshness where timeframe = %s and symbol = any(%s)",
+        (timeframe, list(symbols)),
+    )
+    return dict(cursor.fetchall())
+
+
+def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
+    cursor.execute(
+        "select instruments.symbol, newest.close_at, following.open_at"
+        " from reference.instruments"
+        " join lateral (select close_at from reference.trading_sessions"
+        "   where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true"
+        " left join lateral (select open_at from reference.trading_sessions"
+        "   where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1"
+        " ) as following on true"
+        " where instruments.symbol = any(%s)",
+        (now, list(symbols)),
+    )
+    return {symbol: SessionTimes(newest_close, next_open) for symbol, newest_close, next_open in cursor}

@@ -1,0 +1,131 @@
+"""An order's identity and its life. Pure: no clock, no input or output.
+
+The broker is the only witness of what happened to an order, and its reports arrive late, twice and out of order.
+`advance` folds them into one state that does not depend on the order in which they came.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+ZERO = Decimal(0)
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+class OrderStatus(StrEnum):
+    """What we know of an order. `unknown` means sent without an answer; it is never a failure."""
+
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    NOT_SENT = "not_sent"
+    ACCEPTED = "accepted"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+    @property
+    def is_terminal(self) -> bool:
+        """No report is expected any more; a `not_sent` order that turns up at the broker after all is followed."""
+        return self in _TERMINAL
+
+    @property
+    def is_unresolved(self) -> bool:
+        """Whether the broker has the order is not known."""
+        return self in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN)
+
+
+_ENDED_AT_BROKER = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
+_TERMINAL = _ENDED_AT_BROKER | {OrderStatus.NOT_SENT}
+_RANK = {
+    OrderStatus.SUBMITTING: 0,
+    OrderStatus.UNKNOWN: 1,
+    OrderStatus.NOT_SENT: 2,
+    OrderStatus.ACCEPTED: 3,
+    OrderStatus.PARTIALLY_FILLED: 4,
+} | dict.fromkeys(_ENDED_AT_BROKER, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An approved intent and the newest that is known of it. `filled_quantity` is as stated by the broker."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    status: OrderStatus = OrderStatus.SUBMITTING
+    broker_order_id: str | None = None
+    filled_quantity: Decimal = ZERO
+
+
+class Contradiction(ValueError):
+    """Two reports about one order cannot both be true. Reconciliation turns this into a discrepancy."""
+
+
+def client_order_id(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+    """The one id an order for this bar can ever have, so that a retry is the same order.
+
+    `tb-` and 128 bits of SHA-256 in hex: 35 characters of `[a-z0-9-]`, within the limits of Alpaca (128) and Binance
+    (36). Raises ValueError for a `bar_start` without a time zone.
+    """
+    return "tb-" + _digest(account_id, model_id, symbol, timeframe, bar_start)
+
+
+def decision_id(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+    """The id of what a model decided for a bar; the order that follows from it shares all but the prefix."""
+    return "td-" + _digest(account_id, model_id, symbol, timeframe, bar_start)
+
+
+def _digest(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+    if bar_start.tzinfo is None:
+        raise ValueError(f"bar_start {bar_start.isoformat()} has no time zone")
+    key = json.dumps([account_id, model_id, symbol, timeframe, bar_start.astimezone(UTC).isoformat()])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def advance(
+    order: Order, status: OrderStatus, *, broker_order_id: str | None = None, filled_quantity: Decimal = ZERO
+) -> Order:
+    """Fold one report into an order; a stale or repeated report returns the very same object.
+
+    Raises Contradiction when the report cannot describe this order: another broker id, more filled than ordered,
+    `filled` with a remainder, `rejected` with fills, or a second and different end.
+    """
+    _refuse_impossible(order, status, broker_order_id, filled_quantity)
+    newer = _RANK[status] > _RANK[order.status]
+    advanced = replace(
+        order,
+        status=status if newer else order.status,
+        broker_order_id=order.broker_order_id or broker_order_id,
+        filled_quantity=max(order.filled_quantity, filled_quantity),
+    )
+    return order if advanced == order else advanced
+
+
+def _refuse_impossible(order: Order, status: OrderStatus, broker_order_id: str | None, filled: Decimal) -> None:
+    name = order.client_order_id
+    if order.broker_order_id and broker_order_id and order.broker_order_id != broker_order_id:
+        raise Contradiction(f"order {name} is {order.broker_order_id} at the broker, a report says {broker_order_id}")
+    if filled > order.quantity:
+        raise Contradiction(f"order {name} is for {order.quantity}, a report says {filled} were filled")
+    if filled < 0:
+        raise Contradiction(f"order {name} was reported with a negative filled quantity {filled}")
+    if status is OrderStatus.FILLED and filled != order.quantity:
+        raise Contradiction(f"order {name} is for {order.quantity}, a report calls it filled at {filled}")
+    if OrderStatus.REJECTED in (status, order.status) and max(filled, order.filled_quantity) > 0:
+        raise Contradiction(f"order {name} was reported both rejected and filled")
+    if {status, order.status} <= _ENDED_AT_BROKER and status is not order.status:
+        raise Contradiction(f"order {name} ended as {order.status}, a report says {status}")

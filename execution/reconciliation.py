@@ -1,0 +1,242 @@
+"""Compare the ledger with the broker. Pure: frozen snapshots in, findings out, no input or output.
+
+Orders, fills and bookings are compared one by one, in both directions; then, with the repairs counted in, positions
+and cash must agree as sums. So a difference that hides in one comparison shows in another.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from execution.brokers.base import Activity, BrokerOrder, BrokerSnapshot, Fill
+from execution.findings import (
+    ActivityDiffers,
+    ActivityUnknownToBroker,
+    AwaitingBroker,
+    CashDiffers,
+    Discrepancy,
+    FillDiffers,
+    FilledQuantityDiffers,
+    FillUnknownToBroker,
+    ForeignFill,
+    ForeignOrder,
+    MissingActivity,
+    MissingFill,
+    OrderDiffers,
+    OrderMoved,
+    OrderUnknownToBroker,
+    PositionDiffers,
+    Repair,
+    UnexplainedActivity,
+)
+from execution.orders import Contradiction, Order, OrderStatus, Side, advance
+
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFill:
+    """A fill as the ledger holds it."""
+
+    execution_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    filled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSnapshot:
+    """The ledger's side: everything since the broker snapshot's start, and whatever the broker snapshot mentions.
+
+    `orders` are approved intents only, so that a refused one at the broker is foreign. `filled` is, for each of them,
+    the sum of all its recorded fills. `earlier` are orders from before the start that a reported fill belongs to.
+    `positions` and `cash` are whole.
+    """
+
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    earlier: Mapping[str, Order] = field(default_factory=dict)
+    fills: Mapping[str, RecordedFill] = field(default_factory=dict)
+    filled: Mapping[str, Decimal] = field(default_factory=dict)
+    activities: Mapping[str, Activity] = field(default_factory=dict)
+    positions: Mapping[str, Decimal] = field(default_factory=dict)
+    cash: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All findings, each list in a stable order. `agrees` means: nothing to repair and nothing unexplained."""
+
+    repairs: tuple[Repair, ...] = ()
+    awaiting: tuple[AwaitingBroker, ...] = ()
+    discrepancies: tuple[Discrepancy, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """`agreed`, `repaired` or `discrepancy`, as ledger.reconciliations stores it."""
+        if self.discrepancies:
+            return "discrepancy"
+        return "repaired" if self.repairs else "agreed"
+
+
+def compare(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Comparison:
+    """Find every difference in orders, fills, bookings, positions and cash."""
+    ours = _by_broker_id(ledger, broker)
+    findings = [
+        *_orders(ledger, broker),
+        *_fills(ledger, broker, ours),
+        *_filled_quantities(ledger, broker, ours),
+        *_activities(ledger, broker),
+    ]
+    repairs = tuple(f for f in findings if isinstance(f, Repair))
+    sums = [*_positions(ledger, broker, repairs), *_cash(ledger, broker, repairs)]
+    return Comparison(
+        repairs=repairs,
+        awaiting=tuple(f for f in findings if isinstance(f, AwaitingBroker)),
+        discrepancies=tuple(f for f in [*findings, *sums] if isinstance(f, Discrepancy)),
+    )
+
+
+def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, Order]:
+    """Our orders by the broker's id, which is all that a fill names."""
+    listed = {o.broker_order_id: ledger.orders.get(o.client_order_id) for o in broker.orders}
+    recorded = {o.broker_order_id: o for o in (*ledger.earlier.values(), *ledger.orders.values())}
+    return {name: order for name, order in (listed | recorded).items() if name and order}
+
+
+def _orders(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Repair | AwaitingBroker | Discrepancy]:
+    listed = {order.client_order_id: order for order in broker.orders}
+    for theirs in broker.orders:
+        ours = ledger.orders.get(theirs.client_order_id)
+        if ours is None:
+            yield ForeignOrder(theirs.broker_order_id, theirs.client_order_id, theirs.symbol)
+            continue
+        if listed[theirs.client_order_id] is not theirs:
+            yield OrderDiffers(theirs.client_order_id, "the broker lists more than one order with this id")
+            continue
+        finding = _order(ours, theirs)
+        if finding is not None:
+            yield finding
+    for ours in ledger.orders.values():
+        if ours.client_order_id in listed or ours.status in (OrderStatus.NOT_SENT, OrderStatus.REJECTED):
+            continue
+        if ours.status.is_unresolved:
+            yield AwaitingBroker(ours.client_order_id)
+        else:
+            yield OrderUnknownToBroker(ours.client_order_id)
+
+
+def _order(ours: Order, theirs: BrokerOrder) -> OrderMoved | OrderDiffers | None:
+    for name in ("symbol", "side", "quantity"):
+        if getattr(ours, name) != getattr(theirs, name):
+            reason = f"{name} is {getattr(ours, name)} in the ledger, {getattr(theirs, name)} at the broker"
+            return OrderDiffers(ours.client_order_id, reason)
+    if theirs.filled_quantity < ours.filled_quantity:
+        reason = f"{ours.filled_quantity} filled in the ledger, {theirs.filled_quantity} at the broker"
+        return OrderDiffers(ours.client_order_id, reason)
+    try:
+        moved = advance(
+            ours, theirs.status, broker_order_id=theirs.broker_order_id, filled_quantity=theirs.filled_quantity
+        )
+    except Contradiction as contradiction:
+        return OrderDiffers(ours.client_order_id, str(contradiction))
+    if moved.status is not theirs.status:
+        reason = f"it is {ours.status} in the ledger, {theirs.status} at the broker"
+        return OrderDiffers(ours.client_order_id, reason)
+    return None if moved is ours else OrderMoved(moved, was=ours.status)
+
+
+def _fills(
+    ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Order]
+) -> Iterator[MissingFill | Discrepancy]:
+    reported = {fill.execution_id: fill for fill in broker.fills}
+    for fill in broker.fills:
+        if reported[fill.execution_id] != fill:
+            yield FillDiffers(fill.execution_id, "the broker reports two executions that cannot both be true")
+    for fill in reported.values():
+        order = ours.get(fill.broker_order_id)
+        recorded = ledger.fills.get(fill.execution_id)
+        if order is None:
+            yield ForeignFill(fill.execution_id, fill.symbol)
+        elif recorded is None:
+            if (fill.symbol, fill.side) == (order.symbol, order.side):
+                yield MissingFill(order.client_order_id, fill)
+            else:
+                yield FillDiffers(fill.execution_id, f"it is a {fill.side} of {fill.symbol}, its order is not")
+        else:
+            reason = _difference(recorded, fill, ("symbol", "side", "quantity", "price"))
+            if reason:
+                yield FillDiffers(fill.execution_id, reason)
+    for recorded in ledger.fills.values():
+        if recorded.execution_id not in reported:
+            yield FillUnknownToBroker(recorded.execution_id)
+
+
+def _filled_quantities(
+    ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Order]
+) -> Iterator[FilledQuantityDiffers]:
+    totals = defaultdict(lambda: ZERO, ledger.filled)
+    for fill in {fill.execution_id: fill for fill in broker.fills}.values():
+        if fill.execution_id not in ledger.fills and fill.broker_order_id in ours:
+            totals[ours[fill.broker_order_id].client_order_id] += fill.quantity
+    for theirs in broker.orders:
+        name = theirs.client_order_id
+        if name in ledger.orders and totals[name] != theirs.filled_quantity:
+            yield FilledQuantityDiffers(name, totals[name], theirs.filled_quantity)
+
+
+def _activities(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[MissingActivity | Discrepancy]:
+    reported = {activity.activity_id: activity for activity in broker.activities}
+    for booked in reported.values():
+        recorded = ledger.activities.get(booked.activity_id)
+        if booked.kind is None:
+            yield UnexplainedActivity(booked.activity_id, booked.detail)
+        elif recorded is None:
+            yield MissingActivity(booked)
+        else:
+            reason = _difference(recorded, booked, ("kind", "symbol", "quantity", "cash"))
+            if reason:
+                yield ActivityDiffers(booked.activity_id, reason)
+    for activity_id in ledger.activities:
+        if activity_id not in reported:
+            yield ActivityUnknownToBroker(activity_id)
+
+
+def _difference(recorded: RecordedFill | Activity, reported: Fill | Activity, names: tuple[str, ...]) -> str:
+    """The first field in which two accounts of one event differ, in words; empty when none does."""
+    for name in names:
+        if getattr(recorded, name) != getattr(reported, name):
+            return f"{name} is {getattr(recorded, name)} in the ledger, {getattr(reported, name)} at the broker"
+    return ""
+
+
+def _positions(
+    ledger: LedgerSnapshot, broker: BrokerSnapshot, repairs: tuple[Repair, ...]
+) -> Iterator[PositionDiffers]:
+    ours = defaultdict(lambda: ZERO, ledger.positions)
+    for repair in repairs:
+        if isinstance(repair, MissingFill):
+            ours[repair.fill.symbol] += repair.fill.side.sign * repair.fill.quantity
+        elif isinstance(repair, MissingActivity) and repair.activity.symbol is not None:
+            ours[repair.activity.symbol] += repair.activity.quantity
+    theirs = defaultdict(lambda: ZERO, {position.symbol: position.quantity for position in broker.positions})
+    for symbol in sorted(ours.keys() | theirs.keys()):
+        if ours[symbol] != theirs[symbol]:
+            yield PositionDiffers(symbol, ours[symbol], theirs[symbol])
+
+
+def _cash(ledger: LedgerSnapshot, broker: BrokerSnapshot, repairs: tuple[Repair, ...]) -> Iterator[CashDiffers]:
+    cash = ledger.cash
+    for repair in repairs:
+        if isinstance(repair, MissingFill):
+            cash -= repair.fill.side.sign * repair.fill.quantity * repair.fill.price
+        elif isinstance(repair, MissingActivity):
+            cash += repair.activity.cash
+    # A broker may state cash in whole cents while prices have four decimals: agreement is to the cent, not beyond.
+    if abs(cash - broker.account.cash) >= CENT:
+        yield CashDiffers(cash, broker.account.cash)

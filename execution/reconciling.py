@@ -1,0 +1,66 @@
+"""Read both sides, compare them, record the result: the edge around the pure comparison."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from execution.brokers.base import Broker, BrokerClock, BrokerSnapshot
+from execution.findings import Finding
+from execution.ledger import Ledger
+from execution.reconciliation import Comparison, compare
+from warehouse.errors import Stop
+
+_COMPARISONS = 3
+_PAUSE_SECONDS = 1.0
+_WHOLE_HISTORY = ("start", "close", "by hand")
+# Some bookings carry a day and no time: what is compared reaches back a day before the last agreement.
+_OVERLAP = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """A recorded comparison. `clock` is the broker's, just before it."""
+
+    occasion: str
+    clock: BrokerClock
+    broker: BrokerSnapshot
+    comparison: Comparison
+
+    @property
+    def outcome(self) -> str:
+        """`agreed`, `repaired` or `discrepancy`."""
+        return self.comparison.outcome
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, discrepancies first."""
+        return (*self.comparison.discrepancies, *self.comparison.repairs, *self.comparison.awaiting)
+
+
+def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float], None]) -> Reconciliation:
+    """Compare ledger and broker, record repairs, and halt the account on what cannot be explained.
+
+    `start`, `close` and `by hand` compare the whole history; `continuous` and `reconnect` what is newer than the last
+    agreement, positions and cash always whole. A difference counts when it persists: both sides are read again before
+    the account is halted. Raises Stop when the broker answers for another account, Retry when it cannot be read.
+    """
+    clock = broker.clock()
+    for attempt in range(1, _COMPARISONS + 1):
+        since = None if occasion in _WHOLE_HISTORY else _since(ledger)
+        theirs = broker.snapshot(since)
+        if theirs.account.account_id != ledger.account_id:
+            raise Stop(f"the broker answers for account {theirs.account.account_id}, not for {ledger.account_id}")
+        comparison = compare(ledger.snapshot(theirs, since), theirs)
+        if not comparison.discrepancies or attempt == _COMPARISONS:
+            break
+        pause(_PAUSE_SECONDS)
+    ledger.record_reconciliation(comparison, occasion, clock.now)
+    return Reconciliation(occasion, clock, theirs, comparison)
+
+
+def _since(ledger: Ledger) -> datetime | None:
+    """From when on to compare: the last agreement, or the decision behind the oldest order still open."""
+    agreed = ledger.last_agreement()
+    if agreed is None:
+        return None
+    return min([agreed, *(entry.decided_at for entry in ledger.unsettled())]) - _OVERLAP

@@ -1,0 +1,83 @@
+"""Getting an order to the broker exactly once, and finding out what became of it.
+
+The write-ahead has happened before anything here runs. An attempt without an answer leaves the order `unknown`, in
+flight; the broker is asked for its client order id, and only when the broker itself does not know it is the same order
+sent again under the same id. The broker keeps that id unique for ever, so a first attempt that is merely late cannot
+become a second order.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from execution.brokers.base import Accepted, Broker, BrokerOrder, OrderRequest, Rejected, Unknown
+from execution.ledger import Ledger
+from execution.orders import Contradiction, Order, OrderStatus, advance
+from warehouse.errors import Retry
+
+_SEND_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.5
+
+
+class Sender:
+    """Sends and resolves orders of one account, recording every step."""
+
+    def __init__(self, broker: Broker, ledger: Ledger, pause: Callable[[float], None]) -> None:
+        self._broker = broker
+        self._ledger = ledger
+        self._pause = pause
+
+    def send(self, order: Order) -> Order:
+        """Submit a written-ahead order; returns it as far as it is known. `unknown` is a possible end, for now.
+
+        A refusal is final only for an order that was never attempted before. Otherwise the earlier attempt may still
+        arrive, or has arrived and is the very reason for the refusal (it holds the buying power).
+        """
+        request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity)
+        for _ in range(_SEND_ATTEMPTS):
+            match self._broker.submit(request):
+                case Accepted(found):
+                    return self.adopt(order, found)
+                case Rejected(reason) if order.status is OrderStatus.SUBMITTING:
+                    return self._record(advance(order, OrderStatus.REJECTED), reason)
+                case Rejected(reason) | Unknown(reason):
+                    order = self._record(advance(order, OrderStatus.UNKNOWN), reason)
+            try:
+                found = self.look_up(order)
+            except Retry as error:
+                return self._record(order, str(error))
+            if found is not None:
+                return self.adopt(order, found)
+        return order
+
+    def send_again(self, order: Order) -> Order:
+        """Submit an order that an earlier session wrote, and perhaps sent."""
+        return self.send(self._record(advance(order, OrderStatus.UNKNOWN), "an earlier session may have sent it"))
+
+    def look_up(self, order: Order) -> BrokerOrder | None:
+        """Ask the broker, twice with a pause, because an order may take a moment to show. Raises Retry or Stop."""
+        found = self._broker.find(order.client_order_id)
+        if found is None:
+            self._pause(_PAUSE_SECONDS)
+            found = self._broker.find(order.client_order_id)
+        return found
+
+    def adopt(self, order: Order, found: BrokerOrder) -> Order:
+        """Take over what the broker says. An order that is not the one we wrote down halts the account."""
+        try:
+            if (found.symbol, found.side, found.quantity) != (order.symbol, order.side, order.quantity):
+                raise Contradiction(f"order {order.client_order_id} is another order at the broker: {found}")
+            known = advance(
+                order, found.status, broker_order_id=found.broker_order_id, filled_quantity=found.filled_quantity
+            )
+        except Contradiction as contradiction:
+            self._ledger.halt(str(contradiction))
+            return order
+        return self._record(known, found.detail, found.updated_at)
+
+    def give_up(self, order: Order) -> Order:
+        """The time for it has passed and the broker does not have it. Should it turn up, it will be followed."""
+        return self._record(advance(order, OrderStatus.NOT_SENT), "its open passed and the broker does not know it")
+
+    def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:
+        self._ledger.record_order(order, happened_at=happened_at, detail=detail)
+        return order

@@ -1,0 +1,232 @@
+"""One account, one or more models: decide the newest bars, send, follow, reconcile.
+
+    with Session([package], broker) as session:   # takes the account, reconciles, resolves what was in flight
+        session.decide()                          # after the close: the newest bars become orders, once
+        session.settle(timeout=60)                # after the open: follow the orders to their end
+
+Whatever kills the process, and wherever, the next session continues: an order is written before it is sent and has one
+id for ever. Time comes from the broker's clock alone.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Self
+
+from execution.brokers.base import Broker, BrokerClock, StreamConnected
+from execution.deciding import Situation, open_questions, plan, refused_bars
+from execution.following import follow
+from execution.ledger import Ledger
+from execution.market import TIMEFRAMES, Market, Package
+from execution.orders import Order
+from execution.policy import TradingPolicy
+from execution.reconciling import Reconciliation, reconcile
+from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from execution.sending import Sender
+from execution.validation import order_rules, refusals
+from warehouse.errors import Stop
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `decide` did: new decisions and their intents, bars that were refused, and the orders it sent."""
+
+    decisions: tuple[Decision, ...]
+    intents: tuple[Intent, ...]
+    refused: tuple[RefusedBar, ...]
+    sent: tuple[Order, ...]
+
+
+class Session:
+    """Trades packages on the account that `broker` is logged in to. One session an account at a time."""
+
+    def __init__(
+        self,
+        packages: Sequence[Package],
+        broker: Broker,
+        *,
+        policy: TradingPolicy | None = None,
+        shares: Mapping[str, Decimal] | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`shares` is each model's share of equity; equal shares when not given.
+
+        Raises Stop when two models want one symbol, when shares exceed the whole, or for a timeframe it does not know.
+        """
+        self._packages = _checked(tuple(packages))
+        self._shares = _checked_shares(self._packages, shares)
+        self._policy = policy or TradingPolicy()
+        self._broker = broker
+        self._pause = pause
+        self._ledger: Ledger | None = None
+        self._market: Market | None = None
+
+    def start(self) -> Reconciliation:
+        """Take the account, listen, reconcile, and find out what became of orders in flight.
+
+        Raises Stop when another session has the account, or when keys or account are not in order.
+        """
+        account = self._broker.account()
+        self._ledger = Ledger.open(account.account_id, self._broker.name, self._broker.mode)
+        self._market = Market()
+        self._sender = Sender(self._broker, self._ledger, self._pause)
+        self._broker.open_stream()
+        result = self.reconcile("start")
+        self._resolve(result.clock)
+        return result
+
+    @property
+    def account_id(self) -> str:
+        """The broker's id of the account."""
+        return self._ledger.account_id
+
+    def decide(self) -> Step:
+        """Decide the newest closed bar of every symbol, once, and send what is approved.
+
+        Again for the same bars it sends nothing twice; what an earlier attempt wrote and could not send is sent now, if
+        it still may be. Raises Retry or Stop when broker or warehouse cannot be read: nothing is sent then.
+        """
+        result = self.reconcile(_occasion(self._broker.events(0)))
+        situation = self._situation(result)
+        resent = self._resume(situation)
+        if resent:
+            situation = self._situation(self.reconcile("continuous"))
+        questions = open_questions(self.account_id, self._packages, situation.market)
+        decided = {questions[known] for known in self._ledger.decided(list(questions))}
+        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, decided)
+        self._ledger.record_refusals(todo.refused, situation.clock.now)
+        self._ledger.write_ahead(todo.decisions, todo.intents)
+        sent = self._send([intent.order for intent in todo.intents if intent.is_approved])
+        return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent))
+
+    def settle(self, timeout: float) -> tuple[OpenOrder, ...]:
+        """Follow all orders to their end, at most `timeout` seconds; returns those that are still open.
+
+        Pushed updates are taken as they come. Whenever they fall silent or do not add up, the broker is asked.
+        """
+        deadline = time.monotonic() + timeout
+        while unsettled := self._ledger.unsettled():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                break
+            events = self._broker.events(min(remaining, _POLL_SECONDS))
+            open_orders = {entry.order.client_order_id: entry for entry in unsettled}
+            followed = [follow(event, open_orders, self._ledger) for event in events]
+            if not followed or not all(followed):
+                result = self.reconcile(_occasion(events))
+                self._resolve(result.clock)
+        return unsettled
+
+    def reconcile(self, occasion: str = "by hand") -> Reconciliation:
+        """Compare with the broker now; see `execution.reconciling.reconcile`."""
+        return reconcile(self._broker, self._ledger, occasion, self._pause)
+
+    def close(self) -> None:
+        """Let go of the account. Orders stay as they are; the next session follows them."""
+        self._broker.close()
+        for resource in (self._market, self._ledger):
+            if resource is not None:
+                resource.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        try:
+            if error is None:
+                self.reconcile("close")
+        finally:
+            self.close()
+
+    def _situation(self, result: Reconciliation) -> Situation:
+        held = [position.symbol for position in result.broker.positions]
+        return Situation.of(
+            self._broker.mode,
+            result.clock,
+            result.broker,
+            self._market.read(self._packages, held, result.clock.now),
+            unsettled=self._ledger.unsettled(),
+            halted_because=self._ledger.halted_because(),
+            has_discrepancy=bool(result.comparison.discrepancies),
+        )
+
+    def _resume(self, situation: Situation) -> list[Order]:
+        """Send what was written ahead and, for all the broker knows, never arrived, where it would be sent now too."""
+        packages = {package.model_id: package for package in self._packages}
+        rules = order_rules(self._policy)
+        resent, committed = [], Decimal(0)
+        for entry in self._resolve(situation.clock):
+            order, package = entry.order, packages.get(entry.model_id)
+            if package is None or refused_bars(package, [order.symbol], situation):
+                continue
+            proposal = situation.proposal(order, entry.reference_price, committed)
+            if not refusals(rules, proposal):
+                committed += proposal.cost
+                resent.append(self._sender.send_again(order))
+        return resent
+
+    def _send(self, orders: Sequence[Order]) -> list[Order]:
+        """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it."""
+        sent = []
+        for order in orders:
+            if self._ledger.halted_because() is not None:
+                break
+            sent.append(self._sender.send(order))
+        return sent
+
+    def _resolve(self, clock: BrokerClock) -> list[OpenOrder]:
+        """Ask about every order without an answer. Returns those the broker does not have and that still have time."""
+        unresolved = [entry for entry in self._ledger.unsettled() if entry.order.status.is_unresolved]
+        if not unresolved:
+            return []
+        sessions = self._market.sessions([entry.order.symbol for entry in unresolved], clock.now)
+        waiting = []
+        for entry in unresolved:
+            found = self._sender.look_up(entry.order)
+            times = sessions.get(entry.order.symbol)
+            if found is not None:
+                self._sender.adopt(entry.order, found)
+            elif times is not None and times.is_timely(entry.bar_end, clock):
+                waiting.append(entry)
+            else:
+                self._sender.give_up(entry.order)
+        return waiting
+
+
+def _occasion(events: Sequence[object]) -> str:
+    reconnected = any(isinstance(event, StreamConnected) and event.is_reconnect for event in events)
+    return "reconnect" if reconnected else "continuous"
+
+
+def _checked(packages: tuple[Package, ...]) -> tuple[Package, ...]:
+    if not packages:
+        raise Stop("a session needs at least one model")
+    owners: dict[str, str] = {}
+    for package in packages:
+        if package.timeframe not in TIMEFRAMES:
+            raise Stop(
+                f"model {package.model_id} trades {package.timeframe} bars: sessions know {', '.join(TIMEFRAMES)}"
+            )
+        for symbol in package.symbols:
+            if symbol in owners:
+                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model a symbol")
+            owners[symbol] = package.model_id
+    return packages
+
+
+def _checked_shares(packages: Sequence[Package], shares: Mapping[str, Decimal] | None) -> dict[str, Decimal]:
+    if shares is None:
+        return {package.model_id: Decimal(1) / len(packages) for package in packages}
+    if shares.keys() != {package.model_id for package in packages}:
+        raise Stop("every model of the session needs a share of equity, and no other does")
+    if min(shares.values()) < 0 or sum(shares.values()) > 1:
+        raise Stop("shares of equity must be positive and together at most 1")
+    return dict(shares)

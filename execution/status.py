@@ -1,0 +1,54 @@
+"""What the ledger says about its accounts, for people."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+_ACCOUNTS = """
+    select
+        accounts.account_id,
+        accounts.broker,
+        accounts.mode,
+        coalesce(cash.cash, 0) as cash,
+        (select array_agg(symbol || ' ' || trim_scale(quantity) order by symbol) from ledger.positions
+            where positions.account_id = accounts.account_id) as positions,
+        (select case action when 'halt' then reason end from ledger.halts
+            where halts.account_id = accounts.account_id order by halt_id desc limit 1) as halted_because,
+        (select format('%%s at %%s UTC (%%s)', outcome, to_char(broker_time, 'YYYY-MM-DD HH24:MI'), occasion)
+            from ledger.reconciliations
+            where reconciliations.account_id = accounts.account_id order by reconciliation_id desc limit 1
+        ) as reconciled,
+        (select array_agg(format('%%s %%s %%s: %%s', side, trim_scale(quantity), symbol, status) order by written_at)
+            from ledger.orders where orders.account_id = accounts.account_id
+                and (status in ('submitting', 'unknown', 'accepted', 'partially_filled')
+                    or reported_quantity <> filled_quantity)) as in_flight,
+        (select array_agg(format('%%s %%s: %%s', symbol, to_char(bar_start, 'YYYY-MM-DD'), reason))
+            from (select symbol, bar_start, array_to_string(reasons, '; ') as reason from ledger.refusals
+                where refusals.account_id = accounts.account_id order by refusal_id desc limit 3) as newest
+        ) as refused
+    from ledger.accounts
+    left join ledger.cash using (account_id)
+    where %(account_id)s::text is null or accounts.account_id = %(account_id)s
+    order by accounts.opened_at
+"""
+
+
+def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
+    """One paragraph an account: cash, positions, orders in flight, the newest reconciliation, halts and refusals."""
+    found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
+    if not found:
+        yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"
+    for account, broker, mode, cash, positions, halted_because, reconciled, in_flight, refused in found:
+        yield f"account {account} ({broker}, {mode}){' is HALTED: ' + halted_because if halted_because else ''}"
+        yield f"  cash         {cash:.2f}"
+        yield from _items("positions", positions)
+        yield from _items("in flight", in_flight)
+        yield f"  reconciled   {reconciled or 'never'}"
+        if refused:
+            yield from _items("refused", refused)
+
+
+def _items(title: str, items: list[Any] | None) -> Iterator[str]:
+    for number, item in enumerate(items or ["none"]):
+        yield f"  {title if number == 0 else '':<12} {item}"

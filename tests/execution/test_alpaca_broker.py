@@ -1,0 +1,137 @@
+"""The Alpaca broker against the stand-in: hosts, keys, paging, and a stream that comes back."""
+
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from world import AFTER_OPEN, KEY, SECRET, trading_days
+
+from execution.brokers import alpaca
+from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.base import Accepted, Mode, OrderRequest, OrderUpdate, Rejected, StreamConnected
+from execution.orders import OrderStatus, Side
+from warehouse.errors import Retry, Stop
+from warehouse.settings import Settings
+
+DAYS = trading_days()
+PAPER, LIVE = "https://paper-api.alpaca.markets", "https://api.alpaca.markets"
+PAPER_STREAM, LIVE_STREAM = "wss://paper-api.alpaca.markets/stream", "wss://api.alpaca.markets/stream"
+
+
+@pytest.mark.parametrize(
+    ("url", "stream", "mode"),
+    [
+        (LIVE, PAPER_STREAM, Mode.PAPER),
+        (PAPER, LIVE_STREAM, Mode.PAPER),
+        (LIVE.upper(), PAPER_STREAM, Mode.PAPER),
+        (PAPER, PAPER_STREAM, Mode.LIVE),
+        (LIVE, PAPER_STREAM, Mode.LIVE),
+        (LIVE.replace("https", "http"), LIVE_STREAM, Mode.LIVE),
+        ("http://127.0.0.1:8765", "ws://127.0.0.1:8765/stream", Mode.LIVE),
+        ("https://broker-api.alpaca.markets", PAPER_STREAM, Mode.PAPER),
+        ("paper-api.alpaca.markets", PAPER_STREAM, Mode.PAPER),
+    ],
+)
+def test_a_host_that_does_not_fit_the_mode_is_refused(url, stream, mode):
+    with pytest.raises(Stop, match=f"is not a host for {mode} trading"):
+        AlpacaBroker("k", "s", url, stream, mode=mode)
+
+
+@pytest.mark.parametrize(("url", "stream", "mode"), [(PAPER, PAPER_STREAM, "paper"), (LIVE, LIVE_STREAM, "live")])
+def test_the_vendors_own_hosts_fit_their_mode(url, stream, mode):
+    assert AlpacaBroker("k", "s", url, stream, mode=mode).mode is Mode(mode)
+
+
+def test_without_keys_it_says_which(monkeypatch):
+    for name in ("APCA_API_KEY_ID", "APCA_API_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Stop, match="set APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
+        AlpacaBroker.from_settings(Settings(_env_file=None))
+
+
+def test_wrong_keys_stop_and_do_not_print(exchange):
+    broker = AlpacaBroker("wrong", "very-secret", exchange.url, exchange.stream_url)
+    with pytest.raises(Stop, match="check APCA_API_KEY_ID") as stopped:
+        broker.account()
+    assert "very-secret" not in str(stopped.value)
+
+
+def test_a_broker_that_is_not_there_may_come_back():
+    broker = AlpacaBroker(KEY, SECRET, "http://127.0.0.1:9", "ws://127.0.0.1:9/stream", pause=_no_pause)
+    with pytest.raises(Retry, match="gave no usable answer"):
+        broker.clock()
+
+
+def test_a_stranger_who_answers_404_is_not_believed(exchange):
+    """Only the broker's own code means that it has no such order; a wrong address must not look like one."""
+    broker = AlpacaBroker(KEY, SECRET, f"{exchange.url}/elsewhere", exchange.stream_url)
+    with pytest.raises(Stop, match="answered 404"):
+        broker.find("tb-1")
+    assert exchange.broker().find("tb-1") is None
+
+
+def test_history_is_read_page_by_page(exchange, monkeypatch):
+    for number in range(7):
+        exchange.trade(symbol="ALPHA", side="buy", qty="1", client_order_id=f"o-{number}")
+    exchange.advance(DAYS[1].opens + AFTER_OPEN)
+    whole = exchange.broker().snapshot(None)
+    monkeypatch.setattr(alpaca, "_ORDER_PAGE", 2)
+    monkeypatch.setattr(alpaca, "_ACTIVITY_PAGE", 3)
+    assert exchange.broker().snapshot(None) == whole
+    assert [order.client_order_id for order in whole.orders] == [f"o-{number}" for number in range(7)]
+    assert (len(whole.fills), len(whole.activities)) == (7, 1)
+    recent = exchange.broker().snapshot(DAYS[1].opens + timedelta(days=9))
+    assert (recent.orders, recent.fills) == ((), ())
+    assert (recent.positions, recent.account) == (whole.positions, whole.account)
+
+
+def test_a_snapshot_is_one_cut_even_when_the_market_opens_in_the_middle(exchange, monkeypatch):
+    exchange.trade(symbol="ALPHA", side="buy", qty="7", client_order_id="o-1")
+    broker = exchange.broker()
+    read_orders = broker._orders
+
+    def read_orders_and_open(after):
+        orders = read_orders(after)
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        return orders
+
+    monkeypatch.setattr(broker, "_orders", read_orders_and_open)
+    snapshot = broker.snapshot(None)
+    assert [order.status for order in snapshot.orders] == [OrderStatus.FILLED]
+    assert [fill.quantity for fill in snapshot.fills] == [7]
+    assert [position.quantity for position in snapshot.positions] == [7]
+
+
+def test_the_same_id_twice_is_the_same_order(exchange):
+    broker = exchange.broker()
+    request = OrderRequest("tb-1", "ALPHA", Side.BUY, Decimal("1.5"))
+    first = broker.submit(request)
+    assert isinstance(first, Accepted)
+    assert broker.submit(request) == first
+    assert len(exchange.book()["orders"]) == 1
+
+
+def test_what_the_broker_refuses_is_rejected(exchange):
+    outcome = exchange.broker().submit(OrderRequest("tb-1", "ALPHA", Side.BUY, Decimal(1_000_000)))
+    assert outcome == Rejected("Alpaca refused the order (403): insufficient buying power")
+
+
+def test_a_dropped_stream_says_that_it_came_back(exchange):
+    broker = exchange.broker()
+    broker.open_stream()
+    broker._stream._stream._reconnect_min_backoff = 0.01
+    assert list(broker.events(5)) == [StreamConnected(is_reconnect=False)]
+    exchange.drop_streams()
+    assert list(broker.events(10)) == [StreamConnected(is_reconnect=True)]
+    exchange.trade(symbol="ALPHA", side="buy", qty="1", client_order_id="tb-1")
+    exchange.advance(DAYS[1].opens + AFTER_OPEN)
+    deadline, seen = time.monotonic() + 5, []
+    while time.monotonic() < deadline and OrderStatus.FILLED not in seen:
+        seen += [event.order.status for event in broker.events(1) if isinstance(event, OrderUpdate)]
+    assert seen[-1] is OrderStatus.FILLED
+    broker.close()
+
+
+def _no_pause(_: float) -> None:
+    pass

@@ -1,0 +1,335 @@
+"""Two accounts of one history: whatever is lost is repaired, whatever is changed is found."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from execution.brokers.base import (
+    AccountSnapshot,
+    Activity,
+    ActivityKind,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerSnapshot,
+    Fill,
+    execution_id,
+)
+from execution.findings import (
+    ActivityDiffers,
+    ActivityUnknownToBroker,
+    AwaitingBroker,
+    CashDiffers,
+    FillDiffers,
+    FilledQuantityDiffers,
+    FillUnknownToBroker,
+    ForeignFill,
+    ForeignOrder,
+    MissingActivity,
+    MissingFill,
+    OrderDiffers,
+    OrderMoved,
+    OrderUnknownToBroker,
+    PositionDiffers,
+    UnexplainedActivity,
+    as_json,
+)
+from execution.orders import Order, OrderStatus, Side
+from execution.reconciliation import Comparison, LedgerSnapshot, RecordedFill, compare
+
+NOON = datetime(2012, 10, 1, 16, tzinfo=UTC)
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+
+@dataclass(frozen=True)
+class History:
+    """What really happened, as the broker would tell it."""
+
+    orders: tuple[BrokerOrder, ...]
+    fills: tuple[Fill, ...]
+    activities: tuple[Activity, ...]
+
+    def broker(self) -> BrokerSnapshot:
+        held, cash = defaultdict(lambda: ZERO), ZERO
+        for fill in self.fills:
+            held[fill.symbol] += fill.side.sign * fill.quantity
+            cash -= fill.side.sign * fill.quantity * fill.price
+        for activity in self.activities:
+            cash += activity.cash
+            if activity.symbol:
+                held[activity.symbol] += activity.quantity
+        positions = tuple(BrokerPosition(symbol, quantity) for symbol, quantity in held.items() if quantity)
+        account = AccountSnapshot("a-1", cash, cash, cash, shorting_enabled=True)
+        return BrokerSnapshot(account, None, self.orders, self.fills, self.activities, positions)
+
+
+def _ledger(history: History) -> LedgerSnapshot:
+    """A ledger that has heard everything."""
+    ids = {order.broker_order_id: order.client_order_id for order in history.orders}
+    orders = {
+        o.client_order_id: Order(
+            o.client_order_id, o.symbol, o.side, o.quantity, o.status, o.broker_order_id, o.filled_quantity
+        )
+        for o in history.orders
+    }
+    fills = [
+        RecordedFill(f.execution_id, ids[f.broker_order_id], f.symbol, f.side, f.quantity, f.price, f.filled_at)
+        for f in history.fills
+    ]
+    return _add_up(LedgerSnapshot(orders=orders), fills, list(history.activities))
+
+
+def _add_up(ledger: LedgerSnapshot, fills: list[RecordedFill], activities: list[Activity]) -> LedgerSnapshot:
+    """The ledger with these fills and activities, its sums taken anew (as the database's views do)."""
+    held, filled, cash = defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), ZERO
+    for fill in fills:
+        held[fill.symbol] += fill.side.sign * fill.quantity
+        filled[fill.client_order_id] += fill.quantity
+        cash -= fill.side.sign * fill.quantity * fill.price
+    for activity in activities:
+        cash += activity.cash
+        if activity.symbol:
+            held[activity.symbol] += activity.quantity
+    return replace(
+        ledger,
+        fills={fill.execution_id: fill for fill in fills},
+        filled=dict(filled),
+        activities={activity.activity_id: activity for activity in activities},
+        positions={symbol: quantity for symbol, quantity in held.items() if quantity},
+        cash=cash,
+    )
+
+
+def _repaired(ledger: LedgerSnapshot, comparison: Comparison) -> LedgerSnapshot:
+    orders, fills, activities = dict(ledger.orders), list(ledger.fills.values()), list(ledger.activities.values())
+    for repair in comparison.repairs:
+        match repair:
+            case MissingFill(name, f):
+                fills.append(RecordedFill(f.execution_id, name, f.symbol, f.side, f.quantity, f.price, f.filled_at))
+            case MissingActivity(activity):
+                activities.append(activity)
+            case OrderMoved(order):
+                orders[order.client_order_id] = order
+    return _add_up(replace(ledger, orders=orders), fills, activities)
+
+
+@st.composite
+def histories(draw, min_orders: int = 0) -> History:
+    """A few orders of two symbols, each filled in up to three executions, between bookings of every kind."""
+    orders, fills = [], []
+    for number in range(draw(st.integers(min_orders, 4))):
+        symbol, side = draw(st.sampled_from(["AAPL", "IBM"])), draw(st.sampled_from(Side))
+        executions = draw(st.lists(st.integers(1, 50), max_size=3))
+        filled = sum(executions)
+        remainder = draw(st.integers(0 if filled else 1, 20))
+        if remainder == 0:
+            status = OrderStatus.FILLED
+        else:
+            open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
+            status = draw(st.sampled_from([open_status, OrderStatus.CANCELED, OrderStatus.EXPIRED]))
+        quantity = Decimal(filled + remainder)
+        name = f"b-{number}"
+        orders.append(BrokerOrder(name, f"tb-{number}", symbol, side, quantity, status, Decimal(filled), NOON))
+        cumulative = ZERO
+        for units in executions:
+            cumulative += units
+            price = draw(st.decimals("1", "900", places=4))
+            fills.append(
+                Fill(execution_id(name, cumulative), name, symbol, side, Decimal(units), price, NOON, cumulative)
+            )
+    activities = [Activity("deposit", ActivityKind.DEPOSIT, None, ZERO, Decimal(100_000), NOON)]
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(["dividend", "fee", "split"]), max_size=3))):
+        cash = ZERO if kind == "split" else draw(st.decimals("-50", "50", places=2))
+        units = draw(st.integers(1, 100)) if kind == "split" else 0
+        activities.append(Activity(f"x-{number}", ActivityKind(kind), "AAPL", Decimal(units), cash, NOON))
+    return History(tuple(orders), tuple(fills), tuple(activities))
+
+
+@given(histories())
+def test_a_ledger_that_heard_everything_agrees(history):
+    assert compare(_ledger(history), history.broker()) == Comparison()
+    assert compare(_ledger(history), history.broker()).outcome == "agreed"
+
+
+@given(histories(), st.data())
+def test_whatever_was_not_heard_is_repaired_and_then_agrees(history, data):
+    whole = _ledger(history)
+    orders = {
+        name: data.draw(st.sampled_from([order, replace(order, status=OrderStatus.UNKNOWN, filled_quantity=ZERO)]))
+        for name, order in whole.orders.items()
+    }
+    fills = [fill for fill in whole.fills.values() if data.draw(st.booleans())]
+    activities = [activity for activity in whole.activities.values() if data.draw(st.booleans())]
+    deaf = _add_up(replace(whole, orders=orders), fills, activities)
+
+    comparison = compare(deaf, history.broker())
+    assert comparison.discrepancies == ()
+    assert comparison.awaiting == ()
+    assert compare(_repaired(deaf, comparison), history.broker()) == Comparison()
+
+
+@given(histories(min_orders=1), st.data())
+def test_every_change_of_one_thing_is_found_as_what_it_is(history, data):
+    broker = history.broker()
+    kind, corrupt = data.draw(st.sampled_from([*_of_sums(broker), *_of_orders(broker), *_of_bookings(broker)]))
+    comparison = compare(_ledger(history), corrupt())
+    assert comparison.outcome == "discrepancy"
+    assert kind in {type(finding) for finding in comparison.discrepancies}
+    assert all(as_json(finding)["text"] for finding in comparison.discrepancies)
+
+
+Corruptions = Iterator[tuple[type, Callable[[], BrokerSnapshot]]]
+
+
+def _of_sums(broker: BrokerSnapshot) -> Corruptions:
+    richer = replace(broker.account, cash=broker.account.cash + Decimal("0.01"))
+    yield CashDiffers, partial(replace, broker, account=richer)
+    yield PositionDiffers, partial(replace, broker, positions=(*broker.positions, BrokerPosition("GOOG", ONE)))
+    for held in broker.positions:
+        yield PositionDiffers, partial(_swap, broker, "positions", held, quantity=held.quantity + 1)
+        yield PositionDiffers, partial(_without, broker, "positions", held)
+
+
+def _of_orders(broker: BrokerSnapshot) -> Corruptions:
+    for order in broker.orders:
+        change = partial(_swap, broker, "orders", order)
+        yield OrderDiffers, partial(change, quantity=order.quantity + 1)
+        yield OrderDiffers, partial(change, quantity=None)
+        yield OrderDiffers, partial(change, symbol="GOOG")
+        yield OrderDiffers, partial(change, side=Side.BUY if order.side is Side.SELL else Side.SELL)
+        yield OrderDiffers, partial(change, broker_order_id="b-99")
+        yield FilledQuantityDiffers, partial(change, filled_quantity=order.filled_quantity - 1)
+        yield FilledQuantityDiffers, partial(change, filled_quantity=order.filled_quantity + 1)
+        yield ForeignOrder, partial(change, client_order_id="somebody-else")
+        yield OrderUnknownToBroker, partial(_without, broker, "orders", order)
+        twin = replace(order, broker_order_id="b-98")
+        yield OrderDiffers, partial(replace, broker, orders=(*broker.orders, twin))
+        if _is_final(order):
+            yield OrderDiffers, partial(change, status=OrderStatus.REJECTED)
+
+
+def _of_bookings(broker: BrokerSnapshot) -> Corruptions:
+    for fill in broker.fills:
+        change = partial(_swap, broker, "fills", fill)
+        yield FillDiffers, partial(change, price=fill.price + Decimal("0.0001"))
+        yield FillDiffers, partial(change, quantity=fill.quantity + 1)
+        yield FillDiffers, partial(change, symbol="GOOG")
+        yield ForeignFill, partial(change, broker_order_id="b-99")
+        yield FillUnknownToBroker, partial(_without, broker, "fills", fill)
+        twin = replace(fill, price=fill.price + 1)
+        yield FillDiffers, partial(replace, broker, fills=(*broker.fills, twin))
+    for activity in broker.activities:
+        change = partial(_swap, broker, "activities", activity)
+        yield ActivityDiffers, partial(change, cash=activity.cash + Decimal("0.01"))
+        yield ActivityDiffers, partial(change, symbol="GOOG")
+        yield UnexplainedActivity, partial(change, kind=None)
+        yield ActivityUnknownToBroker, partial(_without, broker, "activities", activity)
+    stray = _stray_fill(broker.orders[0])
+    yield FilledQuantityDiffers, partial(replace, broker, fills=(*broker.fills, stray))
+
+
+def _is_final(order: BrokerOrder) -> bool:
+    return order.status.is_terminal or order.filled_quantity > 0
+
+
+def _swap(broker: BrokerSnapshot, name: str, item, **changes) -> BrokerSnapshot:
+    return replace(broker, **{name: tuple(replace(i, **changes) if i is item else i for i in getattr(broker, name))})
+
+
+def _without(broker: BrokerSnapshot, name: str, item) -> BrokerSnapshot:
+    return replace(broker, **{name: tuple(i for i in getattr(broker, name) if i is not item)})
+
+
+def _stray_fill(order: BrokerOrder) -> Fill:
+    beyond = order.filled_quantity + 1
+    name = order.broker_order_id
+    return Fill(execution_id(name, beyond), name, order.symbol, order.side, ONE, Decimal(1), NOON, beyond)
+
+
+@given(histories(min_orders=1))
+def test_an_order_the_ledger_did_not_approve_is_foreign(history):
+    stranger = history.orders[0]
+    ledger = _ledger(history)
+    orders = {name: order for name, order in ledger.orders.items() if name != stranger.client_order_id}
+    found = compare(replace(ledger, orders=orders), history.broker()).discrepancies
+    assert any(isinstance(finding, ForeignOrder) for finding in found)
+    if stranger.filled_quantity:
+        assert any(isinstance(finding, ForeignFill) for finding in found)
+
+
+def _written_ahead(status: OrderStatus) -> LedgerSnapshot:
+    order = Order("tb-9", "AAPL", Side.BUY, ONE, status, "b-9" if status is OrderStatus.ACCEPTED else None)
+    return LedgerSnapshot(orders={"tb-9": order})
+
+
+def test_an_order_without_an_answer_is_awaited_and_an_acknowledged_one_must_be_there():
+    nothing = History((), (), ()).broker()
+    for status in (OrderStatus.SUBMITTING, OrderStatus.UNKNOWN):
+        comparison = compare(_written_ahead(status), nothing)
+        assert comparison.awaiting == (AwaitingBroker("tb-9"),)
+        assert comparison.outcome == "agreed"
+    for status in (OrderStatus.REJECTED, OrderStatus.NOT_SENT):
+        assert compare(_written_ahead(status), nothing) == Comparison()
+    assert compare(_written_ahead(OrderStatus.ACCEPTED), nothing).discrepancies == (OrderUnknownToBroker("tb-9"),)
+
+
+def test_an_order_given_up_as_not_sent_that_was_filled_after_all_is_adopted():
+    done = BrokerOrder("b-9", "tb-9", "AAPL", Side.BUY, ONE, OrderStatus.FILLED, ONE, NOON)
+    fill = Fill(execution_id("b-9", ONE), "b-9", "AAPL", Side.BUY, ONE, Decimal(7), NOON, ONE)
+    broker = History((done,), (fill,), ()).broker()
+    comparison = compare(_written_ahead(OrderStatus.NOT_SENT), broker)
+    assert comparison.outcome == "repaired"
+    assert {type(repair) for repair in comparison.repairs} == {OrderMoved, MissingFill}
+
+
+def test_a_fill_the_broker_took_back_is_found():
+    done = BrokerOrder("b-9", "tb-9", "AAPL", Side.BUY, ONE, OrderStatus.CANCELED, ZERO, NOON)
+    recorded = RecordedFill("b-9:1", "tb-9", "AAPL", Side.BUY, ONE, Decimal(7), NOON)
+    ledger = _add_up(_written_ahead(OrderStatus.ACCEPTED), [recorded], [])
+    found = {type(finding) for finding in compare(ledger, History((done,), (), ()).broker()).discrepancies}
+    assert {FillUnknownToBroker, FilledQuantityDiffers} <= found
+
+
+def test_cash_stated_in_whole_cents_agrees_and_a_cent_does_not():
+    ledger = LedgerSnapshot(cash=Decimal("10.0049"))
+    agreeing, differing = (
+        BrokerSnapshot(AccountSnapshot("a-1", cash, cash, cash, shorting_enabled=False), None)
+        for cash in (Decimal("10.00"), Decimal("10.02"))
+    )
+    assert compare(ledger, agreeing).outcome == "agreed"
+    assert compare(ledger, differing).outcome == "discrepancy"
+
+
+def test_an_activity_of_an_unknown_kind_is_not_guessed_at():
+    odd = Activity("x", None, None, ZERO, ONE, NOON + timedelta(hours=1), "JNLS")
+    broker = replace(History((), (), ()).broker(), activities=(odd,))
+    assert UnexplainedActivity("x", "JNLS") in compare(LedgerSnapshot(), broker).discrepancies
+
+
+@given(st.decimals("0.000000001", "1000000", places=9), st.integers(0, 6))
+def test_one_execution_has_one_id_however_its_quantity_is_written(cumulative, zeros):
+    assume(cumulative > 0)
+    assert execution_id("b", cumulative) == execution_id("b", Decimal(f"{cumulative:f}" + "0" * zeros))
+
+
+def test_what_cannot_be_true_is_not_recorded_as_missing():
+    """The ledger has heard nothing yet, so only the broker's own answer can show that something is wrong with it."""
+    done = BrokerOrder("b-9", "tb-9", "AAPL", Side.BUY, ONE, OrderStatus.FILLED, ONE, NOON)
+    fill = Fill("b-9:1", "b-9", "AAPL", Side.BUY, ONE, Decimal(7), NOON, ONE)
+    ledger = _written_ahead(OrderStatus.SUBMITTING)
+    two_orders = History((replace(done, broker_order_id="b-8"), done), (fill,), ())
+    two_prices = History((done,), (replace(fill, price=Decimal(8)), fill), ())
+    wrong_symbol = History((done,), (replace(fill, symbol="IBM"),), ())
+    for history, reason in (
+        (two_orders, "more than one order"),
+        (two_prices, "cannot both be true"),
+        (wrong_symbol, "its order is not"),
+    ):
+        found = compare(ledger, history.broker()).discrepancies
+        assert reason in " ".join(str(finding) for finding in found)

@@ -1,0 +1,145 @@
+"""Every rule refuses what it is for, and refuses when it does not know."""
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from execution.brokers.base import AccountSnapshot, Mode
+from execution.orders import Side
+from execution.policy import TradingPolicy
+from execution.validation import BAR_RULES, BarEvidence, Proposal, order_rules, refusals
+
+START = datetime(2012, 10, 1, 13, 30, tzinfo=UTC)
+END = START + timedelta(hours=6.5)
+ACCOUNT = AccountSnapshot("a-1", Decimal(100_000), Decimal(100_000), Decimal(100_000), shorting_enabled=False)
+
+GOOD_BAR = BarEvidence(
+    symbol="AAPL",
+    mode=Mode.PAPER,
+    now=END + timedelta(minutes=15),
+    market_is_open=False,
+    newest_close=END,
+    next_open=START + timedelta(days=1),
+    feature_bar_start=START,
+    canonical_bar_start=START,
+    bar_end=END,
+    is_ready=True,
+    freshness_is_known=True,
+    changed_features=(),
+    model_state="paper",
+    unpriced=(),
+)
+GOOD_ORDER = Proposal(
+    symbol="AAPL",
+    side=Side.BUY,
+    quantity=Decimal(100),
+    price=Decimal(650),
+    held=Decimal(0),
+    equity=Decimal(100_000),
+    buying_power=Decimal(100_000),
+    account=ACCOUNT,
+    halted_because=None,
+    has_discrepancy=False,
+    in_flight=(),
+)
+RULES = order_rules(TradingPolicy(max_order_notional=Decimal(80_000), max_position_weight=Decimal("0.9")))
+
+
+def _refused_by(rules, subject) -> set[str]:
+    return {refusal.rule for refusal in refusals(rules, subject)}
+
+
+def test_a_good_bar_and_a_good_order_pass():
+    assert refusals(BAR_RULES, GOOD_BAR) == ()
+    assert refusals(RULES, GOOD_ORDER) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"newest_close": END + timedelta(days=3)}, "BarIsFresh"),
+        ({"now": END - timedelta(seconds=1)}, "BarIsFresh"),
+        ({"canonical_bar_start": START + timedelta(days=1)}, "BarIsFresh"),
+        ({"market_is_open": True}, "BeforeNextOpen"),
+        ({"now": START + timedelta(days=1)}, "BeforeNextOpen"),
+        ({"is_ready": False}, "FeatureRowReady"),
+        ({"stale_from": START - timedelta(days=9)}, "HistoryFresh"),
+        ({"freshness_is_known": False}, "HistoryFresh"),
+        ({"changed_features": ("rsi_14",)}, "FingerprintsMatch"),
+        ({"model_state": "candidate"}, "ModelMayTrade"),
+        ({"model_state": "retired"}, "ModelMayTrade"),
+        ({"mode": Mode.LIVE}, "ModelMayTrade"),
+        ({"unpriced": ("GOOG",)}, "AccountCanBeValued"),
+    ],
+)
+def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
+    assert _refused_by(BAR_RULES, replace(GOOD_BAR, **changes)) == {rule}
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"account": replace(ACCOUNT, blocked_because="trading is blocked")}, "AccountReady"),
+        ({"halted_because": "a discrepancy"}, "NotHalted"),
+        ({"has_discrepancy": True}, "Reconciled"),
+        ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
+        ({"price": Decimal(0)}, "PriceSane"),
+        ({"broker_mark": Decimal(325)}, "PriceSane"),
+        ({"quantity": Decimal(130), "equity": Decimal(200_000)}, "MaxOrderNotional"),
+        ({"equity": Decimal(70_000)}, "MaxPositionWeight"),
+        ({"side": Side.SELL}, "LongOnlyUnlessAllowed"),
+        ({"buying_power": Decimal(64_999)}, "BuyingPower"),
+    ],
+)
+def test_a_bad_order_is_refused_by_its_rule(changes, rule):
+    assert _refused_by(RULES, replace(GOOD_ORDER, **changes)) == {rule}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "newest_close",
+        "next_open",
+        "feature_bar_start",
+        "bar_end",
+        "is_ready",
+        "changed_features",
+        "model_state",
+        "unpriced",
+    ],
+)
+def test_a_bar_that_is_not_known_well_enough_is_refused(name):
+    assert refusals(BAR_RULES, replace(GOOD_BAR, **{name: None}))
+
+
+@pytest.mark.parametrize("name", ["price", "equity", "buying_power", "account", "has_discrepancy", "in_flight"])
+def test_an_order_into_an_unknown_state_is_refused(name):
+    assert refusals(RULES, replace(GOOD_ORDER, **{name: None}))
+
+
+def test_evidence_is_unknown_until_it_is_given():
+    required = {"symbol": "AAPL", "mode": Mode.PAPER, "now": END, "market_is_open": False}
+    nothing_known = BarEvidence(**required)
+    assert {field.name for field in fields(BarEvidence)} > required.keys()
+    assert _refused_by(BAR_RULES, nothing_known) == {type(rule).__name__ for rule in BAR_RULES}
+
+
+def test_selling_out_is_allowed_where_buying_would_not_be():
+    poor = replace(
+        GOOD_ORDER, side=Side.SELL, held=Decimal(100), buying_power=Decimal(0), equity=Decimal(1), account=ACCOUNT
+    )
+    assert refusals(RULES, poor) == ()
+
+
+def test_a_short_needs_the_policy_and_the_broker():
+    short = replace(GOOD_ORDER, side=Side.SELL)
+    rules = order_rules(TradingPolicy(allow_short=True))
+    assert _refused_by(rules, short) == {"LongOnlyUnlessAllowed"}
+    assert refusals(rules, replace(short, account=replace(ACCOUNT, shorting_enabled=True))) == ()
+
+
+def test_a_policy_refuses_limits_it_does_not_know():
+    with pytest.raises(ValueError, match="max_leverage"):
+        TradingPolicy(max_leverage=2)

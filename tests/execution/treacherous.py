@@ -1,0 +1,242 @@
+"""A broker in memory that fills in parts and loses, delays, repeats and reorders everything it can, from a seed.
+
+What really happened is in `orders`, `fills`, `cash` and `held`; what the session is told is another matter.
+"""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pandas as pd
+import pyarrow
+
+from execution.brokers.base import (
+    Accepted,
+    AccountSnapshot,
+    Activity,
+    ActivityKind,
+    BrokerClock,
+    BrokerEvent,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerSnapshot,
+    Fill,
+    Mode,
+    OrderRequest,
+    OrderUpdate,
+    Rejected,
+    StreamConnected,
+    SubmitOutcome,
+    Unknown,
+    execution_id,
+)
+from execution.market import Bar, FeatureRow, MarketView, SessionTimes
+from execution.orders import OrderStatus
+from warehouse.errors import Retry
+
+START = datetime(2012, 10, 1, 13, 30, tzinfo=UTC)
+SYMBOLS = ("ALPHA", "BETA")
+PRICE = Decimal(50)
+DEPOSIT = Decimal(100_000)
+ZERO = Decimal(0)
+
+
+class Crash(BaseException):
+    """The process dies here: nothing after it runs, and nothing catches it."""
+
+
+class Fate:
+    """Decides, from a seed, what goes wrong. `is_kind` ends all trouble."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self.is_kind = False
+        self.crashes = 0
+
+    def strikes(self, probability: float) -> bool:
+        return not self.is_kind and self._random.random() < probability
+
+    def choice(self, items: list):
+        return self._random.choice(items)
+
+    def parts(self, units: int) -> list[int]:
+        """Executions of an order, which may leave a remainder."""
+        cuts = sorted(self._random.sample(range(1, units), min(self._random.randrange(4), units - 1)))
+        parts = [after - before for before, after in zip([0, *cuts], [*cuts, units], strict=True)]
+        return parts[:-1] if self.strikes(0.2) else parts
+
+    def muddle(self, events: list) -> list:
+        """Some lost, some twice, some out of order."""
+        kept = [event for event in events for _ in range(0 if self.strikes(0.15) else 1 + self.strikes(0.1))]
+        if self.strikes(0.3):
+            self._random.shuffle(kept)
+        return kept
+
+    def maybe_crash(self) -> None:
+        if self.strikes(0.02):
+            self.crashes += 1
+            raise Crash
+
+
+@dataclass
+class TreacherousBroker:
+    """The account and its true history outlive every session; the session talks to it through unreliable calls."""
+
+    fate: Fate
+    account_id: str
+    name: str = "treacherous"
+    mode: Mode = Mode.PAPER
+    day: int = 0
+    is_open: bool = False
+    orders: dict[str, BrokerOrder] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    cash: Decimal = DEPOSIT
+    held: dict[str, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
+    pushed: list[BrokerEvent] = field(default_factory=list)
+    delayed: list[OrderRequest] = field(default_factory=list)
+
+    # what the session sees
+
+    def clock(self) -> BrokerClock:
+        self._may_fail()
+        opens = START + timedelta(days=self.day)
+        now = opens + timedelta(minutes=1) if self.is_open else opens - timedelta(hours=17)
+        return BrokerClock(now, self.is_open, opens, opens)
+
+    def account(self) -> AccountSnapshot:
+        self._may_fail()
+        return AccountSnapshot(self.account_id, self.cash, self.cash, max(ZERO, self.cash), shorting_enabled=False)
+
+    def snapshot(self, since: datetime | None) -> BrokerSnapshot:
+        self._may_fail()
+        deposit = Activity("deposit", ActivityKind.DEPOSIT, None, ZERO, DEPOSIT, START - timedelta(days=9))
+        positions = tuple(BrokerPosition(symbol, units, PRICE) for symbol, units in self.held.items() if units)
+        return BrokerSnapshot(
+            self.account(), since, tuple(self.orders.values()), tuple(self.fills), (deposit,), positions
+        )
+
+    def submit(self, request: OrderRequest) -> SubmitOutcome:
+        self.fate.maybe_crash()
+        if self.fate.strikes(0.1):
+            return Unknown("the request was lost")
+        if self.fate.strikes(0.1):
+            self.delayed.append(request)
+            return Unknown("the request is delayed")
+        if self.fate.strikes(0.05):
+            return Rejected("the broker is in a mood")
+        self._arrive(request)
+        self.fate.maybe_crash()
+        if self.fate.strikes(0.1):
+            return Unknown("the answer was lost")
+        return Accepted(self.orders[request.client_order_id])
+
+    def find(self, client_order_id: str) -> BrokerOrder | None:
+        self._may_fail()
+        return self.orders.get(client_order_id)
+
+    def open_stream(self) -> None:
+        self.pushed = [StreamConnected(is_reconnect=False)]
+
+    def events(self, wait_seconds: float) -> list[BrokerEvent]:
+        events, self.pushed = self.fate.muddle(self.pushed), []
+        return events
+
+    def close(self) -> None:
+        pass
+
+    # what really happens
+
+    def open_market(self) -> None:
+        """Delayed requests arrive, and every order of the day is filled, wholly or in part, and ends."""
+        for request in self.delayed:
+            self._arrive(request)
+        self.delayed = []
+        self.is_open = True
+        for name, order in self.orders.items():
+            if order.status is OrderStatus.ACCEPTED:
+                self._execute(name, order)
+
+    def close_market(self) -> None:
+        self.is_open = False
+        self.day += 1
+
+    def _arrive(self, request: OrderRequest) -> None:
+        if request.client_order_id in self.orders:
+            return
+        number = len(self.orders) + 1
+        order = BrokerOrder(
+            f"b-{number}", request.client_order_id, request.symbol, request.side, request.quantity,
+            OrderStatus.ACCEPTED, ZERO, None,
+        )  # fmt: skip
+        self.orders[request.client_order_id] = order
+        self.pushed.append(OrderUpdate(order))
+
+    def _execute(self, name: str, order: BrokerOrder) -> None:
+        now = START + timedelta(days=self.day)
+        for units in self.fate.parts(int(order.quantity)):
+            filled = order.filled_quantity + units
+            status = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PARTIALLY_FILLED
+            order = replace(order, filled_quantity=filled, status=status)
+            identity = execution_id(order.broker_order_id, filled)
+            price = PRICE + Decimal(units % 7) / 100
+            fill = Fill(identity, order.broker_order_id, order.symbol, order.side, Decimal(units), price, now, filled)
+            self.fills.append(fill)
+            self.held[order.symbol] += order.side.sign * units
+            self.cash -= order.side.sign * units * price
+            self.pushed.append(OrderUpdate(order, fill))
+        if order.status is not OrderStatus.FILLED:
+            order = replace(order, status=self.fate.choice([OrderStatus.CANCELED, OrderStatus.EXPIRED]))
+            self.pushed.append(OrderUpdate(order))
+        self.orders[name] = order
+
+    def _may_fail(self) -> None:
+        self.fate.maybe_crash()
+        if self.fate.strikes(0.02):
+            raise Retry("the broker cannot be reached")
+
+
+class MemoryMarket:
+    """The warehouse's answers for the broker's day, without a warehouse."""
+
+    def __init__(self, broker: TreacherousBroker) -> None:
+        self._broker = broker
+
+    def read(self, packages, held, now: datetime) -> MarketView:
+        opens = START + timedelta(days=self._broker.day - 1)
+        closes = START + timedelta(days=self._broker.day, hours=-18)
+        [package] = packages
+        weights = {symbol: ((self._broker.day * 7 + n * 3) % 5) / 10 for n, symbol in enumerate(SYMBOLS)}
+        return MarketView(
+            sessions=self.sessions(SYMBOLS, now),
+            bars={symbol: Bar(opens, closes, PRICE) for symbol in SYMBOLS},
+            stale_from=dict.fromkeys(SYMBOLS),
+            rows={
+                (package.model_id, symbol): FeatureRow(symbol, opens, True, (weights[symbol],)) for symbol in SYMBOLS
+            },
+            changed={package.model_id: ()},
+            states={package.model_id: "paper"},
+        )
+
+    def sessions(self, symbols, now: datetime) -> dict[str, SessionTimes]:
+        closes = START + timedelta(days=self._broker.day, hours=-18)
+        return {symbol: SessionTimes(closes, START + timedelta(days=self._broker.day)) for symbol in symbols}
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class OneSignal:
+    """A package whose weight is its only feature."""
+
+    model_id: str
+    symbols: tuple[str, ...] = SYMBOLS
+    timeframe: str = "1d"
+    feature_names: tuple[str, ...] = ("signal",)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
+        rows = features.to_pandas()
+        return rows[["symbol", "bar_start"]].assign(score=rows["signal"], weight=rows["signal"])

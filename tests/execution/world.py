@@ -1,0 +1,248 @@
+"""A small market for the tests: two invented symbols, real sessions, and the stand-in broker on a real socket."""
+
+import asyncio
+import functools
+import json
+import queue
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import exchange_calendars
+import pandas as pd
+import psycopg
+import pyarrow
+from aiohttp import web
+
+from execution.brokers.alpaca import AlpacaBroker
+from sandbox.server import Keys, Sandbox
+from sandbox.tape import Tape
+from sandbox.timekeeping import micros
+from warehouse.connection import connect
+
+KEY, SECRET = "test-key", "test-secret"
+NEW_YORK = ZoneInfo("America/New_York")
+AFTER_CLOSE = timedelta(minutes=15)
+AFTER_OPEN = timedelta(minutes=1)
+SYMBOLS = ("ALPHA", "BETA")
+SPLIT_DAY, EX_DAY = date(2012, 10, 17), date(2012, 10, 11)
+FINGERPRINT = "f" * 64
+
+
+@dataclass(frozen=True)
+class TradingDay:
+    """A session with both symbols' unadjusted prices; `opens` and `closes` are UTC."""
+
+    day: date
+    opens: datetime
+    closes: datetime
+    prices: Mapping[str, tuple[float, float]]
+
+
+@functools.cache
+def _calendar() -> exchange_calendars.ExchangeCalendar:
+    return exchange_calendars.get_calendar("XNYS", start="2012-09-24", end="2012-12-07")
+
+
+@functools.cache
+def trading_days() -> list[TradingDay]:
+    """Forty sessions from October 2012 (the hurricane's holidays among them); ALPHA splits 2 for 1."""
+    days = []
+    for number, row in enumerate(_calendar().schedule.loc["2012-10-01":"2012-11-27"].itertuples()):
+        day = row.Index.date()
+        alpha = (100 + 7 * ((number * 37) % 11) / 10) / (2 if day >= SPLIT_DAY else 1)
+        beta = 40 + 3 * ((number * 23) % 13) / 10
+        prices = {"ALPHA": (round(alpha, 2), round(alpha * 1.01, 2)), "BETA": (round(beta, 2), round(beta * 0.995, 2))}
+        days.append(TradingDay(day, row.open.to_pydatetime(), row.close.to_pydatetime(), prices))
+    return days
+
+
+def write_tape(folder: Path) -> None:
+    """The days above as a tape, with ALPHA's split and a dividend of BETA."""
+    rows = [
+        (symbol, "1d", _midnight(day.day), first, max(first, last), min(first, last), last, 1_000_000.0)
+        for day in trading_days()
+        for symbol, (first, last) in day.prices.items()
+    ]
+    names = ["symbol", "timeframe", "bar_start", "open", "high", "low", "close", "volume"]
+    pd.DataFrame(rows, columns=names).to_parquet(folder / "bars.parquet")
+    splits = {"symbol": ["ALPHA"], "execution_date": [SPLIT_DAY], "split_from": [1.0], "split_to": [2.0]}
+    pd.DataFrame(splits).to_parquet(folder / "splits.parquet")
+    dividends = {"symbol": ["BETA"], "ex_dividend_date": [EX_DAY], "cash_amount": [0.37]}
+    pd.DataFrame(dividends).to_parquet(folder / "dividends.parquet")
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), NEW_YORK).astimezone(UTC)
+
+
+class Exchange:
+    """The sandbox on its own clock, served over real sockets from a thread."""
+
+    def __init__(self, tape: Tape, book: Path, start: datetime) -> None:
+        ready: queue.Queue[int] = queue.Queue()
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._loop.run_until_complete, args=(self._serve(tape, book, start, ready),)
+        )
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{ready.get(timeout=30)}"
+        self.stream_url = self.url.replace("http", "ws", 1) + "/stream"
+
+    async def _serve(self, tape: Tape, book: Path, start: datetime, ready: queue.Queue) -> None:
+        # the book belongs to the thread that opened it
+        self._sandbox = sandbox = Sandbox(tape, book, Keys("polygon-key", KEY, SECRET), micros(start), real_clock=False)
+        runner = web.AppRunner(sandbox.application(), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        ready.put(site._server.sockets[0].getsockname()[1])
+        await self._stopping.wait()
+        await runner.cleanup()
+
+    def drop_streams(self) -> None:
+        """Every connection of the order stream breaks."""
+        asyncio.run_coroutine_threadsafe(self._sandbox._stream.close(), self._loop).result(10)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def broker(self, kind: type[AlpacaBroker] = AlpacaBroker, **options) -> AlpacaBroker:
+        """Log in through the unmodified SDK."""
+        return kind(KEY, SECRET, self.url, self.stream_url, **options)
+
+    def advance(self, until: datetime) -> None:
+        self.ask("/sandbox/clock", {"advance_to": until.isoformat()})
+
+    def book(self) -> dict:
+        """Everything that really happened."""
+        return self.ask("/sandbox/book")
+
+    def ask(self, path: str, body: dict | None = None, headers: Mapping[str, str] | None = None) -> dict:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=dict(headers or {}))
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def trade(self, **order: str) -> dict:
+        """An order that somebody else puts into the account."""
+        headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+        return self.ask("/v2/orders", {"type": "market", "time_in_force": "day", **order}, headers)
+
+
+@dataclass(frozen=True)
+class SignalPackage:
+    """A package whose weight is one of its features."""
+
+    model_id: str = "signal-00000000"
+    symbols: tuple[str, ...] = SYMBOLS
+    timeframe: str = "1d"
+    feature_names: tuple[str, ...] = ("signal", "noise")
+    fingerprints: Mapping[str, str] = field(default_factory=lambda: {"signal": FINGERPRINT, "noise": FINGERPRINT})
+
+    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
+        rows = features.to_pandas()
+        answer = rows[["symbol", "bar_start"]].assign(score=rows["signal"] / 3)
+        return answer.assign(weight=rows["signal"])
+
+
+class Warehouse:
+    """The relations that execution reads, in the shape dbt gives them, filled by the test a day at a time."""
+
+    @staticmethod
+    def build() -> None:
+        """Create the relations and fill the calendar; once a database."""
+        with connect("transformer") as connection:
+            connection.execute(_RELATIONS)
+        schedule = _calendar().schedule
+        with connect("loader") as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into reference.trading_sessions values ('XNYS', %s, %s, %s, %s)",
+                [
+                    (row.Index.date(), row.open.to_pydatetime(), row.close.to_pydatetime(), number)
+                    for number, row in enumerate(schedule.itertuples())
+                ],
+            )
+
+    def __init__(self) -> None:
+        with connect("transformer") as connection:
+            connection.execute(
+                "truncate reference.instruments, canonical.ohlcv_1d, features.features_1d, features.catalog,"
+                " features.freshness"
+            )
+            for symbol in SYMBOLS:
+                connection.execute("insert into reference.instruments values (%s, 'equity', 'XNYS')", (symbol,))
+                connection.execute("insert into features.freshness values (%s, '1d', null, null)", (symbol,))
+            for name in ("signal", "noise"):
+                connection.execute("insert into features.catalog values (%s, '1d', %s)", (name, FINGERPRINT))
+
+    def publish(self, day: TradingDay, weights: Mapping[str, float], *, is_ready: bool = True) -> None:
+        """The day's bars have closed: their canonical bars and feature rows appear."""
+        with connect("transformer") as connection:
+            for symbol, (_, last) in day.prices.items():
+                bar = (symbol, day.opens, day.closes, Decimal(str(last)))
+                connection.execute("insert into canonical.ohlcv_1d values (%s, %s, %s, %s)", bar)
+                signal = weights.get(symbol, 0.0)
+                row = (symbol, day.opens, is_ready, signal, 1 / 3)
+                connection.execute("insert into features.features_1d values (%s, %s, %s, %s, %s)", row)
+
+    def change(self, statement: str, *parameters: object) -> None:
+        """What dbt or an operator might do behind a session's back."""
+        with connect("transformer") as connection:
+            connection.execute(statement, parameters)
+
+    def enter_state(self, model_id: str, state: str) -> None:
+        """Register the model, with all that the registry wants behind it, and put it into a state."""
+        with connect("trainer") as connection:
+            connection.execute(_REGISTERED, {"name": model_id})
+            connection.execute(
+                "insert into research.model_states (model_id, state, reason) values (%s, %s, 'a test')",
+                (model_id, state),
+            )
+
+
+def rows(query: str, *parameters: object) -> list[tuple]:
+    """What the database says, to an analyst."""
+    with connect("analyst") as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+_RELATIONS = psycopg.sql.SQL("""
+create table reference.instruments (symbol text, asset_class text, calendar text);
+create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric);
+create table features.features_1d (
+    symbol text, bar_start timestamptz, is_ready boolean, signal float8, noise float8
+);
+create table features.catalog (feature text, timeframe text, fingerprint text);
+create table features.freshness (
+    symbol text, timeframe text, newest_bar_start timestamptz, stale_from timestamptz
+);
+""")
+
+_REGISTERED = """
+with family as (
+    insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year)
+    values (%(name)s, '{ALPHA}', '1d', now(), now(), 1, 252) on conflict do nothing
+), hypothesis as (
+    insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file)
+    values (%(name)s, %(name)s, '{}', 'test.yaml') on conflict do nothing
+), run as (
+    insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, rows_unready,
+        device, feature_fingerprints, library_versions)
+    values (%(name)s, %(name)s, %(name)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing
+), trial as (
+    insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters)
+    values (%(name)s, %(name)s, %(name)s, %(name)s, 1, '{}') on conflict do nothing
+)
+insert into research.models
+    (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256, trained_through)
+values (%(name)s, %(name)s, %(name)s, %(name)s, %(name)s, '', now()) on conflict do nothing
+"""
