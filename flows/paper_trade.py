@@ -61,11 +61,10 @@ def decide(packages: list[ModelPackage]) -> int:
 @task
 def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, history_start: date) -> int:
     """Trade every session up to the close of `through`, from where the market stands; returns the orders sent."""
-    orders = 0
-    sessions = 0
+    orders = sessions = 0
+    month: str | None = None
     broker = AlpacaBroker.from_settings(load())
     with Session(packages, broker) as session:
-        month = None
         while True:
             now = broker.clock()
             if now.is_open:
@@ -75,12 +74,11 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
             land_newest(SOURCE, None, history_start, log.debug)
             if now.now.date() >= through:
                 break
-            step = session.decide()
-            orders += len(step.sent)
+            if month not in (None, f"{now.now:%Y-%m}"):
+                log.info("through %s: %d sessions, %d orders", month, sessions, orders)
+            month = f"{now.now:%Y-%m}"
+            orders += len(session.decide().sent)
             sessions += 1
-            if month is not None and month != now.now.strftime("%Y-%m"):
-                log.info("%s: %d sessions and %d orders so far", month, sessions, orders)
-            month = now.now.strftime("%Y-%m")
             clock.advance_to(now.next_open + AFTER_OPEN)
         left = session.settle(SETTLE_SECONDS)
     log.info("replay through %s: %d sessions, %d orders, %d still open", through, sessions, orders, len(left))

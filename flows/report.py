@@ -40,10 +40,9 @@ order by experiment_id, net_sharpe desc""",
     Section(
         "Paper trading",
         """
-select model_id as model, symbol, count(*) as orders, count(*) filter (where status = 'filled') as filled,
-    min(bar_start)::date as first, max(bar_start)::date as last, round(avg(slippage_bps), 2) as slippage_bps
-from results.execution_quality
-group by model_id, symbol
+select model_id as model, symbol, orders, filled, first_bar::date as "from", last_bar::date as "to", slippage_bps,
+    round(profit, 2) as profit, round(100 * symbol_return, 1) as "symbol_%"
+from results.paper_record
 order by model_id, symbol""",
     ),
     Section(
@@ -87,10 +86,12 @@ def write_report(path: Path) -> Path:
 def print_report(path: Path) -> None:
     """Print all sections, the SQL that shows more, and where the report lies."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=130)
     for section, header, rows in _results():
         table = Table(title=section.title, title_justify="left", title_style="bold")
         for name in header:
-            table.add_column(name, overflow="fold")
+            table.add_column(name.replace("_", " "), overflow="fold")
         for row in rows:
             table.add_row(*row)
         console.print()

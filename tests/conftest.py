@@ -104,7 +104,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo, killed by Ctrl-C in the middle of paper trading and continued; its database stays up for the tests."""
     with running_warehouse(tmp_path_factory.mktemp("demo")) as state_dir:
         os.environ["PREFECT_HOME"] = str(state_dir / "prefect")
-        interrupted = _run_demo(interrupt_at="sessions and")
+        interrupted = _run_demo(interrupt_at="through 2012-10: ")
         first = _run_demo()
         rows_after_first = count_rows()
         second = _run_demo()

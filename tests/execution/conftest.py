@@ -1,5 +1,6 @@
 """The stand-in exchange and the warehouse's relations, fresh for each test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 
 from sandbox.tape import Tape, load
+from warehouse import embedded
+from warehouse.migrate import bring_up
 
 
 @pytest.fixture(scope="session")
@@ -25,12 +28,31 @@ def exchange(tape: Tape, tmp_path: Path) -> Iterator[Exchange]:
 
 
 @pytest.fixture(scope="session")
-def built_warehouse(warehouse_db: Path) -> None:
-    Warehouse.build()
+def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An embedded PostgreSQL of these tests' own, migrated, with the relations that dbt would have built."""
+    state_dir = tmp_path_factory.mktemp("execution")
+    with pytest.MonkeyPatch.context() as patch:
+        _point_to(state_dir, patch)
+        bring_up()
+        Warehouse.build()
+    yield state_dir
+    embedded.stop(state_dir)
 
 
 @pytest.fixture
-def warehouse(built_warehouse: None) -> Warehouse:
+def ledger_db(ledger_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this test the environment leads to that server."""
+    _point_to(ledger_server, monkeypatch)
+
+
+def _point_to(state_dir: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
+        patch.delenv(name)
+    patch.setenv("TRUEBAR_STATE_DIR", str(state_dir))
+
+
+@pytest.fixture
+def warehouse(ledger_db: None) -> Warehouse:
     return Warehouse()
 
 

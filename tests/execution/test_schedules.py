@@ -55,7 +55,7 @@ def _attempt(session: Session | None, part: str, broker: TreacherousBroker, pack
 
 
 @pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 500))])
-def test_no_order_is_doubled_and_no_fill_is_lost(warehouse_db, monkeypatch, seed):
+def test_no_order_is_doubled_and_no_fill_is_lost(ledger_db, monkeypatch, seed):
     fate = Fate(seed)
     broker = TreacherousBroker(fate, account_id=f"t-{uuid.uuid4()}")
     package = OneSignal(f"signal-{seed}")
@@ -93,7 +93,7 @@ def test_no_order_is_doubled_and_no_fill_is_lost(warehouse_db, monkeypatch, seed
     assert broker.orders, "a schedule in which nothing traded shows nothing"
 
 
-def test_an_order_that_is_still_open_keeps_its_symbol(warehouse_db, monkeypatch):
+def test_an_order_that_is_still_open_keeps_its_symbol(ledger_db, monkeypatch):
     fate = Fate(0)
     fate.is_kind = True
     broker = TreacherousBroker(fate, account_id=f"t-{uuid.uuid4()}", day=2)

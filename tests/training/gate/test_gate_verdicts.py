@@ -5,6 +5,8 @@ import pytest
 from scipy.stats import binom, norm
 
 from training.gate import Family, GateInputError, Thresholds, judge, power
+from training.gate.alpha import fit_alpha
+from training.gate.economics import maximum_drawdown
 
 
 def look(family, **arguments):
@@ -71,11 +73,43 @@ def test_holding_is_not_an_edge(trial_of, world):
 
 
 def test_an_edge_that_costs_eat_fails_at_twice_the_costs(trial_of, planted):
+    """Costs at which 1.5 times as much would eat all of alpha."""
     trial = planted.trials[0]
-    dear = trial_of(trial.positions, trial.asset_returns, cost_rate=2.5e-3)
+    alpha = fit_alpha(trial.gross_returns, trial.benchmark_returns).alpha
+    dear = trial_of(trial.positions, trial.asset_returns, cost_rate=alpha / trial.position_changes.mean() / 1.5)
+    assert fit_alpha(dear.net_returns, dear.benchmark_returns).alpha > 0
     (verdict,) = look(Family((dear,), 252)).values()
     assert check(verdict, "double_cost_alpha").outcome == "failed"
     assert "trade less often" in verdict.explanation
+
+
+def test_a_deeper_drawdown_than_holding_fails(trial_of, planted):
+    trial = planted.trials[0]
+    (verdict,) = look(Family((trial_of(6 * trial.positions, trial.asset_returns),), 252)).values()
+    drawdown = check(verdict, "drawdown_ratio")
+    own, holding = maximum_drawdown(6 * trial.net_returns), maximum_drawdown(trial.benchmark_returns)
+    assert drawdown.value == pytest.approx(own / holding)
+    assert (drawdown.value > 1, drawdown.outcome) == (True, "failed")
+
+
+def test_what_failed_is_not_excused_by_what_is_undecided(trial_of, planted):
+    trial = planted.trials[1]
+    short = trial_of(trial.positions[:90], trial.asset_returns[:90], skill_out_of_sample=-0.1)
+    (verdict,) = look(Family((short,), 252)).values()
+    assert "undecided" in {check.outcome for check in verdict.checks}
+    assert verdict.verdict == "FAILED"
+    assert verdict.years_missing is None
+
+
+def test_a_signal_that_died_fails_however_short_the_record(trial_of, world):
+    """A last fold that is significantly worse than the rest is not excused as bad luck."""
+    trial = world(12, days=400, trials=1, edge=0.5).trials[0]
+    positions = trial.positions.copy()
+    positions[320:] = trial.asset_returns[320:] < 0.002
+    (verdict,) = look(Family((trial_of(positions, trial.asset_returns),), 252)).values()
+    last = check(verdict, "last_fold_alpha_t")
+    assert last.value < -1
+    assert last.outcome == "failed"
 
 
 def test_a_signal_that_died_fails(trial_of, planted):
