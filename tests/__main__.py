@@ -13,7 +13,12 @@ LINT = (
     ("ruff: format", [BIN / "ruff", "format", "--check", "."]),
     ("import boundaries", [BIN / "lint-imports", "--no-cache"]),
 )
-TESTS = (("tests: SQL lint, dbt tests and unit tests included", [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"]),)
+TESTS = (
+    (
+        "tests: SQL lint, dbt tests and unit tests included",
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"],
+    ),
+)
 
 
 def main() -> int:
