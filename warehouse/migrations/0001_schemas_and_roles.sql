@@ -8,6 +8,8 @@ begin
         if not exists (select from pg_roles where rolname = role_name) then
             execute format('create role %I login', role_name);
         end if;
+        -- compiling a query takes longer than the short live reads run
+        execute format('alter role %I set jit = off', role_name);
     end loop;
 end $$;
 
