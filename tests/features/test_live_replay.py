@@ -20,6 +20,8 @@ from warehouse.connection import connect
 
 SYMBOLS = ("AAPL", "IBM", "MSFT")
 BARS = 110
+# never arrives: windows of rows reach further back here than any tail does
+HOLE = ("IBM", range(35, 85))
 
 
 class Vendor:
@@ -78,6 +80,7 @@ class Vendor:
 def schedule(random_state: random.Random) -> list[tuple[str, str, int]]:
     """(what, symbol, bar number) in order of arrival: mostly in sequence, some skipped, late, doubled or revised."""
     queues = {symbol: list(range(BARS)) for symbol in SYMBOLS}
+    queues[HOLE[0]] = [number for number in queues[HOLE[0]] if number not in HOLE[1]]
     events: list[tuple[str, str, int]] = []
     late: list[tuple[str, int]] = []
     while any(queues.values()):
