@@ -129,7 +129,13 @@ def count_rows() -> dict[str, int]:
 def _run_demo(interrupt_at: str | None = None) -> Run:
     started = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.demo"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "flows.demo"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # a shell that runs the tests in the background has Ctrl-C ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     lines = []
     for line in process.stdout:

@@ -1,0 +1,29 @@
+-- A bar without a feature row, or a feature row without a bar: the two live models have drifted apart.
+with bars as (
+    select
+        symbol,
+        bar_start,
+        bar_no
+    from {{ ref('ohlcv_1d') }}
+),
+
+features as (
+    select
+        symbol,
+        bar_start,
+        bar_no
+    from {{ ref('features_1d') }}
+)
+
+select
+    bars.symbol as bar_symbol,
+    bars.bar_start as bar_bar_start,
+    features.symbol as feature_symbol,
+    features.bar_start as feature_bar_start
+from bars
+full outer join features
+    on
+        bars.symbol = features.symbol
+        and bars.bar_start = features.bar_start
+        and bars.bar_no = features.bar_no
+where bars.symbol is null or features.symbol is null
