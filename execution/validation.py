@@ -194,7 +194,7 @@ class Reconciled:
 
     def validate(self, subject: Proposal) -> str | None:
         if subject.has_discrepancy is None:
-            return "the account was not reconciled in this session"
+            return "the account was not reconciled since the session started"
         return "the newest reconciliation found a discrepancy" if subject.has_discrepancy else None
 
 

@@ -24,7 +24,7 @@ from warehouse.settings import PROJECT_DIR, load
 
 log = logging.getLogger("truebar")
 
-# the sandbox's clock starts after this session's close; what comes later is held out for the paper session
+# the sandbox's clock starts after that day's close; what comes later is held out for the paper session
 TRAINED_THROUGH = "2012-09-28T20:15:00Z"
 TRADED_THROUGH = date(2013, 3, 1)
 HISTORY_START = date(2000, 1, 1)

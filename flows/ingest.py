@@ -3,7 +3,7 @@
 import logging
 from datetime import date
 
-from prefect import flow, task
+from prefect import State, flow, task
 
 from flows.dbt_command import run_dbt
 from loaders.ingest import Progress
@@ -23,14 +23,8 @@ def seed_reference() -> None:
     run_dbt("seed")
 
 
-def _may_succeed_later(task, task_run, state) -> bool:
-    try:
-        state.result()
-    except Retry:
-        return True
-    except Exception:  # noqa: BLE001 - the task's own error, whatever it is; only its kind is asked here
-        return False
-    return False
+def _may_succeed_later(task: object, task_run: object, state: State) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Retry)
 
 
 def land_newest(source: str, symbols: list[str] | None, history_start: date, progress: Progress) -> Landed:

@@ -5,8 +5,10 @@ is computed anew from its own SQL. Readers notice nothing. Every feature of ever
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
+from psycopg import sql
 
 from warehouse.connection import connect
 from warehouse.errors import Stop
@@ -48,13 +50,12 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
     compared = 0
     for cut in CUTS:
         moment = connection.execute(
-            f"select percentile_disc(%s) within group (order by bar_start) from {bars}",  # noqa: S608 - names of ours
-            (cut,),
+            sql.SQL("select percentile_disc(%s) within group (order by bar_start) from {}").format(_named(bars)), (cut,)
         ).fetchone()[0]
         before = _rows(connection, relation, moment)
         with connection.transaction(force_rollback=True):
             _change_the_future(connection, bars, moment)
-            connection.execute(f"delete from {relation}__history")  # noqa: S608
+            connection.execute(sql.SQL("delete from {}").format(_named(f"{relation}__history")))
             after = _rows(connection, relation, moment)
         compared += len(before)
         for key, row in before.items():
@@ -66,21 +67,27 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
     return list(found.values()), compared
 
 
-def _rows(connection: psycopg.Connection, relation: str, moment) -> dict[tuple[str, str], dict]:
+def _rows(connection: psycopg.Connection, relation: str, moment: datetime) -> dict[tuple[str, str], dict]:
     rows = connection.execute(
-        f"select symbol, bar_start::text, to_jsonb(f) from {relation} as f where bar_start <= %s order by bar_start",  # noqa: S608
+        sql.SQL(
+            "select symbol, bar_start::text, to_jsonb(feature_row) from {} as feature_row"
+            " where bar_start <= %s order by bar_start"
+        ).format(_named(relation)),
         (moment,),
     )
     return {(symbol, bar_start): values for symbol, bar_start, values in rows}
 
 
-def _change_the_future(connection: psycopg.Connection, bars: str, moment) -> None:
-    prices = ", ".join(f"{prefix}{price} = {prefix}{price} * 3.7" for prefix in ("", "adj_") for price in _PRICES)
+def _change_the_future(connection: psycopg.Connection, bars: str, moment: datetime) -> None:
     connection.execute(
-        f"update {bars}__history set {prices}, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5"  # noqa: S608
-        " where bar_start > %s",
+        sql.SQL(
+            "update {} set open = open * 3.7, high = high * 3.7, low = low * 3.7, close = close * 3.7,"
+            " adj_open = adj_open * 3.7, adj_high = adj_high * 3.7, adj_low = adj_low * 3.7,"
+            " adj_close = adj_close * 3.7, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5 where bar_start > %s"
+        ).format(_named(f"{bars}__history")),
         (moment,),
     )
 
 
-_PRICES = ("open", "high", "low", "close")
+def _named(relation: str) -> sql.Identifier:
+    return sql.Identifier(*relation.split("."))

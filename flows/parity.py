@@ -20,6 +20,8 @@ _DECISIONS = """
     order by model_id, bar_start, symbol
 """
 
+_FEATURES = "select * from features.features_1d where symbol = any($1) and bar_start >= $2"
+
 
 class ParityBroken(Stop):
     """A decision cannot be reproduced from the stored data."""
@@ -45,11 +47,7 @@ def compare() -> Parity:
     differences: list[str] = []
     for model_id, decisions in by_model.items():
         package = registry.load_model(model_id, role="analyst")
-        relation = arrow(
-            "analyst",
-            f"select * from features.features_{package.timeframe} where symbol = any($1) and bar_start >= $2",  # noqa: S608
-            (list(package.symbols), decisions[0][1]),
-        )
+        relation = arrow("analyst", _FEATURES, (list(package.symbols), decisions[0][1]))
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
         weights = signals(package, decisions[0][1], decisions[-1][1]).set_index(["symbol", "bar_start"])
         for symbol, bar_start, names, vector, score, weight in decisions:

@@ -32,15 +32,15 @@ class Market:
         self.sessions: Sessions = tape.sessions
 
     def opening_at(self, symbol: str, session: Session, at: int) -> Trading | None:
-        """The bar of this session whose first trade is at `at`."""
+        """The bar of the session whose first trade is at `at`."""
         return self._find(symbol, session, at, lambda bars: bars.opens_at)
 
     def closing_at(self, symbol: str, session: Session, at: int) -> Trading | None:
-        """The bar of this session whose last trade is at `at`."""
+        """The bar of the session whose last trade is at `at`."""
         return self._find(symbol, session, at, lambda bars: bars.closes_at)
 
     def daily_in_progress(self, symbol: str, session: Session, at: int) -> Trading | None:
-        """The daily bar that is running, where the tape has nothing finer for this session."""
+        """The daily bar that is running, where the tape has nothing finer for the session."""
         bars, begin, end = self._finest(symbol, session)
         if end - begin == 1 and bars.opens_at[begin] == session.opens_at and bars.closes_at[begin] == session.closes_at:
             return _trading(bars, begin) if session.opens_at <= at < session.closes_at else None
