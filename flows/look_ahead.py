@@ -83,7 +83,8 @@ def _change_the_future(connection: psycopg.Connection, bars: str, moment: dateti
         sql.SQL(
             "update {} set open = open * 3.7, high = high * 3.7, low = low * 3.7, close = close * 3.7,"
             " adj_open = adj_open * 3.7, adj_high = adj_high * 3.7, adj_low = adj_low * 3.7,"
-            " adj_close = adj_close * 3.7, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5 where bar_start > %s"
+            " adj_close = adj_close * 3.7, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5"
+            " where bar_start > %s"
         ).format(_named(f"{bars}__history")),
         (moment,),
     )
