@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sandbox import crypto_pairs
 from sandbox import tape as tapes
 from sandbox.errors import SandboxError
 from sandbox.server import Keys, Sandbox
@@ -48,7 +49,7 @@ def _make_tape(arguments: list[str]) -> int:
 def _serve(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="Play a tape as Polygon and Alpaca on one local port.",
+        description="Play a tape as Polygon, Binance, CoinGecko, GeckoTerminal and Alpaca on one local port.",
         epilog="`python -m sandbox make-tape DIR` writes the demo tape.",
     )
     parser.add_argument("--tape", type=Path, required=True, metavar="DIR", help="folder of Parquet files")
@@ -65,13 +66,15 @@ def _serve(arguments: list[str]) -> int:
     parser.add_argument("--polygon-key", default=environ.get("SANDBOX_POLYGON_KEY", "sandbox-polygon-key"))
     parser.add_argument("--alpaca-key-id", default=environ.get("SANDBOX_ALPACA_KEY_ID", "sandbox-alpaca-key"))
     parser.add_argument("--alpaca-secret", default=environ.get("SANDBOX_ALPACA_SECRET", "sandbox-alpaca-secret"))
+    parser.add_argument("--coingecko-key", default=environ.get("SANDBOX_COINGECKO_KEY", "sandbox-coingecko-key"))
     options = parser.parse_args(arguments)
     tape = tapes.load(options.tape)
     start = _start(options.clock, tape)
-    keys = Keys(options.polygon_key, options.alpaca_key_id, options.alpaca_secret)
+    keys = Keys(options.polygon_key, options.alpaca_key_id, options.alpaca_secret, options.coingecko_key)
+    pairs = crypto_pairs.load(options.tape, tape)
     # The port comes before the book: a start that is refused leaves no book behind.
     with _listen(options.port) as listener:
-        sandbox = Sandbox(tape, options.book, keys, start, real_clock=options.clock == "real")
+        sandbox = Sandbox(tape, options.book, keys, start, options.clock == "real", pairs)
         asyncio.run(_run(sandbox, listener, _ready_line(sandbox, tape, listener, options.book)))
     return 0
 

@@ -1,4 +1,7 @@
-"""The sandbox as one web application on one clock: Polygon, Alpaca, and /sandbox/* to look behind the curtain.
+"""The sandbox as one web application on one clock: vendors, a broker, and /sandbox/* to look behind the curtain.
+
+Polygon and Alpaca are at the root; the paths of Binance, CoinGecko and GeckoTerminal would collide, so each is
+under its vendor's name.
 
 /sandbox/clock and /sandbox/book are for tests, demos and people, and need no key: the server listens on this machine
 only.
@@ -20,9 +23,15 @@ from sandbox.alpaca_orders import OrderHandlers
 from sandbox.alpaca_reads import ReadHandlers
 from sandbox.alpaca_stream import TradeUpdates
 from sandbox.amounts import text
+from sandbox.binance_api import Binance
 from sandbox.book import Book
 from sandbox.broker import Broker
+from sandbox.candles import Charts
+from sandbox.coingecko_api import CoinGecko
+from sandbox.crypto_pairs import Pair
 from sandbox.errors import SandboxError
+from sandbox.feed import Feed
+from sandbox.geckoterminal_api import GeckoTerminal
 from sandbox.market import Market
 from sandbox.polygon_aggregates import Aggregates
 from sandbox.polygon_reference import Reference
@@ -39,12 +48,21 @@ class Keys:
     polygon: str
     alpaca_key_id: str
     alpaca_secret: str
+    coingecko: str = "sandbox-coingecko-key"
 
 
 class Sandbox:
     """A tape and a book behind the vendors' protocols. Stepped: time moves by POST /sandbox/clock; real: by itself."""
 
-    def __init__(self, tape: Tape, book_path: Path | None, keys: Keys, start: int, real_clock: bool) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        book_path: Path | None,
+        keys: Keys,
+        start: int,
+        real_clock: bool,
+        pairs: tuple[Pair, ...] = (),
+    ) -> None:
         """`start` is the clock of a new book, in microseconds; an existing book goes on from its own."""
         self.real_clock = real_clock
         self.book = Book(book_path, start)
@@ -52,7 +70,8 @@ class Sandbox:
         self._tape = tape
         self._credentials = Credentials(keys.alpaca_key_id, keys.alpaca_secret)
         self._stream = TradeUpdates(self._credentials)
-        self._polygon_key = keys.polygon
+        self._keys = keys
+        self._pairs = pairs
         self.follow_real_clock()
 
     def follow_real_clock(self) -> None:
@@ -63,8 +82,12 @@ class Sandbox:
     def application(self) -> web.Application:
         """The routes, and the background task of a real clock."""
         app = web.Application(middlewares=[self._in_time, _unknown_path])
-        for vendor in (Aggregates(self._tape, lambda: self.broker.now), Reference(self._tape, lambda: self.broker.now)):
-            app.add_routes(vendor.routes(self._polygon_key))
+        for vendor in (Aggregates(self._tape, self._now), Reference(self._tape, self._now)):
+            app.add_routes(vendor.routes(self._keys.polygon))
+        charts = Charts(self._tape, self._now)
+        app.add_routes(Binance(Feed(charts), self._pairs).routes())
+        app.add_routes(CoinGecko(Feed(charts), self._pairs, self._keys.coingecko).routes())
+        app.add_routes(GeckoTerminal(Feed(charts), self._pairs).routes())
         app.add_routes(ReadHandlers(self.broker).routes(self._credentials))
         app.add_routes(OrderHandlers(self.broker).routes(self._credentials))
         app.router.add_get("/stream", self._stream.handle)
@@ -76,6 +99,9 @@ class Sandbox:
         if self.real_clock:
             app.cleanup_ctx.append(self._tick)
         return app
+
+    def _now(self) -> int:
+        return self.broker.now
 
     @web.middleware
     async def _in_time(self, request: web.Request, handler) -> web.StreamResponse:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from stage import DAYS, KEYS, Served, daily
 
-from sandbox import demo_tape, tape
+from sandbox import crypto_pairs, demo_tape, tape
 from sandbox.server import Sandbox
 from sandbox.timekeeping import parse_instant
 
@@ -43,9 +43,9 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
         async def run() -> None:
             stop = asyncio.Event()
-            runner = web.AppRunner(
-                Sandbox(loaded, book, KEYS, parse_instant(clock), real_clock=False).application(), shutdown_timeout=1
-            )
+            pairs = crypto_pairs.load(directory, loaded)
+            sandbox = Sandbox(loaded, book, KEYS, parse_instant(clock), real_clock=False, pairs=pairs)
+            runner = web.AppRunner(sandbox.application(), shutdown_timeout=1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
