@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import crypto_pairs
+from sandbox import crypto_pairs, fault_plan
 from sandbox import tape as tapes
 from sandbox.errors import SandboxError
 from sandbox.server import Keys, Sandbox
@@ -66,15 +66,17 @@ def _serve(arguments: list[str]) -> int:
     parser.add_argument("--polygon-key", default=environ.get("SANDBOX_POLYGON_KEY", "sandbox-polygon-key"))
     parser.add_argument("--alpaca-key-id", default=environ.get("SANDBOX_ALPACA_KEY_ID", "sandbox-alpaca-key"))
     parser.add_argument("--alpaca-secret", default=environ.get("SANDBOX_ALPACA_SECRET", "sandbox-alpaca-secret"))
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="what goes wrong, and how often (YAML)")
     parser.add_argument("--coingecko-key", default=environ.get("SANDBOX_COINGECKO_KEY", "sandbox-coingecko-key"))
     options = parser.parse_args(arguments)
     tape = tapes.load(options.tape)
     start = _start(options.clock, tape)
     keys = Keys(options.polygon_key, options.alpaca_key_id, options.alpaca_secret, options.coingecko_key)
     pairs = crypto_pairs.load(options.tape, tape)
+    plan = fault_plan.load(options.faults, tape) if options.faults else fault_plan.NO_FAULTS
     # The port comes before the book: a start that is refused leaves no book behind.
     with _listen(options.port) as listener:
-        sandbox = Sandbox(tape, options.book, keys, start, options.clock == "real", pairs)
+        sandbox = Sandbox(tape, options.book, keys, start, options.clock == "real", pairs, plan)
         asyncio.run(_run(sandbox, listener, _ready_line(sandbox, tape, listener, options.book)))
     return 0
 

@@ -7,6 +7,8 @@ from datetime import date
 import numpy as np
 from aiohttp import web
 
+from sandbox.candles import Candles
+from sandbox.fault_bars import BarFaults
 from sandbox.polygon_api import PolygonError, cursor_of, guarded, limit_of, parameters
 from sandbox.tape import Bars, Tape
 from sandbox.timekeeping import DAY, MINUTE, midnight, new_york_date
@@ -33,9 +35,10 @@ class Request:
 class Aggregates:
     """The handler for one tape; `now` yields the clock in microseconds."""
 
-    def __init__(self, tape: Tape, now: Callable[[], int]) -> None:
+    def __init__(self, tape: Tape, now: Callable[[], int], faults: BarFaults) -> None:
         self._tape = tape
         self._now = now
+        self._faults = faults
 
     def routes(self, key: str) -> list[web.RouteDef]:
         path = "/v2/aggs/ticker/{ticker}/range/{multiplier}/{timespan}/{begin}/{end}"
@@ -50,7 +53,7 @@ class Aggregates:
         if bars is not None:
             rows = _scan(bars, asked, self._now())
             page, rest = _page(bars, rows, asked)
-            results = self._render(bars, page, asked)
+            results = self._render(bars, page, asked) if len(page) else []
             body.update(queryCount=len(page), resultsCount=len(results))
             if results:
                 body["results"] = results
@@ -59,28 +62,30 @@ class Aggregates:
         return {**body, "status": "OK", "count": body["resultsCount"]}
 
     def _render(self, bars: Bars, page: np.ndarray, asked: Request) -> list[dict]:
-        factors = self._split_factors(asked.ticker, bars.starts[page]) if asked.adjusted else np.ones(len(page))
-        results = []
-        for group in _groups(bars, page, asked):
-            scale = factors[group[0]]
-            rows = page[group[::-1] if asked.descending else group]
-            prices = {
-                "o": bars.open[rows[0]],
-                "c": bars.close[rows[-1]],
-                "h": bars.high[rows].max(),
-                "l": bars.low[rows].min(),
-            }
-            results.append(
-                {
-                    "v": float(bars.volume[rows].sum() / scale),
-                    **{
-                        name: float(price) if scale == 1 else round(float(price * scale), 6)
-                        for name, price in prices.items()
-                    },
-                    "t": int(_bucket(bars.starts[rows[0]], asked)) // MILLISECOND,
-                }
-            )
-        return results
+        candles = self._candles(bars, page[::-1] if asked.descending else page, asked)
+        timeframe = f"{asked.multiplier}{asked.timespan[0]}"
+        shown = self._faults.scramble(asked.ticker, timeframe, self._faults.distort(asked.ticker, timeframe, candles))
+        columns = [shown.volume, shown.open, shown.close, shown.high, shown.low]
+        stamps = (shown.starts // MILLISECOND).tolist()
+        rows = zip(*(values.tolist() for values in columns), stamps, strict=True)
+        results = [dict(zip(("v", "o", "c", "h", "l", "t"), row, strict=True)) for row in rows]
+        return results[::-1] if asked.descending else results
+
+    def _candles(self, bars: Bars, rows: np.ndarray, asked: Request) -> Candles:
+        """The results that these base bars make up, oldest first."""
+        factors = self._split_factors(asked.ticker, bars.starts[rows]) if asked.adjusted else np.ones(len(rows))
+        groups = _groups(bars, rows, asked)
+        first, last = rows[[group[0] for group in groups]], rows[[group[-1] for group in groups]]
+        scale = factors[[group[0] for group in groups]]
+        volume = np.array([bars.volume[rows[group]].sum() for group in groups]) / scale
+        prices = [
+            bars.open[first],
+            np.array([bars.high[rows[group]].max() for group in groups]),
+            np.array([bars.low[rows[group]].min() for group in groups]),
+            bars.close[last],
+        ]
+        adjusted = (np.where(scale == 1, price, np.round(price * scale, 6)) for price in prices)
+        return Candles(_bucket(bars.starts[first], asked), bars.closes_at[last], *adjusted, volume, volume)
 
     def _split_factors(self, ticker: str, starts: np.ndarray) -> np.ndarray:
         """What prices before each split known by now are multiplied with, per bar."""

@@ -30,6 +30,9 @@ from sandbox.candles import Charts
 from sandbox.coingecko_api import CoinGecko
 from sandbox.crypto_pairs import Pair
 from sandbox.errors import SandboxError
+from sandbox.fault_answers import AnswerFaults
+from sandbox.fault_bars import BarFaults
+from sandbox.fault_plan import NO_FAULTS, FaultPlan
 from sandbox.feed import Feed
 from sandbox.geckoterminal_api import GeckoTerminal
 from sandbox.market import Market
@@ -62,6 +65,7 @@ class Sandbox:
         start: int,
         real_clock: bool,
         pairs: tuple[Pair, ...] = (),
+        plan: FaultPlan = NO_FAULTS,
     ) -> None:
         """`start` is the clock of a new book, in microseconds; an existing book goes on from its own."""
         self.real_clock = real_clock
@@ -72,6 +76,8 @@ class Sandbox:
         self._stream = TradeUpdates(self._credentials)
         self._keys = keys
         self._pairs = pairs
+        self._plan = plan
+        self._answer_faults = AnswerFaults(plan, self._now)
         self.follow_real_clock()
 
     def follow_real_clock(self) -> None:
@@ -81,19 +87,21 @@ class Sandbox:
 
     def application(self) -> web.Application:
         """The routes, and the background task of a real clock."""
-        app = web.Application(middlewares=[self._in_time, _unknown_path])
-        for vendor in (Aggregates(self._tape, self._now), Reference(self._tape, self._now)):
-            app.add_routes(vendor.routes(self._keys.polygon))
+        app = web.Application(middlewares=[self._answer_faults.strike, self._in_time, _unknown_path])
+        polygon_faults = BarFaults(self._plan, "polygon", self._now)
+        app.add_routes(Aggregates(self._tape, self._now, polygon_faults).routes(self._keys.polygon))
+        app.add_routes(Reference(self._tape, self._now).routes(self._keys.polygon))
         charts = Charts(self._tape, self._now)
-        app.add_routes(Binance(Feed(charts), self._pairs).routes())
-        app.add_routes(CoinGecko(Feed(charts), self._pairs, self._keys.coingecko).routes())
-        app.add_routes(GeckoTerminal(Feed(charts), self._pairs).routes())
+        app.add_routes(Binance(Feed(charts, "binance", self._plan), self._pairs).routes())
+        app.add_routes(CoinGecko(Feed(charts, "coingecko", self._plan), self._pairs, self._keys.coingecko).routes())
+        app.add_routes(GeckoTerminal(Feed(charts, "geckoterminal", self._plan), self._pairs).routes())
         app.add_routes(ReadHandlers(self.broker).routes(self._credentials))
         app.add_routes(OrderHandlers(self.broker).routes(self._credentials))
         app.router.add_get("/stream", self._stream.handle)
         app.router.add_get("/sandbox/clock", self._clock)
         app.router.add_post("/sandbox/clock", self._advance)
         app.router.add_get("/sandbox/book", self._dump)
+        app.router.add_get("/sandbox/faults", self._faults)
         app.on_shutdown.append(self._hang_up)
         app.on_cleanup.append(self._close_book)
         if self.real_clock:
@@ -145,6 +153,11 @@ class Sandbox:
         except SandboxError as error:
             return _error(409, str(error))
         return await self._clock(request)
+
+    async def _faults(self, request: web.Request) -> web.Response:
+        """What the fault plan has done to answers so far: how often each fault struck each vendor."""
+        served = {vendor: dict(counts) for vendor, counts in self._answer_faults.served.items()}
+        return web.json_response({"seed": self._plan.seed, "answers": served})
 
     async def _dump(self, request: web.Request) -> web.Response:
         """Everything that really happened, oldest first."""

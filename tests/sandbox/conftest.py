@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from stage import DAYS, KEYS, Served, daily
 
-from sandbox import crypto_pairs, demo_tape, tape
+from sandbox import crypto_pairs, demo_tape, fault_plan, tape
 from sandbox.server import Sandbox
 from sandbox.timekeeping import parse_instant
 
@@ -33,10 +33,10 @@ def demo_tape_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """serve(tape_dir, clock, book=None) runs a sandbox with a stepped clock until the test ends."""
+    """serve(tape_dir, clock, book=None, faults=None) runs a sandbox with a stepped clock until the test ends."""
     stops: list[Callable[[], None]] = []
 
-    def start(directory: Path, clock: str, book: Path | None = None) -> Served:
+    def start(directory: Path, clock: str, book: Path | None = None, faults: Path | None = None) -> Served:
         loaded = tape.load(directory)
         ready = threading.Event()
         running: dict = {}
@@ -44,7 +44,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
         async def run() -> None:
             stop = asyncio.Event()
             pairs = crypto_pairs.load(directory, loaded)
-            sandbox = Sandbox(loaded, book, KEYS, parse_instant(clock), real_clock=False, pairs=pairs)
+            plan = fault_plan.load(faults, loaded) if faults else fault_plan.NO_FAULTS
+            sandbox = Sandbox(loaded, book, KEYS, parse_instant(clock), False, pairs, plan)
             runner = web.AppRunner(sandbox.application(), shutdown_timeout=1)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -83,6 +83,14 @@ def test_it_runs_on_real_time(start: Start, november: Path) -> None:
     assert "cannot be moved by hand" in served.advance("2112-01-01T00:00:00Z")["error"]
 
 
+def test_it_plays_a_fault_plan(start: Start, november: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "faults.yaml"
+    plan.write_text("{seed: 1, vendors: {polygon: [{fault: rate_limited, rate: 1}]}}")
+    served = ready(start("--tape", november, "--port", 0, "--faults", plan))
+    assert "maximum requests per minute" in served.ask("/v1/marketstatus/now")["error"]
+    assert served.ask("/sandbox/faults") == {"seed": 1, "answers": {"polygon": {"rate_limited": 1}}}
+
+
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """refused(*arguments) runs the command in this process, where it must exit with 2 and say one sentence."""
@@ -109,6 +117,7 @@ def test_what_it_cannot_do_is_one_sentence_and_changes_nothing(
         assert f"Port {port} cannot be used" in refused("--tape", november, "--book", book, "--port", port)
     assert "not a port" in refused("--tape", november, "--book", book, "--port", 70000)
     assert not book.exists()
+    assert "cannot be read" in refused("--tape", november, "--faults", tmp_path / "nowhere.yaml", "--port", 0)
     assert "needs a folder" in refused("make-tape", november / "bars.parquet")
 
 
