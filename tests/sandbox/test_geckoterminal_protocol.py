@@ -46,6 +46,7 @@ def test_paging_back_yields_every_candle_once(served: Served, timeframe: str, ag
     ):
         assert [row[0] for row in page] == sorted((row[0] for row in page), reverse=True)
         rows += page
+        assert page[-1][0] < before
         before = page[-1][0]
     notional = MINUTES[["open", "high", "low", "close"]].mean(axis=1) * MINUTES["volume"]
     theirs = MINUTES.assign(notional=notional).resample(width).agg({**RULES, "notional": "sum"}).dropna()
