@@ -6,9 +6,9 @@ from datetime import date
 from prefect import State, flow, task
 
 from flows.dbt_command import run_dbt
-from loaders.ingest import Progress
 from loaders.ingest import ingest as ingest_history
 from loaders.landing import Landed
+from loaders.progress import Progress
 from loaders.sources import source_named
 from warehouse.connection import connect
 from warehouse.errors import Retry
@@ -27,24 +27,36 @@ def _may_succeed_later(task: object, task_run: object, state: State) -> bool:
     return isinstance(state.result(raise_on_failure=False), Retry)
 
 
-def land_newest(source: str, symbols: list[str] | None, history_start: date, progress: Progress) -> Landed:
+def land_newest(
+    source: str, symbols: list[str] | None, history_start: date, progress: Progress, timeframe: str = "1d"
+) -> Landed:
     """Land what the source has and raw has not."""
     with connect("loader") as connection:
         return ingest_history(
-            connection, source_named(source, load()), symbols=symbols, history_start=history_start, progress=progress
+            connection,
+            source_named(source, load()),
+            symbols=symbols,
+            history_start=history_start,
+            timeframe=timeframe,
+            progress=progress,
         )
 
 
 @task(retries=3, retry_delay_seconds=[15, 30, 60], retry_condition_fn=_may_succeed_later)
-def land(source: str, symbols: list[str] | None, history_start: date) -> int:
+def land(source: str, symbols: list[str] | None, history_start: date, timeframe: str = "1d") -> int:
     """Land what is new; returns the rows that were new or revised. Rate limits and network errors are tried again."""
-    landed = land_newest(source, symbols, history_start, log.info)
+    landed = land_newest(source, symbols, history_start, log.info, timeframe)
     log.info("%s: %d rows received, %d landed", source, landed.received, landed.landed)
     return landed.landed
 
 
 @flow
-def ingest(source: str = "polygon", symbols: list[str] | None = None, history_start: date = date(2000, 1, 1)) -> int:
-    """Land daily bars, splits and dividends of the symbols (default: all), from where coverage ends."""
+def ingest(
+    source: str = "polygon",
+    symbols: list[str] | None = None,
+    history_start: date = date(2000, 1, 1),
+    timeframe: str = "1d",
+) -> int:
+    """Land bars, splits and dividends of the symbols (default: all), wherever coverage has a hole."""
     seed_reference()
-    return land(source, symbols, history_start)
+    return land(source, symbols, history_start, timeframe)

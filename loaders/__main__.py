@@ -1,4 +1,4 @@
-"""python -m loaders ingest: land daily bars, splits and dividends."""
+"""python -m loaders ingest: land bars, splits and dividends."""
 
 import argparse
 import sys
@@ -16,8 +16,9 @@ HISTORY_START = date(2000, 1, 1)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loaders", description="Bring raw up to date from a vendor.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("ingest", help="land bars and corporate actions up to the newest final session")
+    command = commands.add_parser("ingest", help="land bars and corporate actions up to the newest final bar")
     command.add_argument("--source", default="polygon", help="vendor (default: %(default)s)")
+    command.add_argument("--timeframe", default="1d", help="1m to 1d, as the vendor has them (default: %(default)s)")
     command.add_argument("--symbols", nargs="+", help="the product's symbols (default: all the vendor has)")
     command.add_argument(
         "--from", dest="history_start", type=date.fromisoformat, default=HISTORY_START, metavar="YYYY-MM-DD",
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
                 source_named(options.source, load()),
                 symbols=options.symbols,
                 history_start=options.history_start,
+                timeframe=options.timeframe,
                 progress=print,
             )
     except OperatorError as error:

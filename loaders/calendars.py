@@ -1,6 +1,6 @@
 """Trading sessions from exchange_calendars: they say which bars must exist."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
@@ -13,6 +13,8 @@ from warehouse.errors import Stop
 ORIGIN = date(1990, 1, 1)
 # the time zone in which session dates of US equities are meant
 EXCHANGE_TIME = ZoneInfo("America/New_York")
+# trades without a pause: a session is a UTC day
+ALWAYS_OPEN = "24x7"
 HORIZON = timedelta(days=365)
 
 
@@ -33,6 +35,11 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
         return cursor.rowcount
 
 
+def session_zone(calendar_name: str) -> tzinfo:
+    """The time zone at whose midnight a session's date begins."""
+    return ZoneInfo("UTC") if calendar_name == ALWAYS_OPEN else EXCHANGE_TIME
+
+
 def last_final_session(connection: psycopg.Connection, calendar_name: str, moment: datetime) -> date | None:
     """Date of the newest session that has closed at a moment (UTC)."""
     return connection.execute(
@@ -43,11 +50,12 @@ def last_final_session(connection: psycopg.Connection, calendar_name: str, momen
 
 def _sessions(calendar_name: str, end: date) -> list[tuple]:
     try:
-        calendar = exchange_calendars.get_calendar(calendar_name, start=str(ORIGIN), end=str(end))
+        library_name = "24/7" if calendar_name == ALWAYS_OPEN else calendar_name
+        calendar = exchange_calendars.get_calendar(library_name, start=str(ORIGIN), end=str(end))
     except InvalidCalendarName:
         raise Stop(
             f"unknown exchange calendar {calendar_name!r} in seeds/instruments.csv:"
-            " use a name that exchange_calendars knows, such as XNYS"
+            f" use a name that exchange_calendars knows, such as XNYS, or {ALWAYS_OPEN}"
         ) from None
     schedule = calendar.schedule
     return [

@@ -1,32 +1,23 @@
-"""Bring raw up to the source's newest final bar, from where coverage ends, a symbol a transaction."""
+"""Bring raw up to the source's newest final bar: what no coverage covers yet, and the newest bars once more."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 import psycopg
 
-from loaders.calendars import EXCHANGE_TIME, ensure_sessions, last_final_session
-from loaders.landing import Landed, covered_until, land, record_coverage
-from loaders.source import Source, Window
-from warehouse.errors import Stop
+from loaders.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
+from loaders.history import pull
+from loaders.instruments import Instrument, instruments_of
+from loaders.landing import Landed, covered_until, land, record_coverage, uncovered
+from loaders.progress import Progress
+from loaders.source import TIMEFRAMES, CorporateActions, Source, Window, known_timeframe
+from warehouse.errors import Skip, Stop
 
-TIMEFRAME = "1d"
 # asked again at every ingest, so that a vendor's late corrections are seen
+REVISION_BARS, REVISION_SHORTEST = 7, timedelta(hours=1)
 REVISION_DAYS = 7
 # from here on a landing changes what the planner should know
 MANY_ROWS = 1_000
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """A symbol and what the source calls it."""
-
-    symbol: str
-    vendor_symbol: str
-    calendar: str
 
 
 def ingest(
@@ -35,85 +26,96 @@ def ingest(
     *,
     symbols: Sequence[str] | None,
     history_start: date,
+    timeframe: str = "1d",
     progress: Progress = lambda line: None,
 ) -> Landed:
-    """Land daily bars and corporate actions of the symbols (None: all the source has) up to the newest final session.
+    """Land bars and corporate actions of the symbols (None: all the source has) up to the newest final bar.
 
     Safe to run twice and to interrupt: coverage is written with the rows it covers, and what is covered up to the
-    newest final session is not asked again. Raises Stop for an unknown symbol, and whatever the source raises.
+    newest final bar is not asked again. A symbol that the source cannot serve is named and left out. Raises Stop for
+    an unknown symbol, timeframe or a window outside history, Skip when no symbol could be served, and whatever else
+    the source raises.
     """
+    known_timeframe(source, timeframe)
     instruments = instruments_of(connection, source.name, symbols)
     now = source.now()
-    total = Landed(0, 0)
-    newest: date | None = None
+    _check_start(history_start, now)
     for calendar in sorted({instrument.calendar for instrument in instruments}):
         ensure_sessions(connection, calendar, now.date())
+    total, skipped = Landed(0, 0), []
     for instrument in instruments:
-        last = last_final_session(connection, instrument.calendar, now)
-        landed = _ingest_bars(connection, source, instrument, history_start, last)
+        try:
+            landed = _ingest_bars(connection, source, instrument, timeframe, history_start, now, progress)
+        except Skip as error:
+            progress(f"{instrument.symbol}: left out: {error}")
+            skipped.append(error)
+            continue
         if landed.landed:
-            progress(f"{instrument.symbol}: {landed.landed} bars landed, through {last}")
+            progress(f"{instrument.symbol}: {landed.landed} bars landed")
         total += landed
-        newest = max(newest, last) if newest and last else newest or last
-    if newest is not None:
-        total += _ingest_actions(connection, source, history_start, newest)
+    if instruments and len(skipped) == len(instruments):
+        raise skipped[0]
+    if isinstance(source, CorporateActions) and timeframe == "1d":
+        last = [last_final_session(connection, instrument.calendar, now) for instrument in instruments]
+        total += _ingest_actions(connection, source, history_start, max((day for day in last if day), default=None))
     if total.landed >= MANY_ROWS:
         connection.execute("select raw.refresh_statistics()")
-        connection.commit()
+    connection.commit()
     return total
 
 
-def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequence[str] | None) -> list[Instrument]:
-    """The instruments that a vendor has, or those asked for. Raises Stop naming an unknown one and the known."""
-    rows = connection.execute(
-        "select symbol, vendor_symbol, calendar from reference.vendor_symbols"
-        " inner join reference.instruments using (symbol) where vendor = %s order by symbol",
-        (vendor,),
-    ).fetchall()
-    known = {row[0]: Instrument(*row) for row in rows}
-    if symbols is None:
-        return list(known.values())
-    if not symbols:
-        raise Stop("no symbol was asked for: name at least one, or leave symbols out for all")
-    for symbol in symbols:
-        if symbol not in known:
-            raise Stop(
-                f"unknown symbol {symbol!r} for {vendor}: known are {', '.join(known)};"
-                " add a line to seeds/instruments.csv and one to seeds/vendor_symbols.csv"
-            )
-    return [known[symbol] for symbol in symbols]
+def _check_start(history_start: date, now: datetime) -> None:
+    if history_start < ORIGIN:
+        raise Stop(f"history from {history_start} was asked for: it starts at {ORIGIN} at the earliest")
+    if history_start > now.date():
+        raise Stop(f"history from {history_start} was asked for: that is in the future, today is {now.date()}")
 
 
 def _ingest_bars(
-    connection: psycopg.Connection, source: Source, instrument: Instrument, history_start: date, last: date | None
+    connection: psycopg.Connection,
+    source: Source,
+    instrument: Instrument,
+    timeframe: str,
+    history_start: date,
+    now: datetime,
+    progress: Progress,
 ) -> Landed:
-    until = covered_until(connection, source.name, "bars", instrument.symbol, TIMEFRAME)
-    first = _ask_from(until, history_start)
-    if last is None or last < first or (until is not None and until >= _midnight_after(last)):
+    end = _final_until(connection, instrument, timeframe, now)
+    start = _midnight(history_start, instrument.calendar)
+    if end is None or end <= start:
         return Landed(0, 0)
-    window = Window(first, last)
-    rows = list(source.bars(instrument.vendor_symbol, TIMEFRAME, window))
-    with connection.transaction():
-        landed = land(connection, source.bars_table, rows)
-        record_coverage(
-            connection,
-            source=source.name,
-            dataset="bars",
-            symbol=instrument.symbol,
-            timeframe=TIMEFRAME,
-            start=_midnight(window.first),
-            end=_midnight_after(window.last),
-            landed=landed,
-        )
-    connection.commit()
-    return landed
+    reach = source.reach(timeframe)
+    if reach is not None and start < now - reach:
+        start = _grid_above(now - reach, TIMEFRAMES[timeframe])
+        if end <= start:
+            raise Skip(f"{source.name} has no {timeframe} bars of before {start:%Y-%m-%d %H:%M}")
+    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, Window(start, end))
+    if windows and windows[-1].end == end:
+        revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[timeframe], REVISION_SHORTEST)
+        windows[-1] = Window(max(start, revised_from), end)
+    return pull(connection, source, instrument, timeframe, windows, progress=progress)
 
 
-def _ingest_actions(connection: psycopg.Connection, source: Source, history_start: date, last: date) -> Landed:
+def _final_until(
+    connection: psycopg.Connection, instrument: Instrument, timeframe: str, now: datetime
+) -> datetime | None:
+    """The end of the newest final bar: of the newest final session's day for daily bars."""
+    if timeframe == "1d":
+        last = last_final_session(connection, instrument.calendar, now)
+        return _midnight(last + timedelta(days=1), instrument.calendar) if last else None
+    return now - (now - datetime.min.replace(tzinfo=UTC)) % TIMEFRAMES[timeframe]
+
+
+def _ingest_actions(connection: psycopg.Connection, source: Source, history_start: date, last: date | None) -> Landed:
+    if last is None:
+        return Landed(0, 0)
+    end = _midnight(last + timedelta(days=1))
     until = covered_until(connection, source.name, "corporate_actions", "*", None)
-    if until is not None and until >= _midnight_after(last):
+    if until is not None and until >= end:
         return Landed(0, 0)
-    since = _ask_from(until, history_start)
+    since = history_start
+    if until is not None:
+        since = max(history_start, until.astimezone(EXCHANGE_TIME).date() - timedelta(days=REVISION_DAYS))
     known = {instrument.vendor_symbol for instrument in instruments_of(connection, source.name, None)}
     total = Landed(0, 0)
     with connection.transaction():
@@ -126,22 +128,16 @@ def _ingest_actions(connection: psycopg.Connection, source: Source, history_star
             symbol="*",
             timeframe=None,
             start=_midnight(since),
-            end=_midnight_after(last),
+            end=end,
             landed=total,
         )
     connection.commit()
     return total
 
 
-def _ask_from(until: datetime | None, history_start: date) -> date:
-    if until is None:
-        return history_start
-    return max(history_start, until.astimezone(EXCHANGE_TIME).date() - timedelta(days=REVISION_DAYS))
+def _midnight(day: date, calendar: str = "XNYS") -> datetime:
+    return datetime.combine(day, time.min, session_zone(calendar)).astimezone(UTC)
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, EXCHANGE_TIME).astimezone(UTC)
-
-
-def _midnight_after(day: date) -> datetime:
-    return _midnight(day + timedelta(days=1))
+def _grid_above(moment: datetime, length: timedelta) -> datetime:
+    return moment + (datetime.min.replace(tzinfo=UTC) - moment) % length

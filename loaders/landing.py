@@ -7,7 +7,7 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from loaders.source import RawTable, Row
+from loaders.source import RawTable, Row, Window
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,30 @@ def covered_until(
         (source, dataset, symbol, timeframe),
     ).fetchone()
     return row[0]
+
+
+def uncovered(
+    connection: psycopg.Connection, source: str, dataset: str, symbol: str, timeframe: str | None, window: Window
+) -> list[Window]:
+    """The parts of a window for which the source has not answered yet, oldest first."""
+    rows = connection.execute(
+        "select lower(hole), upper(hole) from ("
+        "   select unnest(tstzmultirange(tstzrange(%(start)s, %(end)s))"
+        "     - coalesce(range_agg(tstzrange(window_start, window_end)), '{}')) as hole"
+        "   from raw.coverage"
+        "   where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s"
+        "     and timeframe is not distinct from %(timeframe)s"
+        " ) as holes order by hole",
+        {
+            "start": window.start,
+            "end": window.end,
+            "source": source,
+            "dataset": dataset,
+            "symbol": symbol,
+            "timeframe": timeframe,
+        },
+    ).fetchall()
+    return [Window(start, end) for start, end in rows]
 
 
 def _list(columns: Sequence[str], table: str | None = None) -> sql.Composed:

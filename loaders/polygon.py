@@ -6,18 +6,21 @@ empty. It takes a JSON decoder of the caller's, so ours refuses both. It also ig
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import urllib3
 from polygon import RESTClient
 from polygon.exceptions import BadResponse
 
-from loaders.source import RawTable, Row, Window
+from loaders.calendars import EXCHANGE_TIME
+from loaders.source import Page, RawTable, Row, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
 
 PAGE_LIMIT = 50_000
 TIMESPANS = {"1m": (1, "minute"), "1h": (1, "hour"), "1d": (1, "day")}
+# the vendor builds every bar from minutes or days, and the limit counts those
+PAGE_SPANS = {"1m": timedelta(days=30), "1h": timedelta(days=30), "1d": timedelta(days=36_500)}
 
 SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to"))
 DIVIDENDS = RawTable(
@@ -34,6 +37,7 @@ class PolygonSource:
     """Bars, splits and dividends of US equities. Prices arrive as decimals with the digits of the wire."""
 
     name = "polygon"
+    timeframes = tuple(TIMESPANS)
     bars_table = RawTable(
         "raw.polygon_aggregates",
         ("ticker", "multiplier", "timespan", "t"),
@@ -47,19 +51,31 @@ class PolygonSource:
         status = self._ask(self._api.get_market_status)
         return datetime.fromisoformat(status.server_time).astimezone(UTC)
 
-    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Row]:
-        if timeframe not in TIMESPANS:
-            raise Stop(f"unknown timeframe {timeframe!r} for Polygon: one of {', '.join(TIMESPANS)}")
+    def reach(self, timeframe: str) -> timedelta | None:
+        return None
+
+    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
+        """Oldest first. Daily bars start at midnight in New York."""
+        known_timeframe(self, timeframe)
+        start = window.start
+        while start < window.end:
+            end = min(window.end, start + PAGE_SPANS[timeframe])
+            yield Page(self._page(vendor_symbol, timeframe, Window(start, end)), Window(start, end))
+            start = end
+
+    def _page(self, vendor_symbol: str, timeframe: str, window: Window) -> list[Row]:
         multiplier, timespan = TIMESPANS[timeframe]
-        pages = self._ask(
+        # the vendor's windows include both ends; days are named by their date in New York
+        begin, end = window.start, window.end - timedelta(milliseconds=1)
+        if timeframe == "1d":
+            begin, end = begin.astimezone(EXCHANGE_TIME).date(), end.astimezone(EXCHANGE_TIME).date()
+        found = self._ask(
             lambda: list(
-                self._api.list_aggs(
-                    vendor_symbol, multiplier, timespan, window.first, window.last, adjusted=False, limit=PAGE_LIMIT
-                )
+                self._api.list_aggs(vendor_symbol, multiplier, timespan, begin, end, adjusted=False, limit=PAGE_LIMIT)
             )
         )
-        for bar in pages:
-            yield {
+        return [
+            {
                 "ticker": vendor_symbol,
                 "multiplier": multiplier,
                 "timespan": timespan,
@@ -73,6 +89,8 @@ class PolygonSource:
                 "n": bar.transactions,
                 "otc": bool(bar.otc),
             }
+            for bar in found
+        ]
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         splits = self._ask(lambda: list(self._api.list_splits(execution_date_gte=since, limit=1000)))

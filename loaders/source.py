@@ -1,22 +1,57 @@
 """What every vendor module offers, and the values it speaks in."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, Protocol
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol, runtime_checkable
+
+from warehouse.errors import Stop
 
 Row = dict[str, Any]
+
+# the product's timeframes and those that only a vendor has
+TIMEFRAMES = {
+    "1m": timedelta(minutes=1),
+    "5m": timedelta(minutes=5),
+    "15m": timedelta(minutes=15),
+    "30m": timedelta(minutes=30),
+    "1h": timedelta(hours=1),
+    "4h": timedelta(hours=4),
+    "1d": timedelta(days=1),
+}
 
 
 @dataclass(frozen=True)
 class Window:
-    """Session dates, both inclusive."""
+    """The bars that start in [start, end); both are UTC moments."""
 
-    first: date
-    last: date
+    start: datetime
+    end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
 
     def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
+        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+
+    def without(self, part: "Window") -> "Window | None":
+        """What is left when a part at the start or at the end is done. Raises ValueError for a part in between."""
+        if part.start <= self.start:
+            left = Window(max(part.end, self.start), self.end)
+        elif part.end >= self.end:
+            left = Window(self.start, part.start)
+        else:
+            raise ValueError(f"{part} is neither the start nor the end of {self}")
+        return left if left.length else None
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the vendor has in a window: landed and covered in one transaction."""
+
+    rows: Sequence[Row]
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -32,17 +67,41 @@ class RawTable:
         return self.key + self.payload
 
 
+class UnknownFormat(Stop):
+    """The vendor sent something that its module does not know; the payload is kept for a person to read."""
+
+    def __init__(self, text: str, payload: object) -> None:
+        super().__init__(text)
+        self.payload = payload
+
+
 class Source(Protocol):
     """A vendor's history. Errors are warehouse.errors' Stop, Skip and Retry."""
 
     name: str
     bars_table: RawTable
+    timeframes: tuple[str, ...]
 
     def now(self) -> datetime:
-        """The vendor's clock, UTC: bars are final by this clock, not by ours."""
+        """The vendor's clock, UTC, less the age its cached answers may have: a bar that has ended by then is final."""
 
-    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Row]:
-        """Rows of bars_table whose bar starts in the window, unadjusted, oldest first."""
+    def reach(self, timeframe: str) -> timedelta | None:
+        """How far back from now the vendor answers, None for all of its history."""
+
+    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
+        """Rows of bars_table, unadjusted, in pages that eat the window up from one of its ends."""
+
+
+@runtime_checkable
+class CorporateActions(Protocol):
+    """What a source of equities offers besides."""
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         """Rows of all corporate actions effective on or after a date, for all the vendor's symbols."""
+
+
+def known_timeframe(source: Source, timeframe: str) -> timedelta:
+    """The length of a timeframe. Raises Stop naming those that the source has."""
+    if timeframe not in source.timeframes:
+        raise Stop(f"unknown timeframe {timeframe!r} for {source.name}: one of {', '.join(source.timeframes)}")
+    return TIMEFRAMES[timeframe]

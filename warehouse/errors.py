@@ -14,4 +14,8 @@ class Skip(OperatorError):
 
 
 class Retry(OperatorError):
-    """The same request may succeed later: rate limits, the network, a vendor's 5xx."""
+    """The same request may succeed later: rate limits, the network, a vendor's 5xx. `after` is in seconds, if told."""
+
+    def __init__(self, text: str, after: float | None = None) -> None:
+        super().__init__(text)
+        self.after = after

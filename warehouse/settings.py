@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     polygon_api_key: SecretStr | None = Field(None, alias="POLYGON_API_KEY")
     polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL")
 
+    # public data needs no key; data-api.binance.vision serves market data only
+    binance_api_key: SecretStr | None = Field(None, alias="BINANCE_API_KEY")
+    binance_base_url: str = Field("https://api.binance.com", alias="BINANCE_BASE_URL")
+
     alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
     alpaca_base_url: str = Field("https://paper-api.alpaca.markets", alias="APCA_API_BASE_URL")

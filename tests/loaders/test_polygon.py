@@ -3,17 +3,17 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from loaders.polygon import PolygonSource
-from loaders.source import Window
+from loaders.source import Row, Window
 from warehouse.errors import OperatorError, Retry, Skip, Stop
 
-WINDOW = Window(date(2024, 1, 2), date(2024, 1, 5))
+WINDOW = Window(datetime(2024, 1, 2, 5, tzinfo=UTC), datetime(2024, 1, 6, 5, tzinfo=UTC))
 BAR = {"v": 41250310.0, "o": 229.52, "c": 230.14, "h": 231.05, "l": 228.9, "t": 1704171600000}
 Answer = Callable[[int], tuple[int, str]]
 
@@ -48,6 +48,10 @@ def vendor() -> Iterator[Callable[[Answer], PolygonSource]]:
         server.server_close()
 
 
+def rows(source: PolygonSource, vendor_symbol: str = "AAPL", timeframe: str = "1d") -> list[Row]:
+    return [row for page in source.bars(vendor_symbol, timeframe, WINDOW) for row in page.rows]
+
+
 def page(results: list[dict], next_url: str | None = None) -> str:
     body = {"status": "OK", "resultsCount": len(results), "results": results, "request_id": "x"}
     return json.dumps(body | ({"next_url": next_url} if next_url else {}))
@@ -55,7 +59,7 @@ def page(results: list[dict], next_url: str | None = None) -> str:
 
 def test_numbers_keep_the_digits_of_the_wire(vendor) -> None:
     source = vendor(lambda n: (200, page([BAR | {"o": 0.1, "v": 41250310.25}])))
-    (row,) = source.bars("AAPL", "1d", WINDOW)
+    (row,) = rows(source)
     assert row["o"] == Decimal("0.1")
     assert row["v"] == Decimal("41250310.25")
     assert row["t"].isoformat() == "2024-01-02T05:00:00+00:00"
@@ -63,12 +67,12 @@ def test_numbers_keep_the_digits_of_the_wire(vendor) -> None:
 
 def test_pages_are_followed(vendor) -> None:
     source = vendor(lambda n: (200, page([BAR | {"n": n}], "https://elsewhere/next?cursor=a" if n < 2 else None)))
-    assert [row["n"] for row in source.bars("AAPL", "1d", WINDOW)] == [0, 1, 2]
+    assert [row["n"] for row in rows(source)] == [0, 1, 2]
 
 
 def test_an_unknown_ticker_is_an_empty_answer(vendor) -> None:
     source = vendor(lambda n: (200, '{"status": "OK", "resultsCount": 0, "request_id": "x"}'))
-    assert list(source.bars("NOPE", "1d", WINDOW)) == []
+    assert rows(source, "NOPE") == []
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_an_unknown_ticker_is_an_empty_answer(vendor) -> None:
 def test_failures_become_sentences(vendor, status: int, body: str, error: type[OperatorError], words: str) -> None:
     source = vendor(lambda n: (status, body))
     with pytest.raises(error, match=words) as caught:
-        list(source.bars("AAPL", "1d", WINDOW))
+        rows(source)
     assert "secret-key" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -98,14 +102,22 @@ def test_a_truncated_second_page_lands_nothing(vendor) -> None:
         lambda n: (200, page([BAR], "https://elsewhere/next?cursor=a") if n == 0 else '{"status": "OK", "res')
     )
     with pytest.raises(Retry, match="cut off"):
-        list(source.bars("AAPL", "1d", WINDOW))
+        rows(source)
 
 
 def test_nobody_listening_is_worth_a_retry() -> None:
     with pytest.raises(Retry, match="could not be reached"):
-        list(PolygonSource("secret-key", "http://127.0.0.1:9").bars("AAPL", "1d", WINDOW))
+        rows(PolygonSource("secret-key", "http://127.0.0.1:9"))
 
 
 def test_an_unknown_timeframe_names_the_known_ones(vendor) -> None:
     with pytest.raises(Stop, match="1m, 1h, 1d"):
-        list(vendor(lambda n: (200, page([]))).bars("AAPL", "7d", WINDOW))
+        rows(vendor(lambda n: (200, page([]))), timeframe="7d")
+
+
+def test_days_are_asked_for_by_their_date_in_new_york(vendor) -> None:
+    asked = []
+    source = vendor(lambda n: (200, page([])))
+    source._api.list_aggs = lambda *arguments, **options: asked.append(arguments[3:5]) or []
+    rows(source)
+    assert [[str(day) for day in days] for days in asked] == [["2024-01-02", "2024-01-05"]]

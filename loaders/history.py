@@ -1,0 +1,104 @@
+"""Pull a window of history: page by page, each landed and covered in one transaction, so it may end at any moment."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from loaders.instruments import Instrument
+from loaders.landing import Landed, land, record_coverage
+from loaders.progress import Meter, Progress
+from loaders.source import Page, Source, UnknownFormat, Window
+from warehouse.errors import Retry
+
+# consecutive failures, without a page between them, after which the caller has to decide
+ATTEMPTS = 5
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 300.0
+# of a payload that nobody understands, what is kept
+PAYLOAD_CHARACTERS = 100_000
+
+
+def pull(
+    connection: psycopg.Connection,
+    source: Source,
+    instrument: Instrument,
+    timeframe: str,
+    windows: Sequence[Window],
+    *,
+    progress: Progress = lambda line: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Landed:
+    """Land all bars of the windows. What the source fails at is tried again, from where it was, a few times.
+
+    Memory holds one page. Raises what the source raises; pages landed before that stay.
+    """
+    asked = [window.length for window in windows]
+    meter = Meter(f"{instrument.symbol} {timeframe}", sum(asked[1:], asked[0]), progress) if asked else None
+    total = Landed(0, 0)
+    for window in windows:
+        remaining: Window | None = window
+        failures = 0
+        while remaining is not None:
+            try:
+                for page in source.bars(instrument.vendor_symbol, timeframe, remaining):
+                    landed = _land_page(connection, source, instrument, timeframe, page)
+                    total += landed
+                    meter.page(landed.received, page.window)
+                    remaining = remaining and remaining.without(page.window)
+                    failures = 0
+                # what the source left out stays uncovered
+                remaining = None
+            except Retry as error:
+                failures += 1
+                delay = error.after or _backoff(failures)
+                if failures >= ATTEMPTS or delay > LONGEST_DELAY_S:
+                    raise
+                progress(f"{instrument.symbol} {timeframe}: {error}; trying again in {delay:.0f} s")
+                sleep(delay)
+            except UnknownFormat as error:
+                _keep_aside(connection, source, instrument, timeframe, remaining or window, error)
+                raise
+    return total
+
+
+def _land_page(
+    connection: psycopg.Connection, source: Source, instrument: Instrument, timeframe: str, page: Page
+) -> Landed:
+    with connection.transaction():
+        landed = land(connection, source.bars_table, page.rows)
+        record_coverage(
+            connection,
+            source=source.name,
+            dataset="bars",
+            symbol=instrument.symbol,
+            timeframe=timeframe,
+            start=page.window.start,
+            end=page.window.end,
+            landed=landed,
+        )
+    connection.commit()
+    return landed
+
+
+def _keep_aside(
+    connection: psycopg.Connection,
+    source: Source,
+    instrument: Instrument,
+    timeframe: str,
+    window: Window,
+    error: UnknownFormat,
+) -> None:
+    payload = json.dumps(error.payload, default=str)[:PAYLOAD_CHARACTERS]
+    connection.execute(
+        "insert into raw.refused_payloads (source, symbol, timeframe, window_start, window_end, reason, payload)"
+        " values (%s, %s, %s, %s, %s, %s, %s)",
+        (source.name, instrument.symbol, timeframe, window.start, window.end, str(error), payload),
+    )
+    connection.commit()
+
+
+def _backoff(failures: int) -> float:
+    """Doubling, with jitter so that processes that failed together do not come back together."""
+    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)

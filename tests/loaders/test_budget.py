@@ -1,0 +1,93 @@
+"""A vendor's budget holds for all processes together."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from loaders.budget import RequestBudget
+from tests.conftest import ROOT
+from warehouse.errors import Retry
+
+# sends as fast as the budget allows until a moment, and prints when
+_SENDER = """
+import sys, time
+from loaders.budget import RequestBudget
+
+budget = RequestBudget("two processes", limit=40, period_s=2.0)
+sent = []
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.time() + 6.0
+while time.time() < until:
+    budget.take()
+    sent.append(time.time())
+print(*sent)
+"""
+
+
+def test_two_processes_stay_within_one_budget(warehouse_db: Path) -> None:
+    """In no period do both together send more than the limit, and together they use most of it."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _SENDER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    sent = [[float(moment) for moment in process.communicate(timeout=60)[0].split()] for process in processes]
+    moments = sorted(sent[0] + sent[1])
+    # a process may wake up late for one request and in time for the next
+    crowded = max(sum(1 for moment in moments if start <= moment < start + 2.0) for start in moments)
+    assert crowded <= 40 + 1
+    assert len(moments) >= 0.8 * 40 * 3
+    assert min(len(one) for one in sent) > 20
+
+
+def test_one_is_told_to_wait_and_all_do(warehouse_db: Path) -> None:
+    waited = []
+    told = RequestBudget("closed", limit=600)
+    other = RequestBudget("closed", limit=600, sleep=lambda seconds: (waited.append(seconds), time.sleep(seconds)))
+    told.take()
+    told.close(0.3)
+    started = time.monotonic()
+    other.take()
+    assert 0.25 < time.monotonic() - started < 2
+    assert waited
+
+
+def test_being_told_while_waiting_counts(warehouse_db: Path) -> None:
+    """The second closure comes while the first is waited for."""
+    first = RequestBudget("closed twice", limit=600)
+    waits = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            first.close(seconds + 0.2)
+        time.sleep(seconds)
+
+    first.close(0.2)
+    RequestBudget("closed twice", limit=600, sleep=sleep).take()
+    assert len(waits) >= 2
+
+
+def test_a_closure_of_hours_is_not_waited_for(warehouse_db: Path) -> None:
+    RequestBudget("banned", limit=600).close(7_200)
+    with pytest.raises(Retry, match="no more requests") as caught:
+        RequestBudget("banned", limit=600, sleep=pytest.fail).take()
+    assert 7_100 < caught.value.after <= 7_200
+
+
+def test_a_heavy_request_costs_its_weight(warehouse_db: Path) -> None:
+    waited = []
+    budget = RequestBudget("heavy", limit=100, period_s=9.0, sleep=waited.append)
+    for _ in range(3):
+        budget.take(20)
+    assert [round(wait) for wait in waited] == [2, 4]

@@ -1,0 +1,199 @@
+"""Pulls of history: killed anywhere they go on from there; they try again, and say how far they are."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from loaders.binance import BinanceSource
+from loaders.history import ATTEMPTS, pull
+from loaders.ingest import ingest
+from loaders.instruments import Instrument
+from loaders.landing import uncovered
+from loaders.progress import Meter
+from loaders.source import UnknownFormat, Window
+from tests.loaders.conftest import start_ingest
+from tests.loaders.exchange import klines
+from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving
+from warehouse.connection import connect, endpoint, open_connection
+from warehouse.errors import Retry, Skip, Stop
+
+BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
+START = datetime(2026, 3, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def loader(seeded_warehouse: Path) -> Iterator:
+    """A connection whose rows are gone after the test."""
+    with connect("loader") as connection:
+        yield connection
+        connection.rollback()
+    empty()
+
+
+def empty() -> None:
+    where = endpoint()
+    with open_connection(where, where.conninfo()) as owner:
+        owner.execute("truncate raw.binance_klines, raw.coverage, raw.request_budgets, raw.refused_payloads")
+
+
+def stored() -> list[tuple[datetime, int]]:
+    """(bar start, revisions) of all that was landed."""
+    with connect("analyst") as connection:
+        return connection.execute(
+            "select open_time, count(*) from raw.binance_klines group by open_time order by open_time"
+        ).fetchall()
+
+
+@contextmanager
+def source_of(answer) -> Iterator[BinanceSource]:
+    with serving(answer) as vendor:
+        yield BinanceSource(vendor.url, CountingBudget())
+
+
+def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader) -> None:
+    """SIGKILL after a few pages, again and again: the last run leaves every minute once, and all of it covered."""
+    random_state = random.Random(7)
+
+    def answer(request: Request) -> Answer:
+        time.sleep(0.02)
+        return klines(request)
+
+    with serving(answer) as vendor:
+        arguments = ("--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2026-02-20")
+        kills = 0
+        while True:
+            asked = len(vendor.requests)
+            process = start_ingest(*arguments, BINANCE_BASE_URL=vendor.url)
+            pages = random_state.randint(2, 6) if kills < 6 else 10_000
+            while process.poll() is None and len(vendor.requests) < asked + pages:
+                time.sleep(0.001)
+            time.sleep(random_state.uniform(0, 0.04))
+            if process.poll() is not None:
+                break
+            process.kill()
+            process.wait()
+            kills += 1
+        errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert kills == 6
+    first, last = datetime(2026, 2, 20, tzinfo=UTC), NOW.replace(second=0)
+    expected = [(first + n * MINUTE, 1) for n in range((last - first) // MINUTE)]
+    assert stored() == expected
+    assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", Window(first, last)) == []
+    landed = loader.execute("select sum(rows_landed) from raw.coverage where dataset = 'bars'").fetchone()[0]
+    assert landed == len(expected)
+
+
+def test_the_unfinished_bar_waits_for_the_vendors_clock(loader) -> None:
+    """Daily and minute bars: what has not ended by the vendor's clock is neither landed nor covered."""
+    with source_of(klines) as source:
+        ingest(loader, source, symbols=["BTCUSDT"], history_start=date(2026, 3, 10), timeframe="1m")
+        assert stored()[-1][0] == NOW.replace(second=0) - MINUTE
+        empty()
+        ingest(loader, source, symbols=["BTCUSDT"], history_start=date(2026, 3, 1), timeframe="1d")
+        assert [start.day for start, _ in stored()] == list(range(1, 10))
+
+
+def test_a_second_run_asks_for_nothing_and_a_later_one_for_what_is_new(loader) -> None:
+    now = NOW
+    with serving(lambda request: klines(request, now)) as vendor:
+        source = BinanceSource(vendor.url, CountingBudget())
+        arguments = {"symbols": ["BTCUSDT"], "history_start": date(2026, 3, 9), "timeframe": "1m"}
+        first = ingest(loader, source, **arguments)
+        assert first.landed == first.received > 2_000
+        assert ingest(loader, source, **arguments).received == 0
+        now = NOW + timedelta(minutes=10)
+        later = ingest(loader, source, **arguments)
+        assert (later.landed, later.received) == (10, 70)
+
+
+def test_failures_are_tried_again_from_where_they_happened(loader) -> None:
+    count = iter(range(100))
+    waited = []
+
+    def answer(request: Request) -> Answer:
+        if next(count) in (1, 3):
+            return Answer({"code": -1003, "msg": "slower"}, 429, {"Retry-After": "3"})
+        return klines(request)
+
+    with serving(answer) as vendor:
+        source = BinanceSource(vendor.url, CountingBudget())
+        windows = [Window(START, START + 2_500 * MINUTE)]
+        landed = pull(loader, source, BTC, "1m", windows, sleep=waited.append)
+        assert len(vendor.requests) == 5
+    assert landed.landed == landed.received == 2_500
+    assert waited == [3, 3]
+
+
+def test_a_vendor_that_keeps_failing_is_left_to_the_caller(loader) -> None:
+    waited = []
+    with source_of(lambda request: Answer("", 503)) as source, pytest.raises(Retry, match="HTTP 503"):
+        pull(loader, source, BTC, "1m", [Window(START, START + MINUTE)], sleep=waited.append)
+    assert len(waited) == ATTEMPTS - 1
+    assert all(0 < wait <= 2**n for n, wait in enumerate(waited))
+
+
+def test_a_long_ban_is_not_waited_for(loader) -> None:
+    ban = Answer({"code": -1003, "msg": "banned"}, 418, {"Retry-After": "259200"})
+    with source_of(lambda request: ban) as source, pytest.raises(Retry, match="259200 s"):
+        pull(loader, source, BTC, "1m", [Window(START, START + MINUTE)], sleep=pytest.fail)
+
+
+def test_what_nobody_understands_is_kept_aside(loader) -> None:
+    """Pages before it stay; the payload is there to read, and the window stays uncovered."""
+    count = iter(range(100))
+
+    def answer(request: Request) -> Answer:
+        return klines(request) if next(count) == 0 else Answer([["renamed"]])
+
+    with source_of(answer) as source, pytest.raises(UnknownFormat):
+        pull(loader, source, BTC, "1m", [Window(START, START + 1_500 * MINUTE)])
+    rows = loader.execute("select symbol, window_start, reason, payload from raw.refused_payloads").fetchall()
+    assert [(symbol, start, payload) for symbol, start, _, payload in rows] == [
+        ("BTCUSDT", START + 1_000 * MINUTE, '["renamed"]')
+    ]
+    assert len(stored()) == 1_000
+
+
+def test_a_symbol_that_the_vendor_does_not_know_does_not_stop_the_others(loader) -> None:
+    def answer(request: Request) -> Answer:
+        if request.query.get("symbol") == "BTCUSDT":
+            return Answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+        return klines(request)
+
+    lines = []
+    with source_of(answer) as source:
+        landed = ingest(loader, source, symbols=None, history_start=date(2026, 3, 1), progress=lines.append)
+        assert landed.landed == 9
+        assert any("BTCUSDT: left out: Binance does not know BTCUSDT" in line for line in lines)
+        with pytest.raises(Skip, match="does not know BTCUSDT"):
+            ingest(loader, source, symbols=["BTCUSDT"], history_start=date(2026, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("start", "timeframe", "words"),
+    [
+        (date(1, 1, 1), "1m", "starts at 1990-01-01 at the earliest"),
+        (date(2026, 3, 11), "1m", "in the future, today is 2026-03-10"),
+        (date(2026, 3, 1), "7m", "unknown timeframe '7m' for binance: one of 1m"),
+    ],
+)
+def test_windows_outside_history_are_one_sentence(loader, start: date, timeframe: str, words: str) -> None:
+    with source_of(klines) as source, pytest.raises(Stop, match=words):
+        ingest(loader, source, symbols=["BTCUSDT"], history_start=start, timeframe=timeframe)
+
+
+def test_progress_says_bars_rate_and_time_left() -> None:
+    lines, seconds = [], iter([0.0, 1.0, 10.0])
+    meter = Meter("BTCUSDT 1m", timedelta(minutes=4_000), lines.append, lambda: next(seconds))
+    meter.page(1_000, Window(START, START + 1_000 * MINUTE))
+    meter.page(1_000, Window(START + 1_000 * MINUTE, START + 2_000 * MINUTE))
+    assert lines == [
+        "BTCUSDT 1m: 2,000 bars, 200 bars/s, now 2026-03-01 16:40 to 2026-03-02 09:20, 50% done, 10 s left"
+    ]
