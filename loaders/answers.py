@@ -1,7 +1,7 @@
 """What HTTP itself says in an answer, whoever the vendor is: its clock, how long to wait, why there was none."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 
@@ -11,6 +11,8 @@ from warehouse.errors import Retry
 
 # connecting, and each read after that
 TIMEOUT_S = (5.0, 30.0)
+# 1990 to 2100: a time in another unit is not in between
+EARLIEST_S, LATEST_S = 631_152_000, 4_102_444_800
 
 
 def clock(headers: Mapping[str, str], vendor: str) -> datetime:
@@ -48,6 +50,20 @@ def one_line(text: object, secret: str | None = None) -> str:
     """A vendor's words, short, on one line, and without the key if it repeats it."""
     line = " ".join(str(text).split())[:200]
     return line.replace(secret, "***") if secret else line
+
+
+def moment_ms(value: object) -> datetime:
+    """Unix milliseconds as UTC. Raises ValueError for anything that they cannot be, seconds for example."""
+    if isinstance(value, bool) or not isinstance(value, int) or not EARLIEST_S * 1000 <= value < LATEST_S * 1000:
+        raise ValueError(f"{value!r} is not a time in milliseconds")
+    return datetime.fromtimestamp(value // 1000, UTC) + timedelta(milliseconds=value % 1000)
+
+
+def moment_s(value: object) -> datetime:
+    """Unix seconds as UTC. Raises ValueError for anything that they cannot be, milliseconds for example."""
+    if isinstance(value, bool) or not isinstance(value, int) or not EARLIEST_S <= value < LATEST_S:
+        raise ValueError(f"{value!r} is not a time in seconds")
+    return datetime.fromtimestamp(value, UTC)
 
 
 def number(value: object) -> Decimal:

@@ -6,7 +6,7 @@ asked for one by one. Its exceptions stumble over error bodies that are not obje
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import requests
@@ -54,7 +54,7 @@ class BinanceSource:
     def now(self) -> datetime:
         answer = self._ask(self._api.get_server_time, TIME_WEIGHT, "the time")
         try:
-            return _moment(answer["serverTime"])
+            return answers.moment_ms(answer["serverTime"])
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Binance told its time in an unknown format: serverTime", answer) from None
 
@@ -134,9 +134,9 @@ def _row(vendor_symbol: str, timeframe: str, kline: object) -> Row:
     if not isinstance(kline, list) or len(kline) != FIELDS:
         raise UnknownFormat(f"Binance sent a {vendor_symbol} {timeframe} kline that has not {FIELDS} fields", kline)
     readers: dict[str, tuple[int, Callable[[object], datetime | Decimal | int]]] = {
-        "open_time": (0, _moment),
+        "open_time": (0, answers.moment_ms),
         **{name: (place, answers.number) for place, name in enumerate(("open", "high", "low", "close", "volume"), 1)},
-        "close_time": (6, _moment),
+        "close_time": (6, answers.moment_ms),
         "quote_volume": (7, answers.number),
         "trades": (8, _count),
         "taker_buy_volume": (9, answers.number),
@@ -150,13 +150,6 @@ def _row(vendor_symbol: str, timeframe: str, kline: object) -> Row:
             at = row.get("open_time", "an unknown time")
             raise UnknownFormat(f"Binance sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", kline) from None
     return row
-
-
-def _moment(value: object) -> datetime:
-    """Milliseconds; a value in another unit is refused, it would land thousands of years away."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**13:
-        raise ValueError(f"{value!r} is not a time in milliseconds")
-    return datetime.fromtimestamp(value // 1000, UTC) + timedelta(milliseconds=value % 1000)
 
 
 def _count(value: object) -> int:

@@ -34,4 +34,28 @@ def _binance(settings: Settings) -> Source:
     )
 
 
-_MAKERS: dict[str, Callable[[Settings], Source]] = {"polygon": _polygon, "binance": _binance}
+def _geckoterminal(settings: Settings) -> Source:
+    from loaders.geckoterminal import REQUESTS_A_MINUTE, GeckoTerminalSource
+
+    budget = RequestBudget("geckoterminal", limit=REQUESTS_A_MINUTE)
+    return GeckoTerminalSource(settings.geckoterminal_base_url, budget)
+
+
+def _coingecko(settings: Settings) -> Source:
+    from loaders.coingecko import REQUESTS_A_MINUTE, CoinGeckoSource
+
+    key, plan = settings.coingecko_api_key, settings.coingecko_plan
+    return CoinGeckoSource(
+        RequestBudget("coingecko", limit=REQUESTS_A_MINUTE[plan]),
+        plan=plan,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.coingecko_base_url,
+    )
+
+
+_MAKERS: dict[str, Callable[[Settings], Source]] = {
+    "polygon": _polygon,
+    "binance": _binance,
+    "geckoterminal": _geckoterminal,
+    "coingecko": _coingecko,
+}

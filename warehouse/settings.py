@@ -1,6 +1,7 @@
 """Settings come from the environment and `.env`; secrets never print."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,6 +37,13 @@ class Settings(BaseSettings):
     # public data needs no key; data-api.binance.vision serves market data only
     binance_api_key: SecretStr | None = Field(None, alias="BINANCE_API_KEY")
     binance_base_url: str = Field("https://api.binance.com", alias="BINANCE_BASE_URL")
+
+    geckoterminal_base_url: str = Field("https://api.geckoterminal.com/api/v2", alias="GECKOTERMINAL_BASE_URL")
+
+    # the demo plan works without a key; its keys and hosts are not the paid plans'
+    coingecko_plan: Literal["demo", "pro"] = Field("demo", alias="COINGECKO_PLAN")
+    coingecko_api_key: SecretStr | None = Field(None, alias="COINGECKO_API_KEY")
+    coingecko_base_url: str | None = Field(None, alias="COINGECKO_BASE_URL")
 
     alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")

@@ -1,0 +1,170 @@
+"""CoinGecko's OHLC through the unmodified SDK. Nothing else in the product knows CoinGecko's format.
+
+A vendor symbol is `coin_id/vs_currency`. A candle is stamped with the moment of its close, and has no volume: what
+CoinGecko calls volume elsewhere is a rolling day's, which is not a bar's and is never stored as one.
+
+The SDK would put the key in every URL, so it is given none and the key travels in the header; it hides the HTTP status
+and retries on its own over https only, so the answer is kept by a hook and nothing is retried here.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import requests
+from pycoingecko import CoinGeckoAPI
+from requests.adapters import HTTPAdapter
+
+from loaders import answers
+from loaders.budget import RequestBudget
+from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from warehouse.errors import Retry, Skip, Stop
+
+REQUESTS_A_MINUTE = {"demo": 30, "pro": 250}
+HOSTS = {"demo": "https://api.coingecko.com", "pro": "https://pro-api.coingecko.com"}
+# answers are cached for a quarter of an hour; a finished UTC day appears after about 35 minutes
+CACHE_AGE = timedelta(minutes=40)
+# without a paid plan the granularity follows from the days asked for: (what may be asked, how far that reaches)
+RECENT_DAYS = {"30m": (1,), "4h": (7, 14, 30)}
+# with one, a range has a granularity: (what it is called, the longest range of one request)
+RANGES = {"1h": ("hourly", timedelta(days=31)), "1d": ("daily", timedelta(days=180))}
+FIELDS = ("close_time", "open", "high", "low", "close")
+
+TIME_RANGE = 10012
+PLANS = (10002, 10005, 10010, 10011)
+
+
+class CoinGeckoSource:
+    """Candles of coins, averaged over markets by the vendor. Numbers have passed through the SDK's floats."""
+
+    name = "coingecko"
+    bars_table = RawTable(
+        "raw.coingecko_ohlc",
+        ("coin_id", "vs_currency", "granularity", "close_time"),
+        ("open", "high", "low", "close"),
+    )
+
+    def __init__(
+        self, budget: RequestBudget, *, plan: str = "demo", api_key: str | None = None, base_url: str | None = None
+    ) -> None:
+        self.timeframes = (*RECENT_DAYS, *RANGES) if plan == "pro" else tuple(RECENT_DAYS)
+        self._key = api_key
+        self._budget = budget
+        self._answer: requests.Response | None = None
+        self._api = CoinGeckoAPI()
+        self._api.api_base_url = f"{(base_url or HOSTS[plan]).rstrip('/')}/api/v3/"
+        self._api.request_timeout = answers.TIMEOUT_S
+        session = self._api.session
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter())
+        # a redirect would carry the key in its header to another host
+        session.max_redirects = 0
+        session.hooks["response"].append(self._keep)
+        if api_key:
+            session.headers[f"x-cg-{plan}-api-key"] = api_key
+
+    def now(self) -> datetime:
+        self._ask(self._api.ping, "the time")
+        return answers.clock(self._answer.headers, "CoinGecko") - CACHE_AGE
+
+    def reach(self, timeframe: str) -> timedelta | None:
+        return timedelta(days=RECENT_DAYS[timeframe][-1]) if timeframe in RECENT_DAYS else None
+
+    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
+        """Ranges oldest first. A recent window is one page, which covers no more than the vendor's answer reaches."""
+        length = known_timeframe(self, timeframe)
+        coin, _, currency = vendor_symbol.partition("/")
+        start = window.start
+        while start < window.end:
+            is_range = timeframe in RANGES
+            end = min(window.end, start + RANGES[timeframe][1]) if is_range else window.end
+            found = self._candles(coin, currency, timeframe, Window(start, end))
+            rows = [_row(candle, coin, currency, timeframe) for candle in found]
+            oldest = min((row["close_time"] - length for row in rows), default=end)
+            covered = Window(start if is_range else max(start, oldest), end)
+            if covered.start < covered.end:
+                yield Page([row for row in rows if covered.start < row["close_time"] <= end], covered)
+            start = end
+
+    def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list:
+        if timeframe in RANGES:
+            interval = RANGES[timeframe][0]
+            begin, end = int(window.start.timestamp()), int(window.end.timestamp())
+            found = self._ask(
+                lambda: self._api.get_coin_ohlc_by_id_range(coin, currency, begin, end, interval, precision="full"),
+                coin,
+            )
+        else:
+            age = self.now() + CACHE_AGE - window.start
+            offered = RECENT_DAYS[timeframe]
+            days = next((days for days in offered if timedelta(days=days) >= age), offered[-1])
+            found = self._ask(lambda: self._api.get_coin_ohlc_by_id(coin, currency, days, precision="full"), coin)
+        if not isinstance(found, list):
+            raise UnknownFormat(f"CoinGecko sent no list of {coin} {timeframe} candles for {window}", found)
+        return found
+
+    def _keep(self, response: requests.Response, **_: object) -> None:
+        self._answer = response
+
+    def _ask(self, request: Callable[[], object], what: str) -> object:
+        """Run one SDK call within the budget and turn what can go wrong into the product's three errors."""
+        self._budget.take()
+        try:
+            return request()
+        except requests.HTTPError:
+            error = self._refusal(self._answer, what)
+        except requests.RequestException as failure:
+            error = answers.unreachable("CoinGecko", failure)
+        except ValueError:
+            if self._answer.ok:
+                error = Retry("CoinGecko sent an answer that is not complete JSON")
+            else:
+                error = self._refusal(self._answer, what)
+        if isinstance(error, Retry) and error.after:
+            self._budget.close(error.after)
+        raise error from None
+
+    def _refusal(self, response: requests.Response, what: str) -> Exception:
+        status, code, text = response.status_code, *_code_and_words(response.text)
+        text = answers.one_line(text, self._key)
+        if status in (403, 429):
+            wait = answers.seconds_to_wait(response.headers, otherwise=60.0)
+            return Retry(f"CoinGecko's rate limit is reached (HTTP {status}), waiting {wait:.0f} s: {text}", wait)
+        if status >= 500:
+            wait = answers.seconds_to_wait(response.headers, otherwise=0.0)
+            return Retry(f"CoinGecko failed (HTTP {status}): {text}", wait or None)
+        if status == 404:
+            return Skip(f"CoinGecko does not know {what}: {text}")
+        if code == TIME_RANGE:
+            return Skip(f"your CoinGecko plan does not reach back that far for {what}: {text}")
+        if status == 401 or code in PLANS:
+            return Stop(f"CoinGecko refused COINGECKO_API_KEY or COINGECKO_PLAN does not fit it: {text}")
+        return Stop(f"CoinGecko refused the request for {what} (HTTP {status}): {text}")
+
+
+def _row(candle: object, coin: str, currency: str, timeframe: str) -> Row:
+    """One candle by field. Raises UnknownFormat naming the field, the coin and the time."""
+    if not isinstance(candle, list) or len(candle) != len(FIELDS):
+        raise UnknownFormat(f"CoinGecko sent a {coin} {timeframe} candle that has not {len(FIELDS)} fields", candle)
+    row: Row = {"coin_id": coin, "vs_currency": currency, "granularity": timeframe}
+    for name, value in zip(FIELDS, candle, strict=True):
+        try:
+            row[name] = answers.moment_ms(value) if name == "close_time" else answers.number(value)
+        except ValueError as error:
+            at = row.get("close_time", "an unknown time")
+            raise UnknownFormat(f"CoinGecko sent {name} of {coin} {timeframe} at {at}: {error}", candle) from None
+    return row
+
+
+def _code_and_words(body: str) -> tuple[int, str]:
+    """Error bodies come in three shapes: a status, an error with a status, an error that is a sentence."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return 0, "an error page instead of JSON"
+    status = answer.get("error", answer) if isinstance(answer, dict) else answer
+    status = status.get("status", status) if isinstance(status, dict) else status
+    if not isinstance(status, dict):
+        return 0, str(status)
+    code = status.get("error_code")
+    return code if isinstance(code, int) else 0, str(status.get("error_message", status))

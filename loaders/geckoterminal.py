@@ -1,0 +1,168 @@
+"""GeckoTerminal's pool OHLCV over plain HTTP: there is no SDK. Nothing else in the product knows its format.
+
+A vendor symbol is `network/pool_address`. Prices are asked for in the pool's quote token, so that a pool of WBTC and
+USDT tells what BTCUSDT costs; the volume is in the quote token too.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import requests
+
+from loaders import answers
+from loaders.budget import RequestBudget
+from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from warehouse.errors import Retry, Skip, Stop
+
+PAGE_LIMIT = 1_000
+REQUESTS_A_MINUTE = 30
+# answers are cached for about this long, so a candle may look unfinished for as long after its end
+CACHE_AGE = timedelta(minutes=2)
+# the public API answers for about six months, and then with an empty list
+REACH = timedelta(days=180)
+CURRENCY = "token"
+INTERVALS = {
+    "1m": ("minute", 1),
+    "5m": ("minute", 5),
+    "15m": ("minute", 15),
+    "1h": ("hour", 1),
+    "4h": ("hour", 4),
+    "1d": ("day", 1),
+}
+FIELDS = ("t", "o", "h", "l", "c", "v")
+
+
+class GeckoTerminalSource:
+    """Bars of on-chain pools. An interval without a swap has no bar. Digits are those of the wire."""
+
+    name = "geckoterminal"
+    timeframes = tuple(INTERVALS)
+    bars_table = RawTable(
+        "raw.geckoterminal_ohlcv",
+        ("network", "pool_address", "timeframe", "aggregate", "currency", "t"),
+        ("o", "h", "l", "c", "v"),
+    )
+
+    def __init__(self, base_url: str, budget: RequestBudget) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._budget = budget
+        self._session = requests.Session()
+        self._session.max_redirects = 0
+        self._session.headers["Accept"] = "application/json;version=20230302"
+
+    def now(self) -> datetime:
+        response = self._get("/networks", {"page": 1}, "its networks")
+        return answers.clock(response.headers, "GeckoTerminal") - CACHE_AGE
+
+    def reach(self, timeframe: str) -> timedelta | None:
+        return REACH
+
+    def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
+        """Newest first. A page reaches from its oldest bar to where the page before began."""
+        known_timeframe(self, timeframe)
+        network, _, pool = vendor_symbol.partition("/")
+        unit, aggregate = INTERVALS[timeframe]
+        names = dict(zip(self.bars_table.key, (network, pool, unit, aggregate, CURRENCY), strict=False))
+        end = window.end
+        while end > window.start:
+            found = self._candles(vendor_symbol, timeframe, end)
+            rows = [names | _row(candle, vendor_symbol, timeframe) for candle in found]
+            earlier = [row for row in rows if row["t"] < end]
+            if rows and not earlier:
+                raise UnknownFormat(f"GeckoTerminal sent {vendor_symbol} {timeframe} bars from after {end}", found)
+            oldest = min((row["t"] for row in earlier), default=window.start)
+            start = max(oldest, window.start)
+            page = sorted((row for row in earlier if row["t"] >= start), key=lambda row: row["t"])
+            yield Page(page, Window(start, end))
+            end = start
+
+    def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list:
+        network, _, pool = vendor_symbol.partition("/")
+        unit, aggregate = INTERVALS[timeframe]
+        response = self._get(
+            f"/networks/{network}/pools/{pool}/ohlcv/{unit}",
+            {
+                "aggregate": aggregate,
+                "before_timestamp": int(before.timestamp()),
+                "limit": PAGE_LIMIT,
+                "currency": CURRENCY,
+                "token": "base",
+            },
+            vendor_symbol,
+        )
+        try:
+            answer = json.loads(response.content, parse_float=Decimal)
+        except ValueError:
+            raise Retry("GeckoTerminal sent an answer that is not complete JSON") from None
+        try:
+            candles = answer["data"]["attributes"]["ohlcv_list"]
+        except (KeyError, TypeError):
+            candles = None
+        if not isinstance(candles, list):
+            raise UnknownFormat(
+                f"GeckoTerminal sent no ohlcv_list of {vendor_symbol} {timeframe} before {before}", answer
+            )
+        return candles
+
+    def _get(self, path: str, query: dict[str, str | int], what: str) -> requests.Response:
+        """Ask within the budget and turn what can go wrong into the product's three errors."""
+        self._budget.take()
+        try:
+            response = self._session.get(f"{self._base_url}{path}", params=query, timeout=answers.TIMEOUT_S)
+        except requests.RequestException as failure:
+            raise answers.unreachable("GeckoTerminal", failure) from None
+        if response.status_code == 200:
+            return response
+        error = _refusal(response, what)
+        if isinstance(error, Retry) and error.after:
+            self._budget.close(error.after)
+        raise error
+
+
+def _refusal(response: requests.Response, what: str) -> Exception:
+    status, text = response.status_code, answers.one_line(_words(response.text))
+    if status in (403, 429):
+        wait = answers.seconds_to_wait(response.headers, otherwise=60.0)
+        return Retry(f"GeckoTerminal's rate limit is reached (HTTP {status}), waiting {wait:.0f} s: {text}", wait)
+    if status >= 500:
+        wait = answers.seconds_to_wait(response.headers, otherwise=0.0)
+        return Retry(f"GeckoTerminal failed (HTTP {status}): {text}", wait or None)
+    if status == 404:
+        return Skip(f"GeckoTerminal does not know {what}: {text}")
+    if status == 401:
+        return Skip(f"GeckoTerminal's free plan does not reach back that far for {what}: {text}")
+    return Stop(f"GeckoTerminal refused the request for {what} (HTTP {status}): {text}")
+
+
+def _row(candle: object, vendor_symbol: str, timeframe: str) -> Row:
+    """One candle by field. Raises UnknownFormat naming the field, the symbol and the time."""
+    if not isinstance(candle, list) or len(candle) != len(FIELDS):
+        raise UnknownFormat(
+            f"GeckoTerminal sent a {vendor_symbol} {timeframe} bar that has not {len(FIELDS)} fields", candle
+        )
+    row: Row = {}
+    for name, value in zip(FIELDS, candle, strict=True):
+        try:
+            row[name] = answers.moment_s(value) if name == "t" else answers.number(value)
+        except ValueError as error:
+            at = row.get("t", "an unknown time")
+            raise UnknownFormat(
+                f"GeckoTerminal sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", candle
+            ) from None
+    return row
+
+
+def _words(body: str) -> str:
+    """Error bodies come in two shapes, and as pages that are not JSON."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return "an error page instead of JSON"
+    if isinstance(answer, dict) and isinstance(answer.get("errors"), list) and answer["errors"]:
+        first = answer["errors"][0]
+        return str(first.get("title", first) if isinstance(first, dict) else first)
+    if isinstance(answer, dict) and isinstance(answer.get("status"), dict):
+        return str(answer["status"].get("error_message", answer["status"]))
+    return body
