@@ -50,9 +50,9 @@ def right(row: list) -> bool:
 
 
 def test_missing_bars_are_gone_for_good_and_pages_stay_full(spoil: Spoil) -> None:
-    served = spoil("binance", "missing_bars", rate=0.1)
+    served = spoil("binance", "missing_bars", rate=0.5)
     rows = klines(served)
-    assert 500 < len(rows) < 580
+    assert 250 < len(rows) < 350
     assert all(map(right, rows))
     assert len(klines(served, limit=100)) == 100
     assert klines(served, limit=100) == rows[:100]
