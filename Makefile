@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 .PHONY: help install demo test lint unit ingest build train paper-trade reconcile down clean
 
 help: ## say what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
 
 install: $(INSTALLED) ## make .venv with exactly the versions in constraints.txt
 
