@@ -134,7 +134,7 @@ class Session:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: without a block to leave, nobody else lets go of the account
             self.close()
             raise
         return self

@@ -50,7 +50,7 @@ class Account:
         try:
             with self.book.transaction():
                 yield
-        except BaseException:
+        except BaseException:  # Ctrl-C too: what was rolled back must not be announced
             del self._updates[announced:]
             raise
 

@@ -129,7 +129,7 @@ class Book:
         self._db.execute("begin immediate")
         try:
             yield
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half a transaction must not stay open for the next one to commit
             self._db.execute("rollback")
             raise
         self._db.execute("commit")
