@@ -10,7 +10,7 @@ import psycopg
 from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
 from loaders.landing import land
-from loaders.polygon import PolygonSource
+from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
 
 SYMBOLS = ("AAPL", "IBM")

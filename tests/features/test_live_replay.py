@@ -15,7 +15,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
 from loaders.landing import land
-from loaders.polygon import DIVIDENDS, SPLITS, PolygonSource
+from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from warehouse.connection import connect
 
 SYMBOLS = ("AAPL", "IBM", "MSFT")

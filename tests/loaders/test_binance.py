@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from loaders.binance import BinanceSource
 from loaders.source import Page, UnknownFormat, Window
+from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import LISTED, kline, klines, milliseconds
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.errors import OperatorError, Retry, Skip, Stop

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loaders.coingecko import CACHE_AGE, CoinGeckoSource
 from loaders.ingest import ingest
 from loaders.source import Page, UnknownFormat, Window
+from loaders.vendors.coingecko import CACHE_AGE, CoinGeckoSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Retry, Skip, Stop

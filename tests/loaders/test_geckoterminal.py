@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from loaders.geckoterminal import CACHE_AGE, GeckoTerminalSource
 from loaders.history import pull
 from loaders.instruments import Instrument
 from loaders.landing import uncovered
 from loaders.source import Page, UnknownFormat, Window
+from loaders.vendors.geckoterminal import CACHE_AGE, GeckoTerminalSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Retry, Skip, Stop

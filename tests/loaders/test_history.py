@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from loaders.binance import BinanceSource
 from loaders.history import ATTEMPTS, pull
 from loaders.ingest import ingest
 from loaders.instruments import Instrument
 from loaders.landing import uncovered
 from loaders.progress import Meter
 from loaders.source import UnknownFormat, Window
+from loaders.vendors.binance import BinanceSource
 from tests.loaders.conftest import start_ingest
 from tests.loaders.exchange import klines
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.landing import Landed, covered_until, land, record_coverage
-from loaders.polygon import PolygonSource
 from loaders.source import Row
+from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
 
 START = datetime(2024, 1, 2, 5, tzinfo=UTC)

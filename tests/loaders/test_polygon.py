@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from loaders.polygon import PolygonSource
 from loaders.source import Row, Window
+from loaders.vendors.polygon import PolygonSource
 from warehouse.errors import OperatorError, Retry, Skip, Stop
 
 WINDOW = Window(datetime(2024, 1, 2, 5, tzinfo=UTC), datetime(2024, 1, 6, 5, tzinfo=UTC))

@@ -17,6 +17,7 @@ from loaders import answers
 from loaders.budget import RequestBudget
 from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
+from warehouse.settings import Settings
 
 PAGE_LIMIT = 1_000
 KLINES_WEIGHT, TIME_WEIGHT = 2, 1
@@ -127,6 +128,16 @@ class BinanceSource:
         if code == UNKNOWN_SYMBOL:
             return Skip(f"Binance does not know {what}: {text}")
         return Stop(f"Binance refused the request for {what} (HTTP {status}): {text}")
+
+
+def make(settings: Settings) -> BinanceSource:
+    """The source as the settings say; public data needs no key."""
+    key = settings.binance_api_key
+    return BinanceSource(
+        settings.binance_base_url,
+        RequestBudget("binance", limit=WEIGHT_A_MINUTE),
+        key.get_secret_value() if key else None,
+    )
 
 
 def _row(vendor_symbol: str, timeframe: str, kline: object) -> Row:

@@ -15,6 +15,7 @@ from loaders import answers
 from loaders.budget import RequestBudget
 from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
+from warehouse.settings import Settings
 
 PAGE_LIMIT = 1_000
 REQUESTS_A_MINUTE = 30
@@ -119,6 +120,12 @@ class GeckoTerminalSource:
         if isinstance(error, Retry) and error.after:
             self._budget.close(error.after)
         raise error
+
+
+def make(settings: Settings) -> GeckoTerminalSource:
+    """The source as the settings say; there are no keys."""
+    budget = RequestBudget("geckoterminal", limit=REQUESTS_A_MINUTE)
+    return GeckoTerminalSource(settings.geckoterminal_base_url, budget)
 
 
 def _refusal(response: requests.Response, what: str) -> Exception:

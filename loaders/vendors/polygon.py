@@ -16,6 +16,7 @@ from polygon.exceptions import BadResponse
 from loaders.calendars import EXCHANGE_TIME
 from loaders.source import Page, RawTable, Row, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
+from warehouse.settings import Settings
 
 PAGE_LIMIT = 50_000
 TIMESPANS = {"1m": (1, "minute"), "1h": (1, "hour"), "1d": (1, "day")}
@@ -106,6 +107,13 @@ class PolygonSource:
             raise _from_body(str(error)) from None
         except urllib3.exceptions.HTTPError as error:
             raise Retry(f"Polygon could not be reached: {_reason(error)}") from None
+
+
+def make(settings: Settings) -> PolygonSource:
+    """The source as the settings say. Raises Stop when the key is missing."""
+    if settings.polygon_api_key is None:
+        raise Stop("no key for Polygon: set POLYGON_API_KEY in the environment or .env (`make demo` needs none)")
+    return PolygonSource(settings.polygon_api_key.get_secret_value(), settings.polygon_base_url)
 
 
 class _StrictJson:

@@ -19,6 +19,7 @@ from loaders import answers
 from loaders.budget import RequestBudget
 from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
+from warehouse.settings import Settings
 
 REQUESTS_A_MINUTE = {"demo": 30, "pro": 250}
 HOSTS = {"demo": "https://api.coingecko.com", "pro": "https://pro-api.coingecko.com"}
@@ -140,6 +141,17 @@ class CoinGeckoSource:
         if status == 401 or code in PLANS:
             return Stop(f"CoinGecko refused COINGECKO_API_KEY or COINGECKO_PLAN does not fit it: {text}")
         return Stop(f"CoinGecko refused the request for {what} (HTTP {status}): {text}")
+
+
+def make(settings: Settings) -> CoinGeckoSource:
+    """The source as the settings say; the demo plan works without a key."""
+    key, plan = settings.coingecko_api_key, settings.coingecko_plan
+    return CoinGeckoSource(
+        RequestBudget("coingecko", limit=REQUESTS_A_MINUTE[plan]),
+        plan=plan,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.coingecko_base_url,
+    )
 
 
 def _row(candle: object, coin: str, currency: str, timeframe: str) -> Row:

@@ -1,0 +1,1 @@
+"""One module a vendor: what it calls things, its limits and its errors. Each offers `make(settings) -> Source`."""
