@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint unit ingest build train paper-trade reconcile down clean
+.PHONY: help install demo test lint unit ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -32,7 +32,7 @@ test: $(INSTALLED) ## lint, import boundaries, and every test
 lint: $(INSTALLED) ## the quick half of `make test`
 	@$(BIN)/python -m tests lint
 
-ingest build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
+ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
 	@$(BIN)/python -m flows $@
 
 down: $(INSTALLED) ## stop the embedded PostgreSQL

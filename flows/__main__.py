@@ -1,4 +1,4 @@
-"""python -m flows ingest|build|train|paper-trade|reconcile: run one flow now, without a deployment."""
+"""python -m flows ingest|fill-gaps|build|train|paper-trade|reconcile: run one flow now, without a deployment."""
 
 import argparse
 import logging
@@ -13,6 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows", description="Run one flow now, with its defaults.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ingest", help="land what the vendor has and raw has not")
+    commands.add_parser("fill-gaps", help="ask the next vendor in rank for bars that are missing")
     build = commands.add_parser("build", help="dbt build and the look-ahead audit")
     build.add_argument("--full-refresh", action="store_true", help="compute all histories anew")
     train = commands.add_parser("train", help="train and judge hypotheses")
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     # imported here, because Prefect reads its settings at import
     from flows.build import build
+    from flows.fill_gaps import fill_gaps
     from flows.ingest import ingest
     from flows.paper_trade import paper_trade
     from flows.reconcile import reconcile
@@ -45,6 +47,8 @@ def _run(options: argparse.Namespace) -> None:
     match options.command:
         case "ingest":
             ingest()
+        case "fill-gaps":
+            fill_gaps()
         case "build":
             build(full_refresh=options.full_refresh)
         case "train":

@@ -27,12 +27,16 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
         return 0
     sessions = _sessions(calendar_name, today + HORIZON)
     with connection.transaction(), connection.cursor() as cursor:
+        # whoever else adds sessions of any calendar waits until these are counted
+        cursor.execute("select pg_advisory_xact_lock(hashtext('reference.trading_sessions'))")
         cursor.executemany(
             "insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)"
             " values (%s, %s, %s, %s, %s) on conflict do nothing",
             [session for session in sessions if newest is None or session[1] > newest],
         )
-        return cursor.rowcount
+        added = cursor.rowcount
+        cursor.execute("select reference.count_session_bars(%s)", (calendar_name,))
+    return added
 
 
 def session_zone(calendar_name: str) -> tzinfo:

@@ -84,16 +84,29 @@ def _ingest_bars(
     start = _midnight(history_start, instrument.calendar)
     if end is None or end <= start:
         return Landed(0, 0)
-    reach = source.reach(timeframe)
-    if reach is not None and start < now - reach:
-        start = _grid_above(now - reach, TIMEFRAMES[timeframe])
-        if end <= start:
-            raise Skip(f"{source.name} has no {timeframe} bars of before {start:%Y-%m-%d %H:%M}")
-    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, Window(start, end))
+    window = reachable(source, timeframe, Window(start, end), now)
+    if window is None:
+        raise Skip(f"{source.name} has no {timeframe} bars that old: {end:%Y-%m-%d %H:%M} is out of its reach")
+    start = window.start
+    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, window)
     if windows and windows[-1].end == end:
         revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[timeframe], REVISION_SHORTEST)
         windows[-1] = Window(max(start, revised_from), end)
     return pull(connection, source, instrument, timeframe, windows, progress=progress)
+
+
+def reachable(source: Source, timeframe: str, window: Window, now: datetime) -> Window | None:
+    """The part of a window that the source goes back to, None if it does not."""
+    reach = source.reach(timeframe)
+    start = window.start
+    if reach is not None and start < now - reach:
+        start = _grid_above(now - reach, TIMEFRAMES[timeframe])
+    return Window(start, window.end) if start < window.end else None
+
+
+def days_of(first: date, last: date, calendar: str) -> Window:
+    """The window of the daily bars of sessions first to last, both included: whole days where the exchange is."""
+    return Window(_midnight(first, calendar), _midnight(last + timedelta(days=1), calendar))
 
 
 def _final_until(

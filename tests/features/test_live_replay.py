@@ -39,7 +39,9 @@ class Vendor:
         self.sessions: list[tuple[date, datetime]] = [(day, start.astimezone(UTC)) for day, start in rows]
 
     def bar(self, symbol: str, number: int) -> None:
-        price = Decimal(self.random.randint(2_000, 9_000)) / 100
+        price = Decimal(self.random.randint(4_500, 5_500)) / 100
+        # a jump that has to be confirmed, and sometimes is
+        price *= self.random.choice([1] * 30 + [2])
         low, high = (
             price - Decimal(self.random.randint(0, 300)) / 100,
             price + Decimal(self.random.randint(0, 300)) / 100,

@@ -8,10 +8,12 @@
     result is inserted here, and the view runs it again and, because the watermark has moved, finds only what is newer.
 
     Config
+        timeframe     of its bars
         changes_from  the inputs whose late rows take the history back, see live_changes
         indexes       on the history, as for any dbt-postgres table
     The contract must be enforced: its columns are the history's.
 
+    A session that has set truebar.as_of sees the relation as it was known then, see canonical.as_of.
     A build is one transaction, so a reader sees the relation before it or after it, and never a part.
 #}
 {% materialization live, adapter='postgres' -%}
@@ -70,16 +72,27 @@
         {%- endcall %}
     {%- elif existing_history is not none -%}
         {% call statement('take_back') -%}
+            -- a bar may have been published on the word of the one after it: the row before a changed bar goes too
             with changes as (
                 {{ live_changes(model.name, inputs) }}
             ),
-            noted as (
-                insert into canonical.live_regrowths (model, symbol, bar_start)
-                select '{{ model.name }}', symbol, bar_start from changes
+            taken_back as (
+                delete from {{ history }} as history
+                using changes
+                where history.symbol = changes.symbol
+                    and history.bar_start >= coalesce(
+                        (
+                            select before.bar_start from {{ history }} as before
+                            where before.symbol = changes.symbol and before.bar_start < changes.bar_start
+                            order by before.bar_start desc
+                            limit 1
+                        ),
+                        changes.bar_start
+                    )
+                returning history.symbol, history.bar_start
             )
-            delete from {{ history }} as history
-            using changes
-            where history.symbol = changes.symbol and history.bar_start >= changes.bar_start
+            insert into canonical.live_regrowths (model, symbol, bar_start)
+            select '{{ model.name }}', symbol, min(bar_start) from taken_back group by symbol
         {%- endcall %}
     {%- endif -%}
 
@@ -97,14 +110,20 @@
     {%- set built_from = load_result('built_from').table.columns[0].values() -%}
     {%- if is_rebuild or existing_view is none or definition not in built_from -%}
         {% call statement('view') -%}
+            {#- the look back is asked for outside of the union: a condition inside would hide the history's index -#}
             {%- set both_halves -%}
-                select {{ columns }} from {{ history }}
-                union all
-                select
-                    {{ typed_columns }}
+                select {{ columns }}
                 from (
-                    {{ sql }}
-                ) as tail
+                    select {{ columns }}, true as is_history from {{ history }}
+                    union all
+                    select
+                        {{ typed_columns }},
+                        false as is_history
+                    from (
+                        {{ sql }}
+                    ) as tail
+                ) as halves
+                where not is_history or canonical.as_of() = 'infinity'
             {%- endset -%}
             {{ replace_view(view, both_halves) }}
         {%- endcall %}

@@ -1,38 +1,67 @@
 {#
     What changed behind a live model's watermarks since its last build: (symbol, bar_start), the earliest bar a symbol.
-    `changes_from` names the model's inputs. An input that is itself live says what it took back; any other input
-    exposes (symbol, bar_start, landed_xid), and rows that the last build could not see are the changed ones.
+    `changes_from` names the model's inputs.
+
+    An input that is itself live says what it took back; its bars may be shorter than the model's.
+    Any other input exposes (symbol, timeframe, bar_start, is_absence, landed_xid), and rows that the last build could not
+    see are the changed ones. An absence is an answer without a row: it changes what the history does not have.
 #}
 {% macro live_changes(model_name, inputs) -%}
+    {%- set node = model_node(model_name) -%}
+    {%- set timeframe = node.config.timeframe if execute else '1d' -%}
     select
         changed.symbol,
         min(changed.bar_start) as bar_start
     from (
         {%- for input in inputs %}
         {% if not loop.first %}union all{% endif %}
+        {%- if _is_live(input) %}
         select
             input.symbol,
             input.bar_start
-        {%- if _is_live(input) %}
         from canonical.live_regrowths as input
-        inner join canonical.live_builds as build on build.model = '{{ model_name }}'
-        where input.model = '{{ input }}'
-            and input.built_xid >= pg_snapshot_xmin(build.snapshot)
-            and not pg_visible_in_snapshot(input.built_xid, build.snapshot)
+        inner join canonical.live_watermarks as watermark
+            on
+                watermark.model = '{{ model_name }}'
+                and watermark.symbol = input.symbol
+                and watermark.bar_start > input.bar_start - {{ bar_length(timeframe) }}
+        where input.model = '{{ input }}' and {{ _is_new('input.built_xid', model_name) }}
         {%- else %}
+        select
+            input.symbol,
+            input.bar_start
         from {{ ref(input) }} as input
-        inner join canonical.live_builds as build on build.model = '{{ model_name }}'
-        where input.landed_xid >= pg_snapshot_xmin(build.snapshot)
-            and not pg_visible_in_snapshot(input.landed_xid, build.snapshot)
+        inner join canonical.live_watermarks as watermark
+            on
+                watermark.model = '{{ model_name }}'
+                and watermark.symbol = input.symbol
+                and watermark.bar_start >= input.bar_start
+        where input.timeframe = '{{ timeframe }}'
+            and {{ _is_new('input.landed_xid', model_name) }}
+            and (
+                not input.is_absence
+                or not exists (
+                    select 1
+                    from {{ api.Relation.create(schema=node.schema, identifier=node.alias) if execute }} as existing
+                    where existing.symbol = input.symbol and existing.bar_start = input.bar_start
+                )
+            )
         {%- endif %}
         {%- endfor %}
     ) as changed
-    inner join canonical.live_watermarks as watermark
-        on
-            watermark.model = '{{ model_name }}'
-            and watermark.symbol = changed.symbol
-            and watermark.bar_start >= changed.bar_start
     group by changed.symbol
+{%- endmacro %}
+
+
+{#
+    A transaction that the last build could not see. The two bounds narrow it down by index: a range is planned as few
+    rows, which an open end is not.
+#}
+{% macro _is_new(xid, model_name) -%}
+    {%- set snapshot -%} (select snapshot from canonical.live_builds where model = '{{ model_name }}') {%- endset -%}
+    {{ xid }} >= pg_snapshot_xmin({{ snapshot }})
+            and {{ xid }} <= pg_snapshot_xmax(pg_current_snapshot())
+            and not pg_visible_in_snapshot({{ xid }}, {{ snapshot }})
 {%- endmacro %}
 
 

@@ -11,12 +11,14 @@
 
 {#
     One row an instrument: its symbol, scales, and the newest row of the model's history, or nulls where there is none yet.
-    A null watermark means "from the beginning", so the first build, a full refresh and a live tail are one SQL.
+    A null watermark means "from the beginning", so the first build, a full refresh and a live tail are one SQL. So is a
+    look back (canonical.as_of): what was known then is computed from the beginning, from what had landed by then.
     A unit test overrides this macro with the rows it wants to start from.
 #}
 {% macro live_watermarks() -%}
     select
         instruments.symbol,
+        instruments.asset_class,
         instruments.calendar,
         instruments.price_decimals,
         instruments.lot_size
@@ -27,7 +29,7 @@
     left join lateral (
         select *
         from {{ live_history() }} as history
-        where history.symbol = instruments.symbol
+        where history.symbol = instruments.symbol and canonical.as_of() = 'infinity'
         order by history.bar_start desc
         limit 1
     ) as newest on true

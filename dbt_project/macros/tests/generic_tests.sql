@@ -23,23 +23,25 @@ where
 {% endtest %}
 
 
-{# Every expected bar is either there or explained: consecutive ordinals but for the ledger's gaps. #}
-{% test no_unexplained_gap(model, gaps, timeframe) %}
+{# Every expected bar is either there or in the ledger: consecutive ordinals but for its gaps. #}
+{% test no_unexplained_gap(model, gaps) %}
 with bars as (
-    select symbol, count(*) as bars_found, max(bar_no) - min(bar_no) + 1 as bars_expected
+    select symbol, count(*) as bars_found, min(bar_no) as first_bar_no, max(bar_no) as newest_bar_no
     from {{ model }}
     group by symbol
 ),
 
 explained as (
-    select symbol, count(*) as gaps_found
-    from {{ gaps }}
-    where timeframe = '{{ timeframe }}'
-    group by symbol
+    select bars.symbol, count(*) as gaps_found
+    from bars
+    inner join {{ gaps }} as gaps
+        on gaps.symbol = bars.symbol and gaps.bar_no between bars.first_bar_no and bars.newest_bar_no
+    where gaps.timeframe = '{{ model.identifier.split('_')[-1] }}' and not gaps.has_flat_bar
+    group by bars.symbol
 )
 
 select bars.*, explained.gaps_found
 from bars
 left join explained on bars.symbol = explained.symbol
-where bars.bars_expected <> bars.bars_found + coalesce(explained.gaps_found, 0)
+where bars.newest_bar_no - bars.first_bar_no + 1 <> bars.bars_found + coalesce(explained.gaps_found, 0)
 {% endtest %}

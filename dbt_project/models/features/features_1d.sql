@@ -2,6 +2,7 @@
 {{ config(
     materialized='live',
     changes_from=['ohlcv_1d'],
+    timeframe='1d',
     lookback=lookback,
     indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
 ) }}

@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 -- depends_on: {{ ref('ohlcv_1d') }}
 -- depends_on: {{ ref('features_1d') }}
--- depends_on: {{ ref('int_changes_1d') }}
+-- depends_on: {{ ref('int_changes') }}
 
 with newest as (
     select

@@ -12,43 +12,26 @@ timeframes (product_timeframe, timeframe, aggregate) as (
     ('1d', 'day', 1)
 ),
 
--- one index range a symbol and timeframe, so that a live read of one symbol touches that symbol's rows only
-newest_revisions as (
-    select
-        vendor_symbols.symbol,
-        timeframes.product_timeframe,
-        revision.*
-    from vendor_symbols
-    cross join timeframes
-    cross join lateral (
-        select distinct on (bars.t) bars.*
-        from {{ source('geckoterminal', 'geckoterminal_ohlcv') }} as bars
-        where
-            bars.network = vendor_symbols.network
-            and bars.pool_address = vendor_symbols.pool_address
-            and bars.timeframe = timeframes.timeframe
-            and bars.aggregate = timeframes.aggregate
-            and bars.currency = 'token'
-        order by bars.t asc, bars.landed_at desc
-    ) as revision
-),
-
 renamed as (
     select
-        symbol,
+        vendor_symbols.symbol,
         'geckoterminal' as source,
-        product_timeframe as timeframe,
-        t as vendor_start,
-        o as open,
-        h as high,
-        l as low,
-        c as close,
-        round(v * 3 / nullif(h + l + c, 0), 8) as volume,
-        null::numeric as vwap,
-        null::bigint as trades,
-        landed_at,
-        landed_xid
-    from newest_revisions
+        timeframes.product_timeframe as timeframe,
+        bars.t as vendor_start,
+        {{ utc_session_date('timeframes.product_timeframe', 'bars.t') }} as session_date,
+        bars.o as open,
+        bars.h as high,
+        bars.l as low,
+        bars.c as close,
+        round(bars.v * 3 / nullif(bars.h + bars.l + bars.c, 0), 8) as volume,
+        true as is_volume_estimated,
+        bars.landed_at,
+        bars.landed_xid
+    from {{ source('geckoterminal', 'geckoterminal_ohlcv') }} as bars
+    inner join vendor_symbols
+        on bars.network = vendor_symbols.network and bars.pool_address = vendor_symbols.pool_address
+    inner join timeframes on bars.timeframe = timeframes.timeframe and bars.aggregate = timeframes.aggregate
+    where bars.currency = 'token'
 )
 
 select * from renamed

@@ -8,41 +8,28 @@ timeframes (timeframe, multiplier, timespan) as (
     values ('1m', 1, 'minute'), ('1h', 1, 'hour'), ('1d', 1, 'day')
 ),
 
--- one index range a symbol and timeframe, so that a live read of one symbol touches that symbol's rows only
-newest_revisions as (
-    select
-        vendor_symbols.symbol,
-        timeframes.timeframe,
-        revision.*
-    from vendor_symbols
-    cross join timeframes
-    cross join lateral (
-        select distinct on (aggregates.t) aggregates.*
-        from {{ source('polygon', 'polygon_aggregates') }} as aggregates
-        where
-            aggregates.ticker = vendor_symbols.vendor_symbol
-            and aggregates.multiplier = timeframes.multiplier
-            and aggregates.timespan = timeframes.timespan
-        order by aggregates.t asc, aggregates.landed_at desc
-    ) as revision
-),
-
 renamed as (
     select
-        symbol,
+        vendor_symbols.symbol,
         'polygon' as source,
-        timeframe,
-        t as vendor_start,
-        o as open,
-        h as high,
-        l as low,
-        c as close,
-        v as volume,
-        vw as vwap,
-        n as trades,
-        landed_at,
-        landed_xid
-    from newest_revisions
+        timeframes.timeframe,
+        aggregates.t as vendor_start,
+        case
+            when timeframes.timeframe = '1d' and (aggregates.t at time zone 'America/New_York')::time = '00:00'
+                then (aggregates.t at time zone 'America/New_York')::date
+        end as session_date,
+        aggregates.o as open,
+        aggregates.h as high,
+        aggregates.l as low,
+        aggregates.c as close,
+        aggregates.v as volume,
+        false as is_volume_estimated,
+        aggregates.landed_at,
+        aggregates.landed_xid
+    from {{ source('polygon', 'polygon_aggregates') }} as aggregates
+    inner join vendor_symbols on aggregates.ticker = vendor_symbols.vendor_symbol
+    inner join timeframes
+        on aggregates.multiplier = timeframes.multiplier and aggregates.timespan = timeframes.timespan
 )
 
 select * from renamed

@@ -1,6 +1,7 @@
 with newest_revisions as (
     select distinct on (id) *
     from {{ source('polygon', 'polygon_dividends') }}
+    where landed_at <= canonical.as_of()
     order by id asc, landed_at desc
 ),
 

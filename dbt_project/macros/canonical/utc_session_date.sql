@@ -1,0 +1,7 @@
+{# The session that a daily bar means, for vendors whose days begin at midnight UTC; null for any other bar. #}
+{% macro utc_session_date(timeframe, bar_start) -%}
+    case
+        when {{ timeframe }} = '1d' and (({{ bar_start }}) at time zone 'UTC')::time = '00:00'
+            then (({{ bar_start }}) at time zone 'UTC')::date
+    end
+{%- endmacro %}

@@ -1,0 +1,130 @@
+{{ config(materialized='view') }}
+
+with ranked as (
+    select * from {{ ref('int_ranked_vendors') }}
+),
+
+bars as (
+    select
+        revisions.symbol,
+        revisions.timeframe,
+        revisions.vendor_start as bar_start,
+        false as is_absence,
+        revisions.landed_xid
+    from {{ ref('int_vendor_revisions') }} as revisions
+    inner join ranked
+        on
+            revisions.symbol = ranked.symbol
+            and revisions.timeframe = ranked.timeframe
+            and revisions.source = ranked.source
+),
+
+splits as (
+    select
+        symbol,
+        execution_date::timestamp at time zone 'America/New_York' as bar_start,
+        landed_xid
+    from {{ ref('stg_polygon__splits') }}
+),
+
+dividends as (
+    select
+        symbol,
+        ex_dividend_date::timestamp at time zone 'America/New_York' as bar_start,
+        landed_xid
+    from {{ ref('stg_polygon__dividends') }}
+),
+
+actions as (
+    select
+        actions.symbol,
+        timeframes.timeframe,
+        actions.bar_start,
+        false as is_absence,
+        actions.landed_xid
+    from (
+        select * from splits
+        union all
+        select * from dividends
+    ) as actions
+    cross join {{ source('reference', 'timeframes') }} as timeframes
+),
+
+-- the last vendor's answer makes a bar silent that nobody sent a row for; only what lies behind a history's end counts
+answers as (
+    select
+        ranked.symbol,
+        ranked.calendar,
+        ranked.timeframe,
+        timeframes.length,
+        coverage.window_start,
+        least(coverage.window_end, watermarks.bar_start + timeframes.length) as window_end,
+        coverage.landed_xid
+    from {{ source('raw', 'coverage') }} as coverage
+    inner join ranked
+        on
+            coverage.symbol = ranked.symbol
+            and coverage.timeframe = ranked.timeframe
+            and coverage.source = ranked.source
+            and ranked.volume_rank is not null
+    inner join {{ source('live', 'live_watermarks') }} as watermarks
+        on
+            watermarks.model = 'ohlcv_' || ranked.timeframe
+            and ranked.symbol = watermarks.symbol
+            and coverage.window_start < watermarks.bar_start
+    inner join {{ source('reference', 'timeframes') }} as timeframes on ranked.timeframe = timeframes.timeframe
+    where coverage.dataset = 'bars'
+),
+
+absences as (
+    select
+        answers.symbol,
+        answers.timeframe,
+        missing.bar_start,
+        true as is_absence,
+        answers.landed_xid
+    from answers
+    cross join lateral (
+        {{ answered_windows('answers.timeframe', 'answers.symbol', 'answers.window_start') }}
+    ) as answered
+    cross join lateral (
+        select sessions.open_at + numbers.number * sessions.length as bar_start
+        from {{ source('reference', 'session_bars') }} as sessions
+        cross join lateral generate_series(0, sessions.bar_count - 1) as numbers (number)
+        where
+            sessions.calendar = answers.calendar
+            and sessions.timeframe = answers.timeframe
+            and sessions.open_at < answers.window_end
+            and sessions.open_at > answers.window_start - interval '1 day'
+        except
+        select
+            coalesce(
+                sessions.open_at, date_bin(answers.length, bars.vendor_start, timestamptz '2000-01-01 00:00+00')
+            ) as bar_start
+        from {{ ref('int_vendor_bars') }} as bars
+        left join {{ source('reference', 'session_bars') }} as sessions
+            on
+                sessions.calendar = answers.calendar
+                and sessions.timeframe = answers.timeframe
+                and sessions.session_date = bars.session_date
+        where
+            bars.symbol = answers.symbol
+            and bars.timeframe = answers.timeframe
+            and bars.vendor_start >= answers.window_start
+            and bars.vendor_start < answers.window_end
+    ) as missing
+    where
+        missing.bar_start >= answers.window_start
+        and missing.bar_start < answers.window_end
+        and missing.bar_start <@ answered.windows
+),
+
+changes as (
+    select * from bars
+    union all
+    select * from actions
+    union all
+    select * from absences
+)
+
+select * from changes

@@ -1,0 +1,19 @@
+{{ config(
+    materialized='live',
+    timeframe='5m',
+    changes_from=['int_changes', 'ohlcv_1m'],
+    indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
+) }}
+-- depends_on: {{ ref('int_changes') }}
+
+with watermarks as (
+    {{ live_watermarks() }}
+)
+
+select
+    watermarks.symbol,
+    tail.*
+from watermarks
+cross join lateral (
+    {{ canonical_bars('5m') }}
+) as tail
