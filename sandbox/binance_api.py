@@ -66,7 +66,7 @@ class Binance:
         page = self._feed.oldest if "startTime" in query else self._feed.newest
         candles = page(symbol, Interval(interval), first, last, limit)
         columns = (getattr(candles, name).tolist() for name in candles.__dataclass_fields__)
-        return [_kline(*row) for row in zip(*columns, strict=True)]
+        return [kline(*row) for row in zip(*columns, strict=True)]
 
     def exchange_info(self, query: dict[str, str]) -> dict:
         """GET /api/v3/exchangeInfo: all pairs, one `symbol`, or a JSON list of `symbols`."""
@@ -123,9 +123,10 @@ class Binance:
         return symbol
 
 
-def _kline(
+def kline(
     start: int, end: int, opened: float, high: float, low: float, close: float, volume: float, notional: float
 ) -> list:
+    """A candle's columns as Binance's row of twelve; start and end in microseconds."""
     base, quote = _exact(volume), _exact(notional)
     return [
         start // MILLISECOND,

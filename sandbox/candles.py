@@ -106,6 +106,19 @@ class Charts:
         candles = self.candles(symbol, interval)
         return candles.take(candles.ends <= self.now())
 
+    def ended(self, symbol: str, interval: Interval, since: int, until: int) -> Candles:
+        """Every candle that ends after `since` and by `until`, whatever the clock says."""
+        whole = self._whole(symbol, self.base(symbol, interval), interval)
+        return whole.take(slice(*np.searchsorted(whole.ends, (since, until), side="right").tolist()))
+
+    def running(self, symbol: str, interval: Interval, at: int) -> Candles:
+        """The candle in progress at an instant, whatever the clock says: one row, or none if nothing has traded."""
+        return _running(self.base(symbol, interval), interval, at)
+
+    def openings(self, symbol: str, rows: slice) -> Candles:
+        """These minutes of the tape while they are in progress: nothing but the opening trade."""
+        return _opening(_single(self.base(symbol, Interval("1m")), rows))
+
     def base(self, symbol: str, interval: Interval) -> Bars:
         """The bars that such candles are made of: the minutes of the tape, or its days where it has no minutes."""
         minutes, days = self._tape.bars.get((symbol, "1m")), self._tape.bars.get((symbol, "1d"))
@@ -126,10 +139,13 @@ def _running(bars: Bars, interval: Interval, now: int) -> Candles:
     closed = bars.closed_by(now)
     parts = _single(bars, slice(begin, max(begin, closed)))
     if closed < len(bars) and closed >= begin and bars.opens_at[closed] <= now:
-        last = _single(bars, slice(closed, closed + 1))
-        nothing = np.zeros(1)
-        parts = parts.then(Candles(last.starts, last.ends, *(last.open,) * 4, nothing, nothing))
+        parts = parts.then(_opening(_single(bars, slice(closed, closed + 1))))
     return _fold(parts, interval)
+
+
+def _opening(candles: Candles) -> Candles:
+    nothing = np.zeros(len(candles))
+    return Candles(candles.starts, candles.ends, *(candles.open,) * 4, nothing, nothing)
 
 
 def _single(bars: Bars, rows: slice) -> Candles:

@@ -1,10 +1,16 @@
-"""Faults of answers: statuses, bodies and silences in each vendor's own words, whatever was asked."""
+"""Faults of answers: statuses, bodies and silences in each vendor's own words, whatever was asked.
+
+A request to open a socket is refused by the same rules as others, and never stalled or spoilt. Polygon refuses a key
+only once the socket is open, so there the request is marked for its handler.
+"""
 
 import asyncio
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -18,9 +24,16 @@ PREFIXES = {
     "/v2/aggs/": "polygon",
     "/v3/reference/": "polygon",
     "/v1/marketstatus/": "polygon",
+    "/stocks": "polygon",
 }
+SOCKETS = re.compile(r"/stocks|/binance/stream|/binance/ws(/.*)?")
+KEY_REFUSED = web.RequestKey("key_refused", bool)
+"""On a request to open a Polygon socket: whether the plan has its key refused."""
+Counts = dict[str, Counter[str]]
+"""How often each fault struck each vendor."""
 SECRETS = {"apiKey", "x_cg_demo_api_key", "x_cg_pro_api_key"}
 REFUSALS = ("unauthorized", "rate_limited", "banned", "server_error")
+SOCKET_REFUSALS = ("unauthorized", "rate_limited", "server_error")
 PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
 TITLES = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Time-out"}
 GECKO_LIMIT = (
@@ -50,13 +63,17 @@ LIMITED = {
 
 
 class AnswerFaults:
-    """A middleware for all vendors of a plan; `now` yields the clock in microseconds. `served` counts what struck."""
+    """A middleware for all vendors of a plan; `now` yields the clock in microseconds.
+
+    `served` counts what struck answers, `sockets` the sockets that were not opened.
+    """
 
     def __init__(self, plan: FaultPlan, now: Callable[[], int]) -> None:
         self._plan = plan
         self._now = now
         self._attempts: Counter[str] = Counter()
-        self.served: dict[str, Counter[str]] = {}
+        self.served: Counts = {}
+        self.sockets: Counts = {}
 
     @web.middleware
     async def strike(self, request: web.Request, handler) -> web.StreamResponse:
@@ -69,24 +86,52 @@ class AnswerFaults:
         self._attempts[target] += 1
         what = (target, self._attempts[target])
         struck = [rule for rule in rules if rule.begin <= self._now() < rule.end and rule.draw(*what) < rule.rate]
+        if SOCKETS.fullmatch(request.path):
+            return await self._open(vendor, struck, request, handler)
         for rule in struck:
             if rule.fault == "stall":
-                self._count(vendor, rule)
+                count(self.served, vendor, rule)
                 await asyncio.sleep(rule.seconds)
         rule = next((rule for rule in struck if rule.fault != "stall"), None)
         if rule is None:
             return await handler(request)
         if rule.fault in REFUSALS:
-            self._count(vendor, rule)
+            count(self.served, vendor, rule)
             return _refusal(vendor, rule, self._now(), rule.number(*what, "shape"))
         answer = await handler(request)
         spoilt = _spoilt(rule, answer, rule.number(*what, "shape")) if answer.status == 200 else answer
         if spoilt is not answer:
-            self._count(vendor, rule)
+            count(self.served, vendor, rule)
         return spoilt
 
-    def _count(self, vendor: str, rule: Rule) -> None:
-        self.served.setdefault(vendor, Counter())[rule.fault] += 1
+    async def _open(self, vendor: str, struck: list[Rule], request: web.Request, handler) -> web.StreamResponse:
+        rule = next((rule for rule in struck if rule.fault in SOCKET_REFUSALS), None)
+        if rule is None:
+            return await handler(request)
+        count(self.sockets, vendor, rule)
+        if (vendor, rule.fault) == ("polygon", "unauthorized"):
+            request[KEY_REFUSED] = True
+            return await handler(request)
+        return _refusal(vendor, replace(rule, status=rule.status or 503), self._now(), shape=0)
+
+
+def count(counts: Counts, vendor: str, rule: Rule) -> None:
+    """One more stroke of the rule's fault against the vendor."""
+    counts.setdefault(vendor, Counter())[rule.fault] += 1
+
+
+def truncated(body: bytes, shape: int) -> bytes:
+    """The body's first 10 to 90 percent, as the number `shape` decides."""
+    return body[: max(1, len(body) * (10 + shape % 80) // 100)]
+
+
+def renamed(told: object, field: str, to: str) -> object:
+    """The JSON value with a field of any object in it called by another name."""
+    if isinstance(told, dict):
+        return {to if name == field else name: renamed(value, field, to) for name, value in told.items()}
+    if isinstance(told, list):
+        return [renamed(value, field, to) for value in told]
+    return told
 
 
 def _target(request: web.Request) -> str:
@@ -120,10 +165,10 @@ def _refusal(vendor: str, rule: Rule, now: int, shape: int) -> web.Response:
 def _spoilt(rule: Rule, answer: web.Response, shape: int) -> web.Response:
     """The answer with its body spoilt; the same object where there is nothing to spoil."""
     if rule.fault == "truncated_json":
-        body = answer.body[: max(1, len(answer.body) * (10 + shape % 80) // 100)]
+        body = truncated(answer.body, shape)
     else:
         told = json.loads(answer.body)
-        spoilt = _without_results(told) if rule.fault == "no_results" else _renamed(told, rule.field, rule.to)
+        spoilt = _without_results(told) if rule.fault == "no_results" else renamed(told, rule.field, rule.to)
         if spoilt == told:
             return answer
         body = json.dumps(spoilt).encode()
@@ -136,14 +181,6 @@ def _without_results(told: dict | list) -> dict | list:
     if isinstance(told, list):
         return []
     return {name: value for name, value in told.items() if name in ("status", "request_id")}
-
-
-def _renamed(told: object, field: str, to: str) -> object:
-    if isinstance(told, dict):
-        return {to if name == field else name: _renamed(value, field, to) for name, value in told.items()}
-    if isinstance(told, list):
-        return [_renamed(value, field, to) for value in told]
-    return told
 
 
 def _json(status: int, body: dict, headers: dict[str, str]) -> web.Response:

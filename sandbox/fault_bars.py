@@ -2,7 +2,8 @@
 
 A candle has at most one of missing_bars, late_revision, bad_tick and unit_error, the first that strikes it in the order
 of the plan; duplicates and disorder come on top. Each width of candle is struck by itself: a bad minute leaves its hour
-as it is.
+as it is. Vendors with a socket tell the same story on both channels: a bar that is missing on one of them only is right
+on the other, and not struck by a later rule.
 """
 
 from collections.abc import Callable
@@ -21,11 +22,12 @@ PRICES = ("open", "high", "low", "close")
 
 
 class BarFaults:
-    """One vendor's faults of bars; `now` yields the clock in microseconds."""
+    """One vendor's faults of bars on one channel, rest or socket; `now` yields the clock in microseconds."""
 
-    def __init__(self, plan: FaultPlan, vendor: str, now: Callable[[], int]) -> None:
+    def __init__(self, plan: FaultPlan, vendor: str, now: Callable[[], int], channel: str = "rest") -> None:
         self._rules = plan.bars(vendor)
         self._now = now
+        self._channels = ("both", channel)
 
     def struck(self, symbol: str, timeframe: str, starts: np.ndarray) -> dict[str, np.ndarray]:
         """For each fault of the plan, which of the candles with these starts it strikes."""
@@ -57,6 +59,10 @@ class BarFaults:
 
     def scramble(self, symbol: str, timeframe: str, page: Candles) -> Candles:
         """The page with each candle that disorder strikes behind its successor."""
+        return page.take(self.order(symbol, timeframe, page))
+
+    def order(self, symbol: str, timeframe: str, page: Candles) -> np.ndarray:
+        """The rows of the page in the order that disorder leaves them in."""
         order = np.arange(len(page))
         for rule, rows in self._hits(symbol, timeframe, page.starts):
             if rule.fault == "disorder":
@@ -65,7 +71,7 @@ class BarFaults:
                     if i > behind:
                         order[[i, i + 1]] = order[[i + 1, i]]
                         behind = i + 1
-        return page.take(order)
+        return order
 
     def _hits(self, symbol: str, timeframe: str, starts: np.ndarray) -> list[tuple[Rule, np.ndarray]]:
         untouched = np.ones(len(starts), dtype=bool)
@@ -78,7 +84,8 @@ class BarFaults:
             if rule.fault not in ("duplicates", "disorder"):
                 rows &= untouched
                 untouched &= ~rows
-            hits.append((rule, rows))
+            if rule.on in self._channels:
+                hits.append((rule, rows))
         return hits
 
 

@@ -6,18 +6,27 @@
         - {fault: missing_bars, rate: 0.01, symbols: [BTCUSDT]}
         - {fault: late_revision, rate: 0.02, after_minutes: 30}
         - {fault: rate_limited, rate: 0.05, retry_after: 2}
+        - {fault: silent, rate: 0.001, minutes: 15}
+      polygon:
+        - {fault: missing_bars, rate: 0.01, on: socket}
       geckoterminal:
         - {fault: stall, rate: 0.01, seconds: 90, from: 2026-01-31T00:00:00Z, until: 2026-02-01T00:00:00Z}
 
-`from` and `until` (exclusive) bound the starts of bars for faults of bars, and the clock for faults of answers. Every
-draw depends on the seed and on what it strikes, never on what was asked before: a bar is hit or not for good, and the
-n-th attempt at the same request always meets the same fate.
+Faults of bars strike a vendor's REST and its socket alike, the same bar in the same way; missing_bars may be `on` one
+of them only. dropped, closed and silent befall a socket after, or from, the bar that they strike. Of the faults of
+answers, truncated_json and renamed_field also spoil events on a socket, and unauthorized, rate_limited and server_error
+also refuse one.
+
+`from` and `until` (exclusive) bound the starts of bars for faults of bars and of sockets, and the clock for faults of
+answers. Every draw depends on the seed and on what it strikes, never on what was asked before: a bar is hit or not for
+good, and the n-th attempt at the same request or connection always meets the same fate.
 """
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -27,6 +36,7 @@ from sandbox.timekeeping import MINUTE, micros, parse_instant
 
 VENDORS = ("polygon", "binance", "coingecko", "geckoterminal")
 SEND_RETRY_AFTER = ("binance", "coingecko")
+HAVE_SOCKETS = ("polygon", "binance")
 BAR_FAULTS = ("missing_bars", "late_revision", "bad_tick", "unit_error", "duplicates", "disorder")
 ANSWER_FAULTS = (
     "stall",
@@ -38,21 +48,29 @@ ANSWER_FAULTS = (
     "truncated_json",
     "renamed_field",
 )
+SOCKET_FAULTS = ("dropped", "closed", "silent")
+FAULTS = (*BAR_FAULTS, *ANSWER_FAULTS, *SOCKET_FAULTS)
+SPOILS_EVENTS = ("truncated_json", "renamed_field")
+CHANNELS = ("socket", "rest", "both")
 OPTIONS = {
+    "missing_bars": ("on",),
     "late_revision": ("after_minutes",),
     "stall": ("seconds",),
     "rate_limited": ("retry_after",),
     "banned": ("retry_after",),
     "server_error": ("status",),
     "renamed_field": ("field", "to"),
+    "closed": ("code",),
+    "silent": ("minutes",),
 }
+CLEAN_CLOSES = (1000, 1001)
 STATUSES = (500, 502, 503, 504)
 ALWAYS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of the plan. `begin` and `end` are microseconds; all draws of the rule start from its `identity`."""
+    """One line of the plan, whose draws all start from `identity`; begin, end, after and silence are microseconds."""
 
     fault: str
     rate: float
@@ -66,6 +84,9 @@ class Rule:
     status: int | None = None
     field: str = ""
     to: str = ""
+    on: str = "both"
+    code: int | None = None
+    silence: int = 10 * MINUTE
 
     def draw(self, *what: object) -> float:
         """A number from 0 to 1, always the same for the same rule and object."""
@@ -90,6 +111,10 @@ class FaultPlan:
     def answers(self, vendor: str) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules.get(vendor, ()) if rule.fault in ANSWER_FAULTS)
 
+    def events(self, vendor: str) -> tuple[Rule, ...]:
+        """What spoils events on the vendor's socket, or the socket itself after one."""
+        return tuple(rule for rule in self.rules.get(vendor, ()) if rule.fault in (*SOCKET_FAULTS, *SPOILS_EVENTS))
+
 
 NO_FAULTS = FaultPlan(0, {})
 
@@ -97,7 +122,7 @@ NO_FAULTS = FaultPlan(0, {})
 def load(path: Path, tape: Tape) -> FaultPlan:
     """Read a plan for this tape; SandboxError says in one sentence what is wrong and what is allowed."""
     try:
-        declared = yaml.safe_load(path.read_text())
+        declared = yaml.load(path.read_text(), _Words)
     except OSError as error:
         raise SandboxError(f"The fault plan {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -122,6 +147,15 @@ def load(path: Path, tape: Tape) -> FaultPlan:
     return FaultPlan(seed, rules)
 
 
+class _Words(yaml.SafeLoader):
+    """YAML without booleans, as a plan has none: otherwise `on` would be read as true."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {
+        first: [(tag, form) for tag, form in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 class _Line:
     """One line of the plan while it is checked."""
 
@@ -133,12 +167,15 @@ class _Line:
 
     def rule(self, identity: str) -> Rule:
         fault = self._line.get("fault")
-        if fault not in (*BAR_FAULTS, *ANSWER_FAULTS):
-            raise SandboxError(f"{self._where} is {fault}; a fault is one of {_list((*BAR_FAULTS, *ANSWER_FAULTS))}.")
+        if fault not in FAULTS:
+            raise SandboxError(f"{self._where} is {fault}; a fault is one of {_list(FAULTS)}.")
         if fault == "banned" and self._vendor != "binance":
             raise SandboxError(f"{self._where} is banned, which only binance does.")
+        if self._vendor not in HAVE_SOCKETS and (fault in SOCKET_FAULTS or "on" in self._line):
+            what = f"is {fault}" if fault in SOCKET_FAULTS else "has on"
+            raise SandboxError(f"{self._where} {what}, which needs a socket; only {_list(HAVE_SOCKETS)} have one.")
         own = OPTIONS.get(fault, ())
-        allowed = ("fault", "rate", "from", "until", *(("symbols",) if fault in BAR_FAULTS else ()), *own)
+        allowed = ("fault", "rate", "from", "until", *(() if fault in ANSWER_FAULTS else ("symbols",)), *own)
         unknown = [str(key) for key in self._line if key not in allowed]
         if unknown:
             raise SandboxError(f"{self._where} has {_list(unknown)}; {fault} may have {_list(allowed)}.")
@@ -151,14 +188,17 @@ class _Line:
             settings["after"] = int(self._number("after_minutes", 0, 10**6) * MINUTE)
         if "seconds" in self._line:
             settings["seconds"] = self._number("seconds", 0, 86_400)
+        if "minutes" in self._line:
+            settings["silence"] = int(self._number("minutes", 1, 10**6) * MINUTE)
         if self._vendor in SEND_RETRY_AFTER and "retry_after" in own:
             settings["retry_after"] = int(self._number("retry_after", 0, 10**6, 120 if fault == "banned" else 1))
         elif "retry_after" in self._line:
             raise SandboxError(f"{self._where} has retry_after, which {self._vendor} does not send.")
-        if "status" in self._line:
-            settings["status"] = self._line["status"]
-            if settings["status"] not in STATUSES:
-                raise SandboxError(f"status of {self._where} must be one of {_list(map(str, STATUSES))}.")
+        for name, allowed in (("status", STATUSES), ("code", CLEAN_CLOSES), ("on", CHANNELS)):
+            if name in self._line:
+                settings[name] = self._line[name]
+                if settings[name] not in allowed:
+                    raise SandboxError(f"{name} of {self._where} must be one of {_list(map(str, allowed))}.")
         for name in ("field", "to") if fault == "renamed_field" else ():
             settings[name] = self._line.get(name)
             if not (isinstance(settings[name], str) and settings[name]):

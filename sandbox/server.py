@@ -3,11 +3,12 @@
 Polygon and Alpaca are at the root; the paths of Binance, CoinGecko and GeckoTerminal would collide, so each is
 under its vendor's name.
 
-/sandbox/clock and /sandbox/book are for tests, demos and people, and need no key: the server listens on this machine
-only.
+/sandbox/clock, book, faults and feeds are for tests, demos and people, and need no key: the server listens on this
+machine only.
 """
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,9 @@ from sandbox.alpaca_reads import ReadHandlers
 from sandbox.alpaca_stream import TradeUpdates
 from sandbox.amounts import text
 from sandbox.binance_api import Binance
+from sandbox.binance_streams import BinanceStreams
 from sandbox.book import Book
+from sandbox.broadcast import Broadcast
 from sandbox.broker import Broker
 from sandbox.candles import Charts
 from sandbox.coingecko_api import CoinGecko
@@ -38,10 +41,14 @@ from sandbox.geckoterminal_api import GeckoTerminal
 from sandbox.market import Market
 from sandbox.polygon_aggregates import Aggregates
 from sandbox.polygon_reference import Reference
+from sandbox.polygon_socket import PolygonSocket
 from sandbox.tape import Tape
-from sandbox.timekeeping import iso_utc, parse_instant
+from sandbox.timekeeping import MINUTE, SECOND, iso_utc, parse_instant
+from sandbox.timeline import Timeline
 
 REAL_CLOCK_TICK = 0.5
+UPDATE_EVERY = 2 * SECOND
+"""How often Binance sends a candle that is still running."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,9 @@ class Sandbox:
         self._pairs = pairs
         self._plan = plan
         self._answer_faults = AnswerFaults(plan, self._now)
+        self._charts = Charts(tape, self._now)
         self.follow_real_clock()
+        self._broadcast = Broadcast((self._polygon_socket(), self._binance_streams()), self._now)
 
     def follow_real_clock(self) -> None:
         """With a real clock, let everything happen that is due by now."""
@@ -91,10 +100,12 @@ class Sandbox:
         polygon_faults = BarFaults(self._plan, "polygon", self._now)
         app.add_routes(Aggregates(self._tape, self._now, polygon_faults).routes(self._keys.polygon))
         app.add_routes(Reference(self._tape, self._now).routes(self._keys.polygon))
-        charts = Charts(self._tape, self._now)
-        app.add_routes(Binance(Feed(charts, "binance", self._plan), self._pairs).routes())
-        app.add_routes(CoinGecko(Feed(charts, "coingecko", self._plan), self._pairs, self._keys.coingecko).routes())
-        app.add_routes(GeckoTerminal(Feed(charts, "geckoterminal", self._plan), self._pairs).routes())
+        feed = functools.partial(Feed, self._charts, plan=self._plan)
+        app.add_routes(Binance(feed("binance"), self._pairs).routes())
+        app.add_routes(CoinGecko(feed("coingecko"), self._pairs, self._keys.coingecko).routes())
+        app.add_routes(GeckoTerminal(feed("geckoterminal"), self._pairs).routes())
+        for channel in self._broadcast.channels:
+            app.add_routes(channel.routes())
         app.add_routes(ReadHandlers(self.broker).routes(self._credentials))
         app.add_routes(OrderHandlers(self.broker).routes(self._credentials))
         app.router.add_get("/stream", self._stream.handle)
@@ -102,11 +113,24 @@ class Sandbox:
         app.router.add_post("/sandbox/clock", self._advance)
         app.router.add_get("/sandbox/book", self._dump)
         app.router.add_get("/sandbox/faults", self._faults)
+        app.router.add_get("/sandbox/feeds", self._feeds)
         app.on_shutdown.append(self._hang_up)
         app.on_cleanup.append(self._close_book)
         if self.real_clock:
             app.cleanup_ctx.append(self._tick)
         return app
+
+    def _polygon_socket(self) -> PolygonSocket:
+        timeline = Timeline(self._charts, self._plan, "polygon")
+        others = [pair.symbol for pair in self._pairs]
+        struck = self._answer_faults.sockets
+        return PolygonSocket(timeline, self._plan, struck, self._tape, self._keys.polygon, others)
+
+    def _binance_streams(self) -> BinanceStreams:
+        # By hand the clock jumps: one look at the running candle is as good as thirty.
+        updates = range(UPDATE_EVERY, MINUTE if self.real_clock else 2 * UPDATE_EVERY, UPDATE_EVERY)
+        timeline = Timeline(self._charts, self._plan, "binance", updates)
+        return BinanceStreams(timeline, self._plan, self._answer_faults.sockets, self._pairs)
 
     def _now(self) -> int:
         return self.broker.now
@@ -125,6 +149,7 @@ class Sandbox:
                 await asyncio.sleep(REAL_CLOCK_TICK)
                 self.follow_real_clock()
                 self._stream.publish(self.broker.account.take_updates())
+                await self._broadcast.catch_up()
 
         task = asyncio.create_task(run())
         yield
@@ -132,6 +157,7 @@ class Sandbox:
 
     async def _hang_up(self, app: web.Application) -> None:
         await self._stream.close()
+        await self._broadcast.hang_up()
 
     async def _close_book(self, app: web.Application) -> None:
         self.book.close()
@@ -152,12 +178,21 @@ class Sandbox:
             self.broker.advance(until)
         except SandboxError as error:
             return _error(409, str(error))
+        await self._broadcast.catch_up()
         return await self._clock(request)
 
     async def _faults(self, request: web.Request) -> web.Response:
-        """What the fault plan has done to answers so far: how often each fault struck each vendor."""
-        served = {vendor: dict(counts) for vendor, counts in self._answer_faults.served.items()}
-        return web.json_response({"seed": self._plan.seed, "answers": served})
+        """What the fault plan has done to answers and to sockets so far: how often each fault struck each vendor."""
+        faults = self._answer_faults
+        return web.json_response({"seed": self._plan.seed, "answers": faults.served, "sockets": faults.sockets})
+
+    async def _feeds(self, request: web.Request) -> web.Response:
+        """The open sockets of each vendor and what they have subscribed to, oldest first."""
+        feeds = {
+            channel.vendor: [{"subscriptions": sorted(connection.subscriptions)} for connection in channel.connections]
+            for channel in self._broadcast.channels
+        }
+        return web.json_response(feeds)
 
     async def _dump(self, request: web.Request) -> web.Response:
         """Everything that really happened, oldest first."""

@@ -86,8 +86,8 @@ def _bars(
     bridge = deviation * np.sqrt(INTRADAY_SHARE * (1 - INTRADAY_SHARE)) * random.standard_normal(count)
     intraday = INTRADAY_SHARE * growth + bridge
     spread = INTRADAY_SHARE * deviation**2
-    highest = _bridge_maximum(intraday, spread, random.random_sample(count))
-    lowest = -_bridge_maximum(-intraday, spread, random.random_sample(count))
+    highest = bridge_maximum(intraday, spread, random.random_sample(count))
+    lowest = -bridge_maximum(-intraday, spread, random.random_sample(count))
     return Prices(
         open=_cents(opens),
         high=_cents(opens * np.exp(highest)),
@@ -97,7 +97,7 @@ def _bars(
     )
 
 
-def _bridge_maximum(end: np.ndarray, variance: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def bridge_maximum(end: np.ndarray, variance: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """The highest point of a Brownian bridge from 0 to `end`: inverse of P(M > m) = exp(-2 m (m - end) / variance)."""
     return (end + np.sqrt(end**2 - 2 * variance * np.log1p(-uniform))) / 2
 

@@ -88,7 +88,11 @@ def test_it_plays_a_fault_plan(start: Start, november: Path, tmp_path: Path) -> 
     plan.write_text("{seed: 1, vendors: {polygon: [{fault: rate_limited, rate: 1}]}}")
     served = ready(start("--tape", november, "--port", 0, "--faults", plan))
     assert "maximum requests per minute" in served.ask("/v1/marketstatus/now")["error"]
-    assert served.ask("/sandbox/faults") == {"seed": 1, "answers": {"polygon": {"rate_limited": 1}}}
+    assert served.ask("/sandbox/faults") == {
+        "seed": 1,
+        "answers": {"polygon": {"rate_limited": 1}},
+        "sockets": {},
+    }
 
 
 @pytest.fixture
