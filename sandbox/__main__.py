@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from aiohttp import web
@@ -49,7 +50,8 @@ def _make_tape(arguments: list[str]) -> int:
 def _serve(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="Play a tape as Polygon, Binance, CoinGecko, GeckoTerminal and Alpaca on one local port.",
+        description="Play a tape as Polygon, Binance, CoinGecko, GeckoTerminal and Alpaca, REST and sockets, "
+        "on one local port.",
         epilog="`python -m sandbox make-tape DIR` writes the demo tape.",
     )
     parser.add_argument("--tape", type=Path, required=True, metavar="DIR", help="folder of Parquet files")
@@ -82,8 +84,11 @@ def _serve(arguments: list[str]) -> int:
 
 
 def _start(clock: str | None, tape: Tape) -> int:
-    if clock is None or clock == "real":
+    if clock is None:
         return tape.last_close
+    if clock == "real":
+        # A tape may reach past the present, whose bars then come as they are due.
+        return min(tape.last_close, time.time_ns() // 1_000)
     try:
         return parse_instant(clock)
     except ValueError:
