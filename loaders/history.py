@@ -1,9 +1,9 @@
-"""Pull a window of history: page by page, each landed and covered in one transaction, so it may end at any moment."""
+"""Pull a window of history: rows are landed and covered in one transaction, again and again, so it may end any time."""
 
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import psycopg
 
@@ -11,11 +11,13 @@ from loaders.instruments import Instrument
 from loaders.landing import Landed, land, record_coverage
 from loaders.progress import Meter, Progress
 from loaders.source import Page, Source, UnknownFormat, Window
-from warehouse.errors import Retry
+from warehouse.errors import OperatorError, Retry
 
 # consecutive failures, without a page between them, after which the caller has to decide
 ATTEMPTS = 5
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 300.0
+# small pages that arrive fast are landed together: a transaction for a thousand rows is mostly overhead
+BATCH_ROWS, BATCH_S = 20_000, 1.0
 # of a payload that nobody understands, what is kept
 PAYLOAD_CHARACTERS = 100_000
 
@@ -32,7 +34,8 @@ def pull(
 ) -> Landed:
     """Land all bars of the windows. What the source fails at is tried again, from where it was, a few times.
 
-    Memory holds one page. Raises what the source raises; pages landed before that stay.
+    Memory holds a page, or a second's worth of small ones. Raises what the source raises; pages that came before that
+    are landed.
     """
     asked = [window.length for window in windows]
     meter = Meter(f"{instrument.symbol} {timeframe}", sum(asked[1:], asked[0]), progress) if asked else None
@@ -42,7 +45,7 @@ def pull(
         failures = 0
         while remaining is not None:
             try:
-                for page in source.bars(instrument.vendor_symbol, timeframe, remaining):
+                for page in _batches(source.bars(instrument.vendor_symbol, timeframe, remaining)):
                     landed = _land_page(connection, source, instrument, timeframe, page)
                     total += landed
                     meter.page(landed.received, page.window)
@@ -61,6 +64,29 @@ def pull(
                 _keep_aside(connection, source, instrument, timeframe, remaining or window, error)
                 raise
     return total
+
+
+def _batches(pages: Iterator[Page], clock: Callable[[], float] = time.monotonic) -> Iterator[Page]:
+    """Adjacent pages joined until they are worth a transaction. An error lets what came before it pass first."""
+    held: Page | None = None
+    since = clock()
+    try:
+        for page in pages:
+            held = _joined(held, page) if held else page
+            if len(held.rows) >= BATCH_ROWS or clock() - since >= BATCH_S:
+                yield held
+                held, since = None, clock()
+    except OperatorError:
+        if held:
+            yield held
+        raise
+    if held:
+        yield held
+
+
+def _joined(one: Page, other: Page) -> Page:
+    window = Window(min(one.window.start, other.window.start), max(one.window.end, other.window.end))
+    return Page([*one.rows, *other.rows], window)
 
 
 def _land_page(

@@ -1,8 +1,14 @@
-"""Landing: COPY into a staging table, then append what differs from the newest revision. Running twice adds nothing."""
+"""Landing: rows that differ from the newest landed revision are appended. Running twice adds nothing.
 
-from collections.abc import Sequence
+A page of new bars goes by COPY straight into its table. Only a page that meets known bars passes through a staging
+table, to be compared with them.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from operator import itemgetter
 
 import psycopg
 from psycopg import sql
@@ -29,47 +35,112 @@ def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -
     """
     if not rows:
         return Landed(0, 0)
-    schema, name = table.name.split(".")
-    target = sql.Identifier(schema, name)
-    columns = _list(table.columns)
+    key = itemgetter(*table.key)
+    batch = {key(row): row for row in rows}
+    # a statement of its own: what follows must see what the loader before has committed
     connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (table.name,))
-    connection.execute(
-        sql.SQL(
-            "create temporary table if not exists {staging} on commit drop as"
-            " select {columns}, 0::bigint as position from {target} with no data"
-        ).format(staging=sql.Identifier(f"landing_{name}"), columns=columns, target=target)
+    series = _series(batch)
+    if series and not connection.execute(_statements(table).meets_known, series).fetchone()[0]:
+        _copy(connection, _statements(table).copy_new, table, batch.values())
+        return Landed(len(rows), len(batch))
+    return Landed(len(rows), _append_what_differs(connection, table, batch.values(), series))
+
+
+def _series(keys: Collection[tuple]) -> tuple | None:
+    """The batch as one series of moments: what its keys share, its first and its last moment. None if it is not one."""
+    first = next(iter(keys))
+    if not isinstance(first, tuple) or not isinstance(first[-1], datetime):
+        return None
+    shared = first[:-1]
+    if any(key[:-1] != shared for key in keys):
+        return None
+    moments = [key[-1] for key in keys]
+    return *shared, min(moments), max(moments)
+
+
+def _append_what_differs(
+    connection: psycopg.Connection, table: RawTable, rows: Collection[Row], series: tuple | None
+) -> int:
+    statements = _statements(table)
+    connection.execute(statements.make_staging)
+    connection.execute(statements.empty_staging)
+    _copy(connection, statements.copy_staging, table, rows)
+    if series:
+        return connection.execute(statements.append_to_series, series).rowcount
+    return connection.execute(statements.append).rowcount
+
+
+def _copy(connection: psycopg.Connection, statement: sql.Composed, table: RawTable, rows: Collection[Row]) -> None:
+    values = itemgetter(*table.columns)
+    with connection.cursor() as cursor, cursor.copy(statement) as stream:
+        for row in rows:
+            stream.write_row(values(row))
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """What landing says to PostgreSQL about one table."""
+
+    meets_known: sql.Composed
+    copy_new: sql.Composed
+    make_staging: sql.Composed
+    empty_staging: sql.Composed
+    copy_staging: sql.Composed
+    append: sql.Composed
+    append_to_series: sql.Composed
+
+
+@cache
+def _statements(table: RawTable) -> _Statements:
+    schema, name = table.name.split(".")
+    *shared, moment = table.key
+    parts = {
+        "target": sql.Identifier(schema, name),
+        "staging": sql.Identifier("pg_temp", f"landing_{name}"),
+        "staging_name": sql.Identifier(f"landing_{name}"),
+        "columns": _list(table.columns),
+        "key": _list(table.key),
+        "received": _list(table.columns, "received"),
+        "received_payload": _list(table.payload, "received"),
+        "newest_payload": _list(table.payload, "newest"),
+        "same_key": sql.SQL(" and ").join(
+            sql.SQL("revision.{0} = received.{0}").format(sql.Identifier(column)) for column in table.key
+        ),
+        "in_series": sql.SQL(" and ").join(
+            [sql.SQL("{} = %s").format(sql.Identifier(column)) for column in shared]
+            + [sql.SQL("{} between %s and %s").format(sql.Identifier(moment))]
+        ),
+    }
+    append = (
+        "insert into {target} ({columns})"
+        " select {received} from {staging} as received"
+        " left join {newest}"
+        " where newest.is_known is null or ({received_payload}) is distinct from ({newest_payload})"
     )
-    staging = sql.Identifier("pg_temp", f"landing_{name}")
-    connection.execute(sql.SQL("truncate {}").format(staging))
-    copy = sql.SQL("copy {} ({}, position) from stdin").format(staging, columns)
-    with connection.cursor() as cursor, cursor.copy(copy) as stream:
-        for position, row in enumerate(rows):
-            stream.write_row([*(row[column] for column in table.columns), position])
-    inserted = connection.execute(
-        sql.SQL(
-            "insert into {target} ({columns})"
-            " select {received} from ("
-            "   select distinct on ({key}) * from {staging} order by {key}, position desc"
-            " ) as received"
-            " left join lateral ("
+    texts = {
+        "meets_known": "select exists (select from {target} where {in_series})",
+        "copy_new": "copy {target} ({columns}) from stdin",
+        "make_staging": "create temporary table if not exists {staging_name}"
+        " on commit delete rows as select {columns} from {target} with no data",
+        "empty_staging": "truncate {staging}",
+        "copy_staging": "copy {staging} ({columns}) from stdin",
+        "append": append.replace(
+            "{newest}",
+            "lateral ("
             "   select {columns}, true as is_known from {target} as revision where {same_key}"
             "   order by revision.landed_at desc limit 1"
-            " ) as newest on true"
-            " where newest.is_known is null or ({received_payload}) is distinct from ({newest_payload})"
-        ).format(
-            target=target,
-            staging=staging,
-            columns=columns,
-            key=_list(table.key),
-            received=_list(table.columns, "received"),
-            same_key=sql.SQL(" and ").join(
-                sql.SQL("revision.{0} = received.{0}").format(sql.Identifier(column)) for column in table.key
-            ),
-            received_payload=_list(table.payload, "received"),
-            newest_payload=_list(table.payload, "newest"),
-        )
-    )
-    return Landed(len(rows), inserted.rowcount)
+            " ) as newest on true",
+        ),
+        # the known bars of the series in one pass over the index, instead of one look-up a row
+        "append_to_series": append.replace(
+            "{newest}",
+            "("
+            "   select distinct on ({key}) {columns}, true as is_known from {target} where {in_series}"
+            "   order by {key}, landed_at desc"
+            " ) as newest using ({key})",
+        ),
+    }
+    return _Statements(**{title: sql.SQL(text).format(**parts) for title, text in texts.items()})
 
 
 def record_coverage(

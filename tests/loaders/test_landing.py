@@ -1,25 +1,27 @@
 """Landing is append-only, keeps revisions and adds nothing when the same answer comes again."""
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.landing import Landed, covered_until, land, record_coverage
 from loaders.source import Row
-from loaders.vendors.polygon import PolygonSource
-from warehouse.connection import connect
+from loaders.vendors.polygon import SPLITS, PolygonSource
+from warehouse.connection import connect, endpoint, open_connection
 
 START = datetime(2024, 1, 2, 5, tzinfo=UTC)
 PAYLOADS = st.tuples(st.integers(1, 3), st.one_of(st.none(), st.integers(0, 2)))
 
 
-def bar(day: int, price: int, vwap: int | None) -> Row:
+def bar(day: int, price: int, vwap: int | None, ticker: str = "LANDING") -> Row:
     return {
-        "ticker": "LANDING",
+        "ticker": ticker,
         "multiplier": 1,
         "timespan": "day",
         "t": START + timedelta(days=day),
@@ -31,28 +33,65 @@ def bar(day: int, price: int, vwap: int | None) -> Row:
     }
 
 
-@given(batches=st.lists(st.lists(st.tuples(st.integers(0, 3), PAYLOADS), max_size=6), max_size=6))
+@pytest.mark.parametrize("tickers", [["LANDING"], ["LANDING", "LANDING 2"]], ids=["one series", "several"])
+@given(data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_row_is_landed_when_it_differs_from_the_newest_revision(batches: list, warehouse_db: Path) -> None:
+def test_a_row_is_landed_when_it_differs_from_the_newest_revision(
+    tickers: list[str], data: st.DataObject, warehouse_db: Path
+) -> None:
     """Against a model in Python: per bar, the consecutive payloads that differ. A batch counts its last row."""
-    expected: dict[int, list] = defaultdict(list)
+    keys = st.tuples(st.sampled_from(tickers), st.integers(0, 3))
+    batches = data.draw(st.lists(st.lists(st.tuples(keys, PAYLOADS), max_size=6), max_size=6))
+    expected: dict[tuple, list] = defaultdict(list)
     with connect("loader") as connection:
         for batch in batches:
-            landed = land(connection, PolygonSource.bars_table, [bar(day, *payload) for day, payload in batch])
+            rows = [bar(day, *payload, ticker) for (ticker, day), payload in batch]
             new = 0
-            for day, payload in dict(batch).items():
-                if expected[day][-1:] != [payload]:
-                    expected[day].append(payload)
+            for key, payload in dict(batch).items():
+                if expected[key][-1:] != [payload]:
+                    expected[key].append(payload)
                     new += 1
-            assert landed == Landed(len(batch), new)
+            assert land(connection, PolygonSource.bars_table, rows) == Landed(len(batch), new)
         rows = connection.execute(
-            "select t, o, vw from raw.polygon_aggregates where ticker = 'LANDING' order by landed_at"
+            "select ticker, t, o, vw from raw.polygon_aggregates where ticker = any(%s) order by landed_at", (tickers,)
         ).fetchall()
         connection.rollback()
-    found: dict[int, list] = defaultdict(list)
-    for t, price, vwap in rows:
-        found[(t - START).days].append((int(price), None if vwap is None else int(vwap)))
-    assert found == {day: payloads for day, payloads in expected.items() if payloads}
+    found: dict[tuple, list] = defaultdict(list)
+    for ticker, t, price, vwap in rows:
+        found[ticker, (t - START).days].append((int(price), None if vwap is None else int(vwap)))
+    assert found == {key: payloads for key, payloads in expected.items() if payloads}
+
+
+def test_two_loaders_with_the_same_answer_leave_one_row(warehouse_db: Path) -> None:
+    """The second waits for the first, and then sees what the first has landed."""
+    rows = [bar(day, 1, None, "TWICE") for day in range(5)]
+    with connect("loader") as first, connect("loader") as second, ThreadPoolExecutor() as pool:
+        assert land(first, PolygonSource.bars_table, rows).landed == 5
+        waiting = pool.submit(land, second, PolygonSource.bars_table, rows)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        first.commit()
+        assert waiting.result(timeout=10).landed == 0
+    where = endpoint()
+    with open_connection(where, where.conninfo()) as owner:
+        assert owner.execute("delete from raw.polygon_aggregates where ticker = 'TWICE'").rowcount == 5
+
+
+def test_a_connection_lands_for_ever(warehouse_db: Path) -> None:
+    """Known bars pass a staging table; commits, roll-backs and other tables in between do not trip over it."""
+    split = {"id": "E1", "ticker": "LANDING", "execution_date": START.date(), "split_from": 1, "split_to": 2}
+    with connect("loader") as connection:
+        for price in range(1, 6):
+            with connection.transaction(force_rollback=price % 2 == 0):
+                assert land(connection, PolygonSource.bars_table, [bar(0, price, None, "EVER")]).landed == 1
+                assert land(connection, SPLITS, [split | {"split_to": price}]).landed == 1
+        revisions = connection.execute("select o from raw.polygon_aggregates where ticker = 'EVER' order by landed_at")
+        assert [int(price) for (price,) in revisions] == [1, 3, 5]
+        connection.rollback()
+    where = endpoint()
+    with open_connection(where, where.conninfo()) as owner:
+        owner.execute("delete from raw.polygon_aggregates where ticker = 'EVER'")
+        owner.execute("delete from raw.polygon_splits where id = 'E1'")
 
 
 def test_coverage_goes_with_the_rows_it_covers(warehouse_db: Path) -> None:
