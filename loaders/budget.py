@@ -42,11 +42,12 @@ class RequestBudget:
     """Takes from a vendor's budget, in a transaction of its own; the row's lock puts processes in a queue."""
 
     def __init__(
-        self, vendor: str, *, limit: int, period_s: float = 60.0, sleep: Callable[[float], None] = time.sleep
+        self, vendor: str, *, limit: int | None, period_s: float = 60.0, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        burst = max(1, limit // BURST_SHARE)
+        """At most `limit` requests in any period; None for a plan without one, where only closures count."""
+        burst = max(1, limit // BURST_SHARE) if limit else 0
         self.vendor = vendor
-        self._cost_s = period_s / max(1, limit - burst)
+        self._cost_s = period_s / max(1, limit - burst) if limit else 0.0
         self._burst_s = burst * self._cost_s
         self._sleep = sleep
         self._connection: psycopg.Connection | None = None

@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 
 import psycopg
 
@@ -61,7 +62,7 @@ def pull(
                 progress(f"{instrument.symbol} {timeframe}: {error}; trying again in {delay:.0f} s")
                 sleep(delay)
             except UnknownFormat as error:
-                _keep_aside(connection, source, instrument, timeframe, remaining or window, error)
+                keep_aside(connection, source, instrument.symbol, timeframe, remaining or window, error)
                 raise
     return total
 
@@ -108,21 +109,22 @@ def _land_page(
     return landed
 
 
-def _keep_aside(
-    connection: psycopg.Connection,
-    source: Source,
-    instrument: Instrument,
-    timeframe: str,
-    window: Window,
-    error: UnknownFormat,
+def keep_aside(
+    connection: psycopg.Connection, source: Source, symbol: str, timeframe: str, window: Window, error: UnknownFormat
 ) -> None:
-    payload = json.dumps(error.payload, default=str)[:PAYLOAD_CHARACTERS]
+    """Store what nobody understands, with the window that it was the answer for, and commit."""
+    payload = json.dumps(error.payload, default=_as_received)[:PAYLOAD_CHARACTERS]
     connection.execute(
         "insert into raw.refused_payloads (source, symbol, timeframe, window_start, window_end, reason, payload)"
         " values (%s, %s, %s, %s, %s, %s, %s)",
-        (source.name, instrument.symbol, timeframe, window.start, window.end, str(error), payload),
+        (source.name, symbol, timeframe, window.start, window.end, str(error), payload),
     )
     connection.commit()
+
+
+def _as_received(value: object) -> object:
+    """A decimal was a number on the wire, not a text."""
+    return float(value) if isinstance(value, Decimal) else str(value)
 
 
 def _backoff(failures: int) -> float:

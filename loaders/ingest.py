@@ -6,16 +6,18 @@ from datetime import UTC, date, datetime, time, timedelta
 import psycopg
 
 from loaders.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
-from loaders.history import pull
+from loaders.history import keep_aside, pull
 from loaders.instruments import Instrument, instruments_of
 from loaders.landing import Landed, covered_until, land, record_coverage, uncovered
 from loaders.progress import Progress
-from loaders.source import TIMEFRAMES, CorporateActions, Source, Window, known_timeframe
+from loaders.source import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Skip, Stop
 
 # asked again at every ingest, so that a vendor's late corrections are seen
 REVISION_BARS, REVISION_SHORTEST = 7, timedelta(hours=1)
 REVISION_DAYS = 7
+# what an answer is about that is about no symbol of its own
+ALL_SYMBOLS = "*"
 # from here on a landing changes what the planner should know
 MANY_ROWS = 1_000
 
@@ -38,7 +40,7 @@ def ingest(
     """
     known_timeframe(source, timeframe)
     instruments = instruments_of(connection, source.name, symbols)
-    now = source.now()
+    now = _vendors_now(connection, source, timeframe)
     _check_start(history_start, now)
     for calendar in sorted({instrument.calendar for instrument in instruments}):
         ensure_sessions(connection, calendar, now.date())
@@ -62,6 +64,15 @@ def ingest(
         connection.execute("select raw.refresh_statistics()")
     connection.commit()
     return total
+
+
+def _vendors_now(connection: psycopg.Connection, source: Source, timeframe: str) -> datetime:
+    try:
+        return source.now()
+    except UnknownFormat as error:
+        asked_at = datetime.now(UTC)
+        keep_aside(connection, source, ALL_SYMBOLS, timeframe, Window(asked_at, asked_at), error)
+        raise
 
 
 def _check_start(history_start: date, now: datetime) -> None:
@@ -123,27 +134,31 @@ def _ingest_actions(connection: psycopg.Connection, source: Source, history_star
     if last is None:
         return Landed(0, 0)
     end = _midnight(last + timedelta(days=1))
-    until = covered_until(connection, source.name, "corporate_actions", "*", None)
+    until = covered_until(connection, source.name, "corporate_actions", ALL_SYMBOLS, None)
     if until is not None and until >= end:
         return Landed(0, 0)
     since = history_start
     if until is not None:
         since = max(history_start, until.astimezone(EXCHANGE_TIME).date() - timedelta(days=REVISION_DAYS))
     known = {instrument.vendor_symbol for instrument in instruments_of(connection, source.name, None)}
-    total = Landed(0, 0)
-    with connection.transaction():
-        for table, rows in source.corporate_actions(since):
-            total += land(connection, table, [row for row in rows if row["ticker"] in known])
-        record_coverage(
-            connection,
-            source=source.name,
-            dataset="corporate_actions",
-            symbol="*",
-            timeframe=None,
-            start=_midnight(since),
-            end=end,
-            landed=total,
-        )
+    total, window = Landed(0, 0), Window(_midnight(since), end)
+    try:
+        with connection.transaction():
+            for table, rows in source.corporate_actions(since):
+                total += land(connection, table, [row for row in rows if row["ticker"] in known])
+            record_coverage(
+                connection,
+                source=source.name,
+                dataset="corporate_actions",
+                symbol=ALL_SYMBOLS,
+                timeframe=None,
+                start=window.start,
+                end=window.end,
+                landed=total,
+            )
+    except UnknownFormat as error:
+        keep_aside(connection, source, ALL_SYMBOLS, "1d", window, error)
+        raise
     connection.commit()
     return total
 

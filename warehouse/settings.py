@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     pgpassword: SecretStr | None = Field(None, alias="PGPASSWORD")
 
     polygon_api_key: SecretStr | None = Field(None, alias="POLYGON_API_KEY")
+    # None: paid plans have no limit; the free plan allows 5
+    polygon_requests_a_minute: int | None = Field(None, alias="POLYGON_REQUESTS_A_MINUTE", ge=1)
     polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL")
 
     # public data needs no key; data-api.binance.vision serves market data only

@@ -65,7 +65,11 @@ class CoinGeckoSource:
             session.headers[f"x-cg-{plan}-api-key"] = api_key
 
     def now(self) -> datetime:
-        self._ask(self._api.ping, "the time")
+        answer = self._ask(self._api.ping, "the time")
+        if not answer:
+            raise Retry("CoinGecko sent an empty answer")
+        if not isinstance(answer, dict) or set(answer) != {"gecko_says"}:
+            raise UnknownFormat("CoinGecko answered a ping with something else than gecko_says", answer)
         return answers.clock(self._answer.headers, "CoinGecko") - CACHE_AGE
 
     def reach(self, timeframe: str) -> timedelta | None:

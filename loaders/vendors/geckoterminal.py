@@ -97,6 +97,8 @@ class GeckoTerminalSource:
             answer = json.loads(response.content, parse_float=Decimal)
         except ValueError:
             raise Retry("GeckoTerminal sent an answer that is not complete JSON") from None
+        if not answer:
+            raise Retry("GeckoTerminal sent an empty answer")
         try:
             candles = answer["data"]["attributes"]["ohlcv_list"]
         except (KeyError, TypeError):

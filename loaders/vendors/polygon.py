@@ -1,11 +1,13 @@
 """Polygon's REST history through the unmodified SDK. Nothing else in the product knows Polygon's format.
 
-The SDK turns two failures into short results: an undecodable page ends the iteration, and a body without `results` is
-empty. It takes a JSON decoder of the caller's, so ours refuses both. It also ignores its timeouts, see `_client`.
+The SDK turns failures into short results: an undecodable page ends the iteration, a body without `results` is empty,
+and its models drop the fields that they do not know. It takes a JSON decoder of the caller's, so ours refuses the
+first two and reads the rows itself. What the SDK does over HTTP is put right in `_client`.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -13,8 +15,11 @@ import urllib3
 from polygon import RESTClient
 from polygon.exceptions import BadResponse
 
+from loaders import answers
+from loaders.budget import RequestBudget
 from loaders.calendars import EXCHANGE_TIME
-from loaders.source import Page, RawTable, Row, Window, known_timeframe
+from loaders.shape import Shape, amount, count, day, flag, text
+from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
@@ -33,6 +38,38 @@ DIVIDENDS = RawTable(
     ),
 )  # fmt: skip
 
+BAR = Shape(
+    "Polygon",
+    "bar",
+    "ticker",
+    "t",
+    {"t": answers.moment_ms, **dict.fromkeys(("o", "h", "l", "c", "v", "vw"), amount), "n": count, "otc": flag},
+    frozenset({"vw", "n", "otc"}),
+)
+SPLIT = Shape(
+    "Polygon",
+    "split",
+    "ticker",
+    "execution_date",
+    {"id": text, "ticker": text, "execution_date": day, "split_from": amount, "split_to": amount},
+)
+DIVIDEND = Shape(
+    "Polygon",
+    "dividend",
+    "ticker",
+    "ex_dividend_date",
+    {
+        **dict.fromkeys(("id", "ticker", "currency", "dividend_type"), text),
+        **dict.fromkeys(("ex_dividend_date", "declaration_date", "record_date", "pay_date"), day),
+        "cash_amount": amount,
+        "frequency": count,
+    },
+    frozenset({"currency", "dividend_type", "frequency", "declaration_date", "record_date", "pay_date"}),
+)
+ENVELOPE = {
+    "status", "request_id", "ticker", "adjusted", "queryCount", "resultsCount", "count", "results", "next_url",
+}  # fmt: skip
+
 
 class PolygonSource:
     """Bars, splits and dividends of US equities. Prices arrive as decimals with the digits of the wire."""
@@ -45,12 +82,20 @@ class PolygonSource:
         ("o", "h", "l", "c", "v", "vw", "n", "otc"),
     )
 
-    def __init__(self, api_key: str, base_url: str) -> None:
-        self._api = _client(api_key, base_url)
+    def __init__(self, api_key: str, base_url: str, budget: RequestBudget) -> None:
+        self._key = api_key
+        self._budget = budget
+        self._json = _StrictJson(api_key)
+        self._answer: urllib3.BaseHTTPResponse | None = None
+        self._api = self._client(base_url)
 
     def now(self) -> datetime:
-        status = self._ask(self._api.get_market_status)
-        return datetime.fromisoformat(status.server_time).astimezone(UTC)
+        self._json.expect(None)
+        try:
+            self._ask(self._api.get_market_status, "the time")
+            return datetime.fromisoformat(self._json.answer["serverTime"]).astimezone(UTC)
+        except (KeyError, TypeError, ValueError):
+            raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
     def reach(self, timeframe: str) -> timedelta | None:
         return None
@@ -70,95 +115,149 @@ class PolygonSource:
         begin, end = window.start, window.end - timedelta(milliseconds=1)
         if timeframe == "1d":
             begin, end = begin.astimezone(EXCHANGE_TIME).date(), end.astimezone(EXCHANGE_TIME).date()
-        found = self._ask(
-            lambda: list(
-                self._api.list_aggs(vendor_symbol, multiplier, timespan, begin, end, adjusted=False, limit=PAGE_LIMIT)
-            )
+        found = self._results(
+            BAR,
+            vendor_symbol,
+            lambda: self._api.list_aggs(
+                vendor_symbol, multiplier, timespan, begin, end, adjusted=False, limit=PAGE_LIMIT
+            ),
         )
-        return [
-            {
-                "ticker": vendor_symbol,
-                "multiplier": multiplier,
-                "timespan": timespan,
-                "t": datetime.fromtimestamp(bar.timestamp / 1000, UTC),
-                "o": bar.open,
-                "h": bar.high,
-                "l": bar.low,
-                "c": bar.close,
-                "v": bar.volume,
-                "vw": bar.vwap,
-                "n": bar.transactions,
-                "otc": bool(bar.otc),
-            }
-            for bar in found
-        ]
+        names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
+        return [{**names, **bar, "otc": bool(bar["otc"])} for bar in found if window.start <= bar["t"] < window.end]
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
-        splits = self._ask(lambda: list(self._api.list_splits(execution_date_gte=since, limit=1000)))
-        yield SPLITS, [{name: getattr(split, name) for name in SPLITS.columns} for split in splits]
-        dividends = self._ask(lambda: list(self._api.list_dividends(ex_dividend_date_gte=since, limit=1000)))
-        yield DIVIDENDS, [{name: getattr(dividend, name) for name in DIVIDENDS.columns} for dividend in dividends]
+        about = f"corporate actions since {since}"
+        yield SPLITS, self._results(SPLIT, about, lambda: self._api.list_splits(execution_date_gte=since, limit=1000))
+        yield (
+            DIVIDENDS,
+            self._results(DIVIDEND, about, lambda: self._api.list_dividends(ex_dividend_date_gte=since, limit=1000)),
+        )
 
-    def _ask(self, request):
+    def _results(self, shape: Shape, about: str, request: Callable[[], Iterable]) -> list[Row]:
+        """All pages of an answer, which the SDK follows."""
+        self._json.expect(shape, about)
+        self._ask(lambda: deque(request(), maxlen=0), about)
+        return self._json.rows
+
+    def _ask(self, request: Callable, about: str) -> object:
         """Run one SDK call and turn what can go wrong into the product's three errors."""
         try:
             return request()
-        except BadResponse as error:
-            raise _from_body(str(error)) from None
-        except urllib3.exceptions.HTTPError as error:
-            raise Retry(f"Polygon could not be reached: {_reason(error)}") from None
+        except BadResponse:
+            error = self._refusal(self._answer, about)
+        except urllib3.exceptions.HTTPError as failure:
+            raise _unreachable(failure) from None
+        if isinstance(error, Retry) and error.after:
+            self._budget.close(error.after)
+        raise error
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse, about: str) -> Exception:
+        wait = answers.seconds_to_wait(response.headers, otherwise=0.0) or None
+        if response.status == 429:
+            return Retry(
+                "Polygon's rate limit is reached (HTTP 429): set POLYGON_REQUESTS_A_MINUTE to what your plan allows",
+                wait,
+            )
+        if response.status >= 500:
+            return Retry(f"Polygon failed (HTTP {response.status})", wait)
+        return _from_body(response.data.decode(errors="replace"), self._key, about)
+
+    def _client(self, base_url: str) -> RESTClient:
+        """The SDK's client with what it does over HTTP put right."""
+        client = RESTClient(self._key, base=base_url.rstrip("/"), custom_json=self._json)
+        pool = client.client
+        # the SDK stores its timeouts and never hands them to its connection pool; it tries again by itself, where
+        # the budget cannot count and a Retry-After of minutes cannot be told; a redirect would carry the key along
+        timeout, no_retries = urllib3.Timeout(connect=5.0, read=30.0), urllib3.Retry(0, raise_on_status=False)
+        pool.connection_pool_kw.update(timeout=timeout, retries=no_retries)
+        send = pool.urlopen
+
+        def within_budget(*arguments: object, **options: object) -> urllib3.BaseHTTPResponse:
+            self._budget.take()
+            # the SDK's exception keeps neither status nor headers
+            self._answer = send(*arguments, **options)
+            return self._answer
+
+        pool.urlopen = within_budget
+        return client
 
 
 def make(settings: Settings) -> PolygonSource:
     """The source as the settings say. Raises Stop when the key is missing."""
     if settings.polygon_api_key is None:
         raise Stop("no key for Polygon: set POLYGON_API_KEY in the environment or .env (`make demo` needs none)")
-    return PolygonSource(settings.polygon_api_key.get_secret_value(), settings.polygon_base_url)
+    budget = RequestBudget("polygon", limit=settings.polygon_requests_a_minute)
+    return PolygonSource(settings.polygon_api_key.get_secret_value(), settings.polygon_base_url, budget)
 
 
 class _StrictJson:
-    """The SDK's `custom_json`: numbers as decimals, and no answer passes for an empty one."""
+    """The SDK's `custom_json`: numbers as decimals, no answer passes for an empty one, and no field goes unread."""
 
-    @staticmethod
-    def loads(text: str) -> object:
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self.expect(None)
+
+    def expect(self, shape: Shape | None, about: str = "") -> None:
+        """Begin to gather the rows of a new answer; without a shape it is only decoded."""
+        self._shape, self._about = shape, about
+        self.rows: list[Row] = []
+        self.answer: object = None
+
+    def loads(self, body: str) -> object:
         try:
-            answer = json.loads(text, parse_float=Decimal)
+            self.answer = answer = json.loads(body, parse_float=Decimal)
         except ValueError:
             raise Retry("Polygon sent an answer that is not complete JSON: a page was cut off") from None
-        if isinstance(answer, dict) and "status" in answer:
-            if answer["status"] not in ("OK", "DELAYED"):
-                raise _from_body(text)
-            if "results" not in answer and answer.get("resultsCount", 0):
-                raise Retry(f"Polygon announced {answer['resultsCount']} results and sent none")
+        if not isinstance(answer, dict):
+            raise UnknownFormat("Polygon sent an answer that has no fields", answer)
+        if not answer:
+            raise Retry("Polygon sent an empty answer")
+        if answer.get("status", "OK") not in ("OK", "DELAYED"):
+            raise _from_body(body, self._secret, self._about)
+        if self._shape:
+            self.rows.extend(self._shape.read(result, self._about) for result in self._results(answer))
         return answer
 
+    def _results(self, answer: dict) -> list:
+        unknown = sorted(answer.keys() - ENVELOPE)
+        if unknown:
+            raise UnknownFormat(f"Polygon sent an unknown field {unknown[0]!r} about {self._about}", answer)
+        if "results" not in answer:
+            if answer.get("resultsCount") == 0:
+                return []
+            raise Retry(f"Polygon announced {answer.get('resultsCount', 'no')} results and sent none")
+        if not isinstance(answer["results"], list) or not isinstance(answer.get("next_url", ""), str):
+            raise UnknownFormat(f"Polygon sent no list of results, or no next_url, about {self._about}", answer)
+        return answer["results"]
 
-def _client(api_key: str, base_url: str) -> RESTClient:
-    client = RESTClient(api_key, base=base_url.rstrip("/"), retries=3, custom_json=_StrictJson)
-    # the SDK stores its timeouts and never hands them to its connection pool
-    client.client.connection_pool_kw["timeout"] = urllib3.Timeout(connect=5.0, read=30.0)
-    return client
 
-
-def _from_body(body: str) -> Exception:
-    """The SDK drops the HTTP status, so the JSON body has to tell what happened."""
+def _from_body(body: str, secret: str, about: str) -> Exception:
+    """What a refusal says of itself, on HTTP 4xx and sometimes on 200."""
     try:
         answer = json.loads(body)
     except ValueError:
         return Retry("Polygon answered with an error page instead of JSON")
-    status = answer.get("status", "")
-    text = str(answer.get("error") or answer.get("message") or body)[:200]
+    told = answer if isinstance(answer, dict) else {}
+    words = answers.one_line(told.get("error") or told.get("message") or body, secret)
+    status = told.get("status")
     if status == "NOT_AUTHORIZED":
-        return Stop(f"your Polygon plan does not include this request: {text}")
-    if "api key" in text.lower():
-        return Stop(f"Polygon refused POLYGON_API_KEY: {text}")
-    if "maximum requests" in text:
-        return Retry(f"Polygon's rate limit is reached: {text}")
+        return Stop(f"your Polygon plan does not include this request: {words}")
+    if "api key" in words.lower():
+        return Stop(f"Polygon refused POLYGON_API_KEY: {words}")
+    if "maximum requests" in words:
+        return Retry(f"Polygon's rate limit is reached: {words}")
     if status == "NOT_FOUND":
-        return Skip(f"Polygon does not know it: {text}")
-    return Stop(f"Polygon refused the request: {text}")
+        return Skip(f"Polygon does not know {about}: {words}")
+    return Stop(f"Polygon refused the request for {about}: {words}")
 
 
-def _reason(error: urllib3.exceptions.HTTPError) -> str:
+def _unreachable(error: urllib3.exceptions.HTTPError) -> Retry:
+    """No answer came. The exception's own text is left out: it holds the URL."""
     cause = getattr(error, "reason", None) or error
-    return str(cause).split(": ", 1)[-1][:200]
+    if isinstance(cause, urllib3.exceptions.ResponseError):
+        return Retry("Polygon redirected the request to another address: check POLYGON_BASE_URL")
+    # a refused connection is a kind of timeout to urllib3
+    is_refused = isinstance(cause, urllib3.exceptions.NewConnectionError)
+    if isinstance(cause, urllib3.exceptions.TimeoutError) and not is_refused:
+        return Retry("Polygon did not answer in time")
+    return Retry("Polygon could not be reached: connection refused or lost")

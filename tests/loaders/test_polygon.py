@@ -1,123 +1,252 @@
 """The Polygon loader over real HTTP: what the SDK would swallow becomes one of the product's three errors."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from loaders.source import Row, Window
+from loaders.ingest import ingest
+from loaders.source import Row, UnknownFormat, Window
 from loaders.vendors.polygon import PolygonSource
+from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
+from warehouse.connection import connect
 from warehouse.errors import OperatorError, Retry, Skip, Stop
 
 WINDOW = Window(datetime(2024, 1, 2, 5, tzinfo=UTC), datetime(2024, 1, 6, 5, tzinfo=UTC))
 BAR = {"v": 41250310.0, "o": 229.52, "c": 230.14, "h": 231.05, "l": 228.9, "t": 1704171600000}
-Answer = Callable[[int], tuple[int, str]]
+SPLIT = {"id": "E1", "ticker": "AAPL", "execution_date": "2020-08-31", "split_from": 1, "split_to": 4}
+DIVIDEND = {"id": "E2", "ticker": "AAPL", "ex_dividend_date": "2021-11-05", "cash_amount": 0.22, "frequency": 4}
+
+
+class Exchange:
+    """A source, what its vendor was asked, and what it took from the budget."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        self.vendor = vendor
+        self.budget = CountingBudget()
+        self.source = PolygonSource("secret-key", vendor.url, self.budget)
+
+    def rows(self, timeframe: str = "1d") -> list[Row]:
+        return [row for page in self.source.bars("AAPL", timeframe, WINDOW) for row in page.rows]
+
+    def actions(self) -> list[list[Row]]:
+        return [rows for _, rows in self.source.corporate_actions(date(2020, 1, 1))]
 
 
 @pytest.fixture
-def vendor() -> Iterator[Callable[[Answer], PolygonSource]]:
-    """Makes a source whose vendor answers the n-th request with (status, body)."""
-    servers = []
+def exchange() -> Iterator[Callable[..., Exchange]]:
+    """Makes a source whose vendor gives these answers, the last one again and again."""
+    with ExitStack() as stack:
 
-    def start(answer: Answer) -> PolygonSource:
-        count = iter(range(1_000))
+        def start(*answers: Answer) -> Exchange:
+            left = list(answers)
+            return Exchange(stack.enter_context(serving(lambda request: left.pop(0) if len(left) > 1 else left[0])))
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = answer(next(count))
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return PolygonSource("secret-key", f"http://127.0.0.1:{server.server_port}")
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield start
 
 
-def rows(source: PolygonSource, vendor_symbol: str = "AAPL", timeframe: str = "1d") -> list[Row]:
-    return [row for page in source.bars(vendor_symbol, timeframe, WINDOW) for row in page.rows]
+def page(results: list[dict], next_url: str | None = None, **more: object) -> Answer:
+    body = {"status": "OK", "resultsCount": len(results), "results": results, "request_id": "x", **more}
+    return Answer(body | ({"next_url": next_url} if next_url else {}))
 
 
-def page(results: list[dict], next_url: str | None = None) -> str:
-    body = {"status": "OK", "resultsCount": len(results), "results": results, "request_id": "x"}
-    return json.dumps(body | ({"next_url": next_url} if next_url else {}))
+def without(found: dict, field: str) -> dict:
+    return {name: value for name, value in found.items() if name != field}
 
 
-def test_numbers_keep_the_digits_of_the_wire(vendor) -> None:
-    source = vendor(lambda n: (200, page([BAR | {"o": 0.1, "v": 41250310.25}])))
-    (row,) = rows(source)
+def test_numbers_keep_the_digits_of_the_wire(exchange) -> None:
+    (row,) = exchange(page([BAR | {"o": 0.1, "v": 41250310.25}])).rows()
     assert row["o"] == Decimal("0.1")
     assert row["v"] == Decimal("41250310.25")
     assert row["t"].isoformat() == "2024-01-02T05:00:00+00:00"
+    assert (row["vw"], row["n"], row["otc"]) == (None, None, False)
 
 
-def test_pages_are_followed(vendor) -> None:
-    source = vendor(lambda n: (200, page([BAR | {"n": n}], "https://elsewhere/next?cursor=a" if n < 2 else None)))
-    assert [row["n"] for row in rows(source)] == [0, 1, 2]
+def test_pages_are_followed_within_the_budget(exchange) -> None:
+    next_url = "https://elsewhere/next?cursor=a"
+    found = exchange(*(page([BAR | {"n": n}], next_url if n < 2 else None) for n in range(3)))
+    assert [row["n"] for row in found.rows()] == [0, 1, 2]
+    assert found.budget.taken == [1, 1, 1]
+    assert all(request.headers["Authorization"] == "Bearer secret-key" for request in found.vendor.requests)
+    assert not any("secret-key" in request.line for request in found.vendor.requests)
 
 
-def test_an_unknown_ticker_is_an_empty_answer(vendor) -> None:
-    source = vendor(lambda n: (200, '{"status": "OK", "resultsCount": 0, "request_id": "x"}'))
-    assert rows(source, "NOPE") == []
+def test_an_unknown_ticker_is_an_empty_answer(exchange) -> None:
+    assert exchange(Answer({"status": "OK", "resultsCount": 0, "request_id": "x"})).rows() == []
+
+
+def test_bars_outside_the_window_are_dropped(exchange) -> None:
+    day = 86_400_000
+    found = exchange(page([BAR | {"t": BAR["t"] + n * day} for n in range(-1, 5)])).rows()
+    assert [row["t"].day for row in found] == [2, 3, 4, 5]
+
+
+def test_the_clock_is_the_vendors(exchange) -> None:
+    answer = Answer({"market": "closed", "serverTime": "2026-03-10T08:34:56-04:00"})
+    assert exchange(answer).source.now() == NOW
+
+
+LIMIT = {"status": "ERROR", "error": "You've exceeded the maximum requests per minute, please wait or upgrade."}
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "error", "words"),
+    ("answer", "error", "words"),
     [
-        (200, page([BAR])[:-20], Retry, "not complete JSON"),
-        (200, '{"status": "OK", "resultsCount": 3}', Retry, "announced 3 results"),
-        (200, '{"status": "ERROR", "error": "Unknown API Key"}', Stop, "POLYGON_API_KEY"),
-        (401, '{"status": "ERROR", "error": "Unknown API Key"}', Stop, "POLYGON_API_KEY"),
-        (403, '{"status": "NOT_AUTHORIZED", "message": "Your plan ends in 2022."}', Stop, "plan"),
-        (404, '{"status": "NOT_FOUND", "message": "no such path"}', Skip, "does not know"),
-        (429, '{"status": "ERROR", "error": "You have exceeded the maximum requests per minute"}', Retry, "429"),
-        (502, "<html>bad gateway</html>", Retry, "502"),
-        (400, "<html>proxy</html>", Retry, "error page"),
+        (Answer('{"status": "OK", "results": [{"v": 4'), Retry, "not complete JSON"),
+        (Answer({"status": "OK"}, cut=5), Retry, "could not be reached"),
+        (Answer({}), Retry, "empty answer"),
+        (Answer([]), UnknownFormat, "has no fields"),
+        (Answer({"status": "OK", "resultsCount": 3}), Retry, "announced 3 results"),
+        (Answer({"status": "OK", "request_id": "x"}), Retry, "announced no results"),
+        (Answer({"status": "ERROR", "error": "Unknown API Key"}), Stop, "POLYGON_API_KEY"),
+        (Answer({"status": "ERROR", "error": "Unknown API Key secret-key"}, 401), Stop, "POLYGON_API_KEY"),
+        (Answer({"status": "NOT_AUTHORIZED", "message": "Your plan ends in 2022."}, 403), Stop, "plan"),
+        (Answer({"status": "NOT_FOUND", "message": "no such path"}, 404), Skip, "does not know AAPL"),
+        (Answer(LIMIT, 429), Retry, "HTTP 429.*POLYGON_REQUESTS_A_MINUTE"),
+        (Answer("<html>bad\ngateway</html>", 502), Retry, "HTTP 502"),
+        (Answer("<html>proxy</html>", 400), Retry, "error page"),
+        (Answer({"status": "ERROR", "error": "limit must be\na number"}, 400), Stop, "refused the request for AAPL"),
+        (Answer("", 302, {"Location": "https://elsewhere.invalid/"}), Retry, "redirected"),
     ],
 )
-def test_failures_become_sentences(vendor, status: int, body: str, error: type[OperatorError], words: str) -> None:
-    source = vendor(lambda n: (status, body))
+def test_failures_become_sentences(exchange, answer: Answer, error: type[OperatorError], words: str) -> None:
+    found = exchange(answer)
     with pytest.raises(error, match=words) as caught:
-        rows(source)
+        found.rows()
+    assert type(caught.value) is error
     assert "secret-key" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(found.vendor.requests) == 1
 
 
-def test_a_truncated_second_page_lands_nothing(vendor) -> None:
-    source = vendor(
-        lambda n: (200, page([BAR], "https://elsewhere/next?cursor=a") if n == 0 else '{"status": "OK", "res')
-    )
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_told_to_everybody(exchange, status: int) -> None:
+    found = exchange(Answer(LIMIT, status, {"Retry-After": "7"}))
+    with pytest.raises(Retry) as caught:
+        found.rows()
+    assert caught.value.after == 7
+    assert found.budget.closed == [7]
+
+
+@pytest.mark.parametrize(
+    ("bar", "words"),
+    [
+        (BAR | {"x": 1}, "unknown field 'x' in the bar of AAPL at 2024-01-02 05:00:00"),
+        (without(BAR, "o"), "no field 'o' in the bar of AAPL at 2024-01-02 05:00:00"),
+        (without(BAR, "o") | {"open": 1}, "unknown field 'open' and no field 'o' in the bar of AAPL at 2024-01-02"),
+        (without(BAR, "t"), "no field 't' in the bar of AAPL at an unknown time"),
+        (BAR | {"t": 1704171600}, "t in the bar of AAPL at 1704171600: .* not a time in milliseconds"),
+        (BAR | {"o": "229.52"}, "o in the bar of AAPL at 2024-01-02 05:00:00.*'229.52' is not a number"),
+        (BAR | {"c": None}, "c in the bar of AAPL .*None is not a number"),
+        (BAR | {"h": True}, "h in the bar of AAPL .*True is not a number"),
+        (BAR | {"l": float("nan")}, "l in the bar of AAPL .*nan is not a number"),
+        (BAR | {"n": 1.5}, "n in the bar of AAPL .*not a count"),
+        (BAR | {"otc": "yes"}, "otc in the bar of AAPL .*neither true nor false"),
+        ([1, 2, 3], "a bar of AAPL that has no fields"),
+    ],
+)
+def test_an_unknown_bar_names_field_symbol_and_time(exchange, bar: object, words: str) -> None:
+    with pytest.raises(UnknownFormat, match=words) as caught:
+        exchange(page([BAR, bar])).rows()
+    assert json.dumps(caught.value.payload, default=float) == json.dumps(bar)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer({"status": "OK", "resultsCount": 1, "rows": [BAR]}), "unknown field 'rows' about AAPL"),
+        (page([BAR], next_page="https://elsewhere/"), "unknown field 'next_page' about AAPL"),
+        (Answer({"status": "OK", "resultsCount": 1, "results": {"0": BAR}}), "no list of results"),
+        (page([BAR], 1), "no list of results, or no next_url"),
+    ],
+)
+def test_an_unknown_envelope_is_refused(exchange, answer: Answer, words: str) -> None:
+    with pytest.raises(UnknownFormat, match=words):
+        exchange(answer).rows()
+
+
+@pytest.mark.parametrize(
+    ("splits", "dividends", "words"),
+    [
+        ([SPLIT | {"x": 1}], [], "unknown field 'x' in the split of AAPL at 2020-08-31"),
+        ([without(SPLIT, "split_to")], [], "no field 'split_to' in the split of AAPL at 2020-08-31"),
+        ([SPLIT | {"split_to": "4"}], [], "split_to in the split of AAPL at 2020-08-31"),
+        ([SPLIT | {"execution_date": "31/08/2020"}], [], "execution_date in the split of AAPL"),
+        ([], [without(DIVIDEND, "cash_amount") | {"amount": 1}], "'amount' and no field 'cash_amount' in the dividend"),
+        ([], [DIVIDEND | {"pay_date": 5}], "pay_date in the dividend of AAPL at 2021-11-05"),
+    ],
+)
+def test_unknown_corporate_actions_are_refused(exchange, splits: list, dividends: list, words: str) -> None:
+    with pytest.raises(UnknownFormat, match=words):
+        exchange(page(splits), page(dividends)).actions()
+
+
+def test_corporate_actions_have_dates_and_digits(exchange) -> None:
+    ((split,), (dividend,)) = exchange(page([SPLIT]), page([DIVIDEND])).actions()
+    assert (split["execution_date"], split["split_from"], split["split_to"]) == (date(2020, 8, 31), 1, 4)
+    assert dividend["cash_amount"] == Decimal("0.22")
+    assert (dividend["pay_date"], dividend["currency"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Answer({"market": "open", "server_time": "2026-03-10T08:34:56-04:00"}), UnknownFormat),
+        (Answer({"market": "open", "serverTime": 1773146096}), UnknownFormat),
+        (Answer({"serverTime": "2026-03-10T08:34:56-04:00", "exchanges": "open"}), UnknownFormat),
+        (Answer({}), Retry),
+        (Answer({"status": "ERROR", "error": "Unknown API Key"}), Stop),
+    ],
+)
+def test_a_clock_that_nobody_understands(exchange, answer: Answer, error: type[OperatorError]) -> None:
+    with pytest.raises(error) as caught:
+        exchange(answer).source.now()
+    assert type(caught.value) is error
+
+
+def test_what_nobody_understands_is_kept_aside(seeded_warehouse: Path) -> None:
+    """A split and the clock: neither belongs to a pull of bars."""
+
+    def answer(request: Request) -> Answer:
+        if "marketstatus" in request.path:
+            return Answer({"market": "closed", "serverTime": clocks.pop(0)})
+        return page([SPLIT | {"x": 1}]) if "splits" in request.path else page([])
+
+    clocks = ["2026-03-10T08:34:56-04:00", "half past eight"]
+    with serving(answer) as vendor, connect("loader") as connection:
+        source = PolygonSource("secret-key", vendor.url, CountingBudget())
+        while clocks:
+            with pytest.raises(UnknownFormat):
+                ingest(connection, source, symbols=["AAPL"], history_start=date(2026, 3, 1))
+        kept = connection.execute("select symbol, payload from raw.refused_payloads order by refused_at").fetchall()
+    assert [symbol for symbol, _ in kept] == ["*", "*"]
+    assert '"x": 1' in kept[0][1]
+    assert "half past eight" in kept[1][1]
+
+
+def test_a_truncated_second_page_lands_nothing(exchange) -> None:
     with pytest.raises(Retry, match="cut off"):
-        rows(source)
+        exchange(page([BAR], "https://elsewhere/next?cursor=a"), Answer('{"status": "OK", "res')).rows()
 
 
 def test_nobody_listening_is_worth_a_retry() -> None:
-    with pytest.raises(Retry, match="could not be reached"):
-        rows(PolygonSource("secret-key", "http://127.0.0.1:9"))
+    with pytest.raises(Retry, match="could not be reached") as caught:
+        PolygonSource("secret-key", "http://127.0.0.1:9", CountingBudget()).now()
+    assert "secret-key" not in str(caught.value)
 
 
-def test_an_unknown_timeframe_names_the_known_ones(vendor) -> None:
+def test_an_unknown_timeframe_names_the_known_ones(exchange) -> None:
     with pytest.raises(Stop, match="1m, 1h, 1d"):
-        rows(vendor(lambda n: (200, page([]))), timeframe="7d")
+        exchange(page([])).rows("7d")
 
 
-def test_days_are_asked_for_by_their_date_in_new_york(vendor) -> None:
-    asked = []
-    source = vendor(lambda n: (200, page([])))
-    source._api.list_aggs = lambda *arguments, **options: asked.append(arguments[3:5]) or []
-    rows(source)
-    assert [[str(day) for day in days] for days in asked] == [["2024-01-02", "2024-01-05"]]
+def test_days_are_asked_for_by_their_date_in_new_york(exchange) -> None:
+    found = exchange(page([]))
+    found.rows()
+    (request,) = found.vendor.requests
+    assert request.path.endswith("/range/1/day/2024-01-02/2024-01-05")
+    assert request.query["adjusted"] == "false"

@@ -70,7 +70,8 @@ def serving(answer: Callable[[Request], Answer], now: Callable[[], datetime] = l
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     vendor = Vendor(f"http://127.0.0.1:{server.server_port}")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # a stop waits for the next poll
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield vendor
     finally:

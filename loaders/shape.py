@@ -1,0 +1,85 @@
+"""What a vendor's JSON object must look like: every field known, of the type it has always had, and none missing."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from loaders import answers
+from loaders.source import Row, UnknownFormat
+
+Reader = Callable[[object], object]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The fields of one kind of object, each with what reads it; those in `optional` may be missing or null.
+
+    `what` the object is, its `vendor`, and the fields that tell its `symbol` and `moment` make up the error's sentence.
+    """
+
+    vendor: str
+    what: str
+    symbol: str
+    moment: str
+    fields: Mapping[str, Reader]
+    optional: frozenset[str] = frozenset()
+
+    def read(self, found: object, about: str = "an unknown symbol") -> Row:
+        """The object by field, None for what is missing. Raises UnknownFormat naming field, symbol and time."""
+        if not isinstance(found, dict):
+            raise UnknownFormat(f"{self.vendor} sent a {self.what} of {about} that has no fields", found)
+        if found.keys() != self.fields.keys():
+            self._check_names(found, about)
+        row = {}
+        for name, reader in self.fields.items():
+            value = found.get(name)
+            try:
+                row[name] = None if value is None and name in self.optional else reader(value)
+            except ValueError as error:
+                raise UnknownFormat(
+                    f"{self.vendor} sent {name} in {self._name(found, about)}: {error}", found
+                ) from None
+        return row
+
+    def _check_names(self, found: dict, about: str) -> None:
+        said = [f"an unknown field {name!r}" for name in found if name not in self.fields]
+        said += [f"no field {name!r}" for name in self.fields if name not in found and name not in self.optional]
+        if said:
+            raise UnknownFormat(f"{self.vendor} sent {' and '.join(said)} in {self._name(found, about)}", found)
+
+    def _name(self, found: dict, about: str) -> str:
+        moment = found.get(self.moment, "an unknown time")
+        with suppress(ValueError):
+            moment = answers.moment_ms(moment)
+        return f"the {self.what} of {found.get(self.symbol, about)} at {moment}"
+
+
+def amount(value: object) -> Decimal | int:
+    """A JSON number; a numeric text is not one."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError(f"{value!r} is not a number")
+    return value
+
+
+def count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither true nor false")
+    return value
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is not a text")
+    return value
+
+
+def day(value: object) -> date:
+    return date.fromisoformat(text(value))
