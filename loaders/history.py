@@ -52,6 +52,8 @@ def pull(
                     meter.page(landed.received, page.window)
                     remaining = remaining and remaining.without(page.window)
                     failures = 0
+                    # memory holds one: the next is fetched without it
+                    del page
                 # what the source left out stays uncovered
                 remaining = None
             except Retry as error:
@@ -74,6 +76,8 @@ def _batches(pages: Iterator[Page], clock: Callable[[], float] = time.monotonic)
     try:
         for page in pages:
             held = _joined(held, page) if held else page
+            # memory holds one: the next is fetched without it
+            del page
             if len(held.rows) >= BATCH_ROWS or clock() - since >= BATCH_S:
                 yield held
                 held, since = None, clock()

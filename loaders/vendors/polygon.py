@@ -6,7 +6,6 @@ first two and reads the rows itself. What the SDK does over HTTP is put right in
 """
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -123,7 +122,9 @@ class PolygonSource:
             ),
         )
         names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
-        return [{**names, **bar, "otc": bool(bar["otc"])} for bar in found if window.start <= bar["t"] < window.end]
+        for bar in found:
+            bar.update(names, otc=bool(bar["otc"]))
+        return [bar for bar in found if window.start <= bar["t"] < window.end]
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         about = f"corporate actions since {since}"
@@ -134,10 +135,10 @@ class PolygonSource:
         )
 
     def _results(self, shape: Shape, about: str, request: Callable[[], Iterable]) -> list[Row]:
-        """All pages of an answer, which the SDK follows."""
-        self._json.expect(shape, about)
-        self._ask(lambda: deque(request(), maxlen=0), about)
-        return self._json.rows
+        """The rows of all pages. The SDK follows the pages; the rows are read before it sees them."""
+        rows = self._json.expect(shape, about)
+        self._ask(lambda: list(request()), about)
+        return rows
 
     def _ask(self, request: Callable, about: str) -> object:
         """Run one SDK call and turn what can go wrong into the product's three errors."""
@@ -197,15 +198,16 @@ class _StrictJson:
         self._secret = secret
         self.expect(None)
 
-    def expect(self, shape: Shape | None, about: str = "") -> None:
-        """Begin to gather the rows of a new answer; without a shape it is only decoded."""
+    def expect(self, shape: Shape | None, about: str = "") -> list[Row]:
+        """Where the rows of the next answer will be gathered; without a shape it is only decoded, and kept."""
         self._shape, self._about = shape, about
-        self.rows: list[Row] = []
         self.answer: object = None
+        self._rows: list[Row] = []
+        return self._rows
 
     def loads(self, body: str) -> object:
         try:
-            self.answer = answer = json.loads(body, parse_float=Decimal)
+            answer = json.loads(body, parse_float=Decimal)
         except ValueError:
             raise Retry("Polygon sent an answer that is not complete JSON: a page was cut off") from None
         if not isinstance(answer, dict):
@@ -214,9 +216,12 @@ class _StrictJson:
             raise Retry("Polygon sent an empty answer")
         if answer.get("status", "OK") not in ("OK", "DELAYED"):
             raise _from_body(body, self._secret, self._about)
-        if self._shape:
-            self.rows.extend(self._shape.read(result, self._about) for result in self._results(answer))
-        return answer
+        if not self._shape:
+            self.answer = answer
+            return answer
+        self._rows.extend(self._shape.read(result, self._about) for result in self._results(answer))
+        # the SDK need not make objects of them, nor keep them
+        return {**answer, "results": []}
 
     def _results(self, answer: dict) -> list:
         unknown = sorted(answer.keys() - ENVELOPE)

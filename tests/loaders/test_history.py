@@ -1,6 +1,7 @@
 """Pulls of history: killed anywhere they go on from there; they try again, and say how far they are."""
 
 import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from loaders.landing import uncovered
 from loaders.progress import Meter
 from loaders.source import UnknownFormat, Window
 from loaders.vendors.binance import BinanceSource
-from tests.loaders.conftest import start_ingest
+from tests import forked
 from tests.loaders.exchange import klines
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving
 from warehouse.connection import connect, endpoint, open_connection
@@ -56,33 +57,37 @@ def source_of(answer) -> Iterator[BinanceSource]:
         yield BinanceSource(vendor.url, CountingBudget())
 
 
-def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader) -> None:
-    """SIGKILL after a few pages, again and again: the last run leaves every minute once, and all of it covered."""
+@pytest.mark.parametrize("kills", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, kills: int) -> None:
+    """SIGKILL at any moment of a loader's life, again and again; whenever one gets to its end, more has happened.
+
+    In the end every minute is there once, all of it is covered, and the coverage says as many rows as there are.
+    """
     random_state = random.Random(7)
-
-    def answer(request: Request) -> Answer:
-        time.sleep(0.02)
-        return klines(request)
-
-    with serving(answer) as vendor:
-        arguments = ("--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2026-02-20")
-        kills = 0
-        while True:
+    first, now = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 15, 0, 0, 30, tzinfo=UTC)
+    arguments = ("ingest", "--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2026-02-01")
+    done, finished = 0, []
+    with serving(lambda request: klines(request, now)) as vendor:
+        while done < kills:
             asked = len(vendor.requests)
-            process = start_ingest(*arguments, BINANCE_BASE_URL=vendor.url)
-            pages = random_state.randint(2, 6) if kills < 5 else 10_000
-            while process.poll() is None and len(vendor.requests) < asked + pages:
+            process = forked.start("loaders", *arguments, BINANCE_BASE_URL=vendor.url)
+            # half die while they connect and begin, half anywhere in their work
+            pages = random_state.choice((0, random_state.randint(1, 25)))
+            while process.is_alive() and len(vendor.requests) < asked + pages:
                 time.sleep(0.001)
-            time.sleep(random_state.uniform(0, 0.04))
-            if process.poll() is not None:
-                break
-            process.kill()
-            process.wait()
-            kills += 1
-        errors = process.communicate()[1]
-    assert process.returncode == 0, errors
-    assert kills == 5
-    first, last = datetime(2026, 2, 20, tzinfo=UTC), NOW.replace(second=0)
+            process.join(random_state.uniform(0, 0.05))
+            if process.is_alive():
+                process.kill()
+                done += 1
+            process.join()
+            if process.exitcode != -signal.SIGKILL:
+                finished.append(process.exitcode)
+                now += timedelta(days=14)
+        process = forked.start("loaders", *arguments, BINANCE_BASE_URL=vendor.url)
+        process.join()
+    assert set(finished) <= {0}
+    assert process.exitcode == 0
+    last = now.replace(second=0)
     expected = [(first + n * MINUTE, 1) for n in range((last - first) // MINUTE)]
     assert stored() == expected
     assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", Window(first, last)) == []
