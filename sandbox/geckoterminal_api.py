@@ -41,7 +41,15 @@ class GeckoTerminal:
         self._pairs = {(pair.network, _address(pair.pool)): pair for pair in pairs}
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get(root + PATH, self.answer) for root in ROOTS]
+        networks = [web.get(root + "/networks", self.networks) for root in ROOTS]
+        return networks + [web.get(root + PATH, self.answer) for root in ROOTS]
+
+    async def networks(self, request: web.Request) -> web.Response:
+        """GET /networks: those of the tape's pools, all on the first page."""
+        slugs = sorted({network for network, _ in self._pairs}) if request.query.get("page", "1") == "1" else []
+        return web.json_response(
+            {"data": [{"id": slug, "type": "network", "attributes": {"name": slug}} for slug in slugs]}
+        )
 
     async def answer(self, request: web.Request) -> web.Response:
         """GET /networks/{network}/pools/{pool}/ohlcv/{timeframe}."""

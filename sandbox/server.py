@@ -13,6 +13,8 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -114,6 +116,7 @@ class Sandbox:
         app.router.add_get("/sandbox/book", self._dump)
         app.router.add_get("/sandbox/faults", self._faults)
         app.router.add_get("/sandbox/feeds", self._feeds)
+        app.on_response_prepare.append(self._date)
         app.on_shutdown.append(self._hang_up)
         app.on_cleanup.append(self._close_book)
         if self.real_clock:
@@ -154,6 +157,10 @@ class Sandbox:
         task = asyncio.create_task(run())
         yield
         task.cancel()
+
+    async def _date(self, request: web.Request, response: web.StreamResponse) -> None:
+        """The vendors' servers live in the tape's time, and some tell it in this header only."""
+        response.headers["Date"] = format_datetime(datetime.fromtimestamp(self._now() // SECOND, UTC), usegmt=True)
 
     async def _hang_up(self, app: web.Application) -> None:
         await self._stream.close()

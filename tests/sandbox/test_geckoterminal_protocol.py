@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
+import requests
 from crypto_stage import FIRST, MakeTape, Serve, frame, pool_candles, walk
 from stage import Served
 
@@ -124,3 +125,9 @@ def test_refusals(served: Served, pool: str, timeframe: str, query: dict, status
     (error,) = answer.json()["errors"]
     assert error["status"] == str(status)
     assert said in error["title"]
+
+
+def test_networks_and_the_clock_of_the_tape_in_the_date(served: Served) -> None:
+    answer = requests.get(f"{served.url}/geckoterminal/api/v2/networks", params={"page": 1}, timeout=10)
+    assert [network["id"] for network in answer.json()["data"]] == ["eth"]
+    assert answer.headers["Date"] == "Mon, 02 Feb 2026 16:40:00 GMT"
