@@ -3,6 +3,7 @@
 import argparse
 import sys
 from datetime import date
+from functools import partial
 
 from loaders.ingest import ingest
 from loaders.sources import source_named
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--timeframe", default="1d", help="1m to 1d, as the vendor has them (default: %(default)s)")
     command.add_argument("--symbols", nargs="+", help="the product's symbols (default: all the vendor has)")
     command.add_argument(
-        "--from", dest="history_start", type=date.fromisoformat, default=HISTORY_START, metavar="YYYY-MM-DD",
+        "--from", dest="history_start", type=_date, default=HISTORY_START, metavar="YYYY-MM-DD",
         help="first date of the history (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
@@ -33,13 +34,23 @@ def main(arguments: list[str] | None = None) -> int:
                 symbols=options.symbols,
                 history_start=options.history_start,
                 timeframe=options.timeframe,
-                progress=print,
+                progress=partial(print, flush=True),
             )
     except OperatorError as error:
         print(f"loaders: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("loaders: interrupted; what was landed stays, and the next ingest goes on from there", file=sys.stderr)
+        return 130
     print(f"{landed.received} rows received, {landed.landed} landed")
     return 0
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date: write YYYY-MM-DD") from None
 
 
 if __name__ == "__main__":

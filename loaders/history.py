@@ -63,6 +63,9 @@ def pull(
                     raise
                 progress(f"{instrument.symbol} {timeframe}: {error}; trying again in {delay:.0f} s")
                 sleep(delay)
+            except KeyboardInterrupt:
+                progress(f"{instrument.symbol} {timeframe}: interrupted, still to ask for: {remaining or 'nothing'}")
+                raise
             except UnknownFormat as error:
                 keep_aside(connection, source, instrument.symbol, timeframe, remaining or window, error)
                 raise

@@ -7,7 +7,7 @@ from datetime import timedelta
 from loaders.source import Window
 
 Progress = Callable[[str], None]
-EVERY_S = 5.0
+EVERY_S = 2.0
 
 
 class Meter:

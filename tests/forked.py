@@ -13,23 +13,29 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["loaders.__main__", "loaders.vendors.binance"])
 
 
-def start(module: str, *arguments: str, debug_log: Path | None = None, **environment: str) -> BaseProcess:
+def start(
+    module: str, *arguments: str, output: Path | None = None, log_level: int | None = None, **environment: str
+) -> BaseProcess:
     """`python -m MODULE ARGUMENTS` in a process of its own, whose exitcode is the command's.
 
-    With a debug_log, all that it prints goes there, and so does everything that any library logs.
+    What it prints is appended to `output`, and with a log_level so is what any library logs.
     """
-    process = _FORKS.Process(target=_run, args=(module, arguments, debug_log, {**os.environ, **environment}))
+    everything = {**os.environ, **environment}
+    process = _FORKS.Process(target=_run, args=(module, arguments, output, log_level, everything))
     process.start()
     return process
 
 
-def _run(module: str, arguments: tuple[str, ...], debug_log: Path | None, environment: dict[str, str]) -> None:
+def _run(
+    module: str, arguments: tuple[str, ...], output: Path | None, log_level: int | None, environment: dict[str, str]
+) -> None:
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if debug_log:
-        with debug_log.open("ab") as file:
+    if output:
+        with output.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        logging.basicConfig(level=logging.DEBUG)
+    if log_level is not None:
+        logging.basicConfig(level=log_level)
     sys.exit(importlib.import_module(f"{module}.__main__").main(list(arguments)))

@@ -1,6 +1,8 @@
 """Pulls of history: killed anywhere they go on from there; they try again, and say how far they are."""
 
+import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -192,6 +194,79 @@ def test_a_symbol_that_the_vendor_does_not_know_does_not_stop_the_others(loader)
 def test_windows_outside_history_are_one_sentence(loader, start: date, timeframe: str, words: str) -> None:
     with source_of(klines) as source, pytest.raises(Stop, match=words):
         ingest(loader, source, symbols=["BTCUSDT"], history_start=start, timeframe=timeframe)
+
+
+def test_a_symbol_list_without_symbols_is_one_sentence(loader) -> None:
+    with source_of(klines) as source, pytest.raises(Stop, match="no symbol was asked for"):
+        ingest(loader, source, symbols=[], history_start=date(2026, 3, 1))
+
+
+def test_an_unknown_calendar_is_one_sentence(loader) -> None:
+    with connect("transformer") as owner:
+        owner.execute("update reference.instruments set calendar = 'XMARS' where symbol = 'BTCUSDT'")
+    try:
+        with (
+            source_of(klines) as source,
+            pytest.raises(Stop, match=r"unknown exchange calendar 'XMARS' in seeds/instruments.csv.*such as XNYS"),
+        ):
+            ingest(loader, source, symbols=["BTCUSDT"], history_start=date(2026, 3, 1))
+    finally:
+        with connect("transformer") as owner:
+            owner.execute("update reference.instruments set calendar = '24x7' where symbol = 'BTCUSDT'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--from", "2199-01-01"), "in the future"),
+        (("--from", "1066-10-14"), "starts at 1990-01-01 at the earliest"),
+        (("--symbols", "NOPE"), "unknown symbol 'NOPE' for binance: known are BTCUSDT, ETHUSDT"),
+        (("--timeframe", "7m"), "unknown timeframe '7m' for binance"),
+        (("--from", "yesterday"), "'yesterday' is not a date: write YYYY-MM-DD"),
+        (("--symbols",), "expected at least one argument"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_sentence(
+    loader, arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    printed = tmp_path / "printed"
+    with serving(klines) as vendor:
+        process = forked.start(
+            "loaders", "ingest", "--source", "binance", *arguments, output=printed, BINANCE_BASE_URL=vendor.url
+        )
+        process.join()
+    assert process.exitcode == 2
+    *_, sentence = printed.read_text().splitlines()
+    assert words in sentence
+    assert "Traceback" not in printed.read_text()
+
+
+def test_ctrl_c_says_where_it_stopped(loader, tmp_path: Path) -> None:
+    """More than two seconds in, progress has said bars, rate and time left."""
+
+    def answer(request: Request) -> Answer:
+        time.sleep(0.1)
+        return klines(request)
+
+    printed = tmp_path / "printed"
+    arguments = ("ingest", "--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2025-01-01")
+    with serving(answer) as vendor:
+        process = forked.start("loaders", *arguments, output=printed, BINANCE_BASE_URL=vendor.url)
+        deadline = time.monotonic() + 30
+        while "left" not in printed_so_far(printed) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        process.join()
+    assert process.exitcode == 130
+    progress, stopped, last = printed.read_text().splitlines()[-3:]
+    assert re.search(r"BTCUSDT 1m: [\d,]+ bars, [\d,]+ bars/s, now .*, \d+% done, .* left", progress)
+    assert last == "loaders: interrupted; what was landed stays, and the next ingest goes on from there"
+    newest = stored()[-1][0]
+    assert stopped == f"BTCUSDT 1m: interrupted, still to ask for: {Window(newest + MINUTE, NOW.replace(second=0))}"
+
+
+def printed_so_far(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def test_progress_says_bars_rate_and_time_left() -> None:
