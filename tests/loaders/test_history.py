@@ -68,13 +68,15 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, kills: int)
     random_state = random.Random(7)
     first, now = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 15, 0, 0, 30, tzinfo=UTC)
     arguments = ("ingest", "--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2026-02-01")
+    # a transaction every other page: more of them to be killed in
+    small_batches = {"loaders.history.BATCH_ROWS": 2_000}
     done, finished = 0, []
     with serving(lambda request: klines(request, now)) as vendor:
         while done < kills:
             asked = len(vendor.requests)
-            process = forked.start("loaders", *arguments, BINANCE_BASE_URL=vendor.url)
-            # half die while they connect and begin, half anywhere in their work
-            pages = random_state.choice((0, random_state.randint(1, 25)))
+            process = forked.start("loaders", *arguments, constants=small_batches, BINANCE_BASE_URL=vendor.url)
+            # a third die while they connect and begin, the others anywhere in their work
+            pages = random_state.choice((0, *(random_state.randint(3, 25) for _ in range(2))))
             while process.is_alive() and len(vendor.requests) < asked + pages:
                 time.sleep(0.001)
             process.join(random_state.uniform(0, 0.05))
