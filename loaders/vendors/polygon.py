@@ -169,7 +169,8 @@ class PolygonSource:
         pool = client.client
         # the SDK stores its timeouts and never hands them to its connection pool; it tries again by itself, where
         # the budget cannot count and a Retry-After of minutes cannot be told; a redirect would carry the key along
-        timeout, no_retries = urllib3.Timeout(connect=5.0, read=30.0), urllib3.Retry(0, raise_on_status=False)
+        timeout = urllib3.Timeout(connect=answers.TIMEOUT_S[0], read=answers.TIMEOUT_S[1])
+        no_retries = urllib3.Retry(0, raise_on_status=False)
         pool.connection_pool_kw.update(timeout=timeout, retries=no_retries)
         send = pool.urlopen
 

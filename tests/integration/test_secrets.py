@@ -40,18 +40,22 @@ VENDORS = {
     "coingecko": ("BTCUSDT", "30m", "gecko_says", "gecko_tells"),
     "geckoterminal": ("BTCUSDT", "1m", "ohlcv_list", "candles"),
 }
-# an hour each of the sandbox's clock; the flow sees the first two, `python -m loaders ingest` all of them
+# an hour each of the sandbox's clock, for `python -m loaders ingest`
 FAULTS: dict[str, dict[str, object]] = {
     "unauthorized": {},
     "server_error": {},
     "renamed_field": {},
     "rate_limited": {},
     "banned": {"retry_after": 0},
-    "stall": {"seconds": 0.1},
+    "stall": {"seconds": 1},
     "truncated_json": {},
     "no_results": {},
 }
-IN_FLOWS = 2
+# the flow, which shows every kind of error to Prefect: stop, retry, unknown format
+IN_FLOWS = dict(zip(VENDORS, FAULTS, strict=False))
+FLOWS_HOUR, FIRST_HOUR = 1, 3
+# timeouts and pauses between attempts, in seconds
+IMPATIENT = {"loaders.answers.TIMEOUT_S": (0.5, 0.5), "loaders.history.FIRST_DELAY_S": 0.05}
 FIRST = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
@@ -121,9 +125,9 @@ def test_the_search_finds_a_key_however_it_is_written() -> None:
 
 
 def _run_flows(world: World) -> None:
-    """The flow `ingest` of each vendor, in a good hour and in two bad ones; Prefect retries at once."""
+    """The flow `ingest` of each vendor, in a good hour and in a bad one; Prefect retries at once."""
     asked = [[vendor, symbol, timeframe] for vendor, (symbol, timeframe, *_) in VENDORS.items()]
-    hours = [(FIRST + n * HOUR).isoformat() for n in range(IN_FLOWS + 1)]
+    hours = [(FIRST + n * HOUR).isoformat() for n in (0, FLOWS_HOUR)]
     with world.log.open("ab") as log:
         done = subprocess.run(
             [sys.executable, "-c", _FLOWS, world.url, json.dumps(asked), json.dumps(hours), f"{FIRST:%Y-%m-%d}"],
@@ -142,7 +146,7 @@ def _run_flows(world: World) -> None:
         )
     printed = world.log.read_text()
     assert done.returncode == 0, printed[-3000:]
-    assert f"flows have failed: {IN_FLOWS * len(VENDORS)}" in printed, printed[-3000:]
+    assert f"flows have failed: {len(VENDORS)}" in printed, printed[-3000:]
 
 
 _FLOWS = """
@@ -172,7 +176,7 @@ print("flows have failed:", failed)
 
 def _run_loaders(world: World) -> None:
     """Each vendor in each bad hour, until the fault has struck it; nobody listening; and a broker who says no."""
-    for number, fault in enumerate(FAULTS, start=IN_FLOWS + 2):
+    for number, fault in enumerate(FAULTS, FIRST_HOUR):
         world.at(FIRST + number * HOUR)
         victims = set(VENDORS) if fault != "banned" else {"binance"}
         before = world.struck(fault)
@@ -197,7 +201,15 @@ def _ingest(world: World, vendors: set[str], **environment: str) -> None:
         symbol, timeframe, *_ = VENDORS[vendor]
         arguments = ("--source", vendor, "--timeframe", timeframe, "--symbols", symbol, "--from", f"{FIRST:%Y-%m-%d}")
         processes.append(
-            forked.start("loaders", "ingest", *arguments, output=world.log, log_level=logging.DEBUG, **environment)
+            forked.start(
+                "loaders",
+                "ingest",
+                *arguments,
+                output=world.log,
+                log_level=logging.DEBUG,
+                constants=IMPATIENT,
+                **environment,
+            )
         )
     for process in processes:
         process.join(120)
@@ -280,13 +292,12 @@ def _pool() -> str:
 
 
 def _write_plan(path: Path) -> None:
-    """The flow's hours begin at FIRST + 1, those of the loaders after a quiet one. Some requests get through there."""
-    hours = [(fault, n, 1.0) for n, fault in enumerate(FAULTS, start=1) if n <= IN_FLOWS]
+    """All requests of the flow's hour are struck. In the loaders' hours some get through, to fail later."""
     # what is covered is not asked for again, so a field must be renamed the first time
-    hours += [(fault, n, 1.0 if fault == "renamed_field" else 0.35) for n, fault in enumerate(FAULTS, IN_FLOWS + 2)]
+    hours = [(fault, n, 1.0 if fault == "renamed_field" else 0.35) for n, fault in enumerate(FAULTS, FIRST_HOUR)]
     vendors: dict[str, list] = {vendor: [] for vendor in VENDORS}
     for vendor, (*_, field, to) in VENDORS.items():
-        for fault, number, rate in hours:
+        for fault, number, rate in [(IN_FLOWS[vendor], FLOWS_HOUR, 1.0), *hours]:
             if fault == "banned" and vendor != "binance":
                 continue
             begin = FIRST + number * HOUR
