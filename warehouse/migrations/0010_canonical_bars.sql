@@ -154,7 +154,7 @@ comment on type canonical.price_check is
 
 create function canonical.price_check_step(
     state canonical.price_check, bar_no integer, high float8, low float8, close float8,
-    largest_move float8, has_witness boolean
+    largest_move float8, has_witness boolean, is_followed boolean
 ) returns canonical.price_check
 language plpgsql immutable parallel safe as
 $$
@@ -168,7 +168,7 @@ begin
     checked.is_settled := not is_next_bar and state.is_settled;
     if checked.base is null then
         checked.needed_witness := true;
-        checked.verdict := case when not has_witness then 'no price to compare with' end;
+        checked.verdict := case when not (has_witness or is_followed) then 'no price to compare with' end;
     elsif high <= checked.base * largest_move and low >= checked.base / largest_move then
         checked.needed_witness := false;
     else
@@ -186,6 +186,6 @@ begin
     return checked;
 end
 $$;
-create aggregate canonical.check_price(integer, float8, float8, float8, float8, boolean) (
+create aggregate canonical.check_price(integer, float8, float8, float8, float8, boolean, boolean) (
     sfunc = canonical.price_check_step, stype = canonical.price_check
 );

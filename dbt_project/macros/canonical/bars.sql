@@ -243,9 +243,12 @@
             (low * share_factor)::float8 as share_low,
             (close * share_factor)::float8 as share_close,
             lead(bar_no) over by_source = bar_no + 1
-            and lead((open * share_factor)::float8) over by_source
-            between (close * share_factor)::float8 / largest_move and (close * share_factor)::float8 * largest_move
-                as goes_on
+            and {{ opens_near('lead((open * share_factor)::float8) over by_source') }} as goes_on,
+            -- a first bar has nothing before it: one of the next three has to open near its close
+            {%- for distance in (1, 2, 3) %}
+            coalesce({{ opens_near('lead((open * share_factor)::float8, ' ~ distance ~ ') over by_source') }}, false)
+            {%- if not loop.last %} or{% else %} as is_followed{% endif %}
+            {%- endfor %}
         from in_shares
         window by_source as (partition by source order by bar_no)
     ),
@@ -272,8 +275,9 @@
     checked as (
         select
             *,
-            canonical.check_price(bar_no, share_high, share_low, share_close, largest_move, has_witness)
-                over (order by bar_no, rank) as price_check
+            canonical.check_price(
+                bar_no, share_high, share_low, share_close, largest_move, has_witness, is_followed
+            ) over (order by bar_no, rank) as price_check
         from witnessed
     ),
 
@@ -499,7 +503,7 @@
             is_confirmed_late,
             landed_at
         from with_factors
-        where watermarks.bar_no is null or bar_no > watermarks.bar_no
+        where (watermarks.bar_no is null or bar_no > watermarks.bar_no) and last_close is not null
     )
 
     select * from adjusted
@@ -516,6 +520,12 @@
         )
         else 1
     end
+{%- endmacro %}
+
+
+{# A later open, as near to this bar's close as a price may move. #}
+{% macro opens_near(open) -%}
+    {{ open }} between (close * share_factor)::float8 / largest_move and (close * share_factor)::float8 * largest_move
 {%- endmacro %}
 
 
