@@ -67,6 +67,14 @@ class RawTable:
         return self.key + self.payload
 
 
+# where a vendor without a table of its own lands its bars, in the product's words
+VENDOR_BARS = RawTable(
+    "raw.vendor_bars",
+    ("source", "vendor_symbol", "timeframe", "bar_start"),
+    ("open", "high", "low", "close", "volume"),
+)
+
+
 class UnknownFormat(Stop):
     """The vendor sent something that its module does not know; the payload is kept for a person to read."""
 

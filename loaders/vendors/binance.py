@@ -6,7 +6,7 @@ asked for one by one. Its exceptions stumble over error bodies that are not obje
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import requests
@@ -24,6 +24,8 @@ KLINES_WEIGHT, TIME_WEIGHT = 2, 1
 # of 6000 a minute and IP; the rest is for those who trade from the same address
 WEIGHT_A_MINUTE = 3_000
 FIELDS = 12
+# later than any window
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 UNKNOWN_SYMBOL = -1121
 BAD_KEY = (-1002, -2014, -2015)
@@ -69,6 +71,8 @@ class BinanceSource:
         while start < window.end:
             klines = self._klines(vendor_symbol, timeframe, Window(start, window.end))
             rows = [_row(vendor_symbol, timeframe, kline) for kline in klines]
+            if not rows:
+                self._confirm_nothing(vendor_symbol, timeframe, Window(start, window.end))
             end = window.end
             if len(rows) >= PAGE_LIMIT:
                 end = min(end, rows[-1]["open_time"] + length)
@@ -77,14 +81,23 @@ class BinanceSource:
             yield Page([row for row in rows if start <= row["open_time"] < end], Window(start, end))
             start = end
 
-    def _klines(self, vendor_symbol: str, timeframe: str, window: Window) -> list:
+    def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window) -> None:
+        """An empty list says either that a pair did not trade or that the vendor lost its head: ask what comes next.
+
+        Raises Retry when that is a kline of the window.
+        """
+        following = self._klines(vendor_symbol, timeframe, Window(window.start, LATEST), limit=1)
+        if any(_row(vendor_symbol, timeframe, kline)["open_time"] < window.end for kline in following):
+            raise Retry(f"Binance sent no {vendor_symbol} {timeframe} klines for {window}, and has some")
+
+    def _klines(self, vendor_symbol: str, timeframe: str, window: Window, limit: int = PAGE_LIMIT) -> list:
         klines = self._ask(
             lambda: self._api.get_klines(
                 symbol=vendor_symbol,
                 interval=timeframe,
                 startTime=_milliseconds(window.start),
                 endTime=_milliseconds(window.end) - 1,
-                limit=PAGE_LIMIT,
+                limit=limit,
             ),
             KLINES_WEIGHT,
             vendor_symbol,

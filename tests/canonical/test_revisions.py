@@ -1,0 +1,67 @@
+"""A bar restated long after: what depends on it is built anew, nothing else, and the old value stays to be seen."""
+
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from flows.dbt_command import run_dbt
+from tests.canonical.conftest import Market, bars
+from warehouse.connection import connect
+
+RESTATED = datetime(2025, 11, 26, 15, 2, tzinfo=UTC)
+TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h", "1d")
+
+
+def versions(connection: psycopg.Connection) -> dict[str, dict[tuple[str, datetime], str]]:
+    """Which transaction wrote each row of each history."""
+    return {
+        timeframe: {
+            (symbol, bar_start): xmin
+            for symbol, bar_start, xmin in connection.execute(
+                f"select symbol, bar_start, xmin::text from canonical.ohlcv_{timeframe}__history"
+            ).fetchall()
+        }
+        for timeframe in TIMEFRAMES
+    }
+
+
+def test_a_restated_bar_rebuilds_what_depends_on_it(market: Market) -> None:
+    with connect("transformer", autocommit=True) as reader, connect("loader") as loader:
+        run_dbt("run", "--select", "staging", "canonical")
+        before, series = versions(reader), {name: bars(name) for name in TIMEFRAMES}
+        known_at = reader.execute("select clock_timestamp()").fetchone()[0]
+        loader.execute(
+            "insert into raw.polygon_aggregates (ticker, multiplier, timespan, t, o, h, l, c, v)"
+            " select ticker, multiplier, timespan, t, o, h + 1, l, c, v + 10 from raw.polygon_aggregates"
+            " where ticker = 'AAPL' and timespan = 'minute' and t = %s",
+            (RESTATED,),
+        )
+        loader.commit()
+        run_dbt("run", "--select", "staging", "canonical")
+        after = versions(reader)
+
+    for timeframe in TIMEFRAMES:
+        rewritten = {key for key, xmin in after[timeframe].items() if before[timeframe].get(key) != xmin}
+        assert {symbol for symbol, _ in rewritten} == {"AAPL"}, "other instruments are left alone"
+        earlier = bars(timeframe).query("symbol == 'AAPL' and bar_end <= @RESTATED")["bar_start"]
+        # the bar before may have been published on the word of the restated one
+        assert {start for _, start in rewritten} & {start.to_pydatetime() for start in earlier[:-1]} == set()
+
+        then, now, first = bars(timeframe, as_of=known_at), bars(timeframe), series[timeframe]
+        columns = [name for name in first.columns if name != "landed_at"]
+        assert then[columns].equals(first[columns]), "what was known then is what was seen then"
+        changed = now[(now["high"] != first["high"]) | (now["volume"] != first["volume"])]
+        assert len(changed) == 1, "one minute is in one bar of each timeframe"
+        bar = changed.iloc[0]
+        old = first.loc[changed.index[0]]
+        assert bar["bar_start"] <= RESTATED < bar["bar_end"]
+        assert bar["volume"] == old["volume"] + 10
+        assert (bar["revision"], old["revision"]) == (2, 1)
+
+
+@pytest.mark.parametrize("timeframe", TIMEFRAMES)
+def test_a_full_refresh_agrees(market: Market, timeframe: str) -> None:
+    grown = bars(timeframe)
+    run_dbt("run", "--select", f"ohlcv_{timeframe}", "--full-refresh")
+    assert bars(timeframe).equals(grown)
