@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loaders.landing import Landed, covered_until, land, record_coverage
 from loaders.source import Row
-from loaders.vendors.polygon import SPLITS, PolygonSource
+from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from warehouse.connection import connect, endpoint, open_connection
 
 START = datetime(2024, 1, 2, 5, tzinfo=UTC)
@@ -60,6 +60,37 @@ def test_a_row_is_landed_when_it_differs_from_the_newest_revision(
     for ticker, t, price, vwap in rows:
         found[ticker, (t - START).days].append((int(price), None if vwap is None else int(vwap)))
     assert found == {key: payloads for key, payloads in expected.items() if payloads}
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
+DIVIDEND = {
+    "id": TEXTS,
+    "ticker": TEXTS,
+    "ex_dividend_date": st.dates(),
+    "cash_amount": st.decimals(allow_nan=False, allow_infinity=False, min_value=0, max_value=10**9),
+    "currency": st.none() | TEXTS | st.sampled_from(["\\N", "\\", "\t", "a\nb", "\r", "\\.", ""]),
+    "dividend_type": st.none() | TEXTS,
+    "frequency": st.none() | st.integers(-(2**31), 2**31 - 1),
+    "declaration_date": st.none() | st.dates(),
+    "record_date": st.none(),
+    "pay_date": st.dates(),
+}
+
+
+@given(rows=st.lists(st.fixed_dictionaries(DIVIDEND), min_size=1, max_size=8, unique_by=lambda row: row["id"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_landed_is_what_was_received(rows: list[Row], warehouse_db: Path) -> None:
+    """Texts that COPY's format could mistake for something else, decimals with all digits, and what is missing."""
+    with connect("loader") as connection:
+        assert land(connection, DIVIDENDS, rows).landed == len(rows)
+        assert land(connection, DIVIDENDS, rows).landed == 0
+        ids = [row["id"] for row in rows]
+        found = connection.execute(
+            f"select {', '.join(DIVIDENDS.columns)} from {DIVIDENDS.name} where id = any(%s)", (ids,)
+        ).fetchall()
+        connection.rollback()
+    expected = {row["id"]: tuple(row[column] for column in DIVIDENDS.columns) for row in rows}
+    assert {row[0]: row for row in found} == expected
 
 
 def test_two_loaders_with_the_same_answer_leave_one_row(warehouse_db: Path) -> None:
