@@ -111,7 +111,9 @@ def missing_windows(
             "tried": [" ".join(names) for names in tried],
         },
     ).fetchall()
-    return [Missing(*row) for row in rows]
+    found = [Missing(*row) for row in rows]
+    # a longer bar is missing because a minute is: when that is filled it may be there
+    return [missing for missing in found if missing.timeframe == "1m"] or found
 
 
 def ask(
