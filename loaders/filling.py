@@ -98,6 +98,20 @@ _MISSING = """
 """
 
 
+# the ledger is computed when it is read: once for all windows
+_LEFT = """
+    with gaps as materialized (select symbol, timeframe, bar_start from canonical.gaps where not has_flat_bar)
+    select windows.number, count(*)
+    from unnest(
+        %(numbers)s::integer[], %(symbols)s::text[], %(timeframes)s::text[],
+        %(starts)s::timestamptz[], %(ends)s::timestamptz[]
+    ) as windows (number, symbol, timeframe, window_start, window_end)
+    inner join gaps using (symbol, timeframe)
+    where gaps.bar_start >= windows.window_start and gaps.bar_start < windows.window_end
+    group by windows.number
+"""
+
+
 def missing_windows(
     connection: psycopg.Connection, symbols: Sequence[str] | None, tried: Collection[tuple[str, str, str]] = ()
 ) -> list[Missing]:
@@ -150,27 +164,30 @@ def ask(
 
 def record(connection: psycopg.Connection, attempts: Sequence[Attempt]) -> int:
     """Note the attempts, and how many bars each filled, as the ledger tells after a build; returns their sum."""
-    filled_in_all = 0
-    for attempt in attempts:
+    asked = [attempt.missing for attempt in attempts]
+    windows = {
+        "numbers": list(range(len(asked))),
+        "symbols": [missing.symbol for missing in asked],
+        "timeframes": [missing.timeframe for missing in asked],
+        "starts": [missing.start for missing in asked],
+        "ends": [missing.end for missing in asked],
+    }
+    left = dict(connection.execute(_LEFT, windows).fetchall())
+    rows = []
+    for number, attempt in enumerate(attempts):
         missing = attempt.missing
-        left = connection.execute(
-            "select count(*) from canonical.gaps where symbol = %s and timeframe = %s and not has_flat_bar"
-            " and bar_start >= %s and bar_start < %s",
-            (missing.symbol, missing.timeframe, missing.start, missing.end),
-        ).fetchone()[0]
-        filled = max(0, missing.bars - left)
-        filled_in_all += filled
-        connection.execute(
+        filled = max(0, missing.bars - left.get(number, 0))
+        window = (missing.symbol, missing.timeframe, missing.source, missing.start, missing.end)
+        rows.append((*window, missing.bars, filled, attempt.outcome, attempt.detail))
+    with connection.cursor() as cursor:
+        cursor.executemany(
             "insert into raw.fill_attempts"
             " (symbol, timeframe, source, window_start, window_end, bars_missing, bars_filled, outcome, detail)"
             " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                missing.symbol, missing.timeframe, missing.source, missing.start, missing.end, missing.bars, filled,
-                attempt.outcome, attempt.detail,
-            ),
-        )  # fmt: skip
+            rows,
+        )
     connection.commit()
-    return filled_in_all
+    return sum(row[6] for row in rows)
 
 
 def fill(
