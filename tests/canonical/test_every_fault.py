@@ -224,7 +224,7 @@ def check_against_tape(frame: pd.DataFrame, faults: Path, tape_dir: Path, end: d
                     assert bar["volume"] == row.volume, key
                 assert key not in gaps.index, key
             elif len(hits) > 1 and all(hit["bad_tick"][number] for hit in hits.values()) and key not in gaps.index:
-                # two vendors that tell the same wrong price in the same minute confirm each other: nobody can know better
+                # two vendors that tell the same wrong price in the same minute confirm each other
                 confirmed.add(key)
             else:
                 expected = "quarantined" if any(sent[vendor][number] for vendor in VENDORS[symbol]) else "no_trade"
