@@ -4,9 +4,10 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+SOURCE ?= polygon
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test lint unit ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install demo test lint unit collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -34,6 +35,9 @@ lint: $(INSTALLED) ## the quick half of `make test`
 
 ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
 	@$(BIN)/python -m flows $@
+
+collect: $(INSTALLED) ## land a vendor's live bars until Ctrl-C: make collect SOURCE=binance
+	@$(BIN)/python -m loaders collect --source $(SOURCE)
 
 down: $(INSTALLED) ## stop the embedded PostgreSQL
 	@$(BIN)/python -m warehouse down

@@ -1,12 +1,14 @@
-"""python -m loaders ingest: land bars, splits and dividends."""
+"""python -m loaders ingest: land history, splits and dividends. python -m loaders collect: land live bars."""
 
 import argparse
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 
+from loaders.collect import collect
+from loaders.collector import Pace
 from loaders.ingest import ingest
-from loaders.sources import source_named
+from loaders.sources import NAMES, source_named
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
 from warehouse.settings import load
@@ -15,9 +17,23 @@ HISTORY_START = date(2000, 1, 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except OperatorError as error:
+        print(f"loaders: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("loaders: interrupted; what was landed stays, and the next ingest goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loaders", description="Bring raw up to date from a vendor.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("ingest", help="land bars and corporate actions up to the newest final bar")
+    command.set_defaults(run=_ingest)
     command.add_argument("--source", default="polygon", help="vendor (default: %(default)s)")
     command.add_argument("--timeframe", default="1d", help="1m to 1d, as the vendor has them (default: %(default)s)")
     command.add_argument("--symbols", nargs="+", help="the product's symbols (default: all the vendor has)")
@@ -25,25 +41,59 @@ def main(arguments: list[str] | None = None) -> int:
         "--from", dest="history_start", type=_date, default=HISTORY_START, metavar="YYYY-MM-DD",
         help="first date of the history (default: %(default)s)",
     )  # fmt: skip
-    options = parser.parse_args(arguments)
-    try:
-        with connect("loader") as connection:
-            landed = ingest(
-                connection,
-                source_named(options.source, load()),
-                symbols=options.symbols,
-                history_start=options.history_start,
-                timeframe=options.timeframe,
-                progress=partial(print, flush=True),
-            )
-    except OperatorError as error:
-        print(f"loaders: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("loaders: interrupted; what was landed stays, and the next ingest goes on from there", file=sys.stderr)
-        return 130
+    command = commands.add_parser(
+        "collect",
+        help="land live bars as they end, until SIGTERM or Ctrl-C",
+        description="Land a vendor's live bars as they end, connect again when the connection is lost, and ask for what"
+        " was missed. Runs until SIGTERM or Ctrl-C; its health is a row of raw.feeds.",
+    )
+    command.set_defaults(run=_collect)
+    command.add_argument("--source", required=True, help=f"vendor: one of {', '.join(NAMES)}")
+    command.add_argument("--timeframe", help="as the vendor sends them (default: its finest)")
+    command.add_argument("--symbols", nargs="+", help="the product's symbols (default: all the vendor has)")
+    command.add_argument(
+        "--ask-every", type=_seconds, default=Pace.ask_every_s, metavar="SECONDS",
+        help="how often to ask for bars that were missed or revised (default: %(default).0f)",
+    )  # fmt: skip
+    command.add_argument(
+        "--silence", type=_seconds, metavar="SECONDS",
+        help="connect again after so long without a bar while the market trades (default: a bar's length and 90 s)",
+    )  # fmt: skip
+    return parser
+
+
+def _ingest(options: argparse.Namespace) -> None:
+    with connect("loader") as connection:
+        landed = ingest(
+            connection,
+            source_named(options.source, load()),
+            symbols=options.symbols,
+            history_start=options.history_start,
+            timeframe=options.timeframe,
+            progress=partial(print, flush=True),
+        )
     print(f"{landed.received} rows received, {landed.landed} landed")
-    return 0
+
+
+def _collect(options: argparse.Namespace) -> None:
+    collect(
+        options.source,
+        load(),
+        symbols=options.symbols,
+        timeframe=options.timeframe,
+        pace=Pace(silence_s=options.silence, ask_every_s=options.ask_every),
+        tell=lambda line: print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}", flush=True),
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds") from None
+    if not 0.0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is out of range: more than 0 and less than 1000000 seconds")
+    return seconds
 
 
 def _date(text: str) -> date:

@@ -1,5 +1,6 @@
 """Trading sessions from exchange_calendars: they say which bars must exist."""
 
+from collections.abc import Collection
 from datetime import date, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -49,6 +50,15 @@ def last_final_session(connection: psycopg.Connection, calendar_name: str, momen
     return connection.execute(
         "select max(session_date) from reference.trading_sessions where calendar = %s and close_at <= %s",
         (calendar_name, moment),
+    ).fetchone()[0]
+
+
+def open_since(connection: psycopg.Connection, calendars: Collection[str], moment: datetime) -> datetime | None:
+    """When the session opened in which a moment (UTC) is, the earliest of several; None when all are closed."""
+    return connection.execute(
+        "select min(open_at) from reference.trading_sessions"
+        " where calendar = any(%(calendars)s) and open_at <= %(moment)s and close_at > %(moment)s",
+        {"calendars": list(calendars), "moment": moment},
     ).fetchone()[0]
 
 

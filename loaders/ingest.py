@@ -10,7 +10,7 @@ from loaders.history import keep_aside, pull
 from loaders.instruments import Instrument, instruments_of
 from loaders.landing import Landed, covered_until, land, record_coverage, uncovered
 from loaders.progress import Progress
-from loaders.source import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, known_timeframe
+from loaders.source import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, floor, known_timeframe
 from warehouse.errors import Skip, Stop
 
 # asked again at every ingest, so that a vendor's late corrections are seen
@@ -40,7 +40,7 @@ def ingest(
     """
     known_timeframe(source, timeframe)
     instruments = instruments_of(connection, source.name, symbols)
-    now = _vendors_now(connection, source, timeframe)
+    now = vendors_now(connection, source, timeframe)
     _check_start(history_start, now)
     for calendar in sorted({instrument.calendar for instrument in instruments}):
         ensure_sessions(connection, calendar, now.date())
@@ -66,7 +66,7 @@ def ingest(
     return total
 
 
-def _vendors_now(connection: psycopg.Connection, source: Source, timeframe: str) -> datetime:
+def vendors_now(connection: psycopg.Connection, source: Source, timeframe: str) -> datetime:
     try:
         return source.now()
     except UnknownFormat as error:
@@ -91,7 +91,7 @@ def _ingest_bars(
     now: datetime,
     progress: Progress,
 ) -> Landed:
-    end = _final_until(connection, instrument, timeframe, now)
+    end = final_until(connection, instrument, timeframe, now)
     start = _midnight(history_start, instrument.calendar)
     if end is None or end <= start:
         return Landed(0, 0)
@@ -111,7 +111,7 @@ def reachable(source: Source, timeframe: str, window: Window, now: datetime) -> 
     reach = source.reach(timeframe)
     start = window.start
     if reach is not None and start < now - reach:
-        start = _grid_above(now - reach, TIMEFRAMES[timeframe])
+        start = grid_above(now - reach, TIMEFRAMES[timeframe])
     return Window(start, window.end) if start < window.end else None
 
 
@@ -120,14 +120,14 @@ def days_of(first: date, last: date, calendar: str) -> Window:
     return Window(_midnight(first, calendar), _midnight(last + timedelta(days=1), calendar))
 
 
-def _final_until(
+def final_until(
     connection: psycopg.Connection, instrument: Instrument, timeframe: str, now: datetime
 ) -> datetime | None:
     """The end of the newest final bar: of the newest final session's day for daily bars."""
     if timeframe == "1d":
         last = last_final_session(connection, instrument.calendar, now)
         return _midnight(last + timedelta(days=1), instrument.calendar) if last else None
-    return now - (now - datetime.min.replace(tzinfo=UTC)) % TIMEFRAMES[timeframe]
+    return floor(now, TIMEFRAMES[timeframe])
 
 
 def _ingest_actions(connection: psycopg.Connection, source: Source, history_start: date, last: date | None) -> Landed:
@@ -167,5 +167,5 @@ def _midnight(day: date, calendar: str = "XNYS") -> datetime:
     return datetime.combine(day, time.min, session_zone(calendar)).astimezone(UTC)
 
 
-def _grid_above(moment: datetime, length: timedelta) -> datetime:
+def grid_above(moment: datetime, length: timedelta) -> datetime:
     return moment + (datetime.min.replace(tzinfo=UTC) - moment) % length

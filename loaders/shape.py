@@ -38,16 +38,20 @@ class Shape:
             try:
                 row[name] = None if value is None and name in self.optional else reader(value)
             except ValueError as error:
-                raise UnknownFormat(
-                    f"{self.vendor} sent {name} in {self._name(found, about)}: {error}", found
-                ) from None
+                sentence = f"{self.vendor} sent {name} in {self._name(found, about)}: {error}"
+                raise UnknownFormat(sentence, found, self._symbol(found)) from None
         return row
 
     def _check_names(self, found: dict, about: str) -> None:
         said = [f"an unknown field {name!r}" for name in found if name not in self.fields]
         said += [f"no field {name!r}" for name in self.fields if name not in found and name not in self.optional]
         if said:
-            raise UnknownFormat(f"{self.vendor} sent {' and '.join(said)} in {self._name(found, about)}", found)
+            sentence = f"{self.vendor} sent {' and '.join(said)} in {self._name(found, about)}"
+            raise UnknownFormat(sentence, found, self._symbol(found))
+
+    def _symbol(self, found: dict) -> str | None:
+        symbol = found.get(self.symbol)
+        return symbol if isinstance(symbol, str) else None
 
     def _name(self, found: dict, about: str) -> str:
         moment = found.get(self.moment, "an unknown time")

@@ -1,8 +1,9 @@
 """What every vendor module offers, and the values it speaks in."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from warehouse.errors import Stop
@@ -78,9 +79,10 @@ VENDOR_BARS = RawTable(
 class UnknownFormat(Stop):
     """The vendor sent something that its module does not know; the payload is kept for a person to read."""
 
-    def __init__(self, text: str, payload: object) -> None:
+    def __init__(self, text: str, payload: object, vendor_symbol: str | None = None) -> None:
         super().__init__(text)
         self.payload = payload
+        self.vendor_symbol = vendor_symbol
 
 
 class Source(Protocol):
@@ -101,11 +103,35 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class LiveSource(Source, Protocol):
+    """A vendor that also sends bars as they end. One connection at a time; connecting again is the collector's work."""
+
+    live_timeframes: tuple[str, ...]
+
+    def silence(self, timeframe: str) -> timedelta | None:
+        """How long a healthy feed may send nothing while its market trades, None when nothing is an answer too."""
+
+    def live(self, vendor_symbols: Sequence[str], timeframe: str) -> AbstractAsyncContextManager[AsyncIterator[Row]]:
+        """Connect and subscribe; inside the block, rows of bars_table, final bars only, as they arrive.
+
+        The iterator ends or raises Retry when the connection does; UnknownFormat carries what was received.
+        """
+
+    def bar_start(self, row: Row) -> datetime:
+        """When the bar of a row of bars_table starts, UTC."""
+
+
+@runtime_checkable
 class CorporateActions(Protocol):
     """What a source of equities offers besides."""
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         """Rows of all corporate actions effective on or after a date, for all the vendor's symbols."""
+
+
+def floor(moment: datetime, length: timedelta) -> datetime:
+    """The newest multiple of a length, counted from midnight UTC, that is not after a moment."""
+    return moment - (moment - datetime.min.replace(tzinfo=UTC)) % length
 
 
 def known_timeframe(source: Source, timeframe: str) -> timedelta:

@@ -18,7 +18,7 @@ from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from warehouse import embedded
-from warehouse.errors import Stop
+from warehouse.errors import Stop, Unreachable
 from warehouse.settings import Settings, load
 
 ROLES = ("loader", "transformer", "trainer", "executor", "analyst")
@@ -96,7 +96,7 @@ def endpoint(settings: Settings | None = None) -> Endpoint:
         return Endpoint(parameters, False, passfile, settings.pguser, _password(settings))
     socket = embedded.socket_dir(settings.state_dir)
     if not socket:
-        raise Stop("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
+        raise Unreachable("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
     parameters = {"host": socket, "port": "5432", "dbname": "truebar"}
     return Endpoint(parameters, True, passfile, embedded.SUPERUSER, None)
 
@@ -107,20 +107,20 @@ def uses_embedded(settings: Settings) -> bool:
 
 
 def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Log in as a role (one of ROLES). Sessions are UTC. Raises Stop when the server cannot be reached."""
+    """Log in as a role (one of ROLES). Sessions are UTC. Raises Unreachable when the server cannot be reached."""
     where = endpoint()
     return open_connection(where, where.conninfo(role), autocommit=autocommit)
 
 
 def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Connect with libpq's own words turned into one sentence. Raises Stop."""
+    """Connect with libpq's own words turned into one sentence. Raises Unreachable, or Stop for an old server."""
     try:
         connection = psycopg.connect(
             conninfo, autocommit=autocommit, connect_timeout=10, options="-c timezone=UTC", application_name="truebar"
         )
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise Stop(f"cannot connect to PostgreSQL at {where.place}: {reason}") from None
+        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {reason}") from None
     major = connection.info.server_version // 10000
     if major < MINIMUM_VERSION:
         connection.close()

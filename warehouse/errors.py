@@ -9,6 +9,10 @@ class Stop(OperatorError):
     """Nothing more can be done until a person acts: a bad key, a bad setting, a refused request."""
 
 
+class Unreachable(Stop):
+    """The database does not answer. A command that has just started stops; one that runs for weeks waits for it."""
+
+
 class Skip(OperatorError):
     """This item cannot be done, others can: an unknown symbol, a window the plan does not include."""
 

@@ -35,10 +35,13 @@ class Settings(BaseSettings):
     # None: paid plans have no limit; the free plan allows 5
     polygon_requests_a_minute: int | None = Field(None, alias="POLYGON_REQUESTS_A_MINUTE", ge=1)
     polygon_base_url: str = Field("https://api.polygon.io", alias="POLYGON_BASE_URL")
+    # real time; a plan with delayed data has wss://delayed.polygon.io
+    polygon_stream_url: str = Field("wss://socket.polygon.io", alias="POLYGON_STREAM_URL")
 
     # public data needs no key; data-api.binance.vision serves market data only
     binance_api_key: SecretStr | None = Field(None, alias="BINANCE_API_KEY")
     binance_base_url: str = Field("https://api.binance.com", alias="BINANCE_BASE_URL")
+    binance_stream_url: str = Field("wss://stream.binance.com:9443", alias="BINANCE_STREAM_URL")
 
     geckoterminal_base_url: str = Field("https://api.geckoterminal.com/api/v2", alias="GECKOTERMINAL_BASE_URL")
 

@@ -2,16 +2,23 @@
 
 The SDK's own history helper sleeps by itself, needs an extra request and stumbles over an empty answer, so pages are
 asked for one by one. Its exceptions stumble over error bodies that are not objects, so errors are read from the answer.
+Its socket reconnects by itself and says so with an `error` event; here the first of those ends the connection.
 """
 
 import json
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import requests
+from binance.async_client import AsyncClient
 from binance.client import Client
-from binance.exceptions import BinanceAPIException, BinanceRequestException
+from binance.exceptions import BinanceAPIException, BinanceRequestException, ReadLoopClosed
+from binance.ws.reconnecting_websocket import ReconnectingWebsocket
+from binance.ws.streams import BinanceSocketManager
+from websockets.exceptions import WebSocketException
 
 from loaders import answers
 from loaders.budget import RequestBudget
@@ -27,6 +34,20 @@ FIELDS = 12
 # later than any window
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
+# one message a pair every two seconds; the SDK's own limit of 100 is reached by a short pause
+QUEUED_MESSAGES = 10_000
+# closed within a second; the SDK looks up from reading as often as this
+READ_S = 0.5
+# of a kline on the socket, by what its column is called; three more are not stored
+LIVE_FIELDS = {
+    "open_time": "t", "open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "close_time": "T",
+    "quote_volume": "q", "trades": "n", "taker_buy_volume": "V", "taker_buy_quote_volume": "Q",
+}  # fmt: skip
+LIVE_NAMES = {*LIVE_FIELDS.values(), "s", "i", "x", "f", "L", "B"}
+
+# how long after its end a bar may arrive
+LATE = timedelta(seconds=90)
+
 UNKNOWN_SYMBOL = -1121
 BAD_KEY = (-1002, -2014, -2015)
 TRANSIENT = (-1000, -1001, -1003, -1006, -1007, -1008, -1015)
@@ -36,7 +57,7 @@ class BinanceSource:
     """Klines of spot pairs. Prices and volumes arrive as decimals with the digits of the wire."""
 
     name = "binance"
-    timeframes = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
+    timeframes = live_timeframes = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
     bars_table = RawTable(
         "raw.binance_klines",
         ("symbol", "interval", "open_time"),
@@ -46,8 +67,15 @@ class BinanceSource:
         ),
     )  # fmt: skip
 
-    def __init__(self, base_url: str, budget: RequestBudget, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        budget: RequestBudget,
+        api_key: str | None = None,
+        stream_url: str = "wss://stream.binance.com:9443",
+    ) -> None:
         self._key = api_key
+        self._stream_url = stream_url
         self._budget = budget
         self._api = Client(api_key, ping=False, requests_params={"timeout": answers.TIMEOUT_S})
         self._api.API_URL = f"{base_url.rstrip('/')}/api"
@@ -80,6 +108,35 @@ class BinanceSource:
                 raise UnknownFormat(f"Binance sent {vendor_symbol} {timeframe} klines from before {start}", klines)
             yield Page([row for row in rows if start <= row["open_time"] < end], Window(start, end))
             start = end
+
+    def silence(self, timeframe: str) -> timedelta | None:
+        return known_timeframe(self, timeframe) + LATE
+
+    @asynccontextmanager
+    async def live(self, vendor_symbols: Sequence[str], timeframe: str) -> AsyncIterator[AsyncIterator[Row]]:
+        """One combined stream, public, so that no key is sent. A pair that the vendor does not know stays mute."""
+        known_timeframe(self, timeframe)
+        # the SDK logs every lost connection; what matters is raised
+        logging.getLogger(ReconnectingWebsocket.__module__).setLevel(logging.CRITICAL)
+        client = AsyncClient()
+        try:
+            manager = BinanceSocketManager(client, max_queue_size=QUEUED_MESSAGES)
+            manager.STREAM_URL = f"{self._stream_url}/"
+            socket = manager.multiplex_socket([f"{symbol.lower()}@kline_{timeframe}" for symbol in vendor_symbols])
+            socket.TIMEOUT, socket.MAX_RECONNECTS = READ_S, 0
+            try:
+                await socket.connect()
+            except (OSError, WebSocketException) as error:
+                raise Retry(f"Binance's stream could not be reached: {type(error).__name__}") from None
+            try:
+                yield _final_rows(socket, timeframe)
+            finally:
+                await socket.close()
+        finally:
+            await client.close_connection()
+
+    def bar_start(self, row: Row) -> datetime:
+        return row["open_time"]
 
     def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window) -> None:
         """An empty list says either that a pair did not trade or that the vendor lost its head: ask what comes next.
@@ -150,6 +207,7 @@ def make(settings: Settings) -> BinanceSource:
         settings.binance_base_url,
         RequestBudget("binance", limit=WEIGHT_A_MINUTE),
         key.get_secret_value() if key else None,
+        answers.stream_address(settings.binance_stream_url, "BINANCE_STREAM_URL"),
     )
 
 
@@ -157,29 +215,75 @@ def _row(vendor_symbol: str, timeframe: str, kline: object) -> Row:
     """One kline by field. Raises UnknownFormat naming the field, the symbol and the time."""
     if not isinstance(kline, list) or len(kline) != FIELDS:
         raise UnknownFormat(f"Binance sent a {vendor_symbol} {timeframe} kline that has not {FIELDS} fields", kline)
-    readers: dict[str, tuple[int, Callable[[object], datetime | Decimal | int]]] = {
-        "open_time": (0, answers.moment_ms),
-        **{name: (place, answers.number) for place, name in enumerate(("open", "high", "low", "close", "volume"), 1)},
-        "close_time": (6, answers.moment_ms),
-        "quote_volume": (7, answers.number),
-        "trades": (8, _count),
-        "taker_buy_volume": (9, answers.number),
-        "taker_buy_quote_volume": (10, answers.number),
-    }
+    return _typed(vendor_symbol, timeframe, dict(zip(PLACES, kline, strict=False)), kline)
+
+
+def _typed(vendor_symbol: str, timeframe: str, values: Mapping[str, object], payload: object) -> Row:
     row: Row = {"symbol": vendor_symbol, "interval": timeframe}
-    for name, (place, read) in readers.items():
+    for name in PLACES:
         try:
-            row[name] = read(kline[place])
+            row[name] = READERS.get(name, answers.number)(values[name])
         except ValueError as error:
             at = row.get("open_time", "an unknown time")
-            raise UnknownFormat(f"Binance sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", kline) from None
+            raise UnknownFormat(
+                f"Binance sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", payload, vendor_symbol
+            ) from None
     return row
+
+
+async def _final_rows(socket: ReconnectingWebsocket, timeframe: str) -> AsyncIterator[Row]:
+    """Rows of klines that are closed, until the SDK reports an error."""
+    while True:
+        try:
+            message = await socket.recv()
+        except ReadLoopClosed:
+            raise Retry("Binance's stream ended") from None
+        event = message.get("data", message) if isinstance(message, dict) else None
+        match event:
+            case {"e": "error", "type": kind}:
+                raise Retry(f"Binance's stream was lost: {kind}")
+            case {"e": "serverShutdown"}:
+                raise Retry("Binance announced that it closes the stream")
+            case {"e": "kline", "k": {"s": str(symbol), "i": interval, "t": _} as kline} if interval == timeframe:
+                row = _live_row(symbol, timeframe, kline)
+            case _:
+                raise UnknownFormat("Binance's stream sent what is no kline of the timeframe asked for", message)
+        if row:
+            yield row
+
+
+def _live_row(symbol: str, timeframe: str, kline: Mapping[str, object]) -> Row | None:
+    """One kline of the socket, None while it is not closed. Raises UnknownFormat."""
+    strange = sorted(LIVE_NAMES ^ kline.keys())
+    if strange or not isinstance(kline["x"], bool):
+        try:
+            at = answers.moment_ms(kline["t"])
+        except ValueError:
+            at = "an unknown time"
+        names = ", ".join(f"{'no' if name in LIVE_NAMES else 'an unknown'} {name}" for name in strange)
+        raise UnknownFormat(
+            f"Binance's stream sent {names or 'an x that is not true or false'} of {symbol} {timeframe} at {at}",
+            kline, symbol,
+        )  # fmt: skip
+    row = _typed(symbol, timeframe, {name: kline[field] for name, field in LIVE_FIELDS.items()}, kline)
+    return row if kline["x"] else None
 
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{value!r} is not a count")
     return value
+
+
+# of a kline over REST, in the order of the wire
+PLACES = (
+    "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "trades", "taker_buy_volume",
+    "taker_buy_quote_volume",
+)  # fmt: skip
+# all others are numbers
+READERS: dict[str, Callable[[object], datetime | Decimal | int]] = {
+    "open_time": answers.moment_ms, "close_time": answers.moment_ms, "trades": _count,
+}  # fmt: skip
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -8,7 +8,8 @@ and retries on its own over https only, so the answer is kept by a hook and noth
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 
 import requests
@@ -17,7 +18,8 @@ from requests.adapters import HTTPAdapter
 
 from loaders import answers
 from loaders.budget import RequestBudget
-from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.polling import polling
+from loaders.source import TIMEFRAMES, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
@@ -29,6 +31,7 @@ CACHE_AGE = timedelta(minutes=40)
 RECENT_DAYS = {"30m": (1,), "4h": (7, 14, 30)}
 # with one, a range has a granularity: (what it is called, the longest range of one request)
 RANGES = {"1h": ("hourly", timedelta(days=31)), "1d": ("daily", timedelta(days=180))}
+POLL_EVERY = timedelta(minutes=5)
 FIELDS = ("close_time", "open", "high", "low", "close")
 
 TIME_RANGE = 10012
@@ -48,7 +51,7 @@ class CoinGeckoSource:
     def __init__(
         self, budget: RequestBudget, *, plan: str = "demo", api_key: str | None = None, base_url: str | None = None
     ) -> None:
-        self.timeframes = (*RECENT_DAYS, *RANGES) if plan == "pro" else tuple(RECENT_DAYS)
+        self.timeframes = self.live_timeframes = (*RECENT_DAYS, *RANGES) if plan == "pro" else tuple(RECENT_DAYS)
         self._key = api_key
         self._budget = budget
         self._answer: requests.Response | None = None
@@ -90,6 +93,17 @@ class CoinGeckoSource:
             if covered.start < covered.end:
                 yield Page([row for row in rows if covered.start < row["close_time"] <= end], covered)
             start = end
+
+    def silence(self, timeframe: str) -> timedelta | None:
+        return None
+
+    def live(self, vendor_symbols: Sequence[str], timeframe: str) -> AbstractAsyncContextManager[AsyncIterator[Row]]:
+        """Asked for every five minutes; there is no socket for candles."""
+        known_timeframe(self, timeframe)
+        return polling(self, vendor_symbols, timeframe, POLL_EVERY)
+
+    def bar_start(self, row: Row) -> datetime:
+        return row["close_time"] - TIMEFRAMES[row["granularity"]]
 
     def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list:
         if timeframe in RANGES:

@@ -5,7 +5,8 @@ USDT tells what BTCUSDT costs; the volume is in the quote token too.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ import requests
 
 from loaders import answers
 from loaders.budget import RequestBudget
+from loaders.polling import polling
 from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
@@ -24,6 +26,8 @@ CACHE_AGE = timedelta(minutes=2)
 # the public API answers for about six months, and then with an empty list
 REACH = timedelta(days=180)
 CURRENCY = "token"
+# no shorter than what an answer is cached for
+POLL_EVERY = timedelta(minutes=1)
 INTERVALS = {
     "1m": ("minute", 1),
     "5m": ("minute", 5),
@@ -39,7 +43,7 @@ class GeckoTerminalSource:
     """Bars of on-chain pools. An interval without a swap has no bar. Digits are those of the wire."""
 
     name = "geckoterminal"
-    timeframes = tuple(INTERVALS)
+    timeframes = live_timeframes = tuple(INTERVALS)
     bars_table = RawTable(
         "raw.geckoterminal_ohlcv",
         ("network", "pool_address", "timeframe", "aggregate", "currency", "t"),
@@ -78,6 +82,17 @@ class GeckoTerminalSource:
             page = sorted((row for row in earlier if row["t"] >= start), key=lambda row: row["t"])
             yield Page(page, Window(start, end))
             end = start
+
+    def silence(self, timeframe: str) -> timedelta | None:
+        return None
+
+    def live(self, vendor_symbols: Sequence[str], timeframe: str) -> AbstractAsyncContextManager[AsyncIterator[Row]]:
+        """Asked for every minute; there is no socket."""
+        known_timeframe(self, timeframe)
+        return polling(self, vendor_symbols, timeframe, POLL_EVERY)
+
+    def bar_start(self, row: Row) -> datetime:
+        return row["t"]
 
     def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list:
         network, _, pool = vendor_symbol.partition("/")

@@ -1,18 +1,25 @@
-"""Polygon's REST history through the unmodified SDK. Nothing else in the product knows Polygon's format.
+"""Polygon's history and live minutes through the unmodified SDK. Nothing else in the product knows Polygon's format.
 
 The SDK turns failures into short results: an undecodable page ends the iteration, a body without `results` is empty,
 and its models drop the fields that they do not know. It takes a JSON decoder of the caller's, so ours refuses the
 first two and reads the rows itself. What the SDK does over HTTP is put right in `_client`.
+
+Its socket stumbles over status messages without a text and reads prices as floats, so it is asked for the frames as
+they are. A connection that ends ends it, silently or with an exception; one that is refused it tries for ever.
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 import urllib3
-from polygon import RESTClient
+from polygon import RESTClient, WebSocketClient
 from polygon.exceptions import BadResponse
+from websockets.exceptions import WebSocketException
 
 from loaders import answers
 from loaders.budget import RequestBudget
@@ -27,6 +34,11 @@ TIMESPANS = {"1m": (1, "minute"), "1h": (1, "hour"), "1d": (1, "day")}
 # the vendor builds every bar from minutes or days, and the limit counts those
 PAGE_SPANS = {"1m": timedelta(days=30), "1h": timedelta(days=30), "1d": timedelta(days=36_500)}
 
+# frames that wait to be read; after that the vendor's socket has to wait
+QUEUED_FRAMES = 1_000
+# how long after its end a bar may arrive
+LATE = timedelta(seconds=90)
+
 SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to"))
 DIVIDENDS = RawTable(
     "raw.polygon_dividends",
@@ -37,13 +49,27 @@ DIVIDENDS = RawTable(
     ),
 )  # fmt: skip
 
+PRICES = ("o", "h", "l", "c", "v", "vw")
 BAR = Shape(
     "Polygon",
     "bar",
     "ticker",
     "t",
-    {"t": answers.moment_ms, **dict.fromkeys(("o", "h", "l", "c", "v", "vw"), amount), "n": count, "otc": flag},
+    {"t": answers.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag},
     frozenset({"vw", "n", "otc"}),
+)
+LIVE_EXTRAS = {**dict.fromkeys(("av", "op", "a", "z"), amount), "dv": text, "dav": text, "otc": flag}
+MINUTE = Shape(
+    "Polygon",
+    "live minute",
+    "sym",
+    "s",
+    {
+        **{"ev": text, "sym": text, "s": answers.moment_ms, "e": answers.moment_ms},
+        **dict.fromkeys(PRICES, amount),
+        **LIVE_EXTRAS,
+    },
+    frozenset(LIVE_EXTRAS),
 )
 SPLIT = Shape(
     "Polygon",
@@ -75,14 +101,18 @@ class PolygonSource:
 
     name = "polygon"
     timeframes = tuple(TIMESPANS)
+    live_timeframes = ("1m",)
     bars_table = RawTable(
         "raw.polygon_aggregates",
         ("ticker", "multiplier", "timespan", "t"),
         ("o", "h", "l", "c", "v", "vw", "n", "otc"),
     )
 
-    def __init__(self, api_key: str, base_url: str, budget: RequestBudget) -> None:
+    def __init__(
+        self, api_key: str, base_url: str, budget: RequestBudget, stream_url: str = "wss://socket.polygon.io"
+    ) -> None:
         self._key = api_key
+        self._stream_url = stream_url
         self._budget = budget
         self._json = _StrictJson(api_key)
         self._answer: urllib3.BaseHTTPResponse | None = None
@@ -107,6 +137,53 @@ class PolygonSource:
             end = min(window.end, start + PAGE_SPANS[timeframe])
             yield Page(self._page(vendor_symbol, timeframe, Window(start, end)), Window(start, end))
             start = end
+
+    def silence(self, timeframe: str) -> timedelta | None:
+        return known_timeframe(self, timeframe) + LATE
+
+    @asynccontextmanager
+    async def live(self, vendor_symbols: Sequence[str], timeframe: str) -> AsyncIterator[AsyncIterator[Row]]:
+        """Minutes as they end. The vendor allows one connection a key and cluster."""
+        messages: asyncio.Queue[dict | Exception] = asyncio.Queue(QUEUED_FRAMES)
+        reading = asyncio.create_task(self._read(vendor_symbols, messages))
+        try:
+            first = await _next_message(messages, self._key)
+            yield _final_rows(first, messages, self._key)
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+
+    def bar_start(self, row: Row) -> datetime:
+        return row["t"]
+
+    async def _read(self, vendor_symbols: Sequence[str], messages: asyncio.Queue) -> None:
+        """Queue what arrives, message by message, and last how the connection ended."""
+        url = urlsplit(self._stream_url)
+        client = WebSocketClient(
+            self._key,
+            feed=f"{url.netloc}{url.path}",
+            secure=url.scheme == "wss",
+            subscriptions=[f"AM.{symbol}" for symbol in vendor_symbols],
+            raw=True,
+            max_reconnects=0,
+            custom_json=_Login(self._key),
+        )
+
+        async def queue(frame: str | bytes) -> None:
+            for message in _messages(frame):
+                await messages.put(message)
+
+        try:
+            await client.connect(queue)
+            end = Retry("Polygon closed the stream")
+        except (OSError, WebSocketException) as error:
+            end = Retry(f"Polygon's stream was lost: {type(error).__name__}")
+        except (Retry, Stop) as error:
+            end = error
+        finally:
+            if client.websocket:
+                await client.close()
+        await messages.put(end)
 
     def _page(self, vendor_symbol: str, timeframe: str, window: Window) -> list[Row]:
         multiplier, timespan = TIMESPANS[timeframe]
@@ -188,8 +265,12 @@ def make(settings: Settings) -> PolygonSource:
     """The source as the settings say. Raises Stop when the key is missing."""
     if settings.polygon_api_key is None:
         raise Stop("no key for Polygon: set POLYGON_API_KEY in the environment or .env (`make demo` needs none)")
-    budget = RequestBudget("polygon", limit=settings.polygon_requests_a_minute)
-    return PolygonSource(settings.polygon_api_key.get_secret_value(), settings.polygon_base_url, budget)
+    return PolygonSource(
+        settings.polygon_api_key.get_secret_value(),
+        settings.polygon_base_url,
+        RequestBudget("polygon", limit=settings.polygon_requests_a_minute),
+        answers.stream_address(settings.polygon_stream_url, "POLYGON_STREAM_URL"),
+    )
 
 
 class _StrictJson:
@@ -235,6 +316,74 @@ class _StrictJson:
         if not isinstance(answer["results"], list) or not isinstance(answer.get("next_url", ""), str):
             raise UnknownFormat(f"Polygon sent no list of results, or no next_url, about {self._about}", answer)
         return answer["results"]
+
+
+class _Login:
+    """The SDK's `custom_json` for the socket, where it reads nothing but the answer to the login."""
+
+    dumps = staticmethod(json.dumps)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def loads(self, frame: str | bytes) -> object:
+        for message in _messages(frame):
+            if message.get("status") == "auth_failed":
+                raise Stop(f"Polygon refused POLYGON_API_KEY: {_words(message, self._key)}")
+            if message.get("status") == "auth_success":
+                return [message]
+        raise Retry(f"Polygon did not let us log in: {answers.one_line(frame, self._key)}")
+
+
+def _messages(frame: str | bytes) -> list[dict]:
+    """A frame is a list of objects. Raises UnknownFormat, or Retry when it was cut off."""
+    try:
+        found = json.loads(frame, parse_float=Decimal)
+    except ValueError:
+        raise Retry("Polygon's stream sent a message that is not complete JSON") from None
+    if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
+        raise UnknownFormat("Polygon's stream sent what is no list of messages", found)
+    return found
+
+
+async def _next_message(messages: asyncio.Queue, key: str) -> dict:
+    """The next message that is not about the connection. Raises what ended the connection, or a refusal."""
+    while True:
+        message = await messages.get()
+        if isinstance(message, Exception):
+            raise message
+        if message.get("ev") != "status":
+            return message
+        if message.get("status") == "success":
+            return message
+        text = f"{message.get('status')}: {_words(message, key)}"
+        if "not authorized" in text:
+            raise Stop(f"your Polygon plan does not include live minutes: {text}")
+        raise Retry(f"Polygon's stream refused: {text}")
+
+
+async def _final_rows(first: dict, messages: asyncio.Queue, key: str) -> AsyncIterator[Row]:
+    message = first
+    while True:
+        if message.get("ev") != "status":
+            yield _live_row(message)
+        message = await _next_message(messages, key)
+
+
+def _live_row(message: dict) -> Row:
+    """One minute of the socket; it has no number of trades. Raises UnknownFormat naming field, symbol and time."""
+    if message.get("ev") != "AM":
+        raise UnknownFormat(f"Polygon's stream sent an unknown event: ev is {message.get('ev')!r}", message)
+    minute = MINUTE.read(message)
+    if minute["e"] - minute["s"] != timedelta(minutes=1):
+        about = f"the live minute of {minute['sym']} at {minute['s']}"
+        raise UnknownFormat(f"Polygon sent e in {about}: {minute['e']} is not a minute later", message, minute["sym"])
+    row: Row = {"ticker": minute["sym"], "multiplier": 1, "timespan": "minute", "t": minute["s"], "n": None}
+    return row | {name: minute[name] for name in PRICES} | {"otc": bool(minute["otc"])}
+
+
+def _words(message: dict, key: str) -> str:
+    return answers.one_line(message.get("message", "without a reason"), key)
 
 
 def _from_body(body: str, secret: str, about: str) -> Exception:

@@ -1,0 +1,85 @@
+"""What a live feed has not brought, asked for over REST: after each connection, and every few minutes besides."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import psycopg
+
+from loaders.calendars import ensure_sessions
+from loaders.feeds import stored
+from loaders.history import pull
+from loaders.ingest import REVISION_BARS, REVISION_SHORTEST, final_until, grid_above, vendors_now
+from loaders.instruments import Instrument
+from loaders.landing import Landed, uncovered
+from loaders.progress import Progress
+from loaders.source import TIMEFRAMES, Source, Window, floor
+from warehouse.connection import connect
+from warehouse.errors import Skip
+
+# a feed that nobody collected before starts here; older bars are for `ingest`
+FIRST_LOOK_BACK = timedelta(hours=1)
+# holes between covered windows are looked for this far back: a pull that goes newest first leaves them when stopped
+LOOK_BACK = timedelta(days=7)
+
+
+class HoleCloser:
+    """Pulls what no coverage covers up to the newest final bar, and the last hour once more for late revisions."""
+
+    def __init__(self, source: Source, instruments: Sequence[Instrument], timeframe: str, tell: Progress) -> None:
+        self._source = source
+        self._instruments = instruments
+        self._timeframe = timeframe
+        self._tell = tell
+        self._left_out: set[str] = set()
+
+    def close(self) -> Landed:
+        """Blocks for as long as the vendor takes. A symbol that the vendor does not serve is said once and left out.
+
+        Raises what the source raises, and Unreachable or psycopg.OperationalError when the database is lost.
+        """
+        total = Landed(0, 0)
+        with connect("loader") as connection:
+            now = vendors_now(connection, self._source, self._timeframe)
+            for calendar in sorted({instrument.calendar for instrument in self._instruments}):
+                ensure_sessions(connection, calendar, now.date())
+            connection.commit()
+            for instrument in self._instruments:
+                try:
+                    total += self._close(connection, instrument, now)
+                except Skip as error:
+                    connection.rollback()
+                    if instrument.symbol not in self._left_out:
+                        self._tell(f"{instrument.symbol}: left out: {error}")
+                        self._left_out.add(instrument.symbol)
+        return total
+
+    def _close(self, connection: psycopg.Connection, instrument: Instrument, now: datetime) -> Landed:
+        end = final_until(connection, instrument, self._timeframe, now)
+        start = self._start(connection, instrument, now)
+        if end is None or end <= start:
+            return Landed(0, 0)
+        windows = uncovered(
+            connection, self._source.name, "bars", instrument.symbol, self._timeframe, Window(start, end)
+        )
+        if windows and windows[-1].end == end:
+            revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[self._timeframe], REVISION_SHORTEST)
+            windows[-1] = Window(self._within_reach(revised_from, now), end)
+        return pull(connection, self._source, instrument, self._timeframe, windows, progress=self._tell)
+
+    def _start(self, connection: psycopg.Connection, instrument: Instrument, now: datetime) -> datetime:
+        """From where on there may be holes that are the collector's to close."""
+        covered, newest = connection.execute(
+            "select min(window_start), max(window_end) from raw.coverage"
+            " where source = %s and dataset = 'bars' and symbol = %s and timeframe = %s",
+            (self._source.name, instrument.symbol, self._timeframe),
+        ).fetchone()
+        feed = stored(connection, self._source.name, self._timeframe)
+        firsts = [moment for moment in (covered, feed and feed.first_bar_start) if moment]
+        if newest is None:
+            look_back = max(FIRST_LOOK_BACK, TIMEFRAMES[self._timeframe])
+            return self._within_reach(min([now - look_back, *firsts]), now)
+        return self._within_reach(min(newest, max(min(firsts), now - LOOK_BACK)), now)
+
+    def _within_reach(self, start: datetime, now: datetime) -> datetime:
+        length, reach = TIMEFRAMES[self._timeframe], self._source.reach(self._timeframe)
+        return floor(start, length) if reach is None else max(floor(start, length), grid_above(now - reach, length))
