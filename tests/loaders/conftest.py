@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, running_warehouse
+from tests.loaders.streams import Exchange, exchange
+from tests.loaders.watching import empty
 from warehouse.connection import connect
 
 
@@ -27,6 +29,14 @@ def seeded_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
                     places = ", ".join(["%s"] * len(columns))
                     cursor.executemany(f"insert into reference.{name} values ({places})", rows)
         yield state_dir
+
+
+@pytest.fixture
+def market(seeded_warehouse: Path) -> Iterator[Exchange]:
+    """An exchange, and a warehouse whose rows are gone after the test."""
+    with exchange() as running:
+        yield running
+    empty()
 
 
 def start_ingest(*arguments: str, **environment: str) -> subprocess.Popen[str]:
