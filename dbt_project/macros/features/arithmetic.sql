@@ -1,50 +1,114 @@
 {#
-    The few words in which features are written. Each reads the CTE it stands in, whose rows are one symbol's bars in
-    order, named by the window `bars_in_order`.
+    The few words in which features are written, beside SQL's own. What they yield is null where it cannot be computed.
 
-    Exactness: what is summed over a window is an integer, and a window's sum is the difference of two prefix sums, so the
-    row a computation started from cancels out. What is recursive starts from its stored state. All else is a scalar
-    expression over one row or two. A window is null unless its bars are consecutive.
+    Exactness: what is summed over a window is an integer, so it does not matter where the series began. What is
+    recursive starts from its stored state. All else is an expression over one row.
 #}
 
-{# The n bars that end here are consecutive. #}
-{% macro consecutive(n) -%}
-    bar_no - lag(bar_no, {{ n - 1 }}) over bars_in_order = {{ n - 1 }}
+{# Logarithm of a ratio, null where either side is zero: one bad row must not fail the reading of all others. #}
+{% macro log_ratio(numerator, denominator) -%}
+    ln(nullif({{ numerator }}, 0) / nullif({{ denominator }}, 0))
 {%- endmacro %}
 
 
-{# A quantity as it was n bars ago, null when a bar between is missing. #}
-{% macro previous(quantity, n=1) -%}
-    case when {{ consecutive(n + 1) }} then lag({{ quantity }}, {{ n }}) over bars_in_order end
+{# A ratio that is null where there is nothing to divide by. #}
+{% macro ratio(numerator, denominator) -%}
+    ({{ numerator }}) / nullif({{ denominator }}, 0)
 {%- endmacro %}
 
 
-{# Sum over the last n bars of a quantity whose running sum is `running`. `bars` is how many bars its inputs span. #}
-{% macro rolling_sum(running, n, bars=none) -%}
-    case when {{ consecutive(bars or n) }} then {{ running }} - coalesce(lag({{ running }}, {{ n }}) over bars_in_order, 0) end
+{# A square as a product: raising to a power costs ten times as much. #}
+{% macro square(x) -%}
+    ({{ x }}) * ({{ x }})
+{%- endmacro %}
+
+
+{# A square root whose argument may be below zero by a rounding error. #}
+{% macro root(x) -%}
+    sqrt(greatest({{ x }}, 0))
+{%- endmacro %}
+
+
+{# A fraction of a full turn as its sine or cosine, for what comes round again. #}
+{% macro turn(function, fraction) -%}
+    {{ function }}(2 * pi() * ({{ fraction }}))
+{%- endmacro %}
+
+
+{#
+    Sample variance and covariance of the last n values, from exact sums of their units (1e-12) and products (1e-16).
+    x names the sums: x_units and x_squares.
+#}
+{% macro variance(x, n, unit='1e-16') -%}
+    {{ x }}_squares_sum_{{ n }} * {{ unit }} / {{ n - 1 }} - {{ square(x ~ '_units_sum_' ~ n ~ ' * 1e-12') }} / {{ n * (n - 1) }}
+{%- endmacro %}
+
+
+{% macro covariance(products, x, y, n, unit='1e-16') -%}
+    {{ products }}_sum_{{ n }} * {{ unit }} / {{ n - 1 }}
+    - {{ x }}_units_sum_{{ n }} * 1e-12 * {{ y }}_units_sum_{{ n }} * 1e-12 / {{ n * (n - 1) }}
+{%- endmacro %}
+
+
+{# The highest high and the lowest low of 60 bars, from those of 20. #}
+{% macro highest_of_60() -%}
+    greatest(high_max_20, high_max_20_ago_20, high_max_20_ago_40)
+{%- endmacro %}
+
+
+{% macro lowest_of_60() -%}
+    least(low_min_20, low_min_20_ago_20, low_min_20_ago_40)
+{%- endmacro %}
+
+
+{#
+    A quantity as a whole number of units, to be summed. It saturates at 1e17 units, so that 92 of them fit in int8: a
+    wild value bends its own windows and fails nobody's reading.
+#}
+{% macro units(x, per_one) -%}
+    least(greatest(({{ x }}) * {{ per_one }}, -1e17::float8), 1e17::float8)::int8
 {%- endmacro %}
 
 
 {#
     A recursion s + alpha * (x - s): an EMA with alpha = 2 / (n + 1), Wilder's smoothing with alpha = 1 / n.
-    It starts as TA-Lib's do, with the mean of its first n values: until then alpha is 1 / (number of values so far).
+    The history stores s, and a tail goes on from there.
 
-    state  column of the history that holds it
-    x      the value, null before it first exists
     first  ordinal (bar_count) of the bar where x first exists
+    start  as TA-Lib's do:
+           mean    with the mean of the first n values (EMA, RSI, ATR, ADX)
+           sum     with the sum of the first n - 1 values over n (the directional movement indicators)
+           value   with the first value
 #}
-{% macro recursion(state, x, alpha, n, first=1) -%}
+{% macro recursion(x, alpha, n, first=1, start='mean') -%}
     features.ema(
-        case when is_watermark then watermarks.{{ state }} when bar_count >= {{ first }} then {{ x }} end,
         case
+            when is_watermark then stored_state
+            {%- if start == 'sum' %}
+            when bar_count = {{ first + n - 1 }} then ({{ x }}) * {{ n }} / {{ 2 * n - 1 }}
+            {%- endif %}
+            when bar_count >= {{ first }} then {{ x }}
+        end,
+        {%- if start == 'value' %}
+        {{ alpha }}::float8
+        {%- else %}
+        case
+            {%- if start == 'sum' %}
+            when bar_count = {{ first + n - 1 }} then {{ 2 * n - 1 }}::float8 / {{ n * n }}
+            {%- endif %}
             when bar_count < {{ first + n }} then 1::float8 / greatest(bar_count - {{ first - 1 }}, 1)
-            else {{ alpha }}
+            else {{ alpha }}::float8
         end
+        {%- endif %}
     ) over bars_in_order
 {%- endmacro %}
 
 
-{# Logarithm of a ratio, null where either side is zero: one bad row must not fail the reading of all others. #}
-{% macro log_ratio(numerator, denominator) -%}
-    ln(nullif({{ numerator }}, 0)::float8 / nullif({{ denominator }}, 0))
+{% macro ema(x, n, first=1) -%}
+    {{ recursion(x, 2 / (n + 1), n, first) }}
+{%- endmacro %}
+
+
+{% macro wilder(x, n, first=1, start='mean') -%}
+    {{ recursion(x, 1 / n, n, first, start) }}
 {%- endmacro %}

@@ -26,6 +26,7 @@
                 and watermark.symbol = input.symbol
                 and watermark.bar_start > input.bar_start - {{ bar_length(timeframe) }}
         where input.model = '{{ input }}' and {{ _is_new('input.built_xid', model_name) }}
+        {{ live_changes_elsewhere(model_name, input) }}
         {%- else %}
         select
             input.symbol,

@@ -22,6 +22,15 @@ stale_bars as (
     {{ live_staleness('ohlcv_1d') }}
 ),
 
+-- and so is what is measured against a benchmark whose bars are stale
+stale_benchmarks as (
+    select
+        pairs.symbol,
+        stale_bars.bar_start
+    from {{ ref('int_benchmarks') }} as pairs
+    inner join stale_bars on pairs.read_symbol = stale_bars.symbol
+),
+
 stale_features as (
     {{ live_staleness('features_1d') }}
 ),
@@ -31,9 +40,10 @@ described as (
         newest.symbol,
         '1d' as timeframe,
         newest.newest_bar_start,
-        least(stale_bars.bar_start, stale_features.bar_start) as stale_from
+        least(stale_bars.bar_start, stale_benchmarks.bar_start, stale_features.bar_start) as stale_from
     from newest
     left join stale_bars on newest.symbol = stale_bars.symbol
+    left join stale_benchmarks on newest.symbol = stale_benchmarks.symbol
     left join stale_features on newest.symbol = stale_features.symbol
 )
 

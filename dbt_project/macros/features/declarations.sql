@@ -1,0 +1,156 @@
+{#
+    Reads the declarations: which quantities there are, what each is made of, and what one feature needs.
+
+    Steps, each computed from those before it: 0 given, 1 measures, 2 summands, 3 recursions and windows over these,
+    4 statistics, 5 recursions and windows over those, 6 features.
+#}
+
+{# `expression as name, …` as {name: expression}, in order. A name that comes twice is kept with its last meaning and
+   listed under `twice`; what is not such a list is returned as `rest`. #}
+{% macro read_declarations(text) -%}
+    {%- set pattern = '(?s)\\s*(\\S.*?)\\s+as\\s+(\\w+)\\s*(?:,|$)' -%}
+    {%- set text = modules.re.sub('--[^\\n]*', '', text) -%}
+    {%- set found, twice = {}, [] -%}
+    {%- for expression, name in modules.re.findall(pattern, text) -%}
+        {%- do twice.append(name) if name in found -%}
+        {%- do found.update({name: modules.re.sub('\\s+', ' ', expression)}) -%}
+    {%- endfor -%}
+    {{ return({'found': found, 'twice': twice, 'rest': modules.re.sub(pattern, '', text) | trim}) }}
+{%- endmacro %}
+
+
+{# What the bars give. #}
+{% macro given_quantities() -%}
+    {{ return([
+        'open', 'high', 'low', 'close', 'ticks', 'typical_ticks', 'price_unit', 'volume', 'lots', 'benchmark_close',
+        'bar_start', 'bar_end', 'bar_no', 'bar_count', 'session_date', 'session_open', 'session_close', 'is_watermark',
+        'stored_state',
+    ]) }}
+{%- endmacro %}
+
+
+{# Every group with its features' declarations. A group is a file in macros/features/groups. #}
+{% macro feature_groups() -%}
+    {{ return({
+        'momentum': momentum_features(),
+        'trend': trend_features(),
+        'volatility': volatility_features(),
+        'volume': volume_features(),
+        'candle': candle_features(),
+        'calendar': calendar_features(),
+        'statistical': statistical_features(),
+        'cross_asset': cross_asset_features(),
+    }) }}
+{%- endmacro %}
+
+
+{#
+    {name: {expression, step, group, file}} of every quantity and feature, and what is wrong with the declarations as
+    sentences.
+#}
+{% macro feature_library() -%}
+    {%- set library, wrong = {}, [] -%}
+    {%- set parts = [
+        (1, none, 'quantities.sql', measures()),
+        (2, none, 'quantities.sql', summands()),
+        (3, none, 'quantities.sql', recursions()),
+        (4, none, 'quantities.sql', statistics()),
+        (5, none, 'quantities.sql', second_recursions()),
+    ] -%}
+    {%- for group, text in feature_groups().items() -%}
+        {%- do parts.append((6, group, 'groups/' ~ group ~ '.sql', text)) -%}
+    {%- endfor -%}
+    {%- for step, group, file, text in parts -%}
+        {%- set declarations = read_declarations(text) -%}
+        {%- for name in declarations.twice -%}
+            {%- do wrong.append(file ~ ": " ~ name ~ " is declared twice") -%}
+        {%- endfor -%}
+        {%- if declarations.rest -%}
+            {%- do wrong.append(file ~ ": a declaration is `expression as name`, which this is not: " ~ declarations.rest[:60]) -%}
+        {%- endif -%}
+        {%- for name, expression in declarations.found.items() -%}
+            {%- if name in library -%}
+                {%- do wrong.append(file ~ ": " ~ name ~ " is declared in " ~ library[name].file ~ " too") -%}
+            {%- endif -%}
+            {%- do library.update({name: {'expression': expression, 'step': step, 'group': group, 'file': file}}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return({'declared': library, 'wrong': wrong}) }}
+{%- endmacro %}
+
+
+{# The names in an expression that stand for quantities: not functions, types, keywords or strings. #}
+{% macro names_in(expression) -%}
+    {%- set keywords = ['case', 'when', 'then', 'else', 'end', 'and', 'or', 'not', 'null', 'is', 'in', 'between', 'over',
+        'true', 'false', 'at', 'time', 'zone', 'date', 'interval', 'distinct', 'from', 'bars_in_order'] -%}
+    {%- set bare = modules.re.sub("'[^']*'|::\\w+|\\w+\\.\\w+", '', expression) -%}
+    {%- set names = [] -%}
+    {%- for name in modules.re.findall('\\b[a-z_]\\w*\\b(?!\\s*\\()', bare) if name not in keywords and name not in names -%}
+        {%- do names.append(name) -%}
+    {%- endfor -%}
+    {{ return(names) }}
+{%- endmacro %}
+
+
+{# What a name says about its window: {of, kind, rows}, or none. #}
+{% macro window_named(name) -%}
+    {%- set parts = modules.re.match('^(\\w+)_(ago|before|sum|mean|sd|max|min)_(\\d+)$', name) -%}
+    {%- if parts -%}
+        {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': parts.group(3) | int}) }}
+    {%- endif -%}
+    {%- set parts = modules.re.match('^(\\w+)_(total|newest)$', name) -%}
+    {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': 1} if parts else none) }}
+{%- endmacro %}
+
+
+{#
+    Follows names down to the bars. Returns {name: {step, span, reach, window}} of all that `names` reach: span is how many bars the
+    value is computed from, this one included (recursions count their first input only: the rest is in their state), reach
+    the names it needs. Sentences about what cannot be followed are appended to `wrong`.
+#}
+{% macro resolve(names, library, wrong) -%}
+    {%- set resolved, open = {}, {} -%}
+    {%- for name in given_quantities() -%}
+        {%- do resolved.update({name: {'step': 0, 'span': 1, 'reach': [], 'window': none}}) -%}
+    {%- endfor -%}
+    {%- for name in names -%}
+        {%- do _resolve(name, library, resolved, open, wrong) -%}
+    {%- endfor -%}
+    {{ return(resolved) }}
+{%- endmacro %}
+
+
+{% macro _resolve(name, library, resolved, open, wrong) -%}
+    {%- if name in resolved -%} {{ return(resolved[name]) }} {%- endif -%}
+    {%- set declared = library.get(name) -%}
+    {%- set window = none if declared else window_named(name) -%}
+    {%- set inputs = names_in(declared.expression) if declared else [window.of] if window else [] -%}
+    {%- do open.update({name: true}) -%}
+    {%- set reach, steps, spans = [], [0], [1] -%}
+    {%- for input in inputs -%}
+        {%- if input in open and input not in resolved -%}
+            {%- do wrong.append((declared or {'file': 'quantities.sql'}).file ~ ": " ~ name ~ " is made of itself, through " ~ input) -%}
+        {%- elif input not in resolved and input not in library and not window_named(input) -%}
+            {%- do wrong.append((declared or {'file': 'a window'}).file ~ ": " ~ name ~ " names " ~ input ~ ", which is no column of the bars and is declared nowhere") -%}
+        {%- else -%}
+            {%- set below = _resolve(input, library, resolved, open, wrong) -%}
+            {%- do steps.append(below.step) -%}
+            {%- do spans.append(below.span) -%}
+            {%- do reach.append(input) -%}
+            {%- do reach.extend(below.reach) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set below = steps | max -%}
+    {%- if window -%}
+        {%- set step = 0.5 if below == 0 and window.kind in ('ago', 'before') else 3 if below < 3 else 5 -%}
+        {%- set span = spans | max + window.rows - (0 if window.kind in ('ago', 'before') else 1) -%}
+    {%- else -%}
+        {%- set step = declared.step -%}
+        {%- set span = spans | max -%}
+        {%- if below >= step -%}
+            {%- do wrong.append(declared.file ~ ": " ~ name ~ " names what is computed only after it") -%}
+        {%- endif -%}
+    {%- endif -%}
+    {%- do resolved.update({name: {'step': step, 'span': span, 'reach': reach | unique | list, 'window': window}}) -%}
+    {{ return(resolved[name]) }}
+{%- endmacro %}

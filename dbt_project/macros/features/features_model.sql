@@ -1,0 +1,222 @@
+{#
+    The features of one timeframe: what the groups declare, computed from the bars of `bars` by as many passes as the
+    dependencies need. All rows of a pass are one symbol's bars in order; rows before the watermark take part in windows only:
+    they get no ordinal (bar_count), and recursions pass over them.
+
+    `offset 0` keeps the planner from merging a step into the next one, where it would compute each expression anew for
+    every use. New columns stand first, because a window decodes its rows up to the last column that it needs.
+#}
+{% macro features_model(bars) -%}
+{%- set lookback = config.get('lookback') -%}
+{%- set library = feature_library().declared -%}
+{%- set columns = model.columns if execute else {} -%}
+{%- set features, levels = [], [] -%}
+{%- for column in columns.values() if column.meta.group -%}
+    {%- do (levels if column.meta.group == 'level' else features).append(column.name) -%}
+{%- endfor -%}
+{%- set needed = resolve(
+    features + levels + ['first_bar_newest', 'first_volume_newest', 'first_benchmark_newest'], library, []
+) -%}
+with watermarks as (
+    {{ live_watermarks() }}
+)
+
+select
+    watermarks.symbol,
+    tail.*
+from watermarks
+cross join lateral (
+    select
+        10::numeric ^ watermarks.price_decimals as price_scale,
+        10::float8 ^ watermarks.price_decimals as price_unit
+    from (select 1 as one) as once
+    offset 0
+) as units
+cross join lateral (
+    -- the lookback before the watermark, the watermark itself, and every bar after it
+    with scaled as (
+        select
+            bars.bar_start,
+            bars.bar_end,
+            bars.session_date,
+            bars.bar_no,
+            (bars.adj_open * units.price_scale)::int8 as open_ticks,
+            (bars.adj_high * units.price_scale)::int8 as high_ticks,
+            (bars.adj_low * units.price_scale)::int8 as low_ticks,
+            (bars.adj_close * units.price_scale)::int8 as ticks,
+            (bars.adj_volume / watermarks.lot_size)::int8 as lots,
+            benchmark.adj_close::float8 as benchmark_close
+        from {{ bars }} as bars
+        left join {{ ref('int_benchmarks') }} as pairs on pairs.symbol = bars.symbol
+        left join {{ bars }} as benchmark
+            on benchmark.symbol = pairs.read_symbol and benchmark.bar_start = bars.bar_start
+        where
+            bars.symbol = watermarks.symbol
+            and bars.bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
+        offset 0
+    ),
+
+    bars as (
+        select
+            *,
+            open_ticks / units.price_unit as open,
+            high_ticks / units.price_unit as high,
+            low_ticks / units.price_unit as low,
+            ticks / units.price_unit as close,
+            high_ticks + low_ticks + ticks as typical_ticks,
+            lots::float8 as volume,
+            units.price_unit,
+            bar_no = watermarks.bar_no as is_watermark,
+            watermarks.bar_no is null or bar_no > watermarks.bar_no as is_after
+        from scaled
+        offset 0
+    ),
+
+    counted as (
+        select
+            {{- windows_of_step(0.5, needed) }}
+            coalesce(watermarks.bar_count, 0) + case
+                when is_watermark then 0
+                when is_after then count(*) filter (where is_after) over bars_in_order
+            end as bar_count,
+            *
+        from bars
+        window bars_in_order as (order by bar_no)
+    ),
+
+    measured as (
+        select
+            {{- scalars_of_step(1, needed, library) }}
+            *
+        from counted
+        offset 0
+    ),
+
+    summable as (
+        select
+            {{- scalars_of_step(2, needed, library) }}
+            *
+        from measured
+        offset 0
+    ),
+
+    summed as (
+        select
+            {{- scalars_of_step(3, needed, library) }}
+            {{- windows_of_step(3, needed) }}
+            *
+        from summable
+        {{ window_clauses(3, needed) }}
+    ),
+
+    computed as (
+        select
+            {{- scalars_of_step(4, needed, library) }}
+            bar_no - first_bar_newest + 1 as bars_in_row,
+            bar_no - first_volume_newest + 1 as volumes_in_row,
+            bar_no - first_benchmark_newest + 1 as benchmarks_in_row,
+            *
+        from summed
+        offset 0
+    ),
+
+    smoothed as (
+        select
+            {{- scalars_of_step(5, needed, library) }}
+            {{- windows_of_step(5, needed) }}
+            *
+        from computed
+        {{ window_clauses(5, needed) }}
+    ),
+
+    in_session as (
+        select
+            smoothed.*,
+            sessions.open_at as session_open,
+            sessions.close_at as session_close
+        from smoothed
+        left join lateral (
+            select
+                trading_sessions.open_at,
+                trading_sessions.close_at
+            from {{ source('reference', 'trading_sessions') }} as trading_sessions
+            where
+                trading_sessions.calendar = watermarks.calendar
+                and trading_sessions.session_date = smoothed.session_date
+            offset 0
+        ) as sessions on true
+        where smoothed.is_after
+        offset 0
+    ),
+
+    described as (
+        select
+            bar_start,
+            bar_no,
+            bar_count,
+            coalesce(bars_in_row > {{ lookback }} and bar_count > {{ lookback }}, false) as is_ready
+            {%- for name in features %},
+            {{ feature_expression(name, columns[name], needed[name], library[name].expression) }} as {{ name }}
+            {%- endfor %}
+            {%- for name in levels %},
+            {% if library[name].step in (3, 5) -%} {{ name }} {%- else -%} {{ feature_expression(name, columns[name], needed[name], name) }} as {{ name }} {%- endif %}
+            {%- endfor %}
+        from in_session
+    )
+
+    select * from described
+) as tail
+{%- endmacro %}
+
+
+{# A feature is null unless the bars of its lookback are consecutive, with volume or benchmark where it needs them. #}
+{% macro feature_expression(name, column, needed, expression) -%}
+    {%- set rows = 'volumes_in_row' if 'lots' in needed.reach or 'volume' in needed.reach else 'bars_in_row' -%}
+    case
+                when {{ rows }} >= {{ column.meta.lookback }}
+                {%- if 'benchmark_close' in needed.reach %} and benchmarks_in_row >= {{ column.meta.lookback }}{% endif %} then {{ expression }}
+            end::float8
+{%- endmacro %}
+
+
+{% macro scalars_of_step(step, needed, library) -%}
+    {%- for name, quantity in needed.items() if quantity.step == step and not quantity.window %}
+            {{ library[name].expression | replace('stored_state', 'watermarks.' ~ name) }} as {{ name }},
+    {%- endfor %}
+{%- endmacro %}
+
+
+{% macro windows_of_step(step, needed) -%}
+    {%- for name, quantity in needed.items() if quantity.step == step and quantity.window %}
+            {{ window_function(quantity.window) }} as {{ name }},
+    {%- endfor %}
+{%- endmacro %}
+
+
+{% macro window_function(window) -%}
+    {%- set calls = {
+        'ago': 'lag(' ~ window.of ~ ', ' ~ window.rows ~ ') over bars_in_order',
+        'before': 'features.moving_sum(' ~ window.of ~ ') over (order by bar_no rows between ' ~ window.rows ~ ' preceding and 1 preceding)',
+        'sum': 'features.moving_sum(' ~ window.of ~ ') over last_' ~ window.rows,
+        'mean': 'sum(' ~ window.of ~ ') over last_' ~ window.rows ~ ' / ' ~ window.rows,
+        'sd': 'stddev_pop(' ~ window.of ~ ') over last_' ~ window.rows,
+        'max': 'max(' ~ window.of ~ ') over last_' ~ window.rows,
+        'min': 'min(' ~ window.of ~ ') over last_' ~ window.rows,
+        'total': 'features.moving_sum(' ~ window.of ~ ') over bars_in_order',
+        'newest': 'max(' ~ window.of ~ ') over bars_in_order',
+    } -%}
+    {{ return(calls[window.kind] ~ ('::float8' if window.kind in ('sum', 'total') else '')) }}
+{%- endmacro %}
+
+
+{% macro window_clauses(step, needed) -%}
+    {%- set lengths = [] -%}
+    {%- for quantity in needed.values() if quantity.step == step and quantity.window and quantity.window.kind in ('sum', 'mean', 'sd', 'max', 'min') -%}
+        {%- do lengths.append(quantity.window.rows) -%}
+    {%- endfor -%}
+    window
+            bars_in_order as (order by bar_no)
+            {%- for rows in lengths | unique | sort %},
+            last_{{ rows }} as (order by bar_no rows between {{ rows - 1 }} preceding and current row)
+            {%- endfor %}
+{%- endmacro %}

@@ -1,0 +1,45 @@
+{#
+    A live model whose rows also read another symbol's bars, as cross-asset features read a benchmark's, says so by the
+    config `also_reads`: a relation of (symbol, read_symbol). What changes there, changes the rows that read it: bars that
+    were taken back, and bars that arrived after the last build behind the watermarks of those who read them.
+#}
+{% macro live_changes_elsewhere(model_name, input) -%}
+    {%- set reads = model_node(model_name).config.get('also_reads') -%}
+    {%- if reads %}
+        union all
+        select
+            reads.symbol,
+            input.bar_start
+        from canonical.live_regrowths as input
+        inner join {{ ref(reads) }} as reads on reads.read_symbol = input.symbol
+        inner join canonical.live_watermarks as watermark
+            on
+                watermark.model = '{{ model_name }}'
+                and watermark.symbol = reads.symbol
+                and watermark.bar_start >= input.bar_start
+        where input.model = '{{ input }}' and {{ _is_new('input.built_xid', model_name) }}
+        union all
+        select
+            reads.symbol,
+            arrived.bar_start
+        from (
+            -- the read symbol's own rows end with the newest of its bars that the last build saw
+            select
+                read_symbols.read_symbol,
+                input.bar_start
+            from (select distinct read_symbol from {{ ref(reads) }}) as read_symbols
+            left join canonical.live_watermarks as seen
+                on seen.model = '{{ model_name }}' and seen.symbol = read_symbols.read_symbol
+            inner join {{ ref(input) }} as input
+                on
+                    input.symbol = read_symbols.read_symbol
+                    and input.bar_start > coalesce(seen.bar_start, '-infinity')
+        ) as arrived
+        inner join {{ ref(reads) }} as reads on arrived.read_symbol = reads.read_symbol
+        inner join canonical.live_watermarks as watermark
+            on
+                watermark.model = '{{ model_name }}'
+                and watermark.symbol = reads.symbol
+                and watermark.bar_start >= arrived.bar_start
+    {%- endif %}
+{%- endmacro %}
