@@ -57,8 +57,10 @@
         {% call statement('clear') -%} drop table if exists {{ history }} {%- endcall %}
     {%- endif -%}
     {%- if is_rebuild or existing_history is none -%}
+        {% call statement('fill') -%}
+            {{ live_fill(history, sql, inputs, typed_columns) }}
+        {%- endcall %}
         {% call statement('create_history') -%}
-            create table {{ history }} {{ get_table_columns_and_constraints() }};
             create unique index on {{ history }} (symbol, bar_start)
         {%- endcall %}
         {% do create_indexes(history) %}
@@ -140,6 +142,10 @@
         values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}')
         on conflict (model) do update
         set snapshot = excluded.snapshot, definition = excluded.definition, built_at = clock_timestamp()
+    {%- endcall %}
+
+    {% call statement('note_definition') -%}
+        {{ note_definition(sql | replace(history.identifier, resting_history.identifier)) }}
     {%- endcall %}
 
     {% call statement('note_watermarks') -%}

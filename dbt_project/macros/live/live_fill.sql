@@ -1,0 +1,73 @@
+{#
+    The first rows of a history that does not exist yet: `create table as` is the one statement that PostgreSQL computes
+    in parallel workers and writes. Two things about a fill are known before it starts: no symbol has a watermark, and
+    what the inputs' own histories lack can stay in the tail.
+
+    PostgreSQL keeps window functions out of workers, because rows of equal order might come differently in each. Here
+    (symbol, bar_start) orders all rows, so the model's SQL goes into a function, which may say that it is safe. It is
+    called once a symbol and lives as long as this transaction.
+#}
+{% macro live_fill(history, sql, inputs, typed_columns) -%}
+    {%- set beginning = namespace(sql=sql | replace(live_watermarks(), live_beginnings())) -%}
+    {%- for input in inputs if _is_live(input) -%}
+        {%- set input_view = ref(input) -%}
+        {%- set input_history = input_view.incorporate(path={'identifier': input_view.identifier ~ '__history'}) -%}
+        {%- set beginning.sql = beginning.sql | replace(input_view | string, input_history | string) -%}
+    {%- endfor -%}
+    {%- set fill = history.incorporate(path={'identifier': history.identifier ~ '_fill'}) -%}
+    create function {{ fill }} (text) returns table (
+        {%- for column in model.columns.values() %}
+        {{ column.name }} {{ column.data_type }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    )
+    language plpgsql stable parallel safe cost 1e9 rows 1e5 as
+    $fill$
+    #variable_conflict use_column
+    begin
+        return query
+        select
+            {{ typed_columns }}
+        from (
+            {{ beginning.sql }}
+        ) as filled
+        where filled.symbol = $1;
+    end
+    $fill$;
+
+    create table {{ history }} as
+    {%- for symbols in live_parts() %}
+    select filled.*
+    from unnest(array['{{ symbols | join("', '") }}']) as part (symbol)
+    cross join lateral {{ fill }} (part.symbol) as filled
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %};
+
+    drop function {{ fill }} (text)
+{%- endmacro %}
+
+
+{# live_watermarks() of an empty history. #}
+{% macro live_beginnings() -%}
+    select
+        instruments.symbol,
+        instruments.calendar,
+        instruments.price_decimals,
+        instruments.lot_size
+        {%- for column in model.columns.values() if column.name != 'symbol' %},
+        null::{{ column.data_type }} as {{ column.name }}
+        {%- endfor %}
+    from {{ ref('instruments') }} as instruments
+{%- endmacro %}
+
+
+{# All symbols, dealt out to a few parts, of which each worker takes one after the other. #}
+{% macro live_parts(parts=32) -%}
+    {%- set symbols = run_query('select symbol from ' ~ ref('instruments') ~ ' order by symbol').columns[0].values() -%}
+    {%- set dealt = [] -%}
+    {%- for part in range([parts, symbols | length] | min) -%}
+        {%- do dealt.append(symbols[part::parts]) -%}
+    {%- endfor -%}
+    {{ return(dealt or [['']]) }}
+{%- endmacro %}
