@@ -13,7 +13,6 @@ from psycopg import sql
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
-TIMEFRAME = "1d"
 # where in the history the future is changed
 CUTS = (0.35, 0.8)
 
@@ -31,11 +30,12 @@ class LookAhead(Stop):
     """At least one feature knows the future."""
 
 
-def audit(relation: str = f"features.features_{TIMEFRAME}", bars: str = f"canonical.ohlcv_{TIMEFRAME}") -> int:
-    """Audit a live feature relation over a live bar relation; returns how many feature rows were compared.
+def audit(timeframe: str = "1d") -> int:
+    """Audit every feature of a timeframe over its bars; returns how many feature rows were compared.
 
     Raises LookAhead naming each feature that peeks and the first row where it shows.
     """
+    relation, bars = f"features.features_{timeframe}", f"canonical.ohlcv_{timeframe}"
     with connect("transformer") as connection:
         peeks, compared = find_peeks(connection, relation, bars)
     if peeks:

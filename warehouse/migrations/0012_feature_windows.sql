@@ -14,3 +14,12 @@ language plpgsql immutable strict parallel safe as
 $$ begin return state + alpha * (x - state); end $$;
 
 grant execute on all functions in schema features to public;
+
+create table canonical.definitions (
+    relation text primary key,
+    definition text not null
+);
+comment on table canonical.definitions is
+'md5 of the SQL that each view and live model was last built from, comments and layout left out; fingerprints stand on it.';
+grant select, insert, update on canonical.definitions to transformer;
+grant select on canonical.definitions to analyst;

@@ -1,7 +1,7 @@
 {#
     Reads the declarations: which quantities there are, what each is made of, and what one feature needs.
 
-    Steps, each computed from those before it: 0 given, 1 measures, 2 summands, 3 recursions and windows over these,
+    Steps, each computed from those before it: 0 the bars, 1 measures, 2 summands, 3 recursions and windows over these,
     4 statistics, 5 recursions and windows over those, 6 features.
 #}
 
@@ -19,13 +19,9 @@
 {%- endmacro %}
 
 
-{# What the bars give. #}
+{# What features_model gives beside the declarations. #}
 {% macro given_quantities() -%}
-    {{ return([
-        'open', 'high', 'low', 'close', 'ticks', 'typical_ticks', 'price_unit', 'volume', 'lots', 'benchmark_close',
-        'bar_start', 'bar_end', 'bar_no', 'bar_count', 'session_date', 'session_open', 'session_close', 'is_watermark',
-        'stored_state',
-    ]) }}
+    {{ return(['bar_no', 'bar_count', 'session_open', 'session_close', 'is_watermark', 'stored_state']) }}
 {%- endmacro %}
 
 
@@ -51,6 +47,8 @@
 {% macro feature_library() -%}
     {%- set library, wrong = {}, [] -%}
     {%- set parts = [
+        (0.1, none, 'quantities.sql', bar_columns()),
+        (0.2, none, 'quantities.sql', bar_quantities()),
         (1, none, 'quantities.sql', measures()),
         (2, none, 'quantities.sql', summands()),
         (3, none, 'quantities.sql', recursions()),
@@ -63,14 +61,14 @@
     {%- for step, group, file, text in parts -%}
         {%- set declarations = read_declarations(text) -%}
         {%- for name in declarations.twice -%}
-            {%- do wrong.append(file ~ ": " ~ name ~ " is declared twice") -%}
+            {%- do wrong.append('macros/features/' ~ file ~ ": " ~ name ~ " is declared twice") -%}
         {%- endfor -%}
         {%- if declarations.rest -%}
-            {%- do wrong.append(file ~ ": a declaration is `expression as name`, which this is not: " ~ declarations.rest[:60]) -%}
+            {%- do wrong.append('macros/features/' ~ file ~ ": a declaration is `expression as name`, which this is not: " ~ declarations.rest[:60]) -%}
         {%- endif -%}
         {%- for name, expression in declarations.found.items() -%}
             {%- if name in library -%}
-                {%- do wrong.append(file ~ ": " ~ name ~ " is declared in " ~ library[name].file ~ " too") -%}
+                {%- do wrong.append('macros/features/' ~ file ~ ": " ~ name ~ " is declared in " ~ library[name].file ~ " too") -%}
             {%- endif -%}
             {%- do library.update({name: {'expression': expression, 'step': step, 'group': group, 'file': file}}) -%}
         {%- endfor -%}
@@ -99,7 +97,24 @@
         {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': parts.group(3) | int}) }}
     {%- endif -%}
     {%- set parts = modules.re.match('^(\\w+)_(total|newest)$', name) -%}
-    {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': 1} if parts else none) }}
+    {#- what a total adds and takes away again leaves it one row later, so the oldest row of its steps does not count -#}
+    {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': 0 if parts.group(2) == 'total' else 1} if parts else none) }}
+{%- endmacro %}
+
+
+{#
+    What a feature's value is made of, as text: every declaration it reaches, down to the bars, comments and layout left
+    out. Two texts differ exactly when something that the feature needs was changed.
+#}
+{% macro definition_of(name, column, resolved, library) -%}
+    {%- set lines = ['lookback ' ~ column.meta.lookback] -%}
+    {%- for reached in [name] + (resolved[name].reach | sort) if reached in library -%}
+        {%- do lines.append(reached ~ ' = ' ~ library[reached].expression) -%}
+    {%- endfor -%}
+    {%- for reached in resolved[name].reach | sort if resolved[reached].window -%}
+        {%- do lines.append(reached ~ ' = ' ~ window_function(resolved[reached].window)) -%}
+    {%- endfor -%}
+    {{ return(lines | join('\n')) }}
 {%- endmacro %}
 
 
@@ -125,13 +140,14 @@
     {%- set declared = library.get(name) -%}
     {%- set window = none if declared else window_named(name) -%}
     {%- set inputs = names_in(declared.expression) if declared else [window.of] if window else [] -%}
+    {%- set place = 'macros/features/' ~ declared.file ~ ': ' if declared else 'window ' -%}
     {%- do open.update({name: true}) -%}
     {%- set reach, steps, spans = [], [0], [1] -%}
     {%- for input in inputs -%}
         {%- if input in open and input not in resolved -%}
-            {%- do wrong.append((declared or {'file': 'quantities.sql'}).file ~ ": " ~ name ~ " is made of itself, through " ~ input) -%}
+            {%- do wrong.append(place ~ name ~ " is made of itself, through " ~ input) -%}
         {%- elif input not in resolved and input not in library and not window_named(input) -%}
-            {%- do wrong.append((declared or {'file': 'a window'}).file ~ ": " ~ name ~ " names " ~ input ~ ", which is no column of the bars and is declared nowhere") -%}
+            {%- do wrong.append(place ~ name ~ " names " ~ input ~ ", which is no column of the bars and is declared nowhere") -%}
         {%- else -%}
             {%- set below = _resolve(input, library, resolved, open, wrong) -%}
             {%- do steps.append(below.step) -%}
@@ -142,13 +158,13 @@
     {%- endfor -%}
     {%- set below = steps | max -%}
     {%- if window -%}
-        {%- set step = 0.5 if below == 0 and window.kind in ('ago', 'before') else 3 if below < 3 else 5 -%}
+        {%- set step = 0.5 if below < 0.5 and window.kind in ('ago', 'before') else 3 if below < 3 else 5 -%}
         {%- set span = spans | max + window.rows - (0 if window.kind in ('ago', 'before') else 1) -%}
     {%- else -%}
         {%- set step = declared.step -%}
         {%- set span = spans | max -%}
         {%- if below >= step -%}
-            {%- do wrong.append(declared.file ~ ": " ~ name ~ " names what is computed only after it") -%}
+            {%- do wrong.append(place ~ name ~ " names what is computed only after it") -%}
         {%- endif -%}
     {%- endif -%}
     {%- do resolved.update({name: {'step': step, 'span': span, 'reach': reach | unique | list, 'window': window}}) -%}

@@ -36,16 +36,8 @@ cross join lateral (
     -- the lookback before the watermark, the watermark itself, and every bar after it
     with scaled as (
         select
-            bars.bar_start,
-            bars.bar_end,
-            bars.session_date,
-            bars.bar_no,
-            (bars.adj_open * units.price_scale)::int8 as open_ticks,
-            (bars.adj_high * units.price_scale)::int8 as high_ticks,
-            (bars.adj_low * units.price_scale)::int8 as low_ticks,
-            (bars.adj_close * units.price_scale)::int8 as ticks,
-            (bars.adj_volume / watermarks.lot_size)::int8 as lots,
-            benchmark.adj_close::float8 as benchmark_close
+            {{- list_declared(bar_columns()) }}
+            bars.bar_no
         from {{ bars }} as bars
         left join {{ ref('int_benchmarks') }} as pairs on pairs.symbol = bars.symbol
         left join {{ bars }} as benchmark
@@ -58,14 +50,8 @@ cross join lateral (
 
     bars as (
         select
+            {{- list_declared(bar_quantities()) }}
             *,
-            open_ticks / units.price_unit as open,
-            high_ticks / units.price_unit as high,
-            low_ticks / units.price_unit as low,
-            ticks / units.price_unit as close,
-            high_ticks + low_ticks + ticks as typical_ticks,
-            lots::float8 as volume,
-            units.price_unit,
             bar_no = watermarks.bar_no as is_watermark,
             watermarks.bar_no is null or bar_no > watermarks.bar_no as is_after
         from scaled
@@ -176,6 +162,13 @@ cross join lateral (
                 when {{ rows }} >= {{ column.meta.lookback }}
                 {%- if 'benchmark_close' in needed.reach %} and benchmarks_in_row >= {{ column.meta.lookback }}{% endif %} then {{ expression }}
             end::float8
+{%- endmacro %}
+
+
+{% macro list_declared(text) -%}
+    {%- for name, expression in read_declarations(text).found.items() %}
+            {{ expression }} as {{ name }},
+    {%- endfor %}
 {%- endmacro %}
 
 

@@ -5,10 +5,34 @@
     last n rows, `x_newest` is the greatest x so far. Windows count rows; a feature is null unless the rows of its
     lookback are consecutive bars, so nothing here asks.
 
-    Given by features_model: open, high, low, close (adjusted prices), ticks (close as an integer of the price's last
-    decimal), typical_ticks (high, low and close together, in ticks), price_unit (ticks a unit of price), volume (adjusted, in lots), lots (the same as an integer),
-    benchmark_close, bar_start, bar_end, bar_no, bar_count, session_date, session_open, session_close.
+    Beside them, features_model gives bar_no, bar_count (bars so far), session_open and session_close.
 #}
+
+{# From the bar and, as `benchmark`, the benchmark's bar of the same start. Prices are adjusted, and integers in ticks. #}
+{% macro bar_columns() %}
+    bars.bar_start as bar_start,
+    bars.bar_end as bar_end,
+    bars.session_date as session_date,
+    (bars.adj_open * units.price_scale)::int8 as open_ticks,
+    (bars.adj_high * units.price_scale)::int8 as high_ticks,
+    (bars.adj_low * units.price_scale)::int8 as low_ticks,
+    (bars.adj_close * units.price_scale)::int8 as ticks,
+    (bars.adj_volume / watermarks.lot_size)::int8 as lots,
+    benchmark.adj_close::float8 as benchmark_close
+{% endmacro %}
+
+
+{# The same in the units that formulas are written in. #}
+{% macro bar_quantities() %}
+    units.price_unit as price_unit,
+    open_ticks / units.price_unit as open,
+    high_ticks / units.price_unit as high,
+    low_ticks / units.price_unit as low,
+    ticks / units.price_unit as close,
+    high_ticks + low_ticks + ticks as typical_ticks,
+    lots::float8 as volume
+{% endmacro %}
+
 
 {# Of one bar and those before it. Returns are logarithms of ratios. #}
 {% macro measures() %}

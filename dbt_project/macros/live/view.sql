@@ -16,6 +16,7 @@
     {% call statement('main') -%}
         {{ replace_view(target, sql) }}
     {%- endcall %}
+    {% call statement('note_definition') -%} {{ note_definition(sql) }} {%- endcall %}
 
     {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(target, model) %}
