@@ -1,16 +1,19 @@
-"""python -m bench.features [--bars N]: the features of a whole history, and the live read of its newest row.
+"""python -m bench.features [--bars N]: the features of a whole history, and the live read of its newest rows.
 
 In one run, on one machine and one table of synthetic daily bars:
 
 - `live build`: dbt builds features_1d from canonical bars, by full refresh;
-- `pandas`: the same columns by pandas and TA-Lib, read and written as Arrow (ADBC);
+- `float frames`: the same SQL with plain sums of floats over window frames, by one connection;
+- `pandas`: the same features by pandas and TA-Lib, read and written as Arrow (ADBC);
 - `limit`: `create table as select * from` the finished features, which computes nothing.
 
-The live read is the newest row of one symbol through the view, with everything in history and the next bar in raw.
+The live reads are the newest row of one symbol and of up to 100 through the view, with everything in history and the
+next bar in raw. To see that they do not depend on the length of the history, run it with --bars 10000 as well.
 """
 
 import argparse
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,14 +23,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow
-import talib
 from adbc_driver_postgresql import dbapi
 
 from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
+from tests.features.references import pandas_values, talib_values
 from warehouse import embedded
 from warehouse.connection import connect, endpoint
 from warehouse.migrate import bring_up
+from warehouse.settings import load
 
 SESSIONS = 8_000
 READS = 200
@@ -41,7 +45,7 @@ BARS = """
     from reference.trading_sessions
     cross join generate_series(1, %(symbols)s) as symbol
     cross join lateral (select 50 + round(20 * sin(session_no / 50.0 + symbol)::numeric, 2) as price) as prices
-    where session_no <= %(sessions)s
+    where session_no <= %(sessions)s and calendar = 'XNYS'
 """
 
 
@@ -66,10 +70,11 @@ def _measure(symbols: int, sessions: int) -> None:
     _prepare(symbols, sessions)
     models = ("run", "--select", "features_1d", "--full-refresh")
     build = _timed("live build", bars, lambda: run_dbt(*models))
+    _timed("float frames in SQL", bars, _float_frames)
     pandas_time = _timed("pandas, Arrow both ways", bars, _pandas_round_trip)
     limit = _timed("limit: create table as", bars, _copy_features)
     print(f"live build / pandas = {build / pandas_time:.2f}, live build / limit = {build / limit:.1f}")
-    _live_reads(sessions)
+    _live_reads(sessions, symbols)
 
 
 def _prepare(symbols: int, sessions: int) -> None:
@@ -82,6 +87,7 @@ def _prepare(symbols: int, sessions: int) -> None:
             " from generate_series(1, %s) as s",
             (symbols,),
         )
+        connection.execute("update reference.benchmarks set benchmark = 'S1' where asset_class = 'equity'")
         connection.execute(
             "insert into reference.vendor_symbols select 'S' || s, 'polygon', 'S' || s"
             " from generate_series(1, %s) as s",
@@ -107,12 +113,32 @@ def _copy_features() -> None:
         connection.rollback()
 
 
+def _float_frames() -> None:
+    """The model's own SQL, its exact moving sums replaced by plain sums of floats over the same frames."""
+    compiled = load().state_dir / "dbt" / "target" / "compiled" / "truebar" / "models" / "features" / "features_1d.sql"
+    query = re.sub(r"features\.moving_sum\((\w+)\) over (last_\d+)", r"sum(\1::float8) over \2", compiled.read_text())
+    assert "sum(return_units::float8) over last_20" in query
+    with connect("transformer") as connection:
+        connection.execute("create table features.bench_empty (like features.features_1d__history)")
+        query = re.sub(r"features_1d__(history|next)", "bench_empty", query)
+        connection.execute(f"create table features.bench_floats as {query}")
+        connection.rollback()
+
+
 def _pandas_round_trip() -> None:
     with dbapi.connect(endpoint().uri("transformer")) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "select symbol, bar_start, bar_no, adj_open::float8 as open, adj_high::float8 as high,"
-            " adj_low::float8 as low, adj_close::float8 as close, adj_volume::float8 as volume"
-            " from canonical.ohlcv_1d order by symbol, bar_no"
+            "select bars.symbol, bars.bar_start, bars.bar_end, bars.bar_no, bars.session_date,"
+            " sessions.open_at as session_open, sessions.close_at as session_close,"
+            " bars.adj_open::float8 as open, bars.adj_high::float8 as high, bars.adj_low::float8 as low,"
+            " bars.adj_close::float8 as close, bars.adj_volume::float8 as volume,"
+            " benchmark.adj_close::float8 as benchmark"
+            " from canonical.ohlcv_1d as bars"
+            " inner join reference.trading_sessions as sessions"
+            " on sessions.calendar = 'XNYS' and sessions.session_date = bars.session_date"
+            " left join canonical.ohlcv_1d as benchmark"
+            " on benchmark.symbol = 'S1' and benchmark.bar_no = bars.bar_no"
+            " order by bars.symbol, bars.bar_no"
         )
         bars = cursor.fetch_arrow_table().to_pandas()
         features = pd.concat([_features(group) for _, group in bars.groupby("symbol", sort=False)])
@@ -122,63 +148,34 @@ def _pandas_round_trip() -> None:
 
 
 def _features(bars: pd.DataFrame) -> pd.DataFrame:
-    open_, high, low, close, volume = (bars[name] for name in ("open", "high", "low", "close", "volume"))
-    returns = np.log(close / close.shift())
-    macd, macd_signal, _ = talib.MACD(close, 12, 26, 9)
-    ema_12, ema_26, sma_20 = talib.EMA(close, 12), talib.EMA(close, 26), close.rolling(20).mean()
-    atr_14 = talib.ATR(high, low, close, 14)
-    mean_5, mean_20 = volume.rolling(5).mean(), volume.rolling(20).mean()
-    gain, loss = close.diff().clip(lower=0), -close.diff().clip(upper=0)
-    return bars[["symbol", "bar_start", "bar_no"]].assign(
-        is_ready=bars["bar_no"].diff(60) == 60,
-        **{f"ret_{n}": np.log(close / close.shift(n)) for n in (1, 5, 20, 60)},
-        rsi_14=talib.RSI(close, 14),
-        ret_in_session=np.log(close / open_),
-        close_to_sma_20=close / sma_20 - 1,
-        close_to_ema_12=close / ema_12 - 1,
-        close_to_ema_26=close / ema_26 - 1,
-        macd_ratio=macd / close,
-        macd_histogram_ratio=(macd - macd_signal) / close,
-        atr_14_ratio=atr_14 / close,
-        true_range_ratio=talib.TRANGE(high, low, close) / close.shift(),
-        volatility_20=returns.rolling(20).std(),
-        volatility_5=returns.rolling(5).std(),
-        range_log=np.log(high / low),
-        volume_change_1=np.log(volume / volume.shift()),
-        volume_to_mean_20=volume / mean_20 - 1,
-        volume_5_to_20=mean_5 / mean_20 - 1,
-        volume_zscore_20=(volume - mean_20) / volume.rolling(20).std(),
-        sma_20=sma_20,
-        ema_12=ema_12,
-        ema_26=ema_26,
-        macd_fast=ema_12,
-        macd=macd,
-        macd_signal=macd_signal,
-        mean_gain_14=gain.ewm(alpha=1 / 14, adjust=False).mean(),
-        mean_loss_14=loss.ewm(alpha=1 / 14, adjust=False).mean(),
-        atr_14=atr_14,
-    )
+    values = {**talib_values(bars), **pandas_values(bars)}
+    ready = bars["bar_no"].diff(60) == 60
+    keys = {name: bars[name] for name in ("symbol", "bar_start", "bar_no")}
+    return pd.DataFrame({**keys, "is_ready": ready, **values}, index=bars.index)
 
 
-def _live_reads(sessions: int) -> None:
+def _live_reads(sessions: int, symbols: int) -> None:
     with connect("loader") as connection:
         connection.execute(
             "insert into raw.polygon_aggregates (ticker, multiplier, timespan, t, o, h, l, c, v)"
-            " select 'S1', 1, 'day', session_date::timestamp at time zone 'America/New_York', 50, 51, 49, 50, 100000"
-            " from reference.trading_sessions where session_no = %s",
-            (sessions + 1,),
+            " select 'S' || symbol, 1, 'day', session_date::timestamp at time zone 'America/New_York',"
+            " 50, 51, 49, 50, 1e5"
+            " from reference.trading_sessions cross join generate_series(1, %s) as symbol"
+            " where calendar = 'XNYS' and session_no = %s",
+            (symbols, sessions + 1),
         )
-    query = "select * from features.features_1d where symbol = 'S1' order by bar_start desc limit 1"
+    query = "select * from features.features_1d where symbol = %s order by bar_start desc limit 1"
     with connect("executor", autocommit=True) as connection:
-        newest = connection.execute(query, prepare=True).fetchone()
-        assert newest is not None
-        times = []
-        for _ in range(READS):
-            started = time.perf_counter()
-            connection.execute(query, prepare=True).fetchone()
-            times.append(time.perf_counter() - started)
-    p50, p99 = np.percentile(times, [50, 99]) * 1e3
-    print(f"live read of one symbol's newest row: p50 {p50:.2f} ms, p99 {p99:.2f} ms ({READS} reads)")
+        for count, reads in ((1, READS), (min(symbols, 100), READS // 10)):
+            times = []
+            # a prepared statement gets its lasting plan with the sixth execution
+            for _ in range(reads + 6):
+                started = time.perf_counter()
+                for number in range(1, count + 1):
+                    assert connection.execute(query, (f"S{number}",), prepare=True).fetchone() is not None
+                times.append(time.perf_counter() - started)
+            p50, p99 = np.percentile(times[6:], [50, 99]) * 1e3
+            print(f"live read, newest row of {count} symbols: p50 {p50:.2f} ms, p99 {p99:.2f} ms ({reads} reads)")
 
 
 if __name__ == "__main__":

@@ -218,12 +218,10 @@ def _streak(holds: pd.Series) -> pd.Series:
 
 def _ewma(x: pd.Series, n: int, alpha: float) -> pd.Series:
     """The mean of the first n values, then s + alpha * (x - s)."""
-    values, states = x.dropna(), []
-    state = 0.0
-    for count, value in enumerate(values, start=1):
-        state += (1 / count if count <= n else alpha) * (value - state)
-        states.append(state)
-    return pd.Series(states, index=values.index).reindex(x.index)
+    values = x.dropna()
+    warm = values.iloc[:n].expanding().mean()
+    later = pd.concat([warm.iloc[-1:], values.iloc[n:]]).ewm(alpha=alpha, adjust=False).mean()
+    return pd.concat([warm.iloc[:-1], later]).reindex(x.index)
 
 
 def _windows(x: pd.Series, n: int, statistic) -> pd.Series:

@@ -28,8 +28,10 @@ from watermarks
 cross join lateral (
     select
         10::numeric ^ watermarks.price_decimals as price_scale,
-        10::float8 ^ watermarks.price_decimals as price_unit
-    from (select 1 as one) as once
+        10::float8 ^ watermarks.price_decimals as price_unit,
+        pairs.read_symbol as benchmark
+    from (select watermarks.symbol) as instrument
+    left join {{ ref('int_benchmarks') }} as pairs on instrument.symbol = pairs.symbol
     offset 0
 ) as units
 cross join lateral (
@@ -39,9 +41,11 @@ cross join lateral (
             {{- list_declared(bar_columns()) }}
             bars.bar_no
         from {{ bars }} as bars
-        left join {{ ref('int_benchmarks') }} as pairs on pairs.symbol = bars.symbol
         left join {{ bars }} as benchmark
-            on benchmark.symbol = pairs.read_symbol and benchmark.bar_start = bars.bar_start
+            on
+                benchmark.symbol = units.benchmark
+                and benchmark.bar_no = bars.bar_no
+                and benchmark.bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
         where
             bars.symbol = watermarks.symbol
             and bars.bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
