@@ -17,7 +17,9 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
     {%- set definition = definition_of(column.name, column, resolved, library) %}
     (
         '{{ column.name }}', '{{ timeframe }}', '{{ column.meta.group }}',
-        '{{ column.description | replace("'", "''") }}', {{ column.meta.lookback }}, '{{ column.meta.unit }}',
+        '{{ column.description | replace("'", "''") }}',
+        {{ column.meta.lookback }},
+        '{{ column.meta.unit }}',
         '{{ local_md5(definition) }}', array['{{ stands_on | join("', '") }}'],
         array{{ modules.re.findall('features\\.(\\w+)\\(', definition) | unique | list }}::text[]
     ){{ ',' if not (loop.last and last_timeframe) }}
