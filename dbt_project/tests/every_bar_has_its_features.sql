@@ -1,21 +1,30 @@
 -- A bar without a feature row, or a feature row without a bar: the two live models have drifted apart.
 with bars as (
+    {%- for timeframe in feature_timeframes() %}
     select
+        '{{ timeframe }}' as timeframe,
         symbol,
         bar_start,
         bar_no
-    from {{ ref('ohlcv_1d') }}
+    from {{ ref('ohlcv_' ~ timeframe) }}
+    {% if not loop.last %}union all{% endif %}
+    {%- endfor %}
 ),
 
 features as (
+    {%- for timeframe in feature_timeframes() %}
     select
+        '{{ timeframe }}' as timeframe,
         symbol,
         bar_start,
         bar_no
-    from {{ ref('features_1d') }}
+    from {{ ref('features_' ~ timeframe) }}
+    {% if not loop.last %}union all{% endif %}
+    {%- endfor %}
 )
 
 select
+    coalesce(bars.timeframe, features.timeframe) as timeframe,
     bars.symbol as bar_symbol,
     bars.bar_start as bar_bar_start,
     features.symbol as feature_symbol,
@@ -23,7 +32,8 @@ select
 from bars
 full outer join features
     on
-        bars.symbol = features.symbol
+        bars.timeframe = features.timeframe
+        and bars.symbol = features.symbol
         and bars.bar_start = features.bar_start
         and bars.bar_no = features.bar_no
 where bars.symbol is null or features.symbol is null

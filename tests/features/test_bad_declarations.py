@@ -55,7 +55,7 @@ MISTAKES = {
         f"{MOMENTUM}: dice calls random, whose result depends on when it runs: a live model must be deterministic",
     ),
     "the clock in another live model": (
-        [("models/canonical/ohlcv_1d.sql", "select * from adjusted", "-- now() may be named\n    {{ 'now()' }}")],
+        [("models/canonical/ohlcv_1d.sql", "cross join lateral", "-- now() may be named\n    {{ 'now()' }}")],
         "models/canonical/ohlcv_1d.sql calls now, whose result depends on when it runs",
     ),
 }

@@ -25,6 +25,12 @@
 {%- endmacro %}
 
 
+{# Every timeframe that has features, shortest first: one model each, in models/features. #}
+{% macro feature_timeframes() -%}
+    {{ return(['1m', '5m', '15m', '1h', '4h', '1d']) }}
+{%- endmacro %}
+
+
 {# Every group with its features' declarations. A group is a file in macros/features/groups. #}
 {% macro feature_groups() -%}
     {{ return({

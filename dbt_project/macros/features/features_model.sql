@@ -144,7 +144,9 @@ cross join lateral (
             bar_start,
             bar_no,
             bar_count,
-            coalesce(bars_in_row > {{ lookback }} and bar_count > {{ lookback }}, false) as is_ready
+            -- a bar that could only be known later than its own end decides nothing
+            coalesce(bars_in_row > {{ lookback }} and bar_count > {{ lookback }}, false)
+                and is_confirmed_late is not true as is_ready
             {%- for name in features %},
             {{ feature_expression(name, columns[name], needed[name], library[name].expression) }} as {{ name }}
             {%- endfor %}

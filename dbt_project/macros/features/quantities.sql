@@ -13,6 +13,7 @@
     bars.bar_start as bar_start,
     bars.bar_end as bar_end,
     bars.session_date as session_date,
+    bars.is_confirmed_late as is_confirmed_late,
     (bars.adj_open * units.price_scale)::int8 as open_ticks,
     (bars.adj_high * units.price_scale)::int8 as high_ticks,
     (bars.adj_low * units.price_scale)::int8 as low_ticks,

@@ -52,6 +52,7 @@
 {% macro live_beginnings() -%}
     select
         instruments.symbol,
+        instruments.asset_class,
         instruments.calendar,
         instruments.price_decimals,
         instruments.lot_size

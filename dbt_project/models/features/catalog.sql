@@ -1,7 +1,12 @@
 {{ config(materialized='table') }}
+-- depends_on: {{ ref('features_1m') }}
+-- depends_on: {{ ref('features_5m') }}
+-- depends_on: {{ ref('features_15m') }}
+-- depends_on: {{ ref('features_1h') }}
+-- depends_on: {{ ref('features_4h') }}
 -- depends_on: {{ ref('features_1d') }}
 
-{%- set timeframes = ['1d'] %}
+{%- set timeframes = feature_timeframes() %}
 {%- set library = feature_library().declared %}
 
 with declared (feature, timeframe, feature_group, description, lookback, unit, definition, stands_on, functions) as (
@@ -20,7 +25,8 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
         '{{ column.description | replace("'", "''") }}',
         {{ column.meta.lookback }},
         '{{ column.meta.unit }}',
-        '{{ local_md5(definition) }}', array['{{ stands_on | join("', '") }}'],
+        '{{ local_md5(definition) }}',
+        '{{ stands_on | join(' ') }}',
         array{{ modules.re.findall('features\\.(\\w+)\\(', definition) | unique | list }}::text[]
     ){{ ',' if not (loop.last and last_timeframe) }}
     {%- endfor %}
@@ -58,7 +64,7 @@ described as (
             (
                 select string_agg(upstream.relation || ' ' || upstream.definition, e'\n' order by upstream.relation)
                 from upstream
-                where upstream.relation = any(declared.stands_on)
+                where upstream.relation = any(string_to_array(declared.stands_on, ' '))
             ),
             (
                 select string_agg(aggregates.name || ' ' || aggregates.definition, e'\n' order by aggregates.name)

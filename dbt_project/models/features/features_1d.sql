@@ -1,8 +1,8 @@
 {{ config(
     materialized='live',
+    timeframe='1d',
     changes_from=['ohlcv_1d'],
     also_reads='int_benchmarks',
-    timeframe='1d',
     lookback=60,
     indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
 ) }}
