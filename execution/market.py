@@ -200,11 +200,10 @@ def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dic
 
 
 def _stale_from(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dict[str, datetime | None]:
-    cursor.execute(
-        "select symbol, stale_from from features.freshness where timeframe = %s and symbol = any(%s)",
-        (timeframe, list(symbols)),
+    query = sql.SQL("select symbol, stale_from from features.{} where symbol = any(%s)").format(
+        sql.Identifier(f"freshness_{timeframe}")
     )
-    return dict(cursor.fetchall())
+    return dict(cursor.execute(query, (list(symbols),)).fetchall())
 
 
 def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:

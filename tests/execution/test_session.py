@@ -90,8 +90,8 @@ def test_what_was_read_is_stored_bit_for_bit(exchange, package, first_day):
     ("statement", "rule"),
     [
         ("update features.features_1d set is_ready = false", "FeatureRowReady"),
-        ("update features.freshness set stale_from = '2012-09-28'", "HistoryFresh"),
-        ("delete from features.freshness", "HistoryFresh"),
+        ("update features.freshness_1d set stale_from = '2012-09-28'", "HistoryFresh"),
+        ("delete from features.freshness_1d", "HistoryFresh"),
         ("update features.catalog set fingerprint = 'other' where feature = 'noise'", "FingerprintsMatch"),
         ("delete from features.catalog where feature = 'noise'", "FingerprintsMatch"),
         ("delete from features.features_1d", "BarIsFresh"),

@@ -176,11 +176,11 @@ class Warehouse:
         with connect("transformer") as connection:
             connection.execute(
                 "truncate reference.instruments, canonical.ohlcv_1d, features.features_1d, features.catalog,"
-                " features.freshness"
+                " features.freshness_1d"
             )
             for symbol in SYMBOLS:
                 connection.execute("insert into reference.instruments values (%s, 'equity', 'XNYS')", (symbol,))
-                connection.execute("insert into features.freshness values (%s, '1d', null, null)", (symbol,))
+                connection.execute("insert into features.freshness_1d values (%s, '1d', null, null)", (symbol,))
             for name in ("signal", "noise"):
                 connection.execute("insert into features.catalog values (%s, '1d', %s)", (name, FINGERPRINT))
 
@@ -222,7 +222,7 @@ create table features.features_1d (
     symbol text, bar_start timestamptz, is_ready boolean, signal float8, noise float8
 );
 create table features.catalog (feature text, timeframe text, fingerprint text);
-create table features.freshness (
+create table features.freshness_1d (
     symbol text, timeframe text, newest_bar_start timestamptz, stale_from timestamptz
 );
 """)

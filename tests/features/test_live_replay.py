@@ -30,7 +30,7 @@ HOLE = ("IBM", range(35, 85))
 # the newest rows of each symbol, unless the product itself says that it is not to be trusted
 NEWEST = """
     select freshness.symbol, newest.bar_start::text, newest.row
-    from features.freshness as freshness
+    from features.freshness_1d as freshness
     cross join lateral (
         select features_1d.bar_start, to_jsonb(features_1d) as row
         from features.features_1d

@@ -1,0 +1,71 @@
+{#
+    Whether the features of a timeframe follow from what has landed: one row an instrument. A relation a timeframe, because
+    a live session reads one of them for every bar, and planning all of them takes longer than reading one.
+#}
+{% macro freshness_of(timeframe) -%}
+with benchmarks as (
+    select * from {{ ref('int_benchmarks') }}
+),
+
+-- every bar has its features, and is found without computing them
+newest as (
+    select
+        instruments.symbol,
+        newest.bar_start as newest_bar_start
+    from {{ ref('instruments') }} as instruments
+    left join lateral (
+        select bars.bar_start
+        from {{ ref('ohlcv_' ~ timeframe) }} as bars
+        where bars.symbol = instruments.symbol
+        order by bars.bar_start desc
+        limit 1
+    ) as newest on true
+),
+
+-- late rows reach features through canonical bars: what is stale there is stale here
+stale_bars as (
+    {% for relation in models_below('ohlcv_' ~ timeframe) if execute and _is_live(relation) -%}
+    {{ live_staleness(relation) }}
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+),
+
+-- and so is what is measured against a benchmark whose bars are stale
+stale as (
+    select
+        symbol,
+        bar_start
+    from stale_bars
+    union all
+    select
+        benchmarks.symbol,
+        stale_bars.bar_start
+    from benchmarks
+    inner join stale_bars on benchmarks.read_symbol = stale_bars.symbol
+    union all
+    select
+        stale_features.symbol,
+        stale_features.bar_start
+    from (
+        {{ live_staleness('features_' ~ timeframe) }}
+    ) as stale_features
+),
+
+described as (
+    select
+        newest.symbol,
+        '{{ timeframe }}' as timeframe,
+        newest.newest_bar_start,
+        earliest.bar_start as stale_from
+    from newest
+    left join (
+        select
+            symbol,
+            min(bar_start) as bar_start
+        from stale
+        group by symbol
+    ) as earliest on newest.symbol = earliest.symbol
+)
+
+select * from described
+{%- endmacro %}
