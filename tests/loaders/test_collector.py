@@ -18,7 +18,7 @@ from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import klines, milliseconds
 from tests.loaders.streams import MINUTE, Exchange, live_kline
 from tests.loaders.vendors import NOW, Answer, CountingBudget
-from tests.loaders.watching import ask, assert_whole, covered, feed, starts, until
+from tests.loaders.watching import ask, assert_whole, covered, feed, is_whole, starts, until
 from warehouse import embedded
 from warehouse.errors import Stop
 
@@ -58,13 +58,13 @@ def test_a_feed_lands_final_bars_and_says_how_it_is(market: Exchange) -> None:
             await asyncio.sleep(0.3)
             row = feed()
             assert (row["state"], row["symbols"], row["reconnects"]) == ("live", ["BTCUSDT"], 0)
-            assert row["newest_bar_start"] >= market.newest_final() - 4 * MINUTE
+            assert row["newest_bar_start"] >= market.newest_final() - 20 * MINUTE
             assert row["heartbeat_at"] >= row["newest_landed_at"] >= row["connected_at"]
             assert row["process"].endswith(f":{os.getpid()}")
         assert feed()["state"] == "stopped"
 
     asyncio.run(scenario())
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 def test_hours_without_a_collector_are_asked_for(market: Exchange) -> None:
@@ -77,12 +77,12 @@ def test_hours_without_a_collector_are_asked_for(market: Exchange) -> None:
         since = market.now()
         run = Run(market, FAST)
         task = asyncio.create_task(run.collector.run())
-        await until(lambda: covered() > since - MINUTE, task)
+        await until(lambda: starts()[-1] > since and is_whole(), task)
         run.collector.stop()
         await task
 
     asyncio.run(scenario())
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 def test_what_was_landed_before_rest_ever_answered_has_no_hole_after_it(market: Exchange) -> None:
@@ -101,7 +101,7 @@ def test_what_was_landed_before_rest_ever_answered_has_no_hole_after_it(market: 
             pass
 
     asyncio.run(scenario())
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 @pytest.mark.parametrize("loss", ["reset", "close"])
@@ -115,12 +115,12 @@ def test_a_lost_connection_is_made_again_and_its_hole_closed(market: Exchange, l
                 await until(lambda lost=lost: run.collector.feed.reconnects == lost)
                 await until(lambda: run.collector.feed.state == "live")
             since = market.now()
-            await until(lambda: starts()[-1] > since and covered() > since - MINUTE)
+            await until(lambda: starts()[-1] > since and is_whole())
             assert run.said("reconnecting: Binance's stream was lost")()
 
     asyncio.run(scenario())
     assert market.connections == 4
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 def test_a_silent_feed_is_noticed_and_its_hole_closed(market: Exchange) -> None:
@@ -131,11 +131,11 @@ def test_a_silent_feed_is_noticed_and_its_hole_closed(market: Exchange) -> None:
             await until(run.said("silent: binance sent nothing for"))
             market.is_mute = False
             await until(lambda: run.collector.feed.state == "live" and starts()[-1] > muted + 12 * MINUTE)
-            await until(lambda: covered() > muted + 6 * MINUTE)
+            await until(is_whole)
             assert "sent nothing" in feed()["last_error"]
 
     asyncio.run(scenario())
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 def test_late_revisions_and_missed_bars_are_found_besides(market: Exchange) -> None:
@@ -173,7 +173,7 @@ def test_a_restarted_database_loses_no_row(market: Exchange, seeded_warehouse: P
             await until(lambda: starts()[-1] > back + 3 * MINUTE)
             assert run.collector.feed.reconnects == 0
             asked = ask("select count(*) from raw.coverage")
-            assert_whole(starts()[0], starts()[-1])
+            assert_whole()
             assert asked == [(1,)]
 
     asyncio.run(scenario())
@@ -195,7 +195,7 @@ def test_with_its_memory_full_it_stops_reading_and_rest_brings_the_rest(
             await until(lambda: starts()[-1] > back + 3 * MINUTE and covered() > back)
 
     asyncio.run(scenario())
-    assert_whole(starts()[0], starts()[-1])
+    assert_whole()
 
 
 def test_an_unknown_field_stops_the_feed_and_is_kept_aside(market: Exchange) -> None:
@@ -251,7 +251,7 @@ def test_silence_outside_a_session_is_no_silence(
         run = Run(market, replace(FAST, silence_s=0.2), replace(BTC, calendar="XNYS"))
         task = asyncio.create_task(run.collector.run())
         await until(lambda: covered() is not None, task)
-        await asyncio.sleep(0.8)
+        await (until(run.said("silent: ")) if is_silent else asyncio.sleep(0.8))
         assert run.said("silent: ")() == is_silent
         run.collector.stop()
         await task

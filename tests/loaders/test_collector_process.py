@@ -15,9 +15,9 @@ from loaders.landing import uncovered
 from loaders.source import Window
 from tests import forked
 from tests.loaders.exchange import klines
-from tests.loaders.streams import MINUTE, Exchange, minutes
+from tests.loaders.streams import MINUTE, Exchange
 from tests.loaders.vendors import Answer
-from tests.loaders.watching import assert_whole, covered, feed, starts, until
+from tests.loaders.watching import assert_whole, covered, feed, is_whole, starts, until
 from warehouse.connection import connect
 
 
@@ -43,8 +43,8 @@ def test_sigterm_lands_what_is_in_memory(market: Exchange, tmp_path: Path) -> No
         process.kill()
     assert "binance 1m stopped" in (tmp_path / "said").read_text().splitlines()[-1]
     assert feed()["state"] == "stopped"
-    assert starts()[-1] >= last - MINUTE
-    assert_whole(starts()[0], starts()[-1])
+    assert starts()[-1] >= last - 3 * MINUTE
+    assert_whole()
 
 
 def test_a_vendor_that_hangs_does_not_keep_the_process(market: Exchange) -> None:
@@ -81,14 +81,13 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(market: Exchange, k
             process.kill()
         else:
             since = market.now()
-            asyncio.run(until(lambda since=since: covered() and covered() > since and starts()[-1] > since))
+            asyncio.run(until(lambda since=since: starts()[-1:] > [since] and covered() and is_whole()))
             process.terminate()
-        process.join(timeout=5)
+        process.join(timeout=15)
     assert process.exitcode == 0
-    everything = starts()
-    assert everything == minutes(everything[0], everything[-1])
+    assert_whole()
     with connect("loader") as connection:
-        whole = Window(everything[0], covered())
+        whole = Window(starts()[0], covered())
         assert uncovered(connection, "binance", "bars", "BTCUSDT", "1m", whole) == []
 
 

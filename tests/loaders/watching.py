@@ -44,7 +44,14 @@ def feed() -> dict:
         return dict(zip([column.name for column in cursor.description], cursor.fetchone(), strict=True))
 
 
-def assert_whole(first: datetime, last: datetime) -> None:
+def is_whole() -> bool:
+    """Every minute from the first to the last is there, once."""
+    found = starts()
+    return found == minutes(found[0], found[-1])
+
+
+def assert_whole() -> None:
     """Every minute once, with the vendor's final values."""
-    assert starts() == minutes(first, last)
+    found = starts()
+    assert found == minutes(found[0], found[-1])
     assert {str(close)[-9:] for (close,) in ask("select close from raw.binance_klines")} == {".20000000"}
