@@ -1,0 +1,94 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='delete+insert',
+    unique_key='decision_id',
+    full_refresh=false,
+) }}
+
+-- every look back computes a symbol's history anew: a build takes the newest decisions that were not audited yet, or
+-- whose bars were built anew since
+{%- set decisions_a_build = var('parity_decisions', 5) %}
+
+with decisions as (
+    select * from {{ source('ledger', 'decisions') }}
+),
+
+models as (
+    select * from {{ source('research', 'models') }}
+),
+
+runs as (
+    select * from {{ source('research', 'runs') }}
+),
+
+catalog as (
+    select * from {{ ref('catalog') }}
+),
+
+due as (
+    select decisions.*
+    from decisions
+    {%- if is_incremental() %}
+    left join {{ this }} as audited on decisions.decision_id = audited.decision_id
+    where
+        audited.decision_id is null
+        or exists (
+            select 1
+            from {{ source('live', 'live_regrowths') }} as regrowths
+            where
+                regrowths.model = 'features_' || decisions.timeframe
+                and regrowths.symbol = decisions.symbol
+                and regrowths.bar_start <= decisions.bar_start
+                and regrowths.regrown_at > audited.audited_at
+        )
+    {%- endif %}
+    order by decisions.decided_at desc
+    limit {{ decisions_a_build }}
+),
+
+redefined as (
+    select
+        due.decision_id,
+        count(*) as features
+    from due
+    inner join models on due.model_id = models.model_id
+    inner join runs on models.run_id = runs.run_id
+    cross join lateral unnest(due.feature_names) as names (feature)
+    left join catalog on names.feature = catalog.feature and due.timeframe = catalog.timeframe
+    where (runs.feature_fingerprints ->> names.feature = catalog.fingerprint) is not true
+    group by due.decision_id
+),
+
+recomputed as (
+    select
+        due.*,
+        features.vector_as_of(due.symbol, due.timeframe, due.bar_start, due.feature_names, due.decided_at) as then_values,
+        features.vector_as_of(due.symbol, due.timeframe, due.bar_start, due.feature_names, null) as now_values
+    from due
+),
+
+audited as (
+    select
+        recomputed.decision_id,
+        recomputed.account_id,
+        recomputed.model_id,
+        recomputed.symbol,
+        recomputed.timeframe,
+        recomputed.bar_start,
+        recomputed.decided_at,
+        recomputed.feature_names,
+        recomputed.feature_values,
+        recomputed.then_values,
+        recomputed.now_values,
+        case
+            when redefined.decision_id is not null then 'redefined'
+            when (recomputed.then_values = recomputed.feature_values) is not true then 'defect'
+            when (recomputed.now_values = recomputed.feature_values) is not true then 'revised since'
+            else 'identical'
+        end as verdict,
+        clock_timestamp() as audited_at
+    from recomputed
+    left join redefined on recomputed.decision_id = redefined.decision_id
+)
+
+select * from audited
