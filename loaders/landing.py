@@ -101,8 +101,8 @@ def _statements(table: RawTable) -> _Statements:
         "columns": _list(table.columns),
         "key": _list(table.key),
         "received": _list(table.columns, "received"),
-        "received_payload": _list(table.payload, "received"),
-        "newest_payload": _list(table.payload, "newest"),
+        "received_payload": _told(table, "received", "newest"),
+        "newest_payload": _told(table, "newest", "received"),
         "same_key": sql.SQL(" and ").join(
             sql.SQL("revision.{0} = received.{0}").format(sql.Identifier(column)) for column in table.key
         ),
@@ -141,6 +141,17 @@ def _statements(table: RawTable) -> _Statements:
         ),
     }
     return _Statements(**{title: sql.SQL(text).format(**parts) for title, text in texts.items()})
+
+
+def _told(table: RawTable, by: str, otherwise: str) -> sql.Composed:
+    """The payload that one of two rows tells; of what it may leave out, what the other does."""
+    columns = (
+        sql.SQL("coalesce({}, {})").format(sql.Identifier(by, column), sql.Identifier(otherwise, column))
+        if column in table.partly_told
+        else sql.Identifier(by, column)
+        for column in table.payload
+    )
+    return sql.SQL(", ").join(columns)
 
 
 def record_coverage(

@@ -57,11 +57,16 @@ class Page:
 
 @dataclass(frozen=True)
 class RawTable:
-    """A vendor's table in `raw`: its payload columns, and those that name the thing a row is a revision of."""
+    """A vendor's table in `raw`: its payload columns, and those that name the thing a row is a revision of.
+
+    `partly_told` are payload columns that the vendor does not tell on every channel: null in one of two rows, they do not
+    make it a revision of the other.
+    """
 
     name: str
     key: tuple[str, ...]
     payload: tuple[str, ...]
+    partly_told: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -106,6 +106,8 @@ class PolygonSource:
         "raw.polygon_aggregates",
         ("ticker", "multiplier", "timespan", "t"),
         ("o", "h", "l", "c", "v", "vw", "n", "otc"),
+        # the socket does not count trades
+        partly_told=("n",),
     )
 
     def __init__(

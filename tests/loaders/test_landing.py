@@ -62,6 +62,18 @@ def test_a_row_is_landed_when_it_differs_from_the_newest_revision(
     assert found == {key: payloads for key, payloads in expected.items() if payloads}
 
 
+@pytest.mark.parametrize(("told_first", "told_then"), [(None, 7), (7, None), (7, 7)])
+def test_what_a_channel_does_not_tell_is_no_revision(
+    told_first: int | None, told_then: int | None, warehouse_db: Path
+) -> None:
+    """Polygon's socket does not count trades, its REST does: one bar, told twice. Another count is a revision."""
+    with connect("loader") as connection:
+        rows = [[bar(0, 1, None, "PARTLY") | {"n": count}] for count in (told_first, told_then, 8)]
+        landed = [land(connection, PolygonSource.bars_table, batch).landed for batch in rows]
+        connection.rollback()
+    assert landed == [1, 0, 1 if told_first else 0]
+
+
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 DIVIDEND = {
     "id": TEXTS,

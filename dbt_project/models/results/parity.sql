@@ -62,7 +62,8 @@ redefined as (
 recomputed as (
     select
         due.*,
-        features.vector_as_of(due.symbol, due.timeframe, due.bar_start, due.feature_names, due.decided_at) as then_values,
+        features.vector_as_of(due.symbol, due.timeframe, due.bar_start, due.feature_names, due.decided_at)
+            as then_values,
         features.vector_as_of(due.symbol, due.timeframe, due.bar_start, due.feature_names, null) as now_values
     from due
 ),
