@@ -59,8 +59,8 @@ class Page:
 class RawTable:
     """A vendor's table in `raw`: its payload columns, and those that name the thing a row is a revision of.
 
-    `partly_told` are payload columns that the vendor does not tell on every channel: null in one of two rows, they do not
-    make it a revision of the other.
+    `partly_told` are payload columns that the vendor does not tell on every channel: null in one of two rows, they make
+    it no revision of the other.
     """
 
     name: str
