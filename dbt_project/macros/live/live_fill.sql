@@ -34,6 +34,8 @@
     end
     $fill$;
 
+    -- one plan a worker: it is the same for every symbol, and takes longer than many a symbol's rows
+    set local plan_cache_mode = force_generic_plan;
     create table {{ history }} as
     {%- for symbols in live_parts() %}
     select filled.*
@@ -44,6 +46,7 @@
     {%- endif %}
     {%- endfor %};
 
+    set local plan_cache_mode = auto;
     drop function {{ fill }} (text)
 {%- endmacro %}
 
