@@ -1,6 +1,6 @@
 """A bar restated long after: what depends on it is built anew, nothing else, and the old value stays to be seen."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -65,3 +65,37 @@ def test_a_full_refresh_agrees(market: Market, timeframe: str) -> None:
     grown = bars(timeframe)
     run_dbt("run", "--select", f"ohlcv_{timeframe}", "--full-refresh")
     assert bars(timeframe).equals(grown)
+
+
+def test_the_ledger_says_why(market: Market) -> None:
+    """A halt explains a silent minute, and takes its flat bar away; what nobody was asked for is open."""
+    start = datetime(2025, 11, 25, tzinfo=UTC)
+    with connect("transformer", autocommit=True) as transformer, connect("loader", autocommit=True) as loader:
+        silent = transformer.execute(
+            "select min(bar_start) from canonical.ohlcv_1m where symbol = 'IBM' and is_silent and bar_start > %s",
+            (start,),
+        ).fetchone()[0]
+        transformer.execute(
+            "insert into reference.trading_halts values ('XNYS', 'IBM', %s, %s, 'news')",
+            (silent, silent + timedelta(seconds=30)),
+        )
+        for minute in (0, 1, 4):
+            loader.execute(
+                "insert into raw.binance_klines (symbol, interval, open_time, open, high, low, close, volume,"
+                " close_time, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume)"
+                " values ('SOLUSDT', '1m', %s, 100, 101, 99, 100, 1, %s, 0, 0, 0, 0)",
+                (start + timedelta(minutes=minute), start),
+            )
+        run_dbt("run", "--select", "ohlcv_1m+", "--exclude", "features", "results", "--full-refresh")
+        kinds = transformer.execute(
+            "select symbol, timeframe, bar_start, kind, outcome, has_flat_bar from canonical.gaps"
+            " where symbol = 'SOLUSDT' and timeframe in ('1m', '5m') or symbol = 'IBM' and kind = 'halt'"
+            " order by symbol, timeframe, bar_start"
+        ).fetchall()
+    halts = [row for row in kinds if row[0] == "IBM"]
+    assert ("IBM", "1m", silent, "halt", "explained", False) in halts
+    assert {row[1] for row in halts} == {"1m", "5m", "15m", "1h", "4h", "1d"}, "a bar without all its minutes is none"
+    assert [row for row in kinds if row[0] == "SOLUSDT"] == [
+        ("SOLUSDT", "1m", start + timedelta(minutes=2), "not_covered", "open", False),
+        ("SOLUSDT", "1m", start + timedelta(minutes=3), "not_covered", "open", False),
+    ]

@@ -573,7 +573,9 @@
     from (
         select
             ranked.source,
-            range_agg(tstzrange(coverage.window_start, coverage.window_end)) as windows,
+            -- a vendor that was never asked has no row here, and a range without bounds would be all of time
+            range_agg(tstzrange(coverage.window_start, coverage.window_end))
+            filter (where coverage.source is not null) as windows,
             max(coverage.asked_at) as asked_at
         from {{ ref('int_ranked_vendors') }} as ranked
         left join {{ source('raw', 'coverage') }} as coverage
