@@ -16,7 +16,8 @@ LINT = (
 TESTS = (
     (
         "tests: SQL lint, dbt tests and unit tests included",
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup"],
+        # reordering would start with the files of many small tests and end with one worker on the longest
+        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"],
     ),
 )
 

@@ -24,6 +24,14 @@ ROOT = Path(__file__).resolve().parent.parent
 _DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay with one worker, so that what a module sets up is set up once."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
 @contextmanager
 def running_warehouse(state_dir: Path) -> Iterator[Path]:
     """A fresh embedded PostgreSQL with all migrations, which the environment points to until the end of the block."""
