@@ -26,7 +26,8 @@ _DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay with one worker, so that what a module sets up is set up once."""
+    """A file's tests stay with one worker, so that a module's set-up is done once. The demo, the longest, is first."""
+    items.sort(key=lambda item: "demo" not in item.fixturenames)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
