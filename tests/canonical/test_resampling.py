@@ -38,9 +38,7 @@ def expected(tape: pd.DataFrame, timeframe: str, first: date, days: int) -> pd.D
             # the last price before the session is the one a silent first minute repeats
             before = traded.loc[: opened - pd.Timedelta(minutes=1), "close"]
             close = minutes_of["close"].copy()
-            if close.isna().iloc[0]:
-                if before.empty:
-                    continue
+            if close.isna().iloc[0] and not before.empty:
                 close.iloc[0] = before.iloc[-1]
             close = close.ffill()
             for name in PRICES:
@@ -52,6 +50,8 @@ def expected(tape: pd.DataFrame, timeframe: str, first: date, days: int) -> pd.D
                 open=("open", "first"), high=("high", "max"), low=("low", "min"), close=("close", "last"),
                 volume=("volume", "sum"),
             )  # fmt: skip
+            # before the very first trade there is no price, and no bar of which that is a part
+            bars_of = bars_of[groups["close"].count() == groups.size()].copy()
             bars_of["bar_start"] = [opened + number * pd.Timedelta(length) for number in bars_of.index]
             bars_of["bar_end"] = [min(start + pd.Timedelta(length), closed) for start in bars_of["bar_start"]]
             found.append(bars_of.assign(symbol=symbol))
