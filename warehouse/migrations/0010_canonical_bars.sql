@@ -90,7 +90,7 @@ comment on function reference.bar_numbers is
 create function canonical.as_of() returns timestamptz
 language sql stable parallel safe as
 $$ select coalesce(nullif(current_setting('truebar.as_of', true), '')::timestamptz, 'infinity') $$;
-comment on function canonical.as_of is 'The moment that this session looks from: rows that landed later are not seen. Infinity if not set.';
+comment on function canonical.as_of is 'The moment that queries look from: rows that landed later are not seen. Infinity if truebar.as_of is not set.';
 
 create function canonical.newest_step(state numeric, x numeric) returns numeric
 language sql immutable parallel safe as $$ select coalesce(x, state) $$;
