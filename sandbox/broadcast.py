@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ class Fate(NamedTuple):
 UNHARMED = Fate()
 
 
-class Channel:
+class Channel(ABC):
     """One vendor's sockets. The vendor says what is wanted, who hears it, and how it is written.
 
     `struck` counts what the plan did to events and sockets.
@@ -43,25 +44,25 @@ class Channel:
         self._timeline = timeline
         self._rules = plan.events(self.vendor)
 
+    @abstractmethod
     def routes(self) -> list[web.RouteDef]:
         """Where the vendor's sockets are opened."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wanted(self) -> Iterable[Key]:
         """What anybody has subscribed to, as symbols and timeframes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hears(self, connection: Connection, event: Event) -> bool:
         """Whether the client has subscribed to this event."""
-        raise NotImplementedError
 
+    @abstractmethod
     def message(self, connection: Connection, event: Event) -> dict:
         """The event in the vendor's words."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frames(self, messages: list[dict]) -> list[str]:
         """Messages of one instant as text frames."""
-        raise NotImplementedError
 
     def due(self, since: int, until: int) -> list[tuple[int, "Channel", list[Event]]]:
         """The events of each instant after `since` and by `until`."""
