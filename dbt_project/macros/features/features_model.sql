@@ -35,20 +35,29 @@ cross join lateral (
     offset 0
 ) as units
 cross join lateral (
-    -- the lookback before the watermark, the watermark itself, and every bar after it
-    with scaled as (
+    -- the lookback before the watermark, the watermark itself, and every bar after it; the benchmark's come along, because
+    -- a second reading of a live relation costs as much as the first
+    with read_bars as materialized (
+        select
+            symbol,
+            {%- for name in modules.re.findall('(?:bars|benchmark)\\.(\\w+)', bar_columns()) | unique %}
+            {{ name }},
+            {%- endfor %}
+            bar_no
+        from {{ bars }}
+        where
+            symbol in (watermarks.symbol, units.benchmark)
+            and bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
+    ),
+
+    scaled as (
         select
             {{- list_declared(bar_columns()) }}
             bars.bar_no
-        from {{ bars }} as bars
-        left join {{ bars }} as benchmark
-            on
-                benchmark.symbol = units.benchmark
-                and benchmark.bar_no = bars.bar_no
-                and benchmark.bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
-        where
-            bars.symbol = watermarks.symbol
-            and bars.bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
+        from read_bars as bars
+        left join read_bars as benchmark
+            on benchmark.symbol = units.benchmark and benchmark.bar_no = bars.bar_no
+        where bars.symbol = watermarks.symbol
         offset 0
     ),
 

@@ -4,7 +4,6 @@
     changes_from=['ohlcv_15m'],
     also_reads='int_benchmarks',
     lookback=60,
-    indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
 ) }}
 
 {{ features_model(ref('ohlcv_15m')) }}

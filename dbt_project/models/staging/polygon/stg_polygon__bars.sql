@@ -4,18 +4,28 @@ with vendor_symbols as (
     where vendor = 'polygon'
 ),
 
-timeframes (timeframe, multiplier, timespan) as (
-    values ('1m', 1, 'minute'), ('1h', 1, 'hour'), ('1d', 1, 'day')
+-- one part a timeframe, so that who reads one of them finds its rows by index
+aggregates as (
+    {%- for timeframe, timespan in [('1m', 'minute'), ('1h', 'hour'), ('1d', 'day')] %}
+    select
+        *,
+        '{{ timeframe }}' as timeframe
+    from {{ source('polygon', 'polygon_aggregates') }}
+    where multiplier = 1 and timespan = '{{ timespan }}'
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
 ),
 
 renamed as (
     select
         vendor_symbols.symbol,
         'polygon' as source,
-        timeframes.timeframe,
+        aggregates.timeframe,
         aggregates.t as vendor_start,
         case
-            when timeframes.timeframe = '1d' and (aggregates.t at time zone 'America/New_York')::time = '00:00'
+            when aggregates.timeframe = '1d' and (aggregates.t at time zone 'America/New_York')::time = '00:00'
                 then (aggregates.t at time zone 'America/New_York')::date
         end as session_date,
         aggregates.o as open,
@@ -26,10 +36,8 @@ renamed as (
         false as is_volume_estimated,
         aggregates.landed_at,
         aggregates.landed_xid
-    from {{ source('polygon', 'polygon_aggregates') }} as aggregates
+    from aggregates
     inner join vendor_symbols on aggregates.ticker = vendor_symbols.vendor_symbol
-    inner join timeframes
-        on aggregates.multiplier = timeframes.multiplier and aggregates.timespan = timeframes.timespan
 )
 
 select * from renamed
