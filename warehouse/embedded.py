@@ -27,6 +27,8 @@ shared_buffers = 256MB
 work_mem = 64MB
 maintenance_work_mem = 256MB
 max_wal_size = 4GB
+wal_level = minimal
+max_wal_senders = 0
 max_connections = 60
 timezone = 'UTC'
 """
