@@ -66,7 +66,21 @@ attempts as materialized (
 
 {%- for timeframe in timeframes %}
 
--- {{ timeframe }}: every bar is expected from the first that anyone sent to the newest that anyone was asked for
+-- {{ timeframe }}: read once, because planning a live relation takes longer than reading it
+bars_{{ timeframe }} as materialized (
+    select
+        bars.symbol,
+        instruments.calendar,
+        bars.bar_start,
+        bars.bar_end,
+        bars.session_date,
+        bars.bar_no,
+        bars.is_silent
+    from {{ ref('ohlcv_' ~ timeframe) }} as bars
+    inner join instruments on bars.symbol = instruments.symbol
+),
+
+-- every bar is expected from the first that anyone sent to the newest that anyone was asked for
 spans_{{ timeframe }} as (
     select
         instruments.symbol,
@@ -82,7 +96,7 @@ spans_{{ timeframe }} as (
             symbol,
             min(bar_no) as first_bar_no,
             max(bar_no) as newest_bar_no
-        from {{ ref('ohlcv_' ~ timeframe) }}
+        from bars_{{ timeframe }}
         group by symbol
     ) as bars on instruments.symbol = bars.symbol
     left join lateral (
@@ -121,11 +135,10 @@ holes_{{ timeframe }} as (
         from spans_{{ timeframe }}
         union all
         select
-            bars.symbol,
-            instruments.calendar,
-            bars.bar_no
-        from {{ ref('ohlcv_' ~ timeframe) }} as bars
-        inner join instruments on bars.symbol = instruments.symbol
+            symbol,
+            calendar,
+            bar_no
+        from bars_{{ timeframe }}
     ) as known
 ),
 
@@ -197,7 +210,7 @@ kinds_{{ timeframe }} as {% if timeframe == '1m' %}materialized {% endif %}(
         bar_no,
         true as has_flat_bar,
         'no_trade' as kind
-    from {{ ref('ohlcv_' ~ timeframe) }}
+    from bars_{{ timeframe }}
     where is_silent
 ),
 {%- endfor %}
