@@ -3,11 +3,39 @@
     database's name. Unlike PostgreSQL's own rendering of a view it reads alike on every version of PostgreSQL.
 #}
 {% macro note_definition(sql) -%}
-    {%- set bare = modules.re.sub('--[^\\n]*', '', sql) | replace('"' ~ this.database ~ '".', '') -%}
     insert into canonical.definitions (relation, definition)
-    values ('{{ model.name }}', '{{ local_md5(modules.re.sub("\\s+", " ", bare) | trim) }}')
+    values ('{{ model.name }}', '{{ local_md5(bare_sql(sql)) }}')
     on conflict (relation) do update set definition = excluded.definition
     where definitions.definition <> excluded.definition
+{%- endmacro %}
+
+
+{# SQL without comments, layout and the database's name. #}
+{% macro bare_sql(sql) -%}
+    {%- set bare = modules.re.sub('--[^\\n]*', '', sql) | replace('"' ~ this.database ~ '".', '') -%}
+    {{ return(modules.re.sub('\\s+', ' ', bare) | trim) }}
+{%- endmacro %}
+
+
+{#
+    All that decides what a live model's history holds, as one hash: its compiled SQL, what the models below it were last
+    built from, and the seeds of rules below it, those whose meta says `decides_history`. A seed that only names
+    instruments is not among them: a new instrument changes nobody's history.
+#}
+{% macro live_definition(sql) -%}
+    {%- set below = models_below(model.name) -%}
+    {%- set parts = [bare_sql(sql)] -%}
+    {%- set built = run_query(
+        "select relation || ' ' || definition from canonical.definitions where relation in ('" ~ below | join("', '")
+        ~ "') and relation <> '" ~ model.name ~ "' order by relation"
+    ) -%}
+    {%- do parts.extend(built.columns[0].values()) -%}
+    {%- for name in below -%}
+        {%- for id in model_node(name).depends_on.nodes if id.startswith('seed.') and graph.nodes[id].config.meta.decides_history -%}
+            {%- do parts.append(graph.nodes[id].checksum.checksum) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(local_md5(parts | unique | join('\n'))) }}
 {%- endmacro %}
 
 

@@ -7,6 +7,9 @@
     The model's SQL is compiled once. It reads live_watermarks() and yields the rows after each symbol's watermark: its
     result is inserted here, and the view runs it again and, because the watermark has moved, finds only what is newer.
 
+    A history holds what one definition computes: when the SQL, anything it stands on or a seed of rules is another than at
+    the last build, the history is filled anew, as by a full refresh.
+
     Config
         timeframe     of its bars
         changes_from  the inputs whose late rows take the history back, see live_changes
@@ -18,10 +21,10 @@
 #}
 {% materialization live, adapter='postgres' -%}
 
-    {%- set history = live_history() -%}
-    {%- set resting_history = this.incorporate(path={'identifier': this.identifier ~ '__history'}, type='table') -%}
+    {%- set resting_history = live_history() -%}
+    {#- a second history takes the first one's place when it is complete -#}
+    {%- set next_history = this.incorporate(path={'identifier': this.identifier ~ '__next'}, type='table') -%}
     {%- set view = this.incorporate(type='view') -%}
-    {%- set is_rebuild = history.identifier != resting_history.identifier -%}
     {%- set inputs = config.require('changes_from') -%}
     {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
     {%- set typed_columns = [] -%}
@@ -30,7 +33,7 @@
     {%- endfor -%}
     {#- the tail is cast as the history's columns are, so that both halves of the view hold the same bits -#}
     {%- set typed_columns = typed_columns | join(',\n                ') -%}
-    {%- set definition = local_md5(sql | replace(history.identifier, resting_history.identifier)) -%}
+    {%- set definition = live_definition(sql) -%}
 
     {%- if not config.get('contract').enforced -%}
         {{ exceptions.raise_compiler_error(model.name ~ ": a live model needs an enforced contract, its columns are the history's") }}
@@ -41,12 +44,26 @@
 
     {%- set existing_view = load_relation(view) -%}
     {%- set existing_history = load_relation(resting_history) -%}
-    {%- if existing_history is not none -%}
+    {% call statement('built_from', fetch_result=True) -%}
+        select definition from canonical.live_builds where model = '{{ model.name }}'
+    {%- endcall %}
+    {%- set is_other = existing_history is not none and definition not in load_result('built_from').table.columns[0].values() -%}
+    {%- if existing_history is not none and not should_full_refresh() -%}
         {%- set found = adapter.get_columns_in_relation(existing_history) | map(attribute='name') | list -%}
-        {%- if found != model.columns.keys() | list and not is_rebuild -%}
-            {{ exceptions.raise_compiler_error(model.name ~ ": its columns changed, so its history must be built anew: dbt build --full-refresh --select " ~ model.name ~ "+") }}
+        {%- if found != model.columns.keys() | list -%}
+            {{ exceptions.raise_compiler_error(model.name ~ ": its columns changed, so what reads it must be built anew too: dbt build --full-refresh --select " ~ model.name ~ "+") }}
         {%- endif -%}
     {%- endif -%}
+    {%- if flags.EMPTY and existing_history is not none -%}
+        {#- `--empty` asks whether the SQL runs. Its answer must not cost a history. -#}
+        {{ get_assert_columns_equivalent(sql) }}
+        {% call statement('main') -%} select from ({{ sql }}) as dry limit 0 {%- endcall %}
+        {{ adapter.commit() }}
+        {{ return({'relations': [view, resting_history]}) }}
+    {%- endif -%}
+    {%- set is_rebuild = should_full_refresh() or is_other -%}
+    {%- set history = next_history if is_rebuild else resting_history -%}
+    {%- set sql = sql | replace(resting_history | string, history | string) -%}
 
     {% call statement('snapshot', fetch_result=True) -%}
         select pg_current_snapshot()::text as snapshot
@@ -109,11 +126,7 @@
         analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})
     {%- endcall %}
 
-    {% call statement('built_from', fetch_result=True) -%}
-        select definition from canonical.live_builds where model = '{{ model.name }}'
-    {%- endcall %}
-    {%- set built_from = load_result('built_from').table.columns[0].values() -%}
-    {%- if is_rebuild or existing_view is none or definition not in built_from -%}
+    {%- if is_rebuild or existing_view is none -%}
         {% call statement('view') -%}
             {#- the look back is asked for outside of the union: a condition inside would hide the history's index -#}
             {%- set both_halves -%}
@@ -148,7 +161,7 @@
     {%- endcall %}
 
     {% call statement('note_definition') -%}
-        {{ note_definition(sql | replace(history.identifier, resting_history.identifier)) }}
+        {{ note_definition(sql | replace(history | string, resting_history | string)) }}
     {%- endcall %}
 
     {% call statement('note_watermarks') -%}

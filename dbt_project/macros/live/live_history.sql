@@ -1,11 +1,7 @@
-{#
-    The history of the live model being compiled: a table beside its view. A full refresh fills a second history,
-    which takes the first one's place when it is complete.
-#}
+{# The history of the live model being compiled: a table beside its view. #}
 {% macro live_history() -%}
-    {%- set suffix = '__next' if should_full_refresh() else '__history' -%}
     {#- while a unit test is parsed there is no `this`; what it runs overrides live_watermarks -#}
-    {{ return(this.incorporate(path={'identifier': this.identifier ~ suffix}, type='table') if this else '') }}
+    {{ return(this.incorporate(path={'identifier': this.identifier ~ '__history'}, type='table') if this else '') }}
 {%- endmacro %}
 
 
