@@ -1,189 +1,216 @@
-"""Replay: bars arrive one at a time, late, twice and revised, with builds at random moments.
+"""Replay: bars arrive in any order, late, twice and revised, with builds at any moment, in minutes and in days.
 
-Each live value is recorded as it is first read. In the end a full refresh must reproduce, as text and so as bits,
-every recorded value whose inputs were not revised afterwards, and the incrementally grown relation as a whole.
+Each live row is recorded as it is first read. Until something that it stands on is revised, every later reading must
+be the same; and in the end a full refresh must reproduce it, as text and so as bits, along with the grown relation.
 """
 
-import random
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
 from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
-from loaders.landing import land
-from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
-from warehouse.connection import connect
+from tests.conftest import running_warehouse
+from tests.features.arrivals import FEATURE_TIMEFRAMES, READERS, Build, Change, Market, Schedule, schedules
+from warehouse.connection import connect, endpoint, open_connection
 
-SYMBOLS = ("AAPL", "IBM", "MSFT")
-# what the others' cross_asset features read
-BENCHMARK = "IBM"
-# the live models that daily features stand on; the views between them stay
-BUILD = ("run", "--select", "ohlcv_1m", "ohlcv_1d", "features_1d")
-BARS = 110
-# never arrives: windows of rows reach further back here than any tail does
-HOLE = ("IBM", range(35, 85))
-
-# the newest rows of each symbol, unless the product itself says that it is not to be trusted
-NEWEST = """
-    select freshness.symbol, newest.bar_start::text, newest.row
-    from features.freshness_1d as freshness
+# rows after the history's end, of every symbol that the product itself says can be trusted
+LIVE = """
+    select freshness.symbol, tail.bar_no, tail::text
+    from features.freshness_{timeframe} as freshness
+    left join canonical.live_watermarks as watermark
+        on watermark.model = 'features_{timeframe}' and watermark.symbol = freshness.symbol
     cross join lateral (
-        select features_1d.bar_start, to_jsonb(features_1d) as row
-        from features.features_1d
-        where features_1d.symbol = freshness.symbol
-        order by features_1d.bar_start desc
-        limit 4
-    ) as newest
-    where freshness.timeframe = '1d' and freshness.stale_from is null
+        select *
+        from features.features_{timeframe} as features
+        where features.symbol = freshness.symbol and features.bar_start > coalesce(watermark.bar_start, '-infinity')
+        offset 0
+    ) as tail
+    where freshness.stale_from is null
 """
-CROSS_ASSET = "select feature from features.catalog where feature_group = 'cross_asset'"
+CROSS_ASSET = "select distinct feature from features.catalog where feature_group = 'cross_asset'"
+KEYS = {"symbol", "bar_start", "bar_no"}
 
 
-class Vendor:
-    """What the vendor has said so far, bar by bar, and the means to land it."""
+@dataclass(frozen=True)
+class Size:
+    """How much is replayed: timeframes that are read, minutes and days of history before, events, and how many values
+    must have been compared at least."""
 
-    def __init__(self, connection: psycopg.Connection, random_state: random.Random) -> None:
-        self.connection = connection
-        self.random = random_state
-        rows = connection.execute(
-            "select session_date, (session_date::timestamp at time zone 'America/New_York')"
-            " from reference.trading_sessions where calendar = 'XNYS' and session_date >= '2012-01-03'"
-            " order by session_date limit %s",
-            (BARS,),
-        ).fetchall()
-        self.sessions: list[tuple[date, datetime]] = [(day, start.astimezone(UTC)) for day, start in rows]
+    timeframes: tuple[str, ...]
+    minutes: int
+    days: int
+    steps: int
+    burst: int
+    values: int
 
-    def bar(self, symbol: str, number: int) -> None:
-        price = Decimal(self.random.randint(4_500, 5_500)) / 100
-        # a jump that has to be confirmed, and sometimes is
-        price *= self.random.choice([1] * 30 + [2])
-        low, high = (
-            price - Decimal(self.random.randint(0, 300)) / 100,
-            price + Decimal(self.random.randint(0, 300)) / 100,
-        )
-        row = {
-            "ticker": symbol,
-            "multiplier": 1,
-            "timespan": "day",
-            "t": self.sessions[number][1],
-            "o": price,
-            "h": high,
-            "l": low,
-            "c": Decimal(self.random.randint(int(low * 100), int(high * 100))) / 100,
-            "v": self.random.randint(0, 5) and self.random.randint(1_000, 90_000_000),
-            "vw": None,
-            "n": None,
-            "otc": False,
-        }
-        self._land(PolygonSource.bars_table, row)
-
-    def split(self, symbol: str, number: int) -> None:
-        day = self.sessions[number][0]
-        row = {"id": f"S{symbol}{day}", "ticker": symbol, "execution_date": day, "split_from": 2, "split_to": 3}
-        self._land(SPLITS, row)
-
-    def dividend(self, symbol: str, number: int) -> None:
-        day = self.sessions[number][0]
-        row = dict.fromkeys(DIVIDENDS.columns)
-        self._land(
-            DIVIDENDS, row | {"id": f"D{symbol}{day}", "ticker": symbol, "ex_dividend_date": day, "cash_amount": 1}
-        )
-
-    def _land(self, table, row) -> None:
-        land(self.connection, table, [row])
-        self.connection.commit()
+    @property
+    def models(self) -> list[str]:
+        return ["ohlcv_1m", *(f"{kind}_{timeframe}" for timeframe in self.timeframes for kind in ("ohlcv", "features"))]
 
 
-def schedule(random_state: random.Random) -> list[tuple[str, str, int]]:
-    """(what, symbol, bar number) in order of arrival: mostly in sequence, some skipped, late, doubled or revised."""
-    queues = {symbol: list(range(BARS)) for symbol in SYMBOLS}
-    queues[HOLE[0]] = [number for number in queues[HOLE[0]] if number not in HOLE[1]]
-    events: list[tuple[str, str, int]] = []
-    late: list[tuple[str, int]] = []
-    while any(queues.values()):
-        symbol = random_state.choice([s for s in SYMBOLS if queues[s]])
-        number = queues[symbol].pop(0)
-        chance = random_state.random()
-        if chance < 0.02:
-            late.append((symbol, number))
-        elif chance > 0.01:
-            events.append(("bar", symbol, number))
-        if chance > 0.97:
-            events.append(("bar", symbol, random_state.randint(max(0, number - 4), number)))
-        if chance > 0.985:
-            events.append(
-                (
-                    random_state.choice(["split", "dividend"]),
-                    symbol,
-                    random_state.randint(max(1, number - 4), number + 1),
-                )
-            )
-        if late and random_state.random() < 0.05:
-            events.append(("bar", *late.pop()))
-        if random_state.random() < 0.03:
-            events.append(("build", "", 0))
-    return events
+USUAL = Size(("1m", "5m", "15m", "1d"), 1_100, 70, 32, 60, 50_000)
+MILLION = Size(FEATURE_TIMEFRAMES, 3_900, 70, 240, 30, 1_000_000)
 
 
-def relation(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
-    """The whole relation, (symbol, bar_start) -> row as text: PostgreSQL prints floats so that they read back."""
-    rows = connection.execute("select symbol, bar_start::text, features_1d::text from features.features_1d").fetchall()
-    found = {(symbol, bar_start): text for symbol, bar_start, text in rows}
-    assert len(found) == len(rows), "a (symbol, bar_start) appears twice"
-    return found
+class Row(str):
+    """A row of a relation as PostgreSQL prints it, floats so that they read back."""
+
+    @property
+    def values(self) -> list[str]:
+        return self[1:-1].split(",")
 
 
 class Record:
-    """What was read, value by value: the first reading of each, until something that it stands on is revised."""
+    """The first reading of each live row, by timeframe and symbol and ordinal, and what differed from it."""
 
-    def __init__(self, cross_asset: set[str]) -> None:
-        self.cross_asset = cross_asset
-        self.values: dict[tuple[str, str, str], object] = {}
-
-    def note(self, symbol: str, bar_start: str, row: dict[str, object]) -> None:
-        for column, value in row.items():
-            self.values.setdefault((symbol, bar_start, column), value)
-
-    def revise(self, symbol: str, day: date) -> None:
-        """Forget what follows from the symbol's bars since that day: its own rows, and what is measured against it."""
-        self.values = {
-            (read, bar_start, column): value
-            for (read, bar_start, column), value in self.values.items()
-            if bar_start[:10] < str(day) or not (read == symbol or (symbol == BENCHMARK and column in self.cross_asset))
+    def __init__(self, reader: psycopg.Connection, timeframes: tuple[str, ...]) -> None:
+        self.differences: list[str] = []
+        self._columns = {
+            timeframe: [column.name for column in reader.execute(f"table features.features_{timeframe}").description]
+            for timeframe in timeframes
         }
+        self._cross_asset = {feature for (feature,) in reader.execute(CROSS_ASSET)}
+        self._rows: dict[tuple[str, str], dict[int, Row]] = {}
+        # rows whose cross_asset values are to be read again
+        self._reopened: set[tuple[str, str, int]] = set()
+
+    def note(self, timeframe: str, symbol: str, bar_no: int, text: str) -> None:
+        """A reading: the first of its row, or one that must equal the first."""
+        rows = self._rows.setdefault((timeframe, symbol), {})
+        if bar_no in rows:
+            self._compare(timeframe, symbol, bar_no, text, "read later")
+        if bar_no not in rows or (timeframe, symbol, bar_no) in self._reopened:
+            rows[bar_no] = Row(text)
+            self._reopened.discard((timeframe, symbol, bar_no))
+
+    def forget(self, change: Change) -> None:
+        """What followed from a symbol's bars: its own rows, and what is measured against it."""
+        for timeframe, since in change.since.items():
+            rows = self._rows.get((timeframe, change.symbol), {})
+            for bar_no in [bar_no for bar_no in rows if bar_no >= since]:
+                del rows[bar_no]
+                self._reopened.discard((timeframe, change.symbol, bar_no))
+            for reader in READERS.get(change.symbol, ()):
+                rows = self._rows.get((timeframe, reader), {})
+                self._reopened |= {(timeframe, reader, bar_no) for bar_no in rows if bar_no >= since}
+
+    def compare(self, rebuilt: dict[tuple[str, str, int], str]) -> tuple[int, int]:
+        """Compare all with a relation; returns how many feature values were compared, and how many are not null."""
+        compared = valued = 0
+        for (timeframe, symbol), rows in self._rows.items():
+            for bar_no in rows:
+                values = self._compare(timeframe, symbol, bar_no, rebuilt.get((timeframe, symbol, bar_no)), "rebuilt")
+                compared += len(values)
+                valued += sum(value != "" for value in values)
+        return compared, valued
+
+    def _compare(self, timeframe: str, symbol: str, bar_no: int, text: str | None, when: str) -> list[str]:
+        """The recorded feature values, after noting each that is another now."""
+        live = self._rows[timeframe, symbol][bar_no]
+        now = [None] * len(live.values) if text is None else Row(text).values
+        is_reopened = (timeframe, symbol, bar_no) in self._reopened
+        compared = []
+        bar_start = live.values[self._columns[timeframe].index("bar_start")].strip('"')
+        for column, was, value in zip(self._columns[timeframe], live.values, now, strict=True):
+            if column in KEYS or (is_reopened and column in self._cross_asset):
+                continue
+            compared.append(was)
+            if was != value:
+                self.differences.append(f"{symbol} {bar_start} {timeframe} {column}: live {was}, {when} {value}")
+        return compared
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
-def test_live_rows_equal_a_full_refresh(seed: int, empty_warehouse: Path) -> None:
-    random_state = random.Random(seed)
-    with connect("loader") as loader, connect("analyst", autocommit=True) as analyst:
-        ensure_sessions(loader, "XNYS", date(2012, 12, 31))
+@pytest.fixture(scope="module")
+def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection]:
+    """A warehouse with all relations and no bars; the loader's connection to it."""
+    with running_warehouse(tmp_path_factory.mktemp("replay")), connect("loader") as loader:
+        for calendar in ("XNYS", "24x7"):
+            ensure_sessions(loader, calendar, date(2024, 12, 31))
         loader.execute("select raw.refresh_statistics()")
         loader.commit()
-        run_dbt("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-        vendor = Vendor(loader, random_state)
-        record = Record({feature for (feature,) in analyst.execute(CROSS_ASSET)})
-        for what, symbol, number in schedule(random_state):
-            if what == "build":
-                run_dbt(*BUILD)
-                continue
-            getattr(vendor, what)(symbol, min(number, BARS - 1))
-            record.revise(symbol, vendor.sessions[min(number, BARS - 1)][0])
-            for read in analyst.execute(NEWEST):
-                record.note(*read)
-        run_dbt(*BUILD)
-        assert (
-            analyst.execute("select count(*) from features.freshness where stale_from is not null").fetchone()[0] == 0
-        )
-        grown = relation(analyst)
-        run_dbt(*BUILD, "--full-refresh")
-        rebuilt = relation(analyst)
-        rows = analyst.execute("select symbol, bar_start::text, to_jsonb(features_1d) from features.features_1d")
-        values = {(symbol, start, column): row[column] for symbol, start, row in rows for column in row}
-    assert len(record.values) > 100 * BARS, "the replay recorded too little to prove anything"
-    assert grown == rebuilt
-    assert {key: values.get(key) for key in record.values} == record.values
+        run_dbt("build", "--exclude", "results", "test_type:data", "test_type:unit")
+        yield loader
+
+
+def empty(loader: psycopg.Connection) -> None:
+    """No bar has arrived and none is in any history."""
+    where = endpoint()
+    with open_connection(where, where.conninfo()) as owner:
+        tables = owner.execute(
+            "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables where"
+            " schemaname = 'raw' and tablename ~ '^(polygon|binance|geckoterminal|coverage)'"
+            " or tablename ~ '__history$' or tablename in ('live_watermarks', 'live_regrowths')"
+        ).fetchone()[0]
+        owner.execute(f"truncate {tables}")
+
+
+def relations(reader: psycopg.Connection, timeframes: tuple[str, ...]) -> dict[tuple[str, str, int], str]:
+    """The whole relations: rows as text, by timeframe, symbol and ordinal."""
+    found = {}
+    for timeframe in timeframes:
+        rows = reader.execute(
+            f"select symbol, bar_no, features::text from features.features_{timeframe} as features"
+        ).fetchall()
+        found |= {(timeframe, symbol, bar_no): text for symbol, bar_no, text in rows}
+        assert len(rows) == len({row[:2] for row in rows}), f"features_{timeframe}: a (symbol, bar_no) appears twice"
+    return found
+
+
+def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[int, int]:
+    """Let a schedule happen; returns how many live feature values were compared, and how many of them are not null."""
+    build = ("run", "--select", *size.models)
+    empty(loader)
+    market = Market(loader, schedule.seed)
+    market.backfill(size.minutes, size.days)
+    run_dbt(*build)
+    with connect("analyst", autocommit=True) as reader:
+        # planning takes longer than reading
+        reader.prepare_threshold = 0
+        record = Record(reader, size.timeframes)
+        for event in schedule.events:
+            for change in market.happen(event):
+                record.forget(change)
+            if isinstance(event, Build):
+                run_dbt(*build)
+            for timeframe in size.timeframes:
+                for row in reader.execute(LIVE.format(timeframe=timeframe)):
+                    record.note(timeframe, *row)
+        run_dbt(*build)
+        grown = relations(reader, size.timeframes)
+        stale = reader.execute("select * from features.freshness where stale_from is not null").fetchall()
+        run_dbt(*build, "--full-refresh")
+        rebuilt = relations(reader, size.timeframes)
+    compared = record.compare(rebuilt)
+    assert not record.differences, f"{len(record.differences)} values: " + "; ".join(record.differences[:5])
+    assert [row for row in stale if row[1] in size.timeframes] == []
+    assert {key for key in grown.keys() | rebuilt.keys() if grown.get(key) != rebuilt.get(key)} == set()
+    return compared
+
+
+@pytest.mark.parametrize("size", [USUAL, pytest.param(MILLION, marks=pytest.mark.slow)])
+def test_live_rows_equal_a_full_refresh(size: Size, loader: psycopg.Connection) -> None:
+    totals = []
+
+    # the first example is always the simplest, in which nothing happens
+    @settings(
+        max_examples=2,
+        deadline=None,
+        derandomize=size is USUAL,
+        phases=[Phase.generate] if size is USUAL else list(Phase),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(schedules(size.steps, size.burst))
+    def replayed(schedule: Schedule) -> None:
+        if schedule.events:
+            totals.append(replay(loader, schedule, size))
+
+    replayed()
+    compared, valued = (sum(total) for total in zip(*totals, strict=True))
+    print(f"{compared:,} live feature values compared, {valued:,} of them not null")
+    assert compared >= size.values
+    assert valued > 0.6 * compared
