@@ -1,4 +1,4 @@
-"""python -m flows ingest|fill-gaps|build|train|paper-trade|reconcile: run one flow now, without a deployment."""
+"""python -m flows FLOW: run one flow now, without a deployment; --help lists them."""
 
 import argparse
 import logging
@@ -16,6 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("fill-gaps", help="ask the next vendor in rank for bars that are missing")
     build = commands.add_parser("build", help="dbt build and the look-ahead audit")
     build.add_argument("--full-refresh", action="store_true", help="compute all histories anew")
+    look_ahead = commands.add_parser("look-ahead", help="audit that no feature knows the future")
+    look_ahead.add_argument("timeframes", nargs="*", metavar="TIMEFRAME", help="e.g. 5m 1d (default: all)")
     train = commands.add_parser("train", help="train and judge hypotheses")
     train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     # imported here, because Prefect reads its settings at import
-    from flows.build import build
+    from flows.build import build, look_ahead
     from flows.fill_gaps import fill_gaps
     from flows.ingest import ingest
     from flows.paper_trade import paper_trade
@@ -51,6 +53,8 @@ def _run(options: argparse.Namespace) -> None:
             fill_gaps()
         case "build":
             build(full_refresh=options.full_refresh)
+        case "look-ahead":
+            look_ahead(options.timeframes)
         case "train":
             train(options.files or None)
         case "paper-trade":

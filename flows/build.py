@@ -5,7 +5,7 @@ import logging
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from flows.look_ahead import audit
+from flows.look_ahead import audit, auditable
 
 log = logging.getLogger("truebar")
 
@@ -21,14 +21,22 @@ def build_models(full_refresh: bool) -> None:
 
 
 @task
-def audit_look_ahead() -> None:
-    """Change every bar after a moment: no feature at or before it may change."""
-    rows = audit()
-    log.info("look-ahead audit: %d feature rows recomputed, none changed", rows)
+def audit_look_ahead(timeframe: str) -> int:
+    """Change every bar after a moment: no feature at or before it may change. Returns how many rows were compared."""
+    return audit(timeframe)
+
+
+@flow
+def look_ahead(timeframes: list[str] | None = None) -> dict[str, int]:
+    """Audit the features of some timeframes (default: all); returns how many rows of each were compared."""
+    rows = {timeframe: audit_look_ahead(timeframe) for timeframe in auditable(timeframes or ())}
+    compared = ", ".join(f"{count} of {timeframe}" for timeframe, count in rows.items() if count)
+    log.info("look-ahead audit: feature rows recomputed: %s; none changed", compared or "none, there are no bars")
+    return rows
 
 
 @flow
 def build(full_refresh: bool = False) -> None:
     """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
     build_models(full_refresh)
-    audit_look_ahead()
+    look_ahead()

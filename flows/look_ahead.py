@@ -4,8 +4,8 @@ In a transaction that is rolled back, every canonical bar after t is changed bey
 is computed anew from its own SQL. Readers notice nothing. Every feature of every row up to t is compared, as bits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import psycopg
 from psycopg import sql
@@ -30,6 +30,23 @@ class LookAhead(Stop):
     """At least one feature knows the future."""
 
 
+def auditable(timeframes: Sequence[str] = ()) -> list[str]:
+    """Every timeframe that the catalog has features of, shortest first, or those of them that are asked for.
+
+    Raises Stop for one without features.
+    """
+    with connect("analyst") as connection:
+        rows = connection.execute(
+            "select timeframes.timeframe from reference.timeframes as timeframes"
+            " where exists (select 1 from features.catalog where catalog.timeframe = timeframes.timeframe)"
+            " order by timeframes.length"
+        )
+        known = [timeframe for (timeframe,) in rows]
+    if unknown := [timeframe for timeframe in timeframes if timeframe not in known]:
+        raise Stop(f"there are no features of the timeframe {unknown[0]!r}: one of {', '.join(known)}")
+    return list(timeframes) or known
+
+
 def audit(timeframe: str = "1d") -> int:
     """Audit every feature of a timeframe over its bars; returns how many feature rows were compared.
 
@@ -49,46 +66,76 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
     found: dict[str, Peek] = {}
     compared = 0
     for cut in CUTS:
-        moment = connection.execute(
-            sql.SQL("select percentile_disc(%s) within group (order by bar_start) from {}").format(_named(bars)), (cut,)
-        ).fetchone()[0]
-        before = _rows(connection, relation, moment)
         with connection.transaction(force_rollback=True):
-            _change_the_future(connection, bars, moment)
-            connection.execute(sql.SQL("delete from {}").format(_named(f"{relation}__history")))
-            after = _rows(connection, relation, moment)
-        compared += len(before)
-        for key, row in before.items():
-            changed = after.get(key)
-            for feature, value in row.items():
-                if feature not in found and (changed is None or changed[feature] != value):
-                    found[feature] = Peek(feature, *key)
-        connection.rollback()
+            connection.execute(_CUTS.format(history=_history(bars), cut=cut))
+            compared += connection.execute(_REMEMBER.format(relation=_named(relation))).rowcount
+            connection.execute(_CHANGE_THE_FUTURE.format(history=_history(bars)))
+            connection.execute(sql.SQL("delete from {}").format(_history(relation)))
+            for peek in _changed_values(connection, relation):
+                found.setdefault(peek.feature, peek)
     return list(found.values()), compared
 
 
-def _rows(connection: psycopg.Connection, relation: str, moment: datetime) -> dict[tuple[str, str], dict]:
-    rows = connection.execute(
-        sql.SQL(
-            "select symbol, bar_start::text, to_jsonb(feature_row) from {} as feature_row"
-            " where bar_start <= %s order by bar_start"
-        ).format(_named(relation)),
-        (moment,),
+# one moment a calendar: what is measured against another instrument is so within a calendar
+_CUTS = sql.SQL("""
+    create temporary table cuts on commit drop as
+    select instruments.symbol, cuts.moment
+    from reference.instruments
+    inner join (
+        select instruments.calendar, percentile_disc({cut}) within group (order by bars.bar_start) as moment
+        from {history} as bars
+        inner join reference.instruments on bars.symbol = instruments.symbol
+        group by instruments.calendar
+    ) as cuts on instruments.calendar = cuts.calendar
+""")
+
+_REMEMBER = sql.SQL("""
+    create temporary table known on commit drop as
+    select features.*
+    from {relation} as features
+    inner join cuts on features.symbol = cuts.symbol and features.bar_start <= cuts.moment
+""")
+
+_CHANGE_THE_FUTURE = sql.SQL("""
+    update {history} as bars
+    set open = open * 3.7, high = high * 3.7, low = low * 3.7, close = close * 3.7,
+        adj_open = adj_open * 3.7, adj_high = adj_high * 3.7, adj_low = adj_low * 3.7, adj_close = adj_close * 3.7,
+        volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5
+    from cuts
+    where bars.symbol = cuts.symbol and bars.bar_start > cuts.moment
+""")
+
+# computed once, not once a remembered row; *<> compares rows as they are stored, to the bit
+_CHANGED_ROWS = sql.SQL("""
+    with recomputed as materialized (
+        select features.*
+        from {relation} as features
+        inner join cuts on features.symbol = cuts.symbol and features.bar_start <= cuts.moment
     )
-    return {(symbol, bar_start): values for symbol, bar_start, values in rows}
+    select known.symbol, known.bar_start::text, known::text, recomputed::text
+    from known
+    left join recomputed on known.symbol = recomputed.symbol and known.bar_start = recomputed.bar_start
+    where recomputed.symbol is null or known *<> recomputed
+    order by known.bar_start, known.symbol
+""")
 
 
-def _change_the_future(connection: psycopg.Connection, bars: str, moment: datetime) -> None:
-    connection.execute(
-        sql.SQL(
-            "update {} set open = open * 3.7, high = high * 3.7, low = low * 3.7, close = close * 3.7,"
-            " adj_open = adj_open * 3.7, adj_high = adj_high * 3.7, adj_low = adj_low * 3.7,"
-            " adj_close = adj_close * 3.7, volume = volume * 11 + 5, adj_volume = adj_volume * 11 + 5"
-            " where bar_start > %s"
-        ).format(_named(f"{bars}__history")),
-        (moment,),
-    )
+def _changed_values(connection: psycopg.Connection, relation: str) -> list[Peek]:
+    """Values of remembered rows that are others now, or whose row is gone: the first of each feature."""
+    columns = [column.name for column in connection.execute("table known limit 0").description]
+    found: dict[str, Peek] = {}
+    with connection.cursor(name="changed_rows") as rows:
+        for symbol, bar_start, known, now in rows.execute(_CHANGED_ROWS.format(relation=_named(relation))):
+            values, others = known.split(","), now.split(",") if now else [None] * len(columns)
+            for column, value, other in zip(columns, values, others, strict=True):
+                if value != other:
+                    found.setdefault(column, Peek(column, symbol, bar_start))
+    return list(found.values())
 
 
 def _named(relation: str) -> sql.Identifier:
     return sql.Identifier(*relation.split("."))
+
+
+def _history(relation: str) -> sql.Identifier:
+    return _named(f"{relation}__history")

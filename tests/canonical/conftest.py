@@ -39,7 +39,7 @@ def as_frame(table: object) -> pd.DataFrame:
 
 
 def land_minutes(connection: psycopg.Connection, frame: pd.DataFrame, first: datetime, end: datetime) -> None:
-    """The minutes as each symbol's ranked vendor would send them, and the vendors' word that this is all."""
+    """Minutes as each symbol's ranked vendor would send them, and the vendors' word that this is all; uncommitted."""
     for symbol, part in frame.groupby("symbol"):
         rows = part[["bar_start", *PRICES, "volume"]].itertuples(index=False)
         if symbol in PAIRS:
@@ -62,7 +62,6 @@ def land_minutes(connection: psycopg.Connection, frame: pd.DataFrame, first: dat
                 " rows_landed) values (%s, 'bars', %s, '1m', %s, %s, 0, 0)",
                 (source, symbol, first, end),
             )
-    connection.commit()
 
 
 def bars(timeframe: str, as_of: datetime | None = None) -> pd.DataFrame:
