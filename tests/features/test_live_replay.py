@@ -196,12 +196,12 @@ def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[
 def test_live_rows_equal_a_full_refresh(size: Size, loader: psycopg.Connection) -> None:
     totals = []
 
-    # the first example is always the simplest, in which nothing happens
+    # the first example is always the simplest, in which nothing happens; a schedule takes too long to be shortened
     @settings(
         max_examples=2,
         deadline=None,
         derandomize=size is USUAL,
-        phases=[Phase.generate] if size is USUAL else list(Phase),
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(schedules(size.steps, size.burst))
