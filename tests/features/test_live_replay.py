@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
 from tests.conftest import running_warehouse
-from tests.features.arrivals import FEATURE_TIMEFRAMES, READERS, Answer, Build, Change, Market, Schedule, schedules
+from tests.features.arrivals import Change, Market
+from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Answer, Build, Schedule, schedules
 from warehouse.connection import connect, endpoint, open_connection
 
 # rows after the history's end, of every symbol that the product itself says can be trusted
@@ -137,7 +138,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connect
         yield loader
 
 
-def empty(loader: psycopg.Connection) -> None:
+def empty() -> None:
     """No bar has arrived and none is in any history."""
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
@@ -164,7 +165,7 @@ def relations(reader: psycopg.Connection, timeframes: tuple[str, ...]) -> dict[t
 def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[int, int]:
     """Let a schedule happen; returns how many live feature values were compared, and how many of them are not null."""
     build = ("run", "--select", *size.models)
-    empty(loader)
+    empty()
     market = Market(loader, schedule.seed)
     market.backfill(size.minutes, size.days)
     run_dbt(*build)
