@@ -39,12 +39,13 @@ KEYS = {"symbol", "bar_start", "bar_no"}
 
 @dataclass(frozen=True)
 class Size:
-    """How much is replayed: timeframes that are read, minutes and days of history before, events, and how many values
-    must have been compared at least."""
+    """How much is replayed: schedules and their events, timeframes that are read, minutes and days of history before,
+    and how many values must have been compared at least."""
 
     timeframes: tuple[str, ...]
     minutes: int
     days: int
+    schedules: int
     steps: int
     burst: int
     values: int
@@ -54,8 +55,8 @@ class Size:
         return ["ohlcv_1m", *(f"{kind}_{timeframe}" for timeframe in self.timeframes for kind in ("ohlcv", "features"))]
 
 
-USUAL = Size(("1m", "5m", "15m", "1d"), 1_100, 70, 32, 60, 50_000)
-MILLION = Size(FEATURE_TIMEFRAMES, 3_900, 70, 240, 30, 1_000_000)
+USUAL = Size(("1m", "5m", "15m", "1d"), 1_100, 70, 1, 32, 60, 50_000)
+MILLION = Size(FEATURE_TIMEFRAMES, 3_900, 70, 3, 110, 90, 1_000_000)
 
 
 class Row(str):
@@ -206,7 +207,7 @@ def test_live_rows_equal_a_full_refresh(size: Size, loader: psycopg.Connection) 
 
     # the first example is always the simplest, in which nothing happens; a schedule takes too long to be shortened
     @settings(
-        max_examples=2,
+        max_examples=1 + size.schedules,
         deadline=None,
         derandomize=size is USUAL,
         phases=[Phase.generate],
