@@ -1,0 +1,72 @@
+"""The live read: the newest row of one symbol and of a hundred, with everything in history but the newest bar."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
+import psycopg
+
+from warehouse.connection import connect
+
+READS = 1_000
+READS_OF_ALL = 50
+# a prepared statement gets its lasting plan with the sixth execution; the rest brings each symbol's rows into memory
+UNTIMED = 6
+
+NEWEST = "select * from {relation} where symbol = %s order by bar_start desc limit 1"
+NEWEST_OF_ALL = """
+    select newest.*
+    from unnest(%s::text[]) as wanted (symbol)
+    cross join lateral (
+        select * from {relation} where symbol = wanted.symbol order by bar_start desc limit 1
+    ) as newest
+"""
+LIVE, HISTORY = "features.features_1d", "features.features_1d__history"
+
+
+def measure(symbols: list[str]) -> None:
+    """Read newest rows in each way that a session may, and print p50 and p99. Every row must come from the tail."""
+    newest, newest_of_all = NEWEST.format(relation=LIVE), NEWEST_OF_ALL.format(relation=LIVE)
+    with connect("executor", autocommit=True) as connection:
+        ends = {row[0]: row[1] for row in _read(connection, NEWEST_OF_ALL.format(relation=HISTORY), symbols)}
+        assert ends.keys() == set(symbols), "a symbol has no history"
+
+        def one(number: int) -> list[tuple]:
+            return _read(connection, newest, symbols[number % len(symbols)])
+
+        def one_by_one(_: int) -> list[tuple]:
+            return [row for symbol in symbols for row in _read(connection, newest, symbol)]
+
+        def at_once(_: int) -> list[tuple]:
+            return _read(connection, newest_of_all, symbols)
+
+        _time("one symbol", one, READS, 1, ends, untimed=len(symbols) + UNTIMED)
+        _time(f"{len(symbols)} symbols, a statement each", one_by_one, READS_OF_ALL, len(symbols), ends)
+        _time(f"{len(symbols)} symbols, one statement", at_once, READS_OF_ALL, len(symbols), ends)
+
+
+def _read(connection: psycopg.Connection, query: str, wanted: str | list[str]) -> list[tuple]:
+    return connection.execute(query, (wanted,), prepare=True).fetchall()
+
+
+def _time(
+    title: str,
+    read: Callable[[int], list[tuple]],
+    reads: int,
+    rows: int,
+    ends: dict[str, datetime],
+    untimed: int = UNTIMED,
+) -> None:
+    seconds = []
+    for number in range(untimed + reads):
+        started = time.perf_counter()
+        found = read(number)
+        seconds.append(time.perf_counter() - started)
+        assert len({symbol for symbol, *_ in found}) == rows == len(found), f"{title}: {len(found)} rows"
+        for symbol, bar_start, *_ in found:
+            assert bar_start > ends[symbol], (
+                f"{symbol}: {bar_start} is not after its history's end, so no tail was read"
+            )
+    p50, p99 = np.percentile(seconds[untimed:], [50, 99]) * 1e3
+    print(f"live read, newest row of {title:32} p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  ({reads:,} reads)", flush=True)
