@@ -2,7 +2,7 @@
 
 pandas and polars read the bars as Arrow (ADBC) and write the features as Arrow, in chunks of whole symbols, so that a
 history of any length fits into memory. They are spared what a live model does besides: they read the table below the
-view of bars, and what they write has no index. `differing` tells whether a peer's values are the features at all.
+view of bars, and what they write has no index. `check` tells whether what a peer computes are the features at all.
 """
 
 import re
@@ -22,37 +22,42 @@ from tests.features.references import LATER, pandas_values, talib_values
 from warehouse.connection import arrow, connect, endpoint
 from warehouse.settings import load
 
-BARS_AT_A_TIME = 1_000_000
+BARS_AT_A_TIME = 250_000
 WORKERS = 2
 SECONDS_BETWEEN_REPORTS = 5
 
 BARS = """
     select
-        bars.symbol,
-        bars.bar_start,
-        bars.bar_end,
-        bars.bar_no,
-        bars.session_date,
+        symbol,
+        bar_start,
+        bar_end,
+        bar_no,
+        session_date,
+        adj_open::float8 as open,
+        adj_high::float8 as high,
+        adj_low::float8 as low,
+        adj_close::float8 as close,
+        adj_volume::float8 as volume
+    from canonical.ohlcv_1d__history
+    where symbol in ({symbols})
+    order by symbol, bar_no
+"""
+# one row a session, joined where the features are computed: it would come a thousand times beside the bars
+DAYS = """
+    select
+        benchmark.bar_no,
         sessions.open_at as session_open,
         sessions.close_at as session_close,
-        bars.adj_open::float8 as open,
-        bars.adj_high::float8 as high,
-        bars.adj_low::float8 as low,
-        bars.adj_close::float8 as close,
-        bars.adj_volume::float8 as volume,
         benchmark.adj_close::float8 as benchmark
-    from canonical.ohlcv_1d__history as bars
+    from canonical.ohlcv_1d__history as benchmark
     inner join reference.trading_sessions as sessions
-        on sessions.calendar = 'XNYS' and sessions.session_date = bars.session_date
-    left join canonical.ohlcv_1d__history as benchmark
-        on benchmark.symbol = 'S1' and benchmark.bar_no = bars.bar_no
-    where bars.symbol in ({symbols})
-    order by bars.symbol, bars.bar_no
+        on sessions.calendar = 'XNYS' and sessions.session_date = benchmark.session_date
+    where benchmark.symbol = 'S1'
 """
 
 
 class Progress:
-    """Says how far a leg has come, now and then. Its legs' workers share it."""
+    """Says how far a leg has come, now and then. The workers of a leg share it."""
 
     def __init__(self, title: str, symbols: int) -> None:
         self._title, self._symbols, self._done = title, symbols, 0
@@ -62,7 +67,7 @@ class Progress:
     def add(self, symbols: int) -> None:
         with self._lock:
             self._done += symbols
-            if time.monotonic() > self._next_report:
+            if time.monotonic() > self._next_report and self._done < self._symbols:
                 print(f"  … {self._title}: {self._done:,} of {self._symbols:,} symbols", flush=True)
                 self._next_report = time.monotonic() + SECONDS_BETWEEN_REPORTS
 
@@ -73,20 +78,15 @@ def chunks(symbols: list[str], bars_each: int) -> list[list[str]]:
     return [symbols[first : first + count] for first in range(0, len(symbols), count)]
 
 
-def bars_of(symbols: list[str]) -> str:
-    """A query for the bars that peers compute from: each symbol's in order, with session and benchmark's close."""
-    return BARS.format(symbols=listed(symbols))
-
-
 def listed(symbols: list[str]) -> str:
     """The symbols as SQL."""
     return ", ".join(f"'{symbol}'" for symbol in symbols)
 
 
-def by_pandas(bars: pyarrow.Table) -> pyarrow.Table:
+def by_pandas(bars: pyarrow.Table, days: pyarrow.Table) -> pyarrow.Table:
     """The features of a chunk by pandas and TA-Lib."""
     features = []
-    for _, group in bars.to_pandas().groupby("symbol", sort=False):
+    for _, group in _frame(bars, days).groupby("symbol", sort=False):
         keys = {name: group[name] for name in ("symbol", "bar_start", "bar_no")}
         ready = group["bar_no"].diff(60) == 60
         values = {**talib_values(group), **pandas_values(group)}
@@ -94,20 +94,29 @@ def by_pandas(bars: pyarrow.Table) -> pyarrow.Table:
     return pyarrow.Table.from_pandas(pd.concat(features), preserve_index=False)
 
 
-def by_polars(bars: pyarrow.Table) -> pyarrow.Table:
+def _frame(bars: pyarrow.Table, days: pyarrow.Table) -> pd.DataFrame:
+    return bars.to_pandas().merge(days.to_pandas(), how="left", on="bar_no")
+
+
+def by_polars(bars: pyarrow.Table, days: pyarrow.Table) -> pyarrow.Table:
     """The features of a chunk by polars, on all cores."""
-    features = polars_features.features(pl.from_arrow(bars).lazy()).collect()
-    return features.to_arrow(compat_level=pl.CompatLevel.oldest())
+    frame = pl.from_arrow(bars).lazy().join(pl.from_arrow(days).lazy(), how="left", on="bar_no", maintain_order="left")
+    return polars_features.features(frame).collect().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def arrow_round_trip(
-    features: Callable[[pyarrow.Table], pyarrow.Table], table: str, parts: list[list[str]], progress: Progress
+    features: Callable[[pyarrow.Table, pyarrow.Table], pyarrow.Table],
+    table: str,
+    parts: list[list[str]],
+    progress: Progress,
 ) -> None:
     """Read a chunk of bars, compute, write its features; then the next. The table is there when all are."""
     with dbapi.connect(endpoint().uri("transformer")) as connection, connection.cursor() as cursor:
+        cursor.execute(DAYS)
+        days = cursor.fetch_arrow_table()
         for number, symbols in enumerate(parts):
-            cursor.execute(bars_of(symbols))
-            computed = features(cursor.fetch_arrow_table())
+            cursor.execute(BARS.format(symbols=listed(symbols)))
+            computed = features(cursor.fetch_arrow_table(), days)
             mode = "append" if number else "create"
             cursor.adbc_ingest(table, computed, mode=mode, db_schema_name="features")
             progress.add(len(symbols))
@@ -143,15 +152,32 @@ def float_frames(table: str, parts: list[list[str]], progress: Progress) -> None
         list(workers.map(fill, parts))
 
 
+def bars_of(symbols: list[str]) -> tuple[pyarrow.Table, pyarrow.Table]:
+    """The bars of some symbols, each symbol's in order, and the days of all: what by_pandas and by_polars take."""
+    return arrow("transformer", BARS.format(symbols=listed(symbols))), arrow("transformer", DAYS)
+
+
 def check(title: str, features: pyarrow.Table, symbols: list[str]) -> None:
     """Exit with the names of features that are not what pandas and TA-Lib compute from the same bars."""
-    groups = dict(list(features.to_pandas().groupby("symbol")))
-    for symbol in symbols:
-        wrong = differing(groups[symbol], arrow("transformer", bars_of([symbol])).to_pandas())
+    computed = dict(list(features.to_pandas().groupby("symbol")))
+    for symbol, bars in _frame(*bars_of(symbols)).groupby("symbol"):
+        wrong = differing(computed[symbol], bars.reset_index(drop=True))
         if wrong:
             raise SystemExit(
-                f"{title}: {', '.join(wrong)} of {symbol} differ from pandas and TA-Lib, so there is no figure"
+                f"{title}: {', '.join(wrong)} of {symbol} differ from pandas and TA-Lib, so its time means nothing"
             )
+
+
+def check_polars(symbols: list[str]) -> None:
+    """The same for polars, and that no symbol's row has anything of another's, even before the reference begins."""
+    together = by_polars(*bars_of(symbols))
+    check("polars", together, symbols)
+    for symbol, of_all in together.to_pandas().groupby("symbol"):
+        alone = by_polars(*bars_of([symbol])).to_pandas()
+        for name in alone.columns.drop(["symbol", "bar_start"]):
+            values, expected = of_all[name].to_numpy(float), alone[name].to_numpy(float)
+            if not np.allclose(values, expected, rtol=1e-9, atol=1e-9, equal_nan=True):
+                raise SystemExit(f"polars: {name} of {symbol} depends on other symbols, so its time means nothing")
 
 
 def differing(features: pd.DataFrame, bars: pd.DataFrame) -> list[str]:

@@ -7,7 +7,8 @@ In one run, on one machine and one table of synthetic daily bars:
 - `float frames`: the build's SQL with plain sums of floats over window frames;
 - `limit`: `create table as select * from` the finished features, which computes nothing.
 
-Each but the limit is compared with pandas and TA-Lib on a few symbols, and is not timed when it computes anything else.
+Each but the limit is compared with pandas and TA-Lib on a few symbols: polars before it is timed, what stands in tables
+after that. The run ends with the names of the features that differ.
 
 The live reads are the newest row of one symbol and of a hundred through the view, with everything in history and the
 next bar in raw. To see that they do not depend on the length of the history, run it with --reads-only and --bars 10000,
@@ -27,10 +28,10 @@ from bench import live_reads
 from bench.feature_peers import (
     Progress,
     arrow_round_trip,
-    bars_of,
     by_pandas,
     by_polars,
     check,
+    check_polars,
     chunks,
     float_frames,
     listed,
@@ -131,8 +132,7 @@ def _beside_peers(build: float, symbols: list[str], sessions: int) -> None:
     limit = _leg("limit: create table as", bars, _copy_features)
 
     # pandas and TA-Lib are what the others are compared with
-    few = _few(symbols)
-    check("polars", by_polars(arrow("transformer", bars_of(few))), few)
+    check_polars(_few(symbols))
     seconds = {}
     for title, features in (("polars", by_polars), ("pandas", by_pandas)):
         progress = Progress(title, len(symbols))

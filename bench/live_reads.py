@@ -58,6 +58,7 @@ def _time(
     ends: dict[str, datetime],
     untimed: int = UNTIMED,
 ) -> None:
+    print(f"… newest row of {title}", flush=True)
     seconds = []
     for number in range(untimed + reads):
         started = time.perf_counter()
