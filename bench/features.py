@@ -55,7 +55,7 @@ BARS = """
     select
         symbol, 1, 'day', session_date::timestamp at time zone 'America/New_York',
         price, price + 1, price - 1, price + mod(session_no, 3) * 0.25,
-        100000000 + 1000 * mod(session_no * 7919 + number * 31, 90000)
+        100000 + mod(session_no * 7919 + number * 31, 90000)
     from reference.trading_sessions
     cross join unnest(%(symbols)s::text[]) as symbol
     cross join lateral (select substr(symbol, 2)::integer as number) as numbers

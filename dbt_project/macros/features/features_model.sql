@@ -29,6 +29,7 @@ cross join lateral (
     select
         10::numeric ^ watermarks.price_decimals as price_scale,
         10::float8 ^ watermarks.price_decimals as price_unit,
+        watermarks.lot_size::float8 as lot_size,
         pairs.read_symbol as benchmark
     from (select watermarks.symbol) as instrument
     left join {{ ref('int_benchmarks') }} as pairs on instrument.symbol = pairs.symbol

@@ -54,7 +54,7 @@
     close - least(low, close_ago_1) as buying_pressure,
     case when high - high_ago_1 > greatest(low_ago_1 - low, 0) then high - high_ago_1 else 0 end as up_move,
     case when low_ago_1 - low > greatest(high - high_ago_1, 0) then low_ago_1 - low else 0 end as down_move,
-    (high + low + close) / 3 as typical_price,
+    (high + low + close) / 3 * volume * units.lot_size as turnover,
     coalesce({{ ratio('2 * close - high - low', 'high - low') }}, 0) as close_location,
 
     {{ log_ratio('close', 'close_ago_1') }} as log_return,
@@ -69,7 +69,7 @@
 {% endmacro %}
 
 
-{# The same as whole numbers of units, for sums: returns in 1e-12, their products in 1e-16, money in cents a lot. #}
+{# The same as whole numbers of units, for sums: returns in 1e-12, their products in 1e-16, turnover in 1e-5 of a dollar. #}
 {% macro summands() %}
     {{ units('log_return', '1e12') }} as return_units,
     {{ units('log_return * log_return', '1e16') }} as return_squares,
@@ -100,9 +100,9 @@
     {{ units('volume_return', '1e12') }} as volume_units,
     {{ units('volume_return * volume_return', '1e14') }} as volume_squares,
     {{ units('log_return * volume_return', '1e14') }} as volume_products,
-    {{ units('typical_price * volume', '1e2') }} as money,
-    {{ units('case when typical_ticks > typical_ticks_ago_1 then typical_price * volume else 0 end', '1e2') }} as money_in,
-    {{ units('case when typical_ticks < typical_ticks_ago_1 then typical_price * volume else 0 end', '1e2') }} as money_out,
+    {{ units('turnover', '1e5') }} as money,
+    {{ units('case when typical_ticks > typical_ticks_ago_1 then turnover else 0 end', '1e5') }} as money_in,
+    {{ units('case when typical_ticks < typical_ticks_ago_1 then turnover else 0 end', '1e5') }} as money_out,
     {{ units('sign(change) * volume', '1') }} as signed_lots,
     {{ units('close_location * volume', '1e4') }} as accumulation,
 

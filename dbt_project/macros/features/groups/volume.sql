@@ -11,8 +11,8 @@
     {{ ratio('signed_lots_sum_20', 'lots_sum_20') }} as obv_change_20,
     {{ ratio('accumulation_sum_20 * 1e-4', 'lots_sum_20') }} as money_flow_20,
     {{ ratio('(accumulation_lag_10 - accumulation_lag_3) * 20', 'lots_sum_20') }} as adosc_3_10_ratio,
-    {{ ratio('close * lots_sum_5 * 1e2', 'money_sum_5') }} - 1 as close_to_vwap_5,
-    {{ ratio('close * lots_sum_20 * 1e2', 'money_sum_20') }} - 1 as close_to_vwap_20,
+    {{ ratio('close * lots_sum_5 * units.lot_size * 1e5', 'money_sum_5') }} - 1 as close_to_vwap_5,
+    {{ ratio('close * lots_sum_20 * units.lot_size * 1e5', 'money_sum_20') }} - 1 as close_to_vwap_20,
     {{
         ratio(
             covariance('volume_products', 'return', 'volume', 20, '1e-14'),
