@@ -4,14 +4,15 @@ with vendor_symbols as (
     where vendor = 'polygon'
 ),
 
--- one part a timeframe, so that who reads one of them finds its rows by index
+-- one part a timeframe, so that who reads one of them finds its rows by index; a condition inside of a part would keep
+-- the ticker out of that index
 aggregates as (
     {%- for timeframe, timespan in [('1m', 'minute'), ('1h', 'hour'), ('1d', 'day')] %}
     select
         *,
-        '{{ timeframe }}' as timeframe
+        '{{ timeframe }}' as timeframe,
+        '{{ timespan }}' as timespan_of_timeframe
     from {{ source('polygon', 'polygon_aggregates') }}
-    where multiplier = 1 and timespan = '{{ timespan }}'
     {%- if not loop.last %}
     union all
     {%- endif %}
@@ -38,6 +39,7 @@ renamed as (
         aggregates.landed_xid
     from aggregates
     inner join vendor_symbols on aggregates.ticker = vendor_symbols.vendor_symbol
+    where aggregates.multiplier = 1 and aggregates.timespan = aggregates.timespan_of_timeframe
 )
 
 select * from renamed
