@@ -16,7 +16,7 @@ from flows.dbt_command import run_dbt
 from loaders.calendars import ensure_sessions
 from tests.conftest import running_warehouse
 from tests.features.arrivals import Change, Market
-from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Answer, Build, Schedule, schedules
+from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules
 from warehouse.connection import connect, endpoint, open_connection
 
 # rows after the history's end, of every symbol that the product itself says can be trusted
@@ -178,8 +178,7 @@ def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[
             changes = market.happen(event)
             for change in changes:
                 record.forget(change)
-            # freshness is silent about bars that became flat behind the end of a history: only a build sets them right
-            if isinstance(event, Build) or (isinstance(event, Answer) and changes):
+            if isinstance(event, Build):
                 run_dbt(*build)
             for timeframe in size.timeframes:
                 for row in reader.execute(LIVE.format(timeframe=timeframe)):

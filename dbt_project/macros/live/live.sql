@@ -93,7 +93,7 @@
         {% call statement('take_back') -%}
             -- a bar may have been published on the word of the one after it: the row before a changed bar goes too
             with changes as (
-                {{ live_changes(model.name, inputs, history) }}
+                {{ live_changes(model.name, inputs) }}
             ),
             taken_back as (
                 delete from {{ history }} as history

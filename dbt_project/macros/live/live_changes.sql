@@ -4,10 +4,10 @@
 
     An input that is itself live says what it took back; its bars may be shorter than the model's.
     Any other input exposes (symbol, timeframe, bar_start, is_absence, landed_xid), and rows that the last build could not
-    see are the changed ones. An absence is an answer without a row: it changes what `history` does not have, and nothing
-    when no history is given, because a bar that becomes flat where there was none makes no other one wrong.
+    see are the changed ones. An absence is an answer without a row: it changes a history that does not have that bar, which
+    becomes a flat one.
 #}
-{% macro live_changes(model_name, inputs, history=none) -%}
+{% macro live_changes(model_name, inputs) -%}
     {%- set node = model_node(model_name) -%}
     {%- set timeframe = node.config.timeframe if execute else '1d' -%}
     select
@@ -40,16 +40,7 @@
                 and watermark.bar_start >= input.bar_start
         where input.timeframe = '{{ timeframe }}'
             and {{ _is_new('input.landed_xid', model_name) }}
-            and (
-                not input.is_absence
-                {%- if history %}
-                or not exists (
-                    select 1
-                    from {{ history }} as existing
-                    where existing.symbol = input.symbol and existing.bar_start = input.bar_start
-                )
-                {%- endif %}
-            )
+            and (not input.is_absence or not canonical.has_bar('{{ model_name }}', input.symbol, input.bar_start))
         {%- endif %}
         {%- endfor %}
     ) as changed
