@@ -1,4 +1,4 @@
-"""A history holds what one definition computes: when a rule changes, a plain build fills it anew; `--empty` costs nothing."""
+"""A history follows its definition: when a rule changes, a plain build fills it anew. `--empty` costs nothing."""
 
 import shutil
 from datetime import UTC, date, datetime, timedelta

@@ -109,12 +109,13 @@
 
 
 {#
-    What a feature's value is made of, as text: every declaration it reaches, down to the bars, comments and layout left
-    out. Two texts differ exactly when something that the feature needs was changed.
+    What a feature's value is made of, as text: when it is null, and every declaration it reaches, down to the bars, comments
+    and layout left out. Two texts differ exactly when something that the feature needs was changed. What all features
+    share is features_tail without columns.
 #}
 {% macro definition_of(name, column, resolved, library) -%}
-    {%- set lines = ['lookback ' ~ column.meta.lookback] -%}
-    {%- for reached in [name] + (resolved[name].reach | sort) if reached in library -%}
+    {%- set lines = [feature_expression(name, column, resolved, library[name].expression)] -%}
+    {%- for reached in resolved[name].reach | sort if reached in library -%}
         {%- do lines.append(reached ~ ' = ' ~ library[reached].expression) -%}
     {%- endfor -%}
     {%- for reached in resolved[name].reach | sort if resolved[reached].window -%}

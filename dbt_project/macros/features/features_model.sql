@@ -7,16 +7,10 @@
     every use. New columns stand first, because a window decodes its rows up to the last column that it needs.
 #}
 {% macro features_model(bars) -%}
-{%- set lookback = config.get('lookback') -%}
-{%- set library = feature_library().declared -%}
-{%- set columns = model.columns if execute else {} -%}
-{%- set features, levels = [], [] -%}
-{%- for column in columns.values() if column.meta.group -%}
-    {%- do (levels if column.meta.group == 'level' else features).append(column.name) -%}
+{%- set columns = {} -%}
+{%- for name, column in model.columns.items() if execute and column.meta.group -%}
+    {%- do columns.update({name: column}) -%}
 {%- endfor -%}
-{%- set needed = resolve(
-    features + levels + ['first_bar_newest', 'first_volume_newest', 'first_benchmark_newest'], library, []
-) -%}
 with watermarks as (
     {{ live_watermarks() }}
 )
@@ -25,6 +19,20 @@ select
     watermarks.symbol,
     tail.*
 from watermarks
+{{ features_tail(bars, config.get('lookback'), columns) }}
+{%- endmacro %}
+
+
+{# What stands beside one row `watermarks`. Without columns it is what every feature shares. #}
+{% macro features_tail(bars, lookback, columns) -%}
+{%- set library = feature_library().declared -%}
+{%- set features, levels = [], [] -%}
+{%- for name, column in columns.items() -%}
+    {%- do (levels if column.meta.group == 'level' else features).append(name) -%}
+{%- endfor -%}
+{%- set needed = resolve(
+    features + levels + ['first_bar_newest', 'first_volume_newest', 'first_benchmark_newest'], library, []
+) -%}
 cross join lateral (
     select
         10::numeric ^ watermarks.price_decimals as price_scale,

@@ -5,6 +5,7 @@
 -- depends_on: {{ ref('features_1h') }}
 -- depends_on: {{ ref('features_4h') }}
 -- depends_on: {{ ref('features_1d') }}
+-- depends_on: {{ ref('int_benchmarks') }}
 
 {%- set timeframes = feature_timeframes() %}
 {%- set library = feature_library().declared %}
@@ -17,15 +18,16 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
     {%- set described = [] %}
     {%- for column in node.columns.values() if column.meta.group %}{% do described.append(column) %}{% endfor %}
     {%- set resolved = resolve(described | map(attribute='name') | list, library, []) %}
+    {%- set shared = bare_sql(features_tail('bars', node.config.lookback, {})) %}
     {%- set last_timeframe = loop.last %}
     {%- for column in described %}
-    {%- set definition = definition_of(column.name, column, resolved, library) %}
+    {%- set definition = bare_sql(definition_of(column.name, column, resolved, library)) %}
     (
         '{{ column.name }}', '{{ timeframe }}', '{{ column.meta.group }}',
         '{{ column.description | replace("'", "''") }}',
         {{ column.meta.lookback }},
         '{{ column.meta.unit }}',
-        '{{ local_md5(definition) }}',
+        '{{ local_md5(shared ~ definition) }}',
         '{{ stands_on | join(' ') }}',
         array{{ modules.re.findall('features\\.(\\w+)\\(', definition) | unique | list }}::text[]
     ){{ ',' if not (loop.last and last_timeframe) }}
