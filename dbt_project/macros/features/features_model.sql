@@ -4,7 +4,8 @@
     they get no ordinal (bar_count), and recursions pass over them.
 
     `offset 0` keeps the planner from merging a step into the next one, where it would compute each expression anew for
-    every use. New columns stand first, because a window decodes its rows up to the last column that it needs.
+    every use. A step passes on what a later one uses and nothing else. A window decodes its rows up to the last column that
+    it needs, so what its frames read stands first, and before all what a frame without a way back reads again for each row.
 #}
 {% macro features_model(bars) -%}
 {%- set columns = {} -%}
@@ -33,6 +34,7 @@ from watermarks
 {%- set needed = resolve(
     features + levels + ['first_bar_newest', 'first_volume_newest', 'first_benchmark_newest'], library, []
 ) -%}
+{%- set last_used = last_uses(needed, library, levels) -%}
 cross join lateral (
     select
         10::numeric ^ watermarks.price_decimals as price_scale,
@@ -87,7 +89,8 @@ cross join lateral (
                 when is_watermark then 0
                 when is_after then count(*) filter (where is_after) over bars_in_order
             end as bar_count,
-            *
+            {{- passed_on(0.5, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_no
         from bars
         window bars_in_order as (order by bar_no)
     ),
@@ -95,7 +98,8 @@ cross join lateral (
     measured as (
         select
             {{- scalars_of_step(1, needed, library) }}
-            *
+            {{- passed_on(1, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from counted
         offset 0
     ),
@@ -103,16 +107,18 @@ cross join lateral (
     summable as (
         select
             {{- scalars_of_step(2, needed, library) }}
-            *
+            {{- passed_on(2, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from measured
         offset 0
     ),
 
     summed as (
         select
-            {{- scalars_of_step(3, needed, library) }}
             {{- windows_of_step(3, needed) }}
-            *
+            {{- scalars_of_step(3, needed, library) }}
+            {{- passed_on(3, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from summable
         {{ window_clauses(3, needed) }}
     ),
@@ -123,16 +129,19 @@ cross join lateral (
             bar_no - first_bar_newest + 1 as bars_in_row,
             bar_no - first_volume_newest + 1 as volumes_in_row,
             bar_no - first_benchmark_newest + 1 as benchmarks_in_row,
-            *
+            {{- passed_on(4, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from summed
         offset 0
     ),
 
     smoothed as (
         select
-            {{- scalars_of_step(5, needed, library) }}
             {{- windows_of_step(5, needed) }}
-            *
+            {{- scalars_of_step(5, needed, library) }}
+            {{- passed_on(5, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bars_in_row, volumes_in_row,
+            benchmarks_in_row, bar_count, bar_no
         from computed
         {{ window_clauses(5, needed) }}
     ),
@@ -204,8 +213,35 @@ cross join lateral (
 
 
 {% macro windows_of_step(step, needed) -%}
-    {%- for name, quantity in needed.items() if quantity.step == step and quantity.window %}
+    {%- for is_read_again in (true, false) -%}
+        {%- for name, quantity in needed.items() if quantity.step == step and quantity.window -%}
+            {%- if (quantity.window.kind in ('mean', 'sd', 'max', 'min')) == is_read_again %}
             {{ window_function(quantity.window) }} as {{ name }},
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{# {name: the last step that names it}. #}
+{% macro last_uses(needed, library, levels) -%}
+    {%- set last = {'first_bar_newest': 4, 'first_volume_newest': 4, 'first_benchmark_newest': 4} -%}
+    {%- for name, quantity in needed.items() -%}
+        {%- set inputs = [quantity.window.of] if quantity.window else names_in(library[name].expression) if name in library else [] -%}
+        {%- for input in inputs -%}
+            {%- do last.update({input: [last.get(input, 0), quantity.step] | max}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for name in levels -%} {%- do last.update({name: 6}) -%} {%- endfor -%}
+    {{ return(last) }}
+{%- endmacro %}
+
+
+{# What was computed before a step and is named after it, but for the columns that every step passes on. #}
+{% macro passed_on(step, needed, last_used) -%}
+    {%- set always = given_quantities() + ['bar_start', 'session_date', 'is_confirmed_late'] -%}
+    {%- for name, quantity in needed.items() if quantity.step < step and last_used.get(name, 0) > step and name not in always %}
+            {{ name }},
     {%- endfor %}
 {%- endmacro %}
 
