@@ -74,9 +74,10 @@
         {% call statement('clear') -%} drop table if exists {{ history }} {%- endcall %}
     {%- endif -%}
     {%- if is_rebuild or existing_history is none -%}
-        {% call statement('fill') -%}
+        {% call statement('main') -%}
             {{ live_fill(history, sql, inputs, typed_columns) }}
         {%- endcall %}
+        {% call statement('clear_fill') -%} {{ live_fill_end(history) }} {%- endcall %}
         {% call statement('create_history') -%}
             create unique index on {{ history }} (symbol, bar_start)
         {%- endcall %}
@@ -113,14 +114,14 @@
             insert into canonical.live_regrowths (model, symbol, bar_start)
             select '{{ model.name }}', symbol, min(bar_start) from taken_back group by symbol
         {%- endcall %}
+        {% call statement('main') -%}
+            insert into {{ history }} ({{ columns }})
+            select {{ columns }} from (
+                {{ sql }}
+            ) as grown
+        {%- endcall %}
     {%- endif -%}
 
-    {% call statement('main') -%}
-        insert into {{ history }} ({{ columns }})
-        select {{ columns }} from (
-            {{ sql }}
-        ) as grown
-    {%- endcall %}
     {% call statement('analyze') -%}
         -- of the keys only: sampling hundreds of wide columns takes seconds, and no plan needs them
         analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})

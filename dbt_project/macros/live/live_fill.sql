@@ -14,7 +14,7 @@
         {%- set input_history = input_view.incorporate(path={'identifier': input_view.identifier ~ '__history'}) -%}
         {%- set beginning.sql = beginning.sql | replace(input_view | string, input_history | string) -%}
     {%- endfor -%}
-    {%- set fill = history.incorporate(path={'identifier': history.identifier ~ '_fill'}) -%}
+    {%- set fill = _fill_of(history) -%}
     create function {{ fill }} (text) returns table (
         {%- for column in model.columns.values() %}
         {{ column.name }} {{ column.data_type }}{{ ',' if not loop.last }}
@@ -44,10 +44,19 @@
     {%- if not loop.last %}
     union all
     {%- endif %}
-    {%- endfor %};
+    {%- endfor %}
+{%- endmacro %}
 
+
+{# What a fill leaves behind. #}
+{% macro live_fill_end(history) -%}
     set local plan_cache_mode = auto;
-    drop function {{ fill }} (text)
+    drop function {{ _fill_of(history) }} (text)
+{%- endmacro %}
+
+
+{% macro _fill_of(history) -%}
+    {{ return(history.incorporate(path={'identifier': history.identifier ~ '_fill'})) }}
 {%- endmacro %}
 
 
