@@ -35,18 +35,27 @@ REACHED |= {"position_in_range_60"}
 Fingerprints = dict[tuple[str, str], str]
 
 
+# a rule that all features share
+RULE = {"macros/features/features_model.sql": [("bars_in_row > {{ lookback }}", "bars_in_row >= {{ lookback }}")]}
+
+
 @pytest.fixture(scope="module")
 def catalogs(warehouse_db: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The catalog's SQL as the project is, and as it is edited."""
-    edited = tmp_path_factory.mktemp("edited") / "dbt_project"
-    shutil.copytree(PROJECT, edited, ignore=shutil.ignore_patterns("target", "logs"))
-    for file, changes in EDITS.items():
-        content = (edited / file).read_text()
+    folder = tmp_path_factory.mktemp("edited")
+    return compiled(PROJECT, folder / "unedited"), compiled(edited(EDITS, folder / "dbt_project"), folder / "edited")
+
+
+def edited(edits: dict[str, list[tuple[str, str]]], project: Path) -> Path:
+    """A copy of the project with other words in some places."""
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    for file, changes in edits.items():
+        content = (project / file).read_text()
         for old, new in changes:
             assert old in content
             content = content.replace(old, new)
-        (edited / file).write_text(content)
-    return tuple(compiled(project, tmp_path_factory.mktemp("compiled")) for project in (PROJECT, edited))
+        (project / file).write_text(content)
+    return project
 
 
 def compiled(project: Path, scratch: Path) -> str:
@@ -109,3 +118,10 @@ def test_so_is_the_step_of_a_recursion(catalogs: tuple[str, str]) -> None:
     reached = {feature for timeframe, feature in changed(before, after)}
     assert {"rsi_14", "atr_14", "macd_signal", "adx_14"} <= reached
     assert reached.isdisjoint({"ret_1", "sma_20", "beta_60", "volatility_20", "month_sin"})
+
+
+def test_so_is_a_rule_that_all_features_share(catalogs: tuple[str, str], tmp_path: Path) -> None:
+    ruled = compiled(edited(RULE, tmp_path / "dbt_project"), tmp_path / "compiled")
+    with connect("transformer") as connection:
+        before, after = (fingerprints(connection, catalog) for catalog in (catalogs[0], ruled))
+    assert changed(before, after) == before.keys()
