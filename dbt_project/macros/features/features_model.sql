@@ -50,7 +50,9 @@ cross join lateral (
     -- a second reading of a live relation costs as much as the first
     with read_bars as materialized (
         select
-            symbol,
+            -- flags, because the planner takes a name to be one of hundreds here, and would join row by row
+            symbol = watermarks.symbol as is_own,
+            coalesce(symbol = units.benchmark, false) as is_benchmark,
             {%- for name in modules.re.findall('(?:bars|benchmark)\\.(\\w+)', bar_columns()) | unique %}
             {{ name }},
             {%- endfor %}
@@ -66,9 +68,8 @@ cross join lateral (
             {{- list_declared(bar_columns()) }}
             bars.bar_no
         from read_bars as bars
-        left join read_bars as benchmark
-            on benchmark.symbol = units.benchmark and benchmark.bar_no = bars.bar_no
-        where bars.symbol = watermarks.symbol
+        left join read_bars as benchmark on benchmark.is_benchmark and benchmark.bar_no = bars.bar_no
+        where bars.is_own
         offset 0
     ),
 
