@@ -585,7 +585,7 @@
                 and ranked.source = coverage.source
                 and coverage.dataset = 'bars'
                 and coverage.window_end > coalesce({{ after }}, '-infinity')
-                and coverage.asked_at <= canonical.as_of()
+                and canonical.was_known(coverage.asked_at)
         where
             ranked.symbol = {{ symbol }}
             and ranked.timeframe = {{ timeframe }}

@@ -18,7 +18,7 @@ settled as (
         source,
         tstzrange(window_start, window_end) as settled_window
     from {{ source('raw', 'coverage') }}
-    where dataset = 'bars' and asked_at <= canonical.as_of()
+    where dataset = 'bars' and canonical.was_known(asked_at)
     union all
     select
         symbol,
@@ -26,7 +26,7 @@ settled as (
         source,
         tstzrange(window_start, window_end) as settled_window
     from {{ source('raw', 'fill_attempts') }}
-    where outcome in ('out of reach', 'unknown symbol') and attempted_at <= canonical.as_of()
+    where outcome in ('out of reach', 'unknown symbol') and canonical.was_known(attempted_at)
 ),
 
 answers as (
@@ -61,7 +61,7 @@ attempts as materialized (
         tstzrange(window_start, window_end) as asked_for,
         attempted_at
     from {{ source('raw', 'fill_attempts') }}
-    where attempted_at <= canonical.as_of()
+    where canonical.was_known(attempted_at)
 ),
 
 {%- for timeframe in timeframes %}

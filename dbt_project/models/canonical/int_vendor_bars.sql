@@ -20,7 +20,7 @@ newest_revisions as (
         count(*) over (partition by symbol, timeframe, source, vendor_start)::integer as revision,
         landed_at
     from revisions
-    where landed_at <= canonical.as_of()
+    where canonical.was_known(landed_at)
     order by symbol asc, timeframe asc, source asc, vendor_start asc, landed_at desc
 )
 

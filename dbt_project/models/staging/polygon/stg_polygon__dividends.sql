@@ -1,7 +1,7 @@
 with newest_revisions as (
     select distinct on (id) *
     from {{ source('polygon', 'polygon_dividends') }}
-    where landed_at <= canonical.as_of()
+    where canonical.was_known(landed_at)
     order by id asc, landed_at desc
 ),
 
