@@ -5,7 +5,8 @@ import logging
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from flows.look_ahead import audit, auditable
+from flows.look_ahead import audit, auditable, due
+from warehouse.connection import connect
 
 log = logging.getLogger("truebar")
 
@@ -39,4 +40,9 @@ def look_ahead(timeframes: list[str] | None = None) -> dict[str, int]:
 def build(full_refresh: bool = False) -> None:
     """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
     build_models(full_refresh)
-    look_ahead()
+    with connect("transformer") as connection:
+        timeframes = due(connection)
+    if timeframes:
+        look_ahead(timeframes)
+    else:
+        log.info("look-ahead audit: features are computed as when they last passed it")

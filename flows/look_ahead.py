@@ -2,6 +2,9 @@
 
 In a transaction that is rolled back, every canonical bar after t is changed beyond recognition and the feature relation
 is computed anew from its own SQL. Readers notice nothing. Every feature of every row up to t is compared, as bits.
+
+An audit costs as much as a full refresh, and an audit of what has not changed finds what the last one found. So each
+that passes is noted in features.look_ahead_audits, and a build repeats only those that are due.
 """
 
 from collections.abc import Sequence
@@ -47,6 +50,17 @@ def auditable(timeframes: Sequence[str] = ()) -> list[str]:
     return list(timeframes) or known
 
 
+def due(connection: psycopg.Connection) -> list[str]:
+    """The timeframes whose features are computed otherwise than when they last passed, or whose history has doubled."""
+    return [
+        timeframe
+        for timeframe in auditable()
+        if connection.execute(
+            _DUE.format(history=_history(f"features.features_{timeframe}")), (f"features_{timeframe}",)
+        ).fetchone()[0]
+    ]
+
+
 def audit(timeframe: str = "1d") -> int:
     """Audit every feature of a timeframe over its bars; returns how many feature rows were compared.
 
@@ -54,7 +68,11 @@ def audit(timeframe: str = "1d") -> int:
     """
     relation, bars = f"features.features_{timeframe}", f"canonical.ohlcv_{timeframe}"
     with connect("transformer") as connection:
+        # as it stands before: a build meanwhile must not pass for audited
+        audited = connection.execute(_AUDITED.format(history=_history(relation)), (f"features_{timeframe}",)).fetchone()
         peeks, compared = find_peeks(connection, relation, bars)
+        if not peeks:
+            connection.execute("insert into features.look_ahead_audits values (%s, %s, %s)", audited)
     if peeks:
         named = "; ".join(f"{peek.feature} (first at {peek.symbol} {peek.bar_start})" for peek in peeks)
         raise LookAhead(f"{relation} depends on bars that had not happened yet: {named}")
@@ -75,6 +93,18 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
                 found.setdefault(peek.feature, peek)
     return list(found.values()), compared
 
+
+_DUE = sql.SQL("""
+    select (select count(*) from {history}) > 2 * coalesce(max(audits.bars), 0)
+    from canonical.live_builds as builds
+    left join features.look_ahead_audits as audits
+        on audits.model = builds.model and audits.definition = builds.definition
+    where builds.model = %s
+""")
+
+_AUDITED = sql.SQL(
+    "select model, definition, (select count(*) from {history}) from canonical.live_builds where model = %s"
+)
 
 # one moment a calendar: what is measured against another instrument is so within a calendar
 _CUTS = sql.SQL("""

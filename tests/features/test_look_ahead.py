@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from flows.look_ahead import audit, find_peeks
+from flows.look_ahead import audit, due, find_peeks
 from loaders.calendars import ensure_sessions
 from sandbox.minutes import minutes
 from tests.canonical.conftest import as_frame, land_minutes
@@ -59,6 +59,20 @@ def plant(connection: psycopg.Connection, timeframe: str) -> None:
 
 def test_the_library_does_not_peek(demo: Demo) -> None:
     assert audit() > 20_000
+
+
+def test_a_build_audits_what_is_computed_otherwise_or_has_doubled(demo: Demo) -> None:
+    with connect("transformer") as connection:
+        assert due(connection) == [], "the demo's own builds have audited its features"
+        rows = connection.execute("select count(*) from features.features_1d__history").fetchone()[0]
+        connection.execute("update canonical.live_builds set definition = 'another' where model = 'features_1d'")
+        assert due(connection) == ["1d"]
+        note = "insert into features.look_ahead_audits values ('features_1d', 'another', %s, clock_timestamp())"
+        connection.execute(note, ((rows - 1) // 2,))
+        assert due(connection) == ["1d"]
+        connection.execute(note, ((rows + 1) // 2,))
+        assert due(connection) == []
+        connection.rollback()
 
 
 def test_every_peek_is_caught_and_nothing_else(demo: Demo) -> None:
