@@ -1,0 +1,61 @@
+"""What Polygon sends, field by field, and the tables that it lands in."""
+
+from loaders import answers
+from loaders.shape import Shape, amount, count, day, flag, text
+from loaders.source import RawTable
+
+SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to"))
+DIVIDENDS = RawTable(
+    "raw.polygon_dividends",
+    ("id",),
+    (
+        "ticker", "ex_dividend_date", "cash_amount", "currency", "dividend_type", "frequency", "declaration_date",
+        "record_date", "pay_date",
+    ),
+)  # fmt: skip
+
+PRICES = ("o", "h", "l", "c", "v", "vw")
+BAR = Shape(
+    "Polygon",
+    "bar",
+    "ticker",
+    "t",
+    {"t": answers.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag},
+    frozenset({"vw", "n", "otc"}),
+)
+LIVE_EXTRAS = {**dict.fromkeys(("av", "op", "a", "z"), amount), "dv": text, "dav": text, "otc": flag}
+MINUTE = Shape(
+    "Polygon",
+    "live minute",
+    "sym",
+    "s",
+    {
+        **{"ev": text, "sym": text, "s": answers.moment_ms, "e": answers.moment_ms},
+        **dict.fromkeys(PRICES, amount),
+        **LIVE_EXTRAS,
+    },
+    frozenset(LIVE_EXTRAS),
+)
+SPLIT = Shape(
+    "Polygon",
+    "split",
+    "ticker",
+    "execution_date",
+    {"id": text, "ticker": text, "execution_date": day, "split_from": amount, "split_to": amount},
+)
+DIVIDEND = Shape(
+    "Polygon",
+    "dividend",
+    "ticker",
+    "ex_dividend_date",
+    {
+        **dict.fromkeys(("id", "ticker", "currency", "dividend_type"), text),
+        **dict.fromkeys(("ex_dividend_date", "declaration_date", "record_date", "pay_date"), day),
+        "cash_amount": amount,
+        "frequency": count,
+    },
+    frozenset({"currency", "dividend_type", "frequency", "declaration_date", "record_date", "pay_date"}),
+)
+ENVELOPE = {
+    "status", "request_id", "ticker", "adjusted", "queryCount", "resultsCount", "count", "results", "next_url",
+}  # fmt: skip

@@ -1,0 +1,167 @@
+"""Polygon's REST interface by the SDK.
+
+The SDK turns failures into short results: an undecodable page ends the iteration, a body without `results` is empty,
+and its models drop the fields that they do not know. It takes a JSON decoder of the caller's, so ours refuses the
+first two and reads the rows itself. What the SDK does over HTTP is put right in `_sdk`.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import urllib3
+from polygon import RESTClient
+from polygon.exceptions import BadResponse
+
+from loaders import answers
+from loaders.budget import RequestBudget
+from loaders.shape import Shape
+from loaders.source import Row, UnknownFormat
+from loaders.vendors.polygon.formats import ENVELOPE
+from warehouse.errors import Retry, Skip, Stop
+
+
+class RestApi:
+    """Requests within a budget, whose rows are read by ourselves, and whose failures are the product's errors."""
+
+    def __init__(self, key: str, base_url: str, budget: RequestBudget) -> None:
+        self._key = key
+        self._budget = budget
+        self._json = _StrictJson(key)
+        self._answer: urllib3.BaseHTTPResponse | None = None
+        self._api = self._sdk(base_url)
+
+    def now(self) -> datetime:
+        self._json.expect(None)
+        try:
+            self._ask(self._api.get_market_status, "the time")
+            return datetime.fromisoformat(self._json.answer["serverTime"]).astimezone(UTC)
+        except (KeyError, TypeError, ValueError):
+            raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
+
+    def rows(self, shape: Shape, about: str, request: Callable[[RESTClient], Iterable]) -> list[Row]:
+        """The rows of all pages. The SDK follows the pages; the rows are read before it sees them."""
+        rows = self._json.expect(shape, about)
+        self._ask(lambda: list(request(self._api)), about)
+        return rows
+
+    def _ask(self, request: Callable, about: str) -> object:
+        """Run one SDK call and turn what can go wrong into the product's three errors."""
+        try:
+            return request()
+        except BadResponse:
+            error = self._refusal(self._answer, about)
+        except urllib3.exceptions.HTTPError as failure:
+            raise _unreachable(failure) from None
+        if isinstance(error, Retry) and error.after:
+            self._budget.close(error.after)
+        raise error
+
+    def _refusal(self, response: urllib3.BaseHTTPResponse, about: str) -> Exception:
+        wait = answers.seconds_to_wait(response.headers, otherwise=0.0) or None
+        if response.status == 429:
+            return Retry(
+                "Polygon's rate limit is reached (HTTP 429): set POLYGON_REQUESTS_A_MINUTE to what your plan allows",
+                wait,
+            )
+        if response.status >= 500:
+            return Retry(f"Polygon failed (HTTP {response.status})", wait)
+        return _from_body(response.data.decode(errors="replace"), self._key, about)
+
+    def _sdk(self, base_url: str) -> RESTClient:
+        """The SDK's client with what it does over HTTP put right."""
+        client = RESTClient(self._key, base=base_url.rstrip("/"), custom_json=self._json)
+        pool = client.client
+        # the SDK stores its timeouts and never hands them to its connection pool; it tries again by itself, where
+        # the budget cannot count and a Retry-After of minutes cannot be told; a redirect would carry the key along
+        timeout = urllib3.Timeout(connect=answers.TIMEOUT_S[0], read=answers.TIMEOUT_S[1])
+        no_retries = urllib3.Retry(0, raise_on_status=False)
+        pool.connection_pool_kw.update(timeout=timeout, retries=no_retries)
+        send = pool.urlopen
+
+        def within_budget(*arguments: object, **options: object) -> urllib3.BaseHTTPResponse:
+            self._budget.take()
+            # the SDK's exception keeps neither status nor headers
+            self._answer = send(*arguments, **options)
+            return self._answer
+
+        pool.urlopen = within_budget
+        return client
+
+
+class _StrictJson:
+    """The SDK's `custom_json`: numbers as decimals, no answer passes for an empty one, and no field goes unread."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self.expect(None)
+
+    def expect(self, shape: Shape | None, about: str = "") -> list[Row]:
+        """Where the rows of the next answer will be gathered; without a shape it is only decoded, and kept."""
+        self._shape, self._about = shape, about
+        self.answer: object = None
+        self._rows: list[Row] = []
+        return self._rows
+
+    def loads(self, body: str) -> object:
+        try:
+            answer = json.loads(body, parse_float=Decimal)
+        except ValueError:
+            raise Retry("Polygon sent an answer that is not complete JSON: a page was cut off") from None
+        if not isinstance(answer, dict):
+            raise UnknownFormat("Polygon sent an answer that has no fields", answer)
+        if not answer:
+            raise Retry("Polygon sent an empty answer")
+        if answer.get("status", "OK") not in ("OK", "DELAYED"):
+            raise _from_body(body, self._secret, self._about)
+        if not self._shape:
+            self.answer = answer
+            return answer
+        self._rows.extend(self._shape.read(result, self._about) for result in self._results(answer))
+        # the SDK need not make objects of them, nor keep them
+        return {**answer, "results": []}
+
+    def _results(self, answer: dict) -> list:
+        unknown = sorted(answer.keys() - ENVELOPE)
+        if unknown:
+            raise UnknownFormat(f"Polygon sent an unknown field {unknown[0]!r} about {self._about}", answer)
+        if "results" not in answer:
+            if answer.get("resultsCount") == 0:
+                return []
+            raise Retry(f"Polygon announced {answer.get('resultsCount', 'no')} results and sent none")
+        if not isinstance(answer["results"], list) or not isinstance(answer.get("next_url", ""), str):
+            raise UnknownFormat(f"Polygon sent no list of results, or no next_url, about {self._about}", answer)
+        return answer["results"]
+
+
+def _from_body(body: str, secret: str, about: str) -> Exception:
+    """What a refusal says of itself, on HTTP 4xx and sometimes on 200."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return Retry("Polygon answered with an error page instead of JSON")
+    told = answer if isinstance(answer, dict) else {}
+    words = answers.one_line(told.get("error") or told.get("message") or body, secret)
+    status = told.get("status")
+    if status == "NOT_AUTHORIZED":
+        return Stop(f"your Polygon plan does not include this request: {words}")
+    if "api key" in words.lower():
+        return Stop(f"Polygon refused POLYGON_API_KEY: {words}")
+    if "maximum requests" in words:
+        return Retry(f"Polygon's rate limit is reached: {words}")
+    if status == "NOT_FOUND":
+        return Skip(f"Polygon does not know {about}: {words}")
+    return Stop(f"Polygon refused the request for {about}: {words}")
+
+
+def _unreachable(error: urllib3.exceptions.HTTPError) -> Retry:
+    """No answer came. The exception's own text is left out: it holds the URL."""
+    cause = getattr(error, "reason", None) or error
+    if isinstance(cause, urllib3.exceptions.ResponseError):
+        return Retry("Polygon redirected the request to another address: check POLYGON_BASE_URL")
+    # a refused connection is a kind of timeout to urllib3
+    is_refused = isinstance(cause, urllib3.exceptions.NewConnectionError)
+    if isinstance(cause, urllib3.exceptions.TimeoutError) and not is_refused:
+        return Retry("Polygon did not answer in time")
+    return Retry("Polygon could not be reached: connection refused or lost")
