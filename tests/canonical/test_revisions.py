@@ -92,6 +92,18 @@ def test_the_ledger_says_why(market: Market) -> None:
             " where symbol = 'SOLUSDT' and timeframe in ('1m', '5m') or symbol = 'IBM' and kind = 'halt'"
             " order by symbol, timeframe, bar_start"
         ).fetchall()
+        # the vendor says once more that these were all: that can only change minutes that a flat bar could stand for
+        loader.execute(
+            "insert into raw.coverage (source, dataset, symbol, timeframe, window_start, window_end, rows_received,"
+            " rows_landed) values ('polygon', 'bars', 'IBM', '1m', %s, %s, 0, 0)",
+            (start, start + timedelta(days=1)),
+        )
+        absences = transformer.execute(
+            "select distinct bar_start from canonical.int_changes"
+            " where symbol = 'IBM' and timeframe = '1m' and is_absence order by bar_start"
+        ).fetchall()
+    assert (silent,) not in absences
+    assert len(absences) > 10, "of a fifth of its minutes"
     halts = [row for row in kinds if row[0] == "IBM"]
     assert ("IBM", "1m", silent, "halt", "explained", False) in halts
     assert {row[1] for row in halts} == {"1m", "5m", "15m", "1h", "4h", "1d"}, "a bar without all its minutes is none"

@@ -373,15 +373,7 @@
         where
             holes.last_bar_no >= holes.first_bar_no
             and tstzrange(bars.bar_start, bars.bar_end) <@ holes.windows
-            and not exists (
-                select 1
-                from {{ ref('trading_halts') }} as halts
-                where
-                    halts.calendar = watermarks.calendar
-                    and coalesce(halts.symbol, watermarks.symbol) = watermarks.symbol
-                    and halts.halt_start < bars.bar_end
-                    and halts.halt_end > bars.bar_start
-            )
+            and not {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'bars.bar_start', 'bars.bar_end') }}
     ),
 
     -- the newest row of the history stands first: it holds the previous close and the factors so far
@@ -520,6 +512,20 @@
         )
         else 1
     end
+{%- endmacro %}
+
+
+{# Whether trading stood still in some of a stretch of time: then nobody's silence tells anything. #}
+{% macro is_halted(calendar, symbol, starting_at, ending_at) -%}
+    exists (
+                select 1
+                from {{ ref('trading_halts') }} as halts
+                where
+                    halts.calendar = {{ calendar }}
+                    and coalesce(halts.symbol, {{ symbol }}) = {{ symbol }}
+                    and halts.halt_start < {{ ending_at }}
+                    and halts.halt_end > {{ starting_at }}
+            )
 {%- endmacro %}
 
 

@@ -189,15 +189,8 @@ kinds_{{ timeframe }} as {% if timeframe == '1m' %}materialized {% endif %}(
                     and not minutes.has_flat_bar
             ) then 'quarantined'
             {%- endif %}
-            when exists (
-                select 1
-                from {{ ref('trading_halts') }} as halts
-                where
-                    halts.calendar = missing.calendar
-                    and coalesce(halts.symbol, missing.symbol) = missing.symbol
-                    and halts.halt_start < missing.bar_end
-                    and halts.halt_end > missing.bar_start
-            ) then 'halt'
+            when {{ is_halted('missing.calendar', 'missing.symbol', 'missing.bar_start', 'missing.bar_end') }}
+                then 'halt'
             else 'not_covered'
         end as kind
     from missing_{{ timeframe }} as missing

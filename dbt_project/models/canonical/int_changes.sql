@@ -96,6 +96,12 @@ absences as (
             and sessions.timeframe = answers.timeframe
             and sessions.open_at < answers.window_end
             and sessions.open_at > answers.window_start - interval '1 day'
+            and not {{ is_halted(
+                'answers.calendar',
+                'answers.symbol',
+                'sessions.open_at + numbers.number * sessions.length',
+                'least(sessions.open_at + (numbers.number + 1) * sessions.length, sessions.close_at)'
+            ) }}
         except
         select
             coalesce(
