@@ -63,6 +63,7 @@
     {%- endif -%}
     {%- set is_rebuild = should_full_refresh() or is_other -%}
     {%- set history = next_history if is_rebuild else resting_history -%}
+    {%- set sql_of_beginning = sql -%}
     {%- set sql = sql | replace(resting_history | string, history | string) -%}
 
     {% call statement('snapshot', fetch_result=True) -%}
@@ -75,7 +76,7 @@
     {%- endif -%}
     {%- if is_rebuild or existing_history is none -%}
         {% call statement('main') -%}
-            {{ live_fill(history, sql, inputs, typed_columns) }}
+            {{ live_fill(history, sql_of_beginning, inputs, typed_columns) }}
         {%- endcall %}
         {% call statement('clear_fill') -%} {{ live_fill_end(history) }} {%- endcall %}
         {% call statement('create_history') -%}

@@ -8,6 +8,9 @@
     called once a symbol and lives as long as this transaction.
 #}
 {% macro live_fill(history, sql, inputs, typed_columns) -%}
+    {%- if live_watermarks() not in sql -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": a live model reads live_watermarks(), as it stands") }}
+    {%- endif -%}
     {%- set beginning = namespace(sql=sql | replace(live_watermarks(), live_beginnings())) -%}
     {%- for input in inputs if _is_live(input) -%}
         {%- set input_view = ref(input) -%}
