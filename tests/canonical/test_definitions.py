@@ -15,19 +15,26 @@ from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
 
 DAYS = ("run", "--select", "+ohlcv_1d")
+DAYS_AND_FRESHNESS = ("run", "--select", "+freshness_1d")
 # Monday to Friday; more than triple on Wednesday, and a fifth of that on Thursday, so nobody confirms it
 MONDAY, CLOSES = date(2023, 3, 13), (50, 51, 180, 52, 53)
-LIMIT = "equity,1d,"
 
 
-def test_a_history_follows_its_rules(empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def project(empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dbt project to be edited, and a warehouse with the calendar."""
     project = tmp_path / "dbt_project"
     shutil.copytree(dbt_command.DBT_PROJECT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
     monkeypatch.setattr(dbt_command, "DBT_PROJECT_DIR", project)
     with connect("loader") as loader:
         ensure_sessions(loader, "XNYS", date(2023, 12, 31))
-        land(loader, PolygonSource.bars_table, [_day(number, close) for number, close in enumerate(CLOSES)])
     run_dbt("seed")
+    return project
+
+
+def test_a_history_follows_its_rules(project: Path) -> None:
+    with connect("loader") as loader:
+        land(loader, PolygonSource.bars_table, [_day("AAPL", number, close) for number, close in enumerate(CLOSES)])
     run_dbt(*DAYS)
     assert _closes() == [50, 51, 52, 53]
     first = _history()
@@ -36,19 +43,46 @@ def test_a_history_follows_its_rules(empty_warehouse: Path, tmp_path: Path, monk
     run_dbt(*DAYS)
     assert (_closes(), _history()) == ([50, 51, 52, 53], first), "nothing has changed, so nothing is filled anew"
 
-    limits = project / "seeds" / "price_limits.csv"
-    lines = limits.read_text().splitlines(keepends=True)
-    assert any(line.startswith(LIMIT) for line in lines)
-    limits.write_text("".join(f"{LIMIT}9\n" if line.startswith(LIMIT) else line for line in lines))
-    run_dbt("seed", "--select", "price_limits")
+    _edit(project / "seeds" / "price_limits.csv", "equity,1d,", "equity,1d,9")
     run_dbt(*DAYS)
     assert _closes() == [50, 51, 180, 52, 53]
 
 
-def _day(number: int, close: int) -> dict[str, object]:
+def test_a_symbol_follows_its_instrument(project: Path) -> None:
+    days = [_day(ticker, number, 50.123456) for ticker in ("AAPL", "IBM") for number in range(4)]
+    with connect("loader") as loader:
+        land(loader, PolygonSource.bars_table, [day for day in days if day["t"] < days[3]["t"]])
+    run_dbt(*DAYS_AND_FRESHNESS)
+    before = _stored()
+    assert {symbol: {price for price, _ in rows} for symbol, rows in before.items()} == {
+        "AAPL": {Decimal("50.123456")},
+        "IBM": {Decimal("50.123456")},
+    }
+
+    _edit(project / "seeds" / "instruments.csv", "AAPL,", "AAPL,equity,XNYS,2,1,false,rounded to cents")
+    with connect("loader") as loader:
+        land(loader, PolygonSource.bars_table, days)
+    assert _stale() == {"AAPL"}
+    run_dbt(*DAYS_AND_FRESHNESS)
+    after = _stored()
+    assert {price for price, _ in after["AAPL"]} == {Decimal("50.12")}
+    assert len(after["AAPL"]) == len(after["IBM"]) == 4
+    assert after["IBM"][:3] == before["IBM"], "nothing about it has changed, so nothing of it is written again"
+    assert not _stale()
+
+
+def _edit(seed: Path, beginning: str, line: str) -> None:
+    """Put a line in the place of the one that begins so, and load the seed."""
+    lines = seed.read_text().splitlines()
+    assert sum(old.startswith(beginning) for old in lines) == 1
+    seed.write_text("".join(f"{line if old.startswith(beginning) else old}\n" for old in lines))
+    run_dbt("seed", "--select", seed.stem)
+
+
+def _day(ticker: str, number: int, close: float) -> dict[str, object]:
     start = datetime(MONDAY.year, MONDAY.month, MONDAY.day, 4, tzinfo=UTC) + timedelta(days=number)
-    prices = dict.fromkeys("ohlc", Decimal(close))
-    return {"ticker": "AAPL", "multiplier": 1, "timespan": "day", "t": start, "v": 10, "vw": None, "n": None} | {
+    prices = dict.fromkeys("ohlc", Decimal(str(close)))
+    return {"ticker": ticker, "multiplier": 1, "timespan": "day", "t": start, "v": 10, "vw": None, "n": None} | {
         "otc": False,
         **prices,
     }
@@ -63,3 +97,18 @@ def _closes() -> list[Decimal]:
 def _history() -> int:
     with connect("analyst") as connection:
         return connection.execute("select 'canonical.ohlcv_1d__history'::regclass::oid").fetchone()[0]
+
+
+def _stored() -> dict[str, list[tuple[Decimal, str]]]:
+    """Adjusted closes of the histories, and the transaction that wrote each."""
+    with connect("transformer") as connection:
+        rows = connection.execute(
+            "select symbol, adj_close, xmin::text from canonical.ohlcv_1d__history order by symbol, bar_start"
+        ).fetchall()
+    return {symbol: [row[1:] for row in rows if row[0] == symbol] for symbol in ("AAPL", "IBM")}
+
+
+def _stale() -> set[str]:
+    with connect("analyst") as connection:
+        rows = connection.execute("select symbol from features.freshness_1d where stale_from is not null")
+        return {symbol for (symbol,) in rows}

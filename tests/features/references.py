@@ -187,8 +187,8 @@ def _calendar(bars: pd.DataFrame) -> dict[str, pd.Series]:
     length = bars["session_close"] - bars["session_open"]
     turn = 2 * np.pi
     return {
-        "weekday_sin": np.sin(turn * day.dt.weekday / 7),
-        "weekday_cos": np.cos(turn * day.dt.weekday / 7),
+        "weekday_sin": np.sin(turn * day.dt.day_of_week / 7),
+        "weekday_cos": np.cos(turn * day.dt.day_of_week / 7),
         "month_sin": np.sin(turn * (day.dt.month - 1) / 12),
         "month_cos": np.cos(turn * (day.dt.month - 1) / 12),
         "day_of_month": day.dt.day / 31,

@@ -13,6 +13,8 @@
     Config
         timeframe     of its bars
         changes_from  the inputs whose late rows take the history back, see live_changes
+        rules_from    (optional) a relation of (symbol, rules): a symbol whose rules change gets its history filled anew
+        also_reads    (optional) see live_changes_elsewhere
         indexes       on the history, as for any dbt-postgres table
     The contract must be enforced: its columns are the history's.
 
@@ -168,8 +170,14 @@
 
     {% call statement('note_watermarks') -%}
         delete from canonical.live_watermarks where model = '{{ model.name }}';
-        insert into canonical.live_watermarks (model, symbol, bar_start)
-        select '{{ model.name }}', instruments.symbol, newest.bar_start
+        insert into canonical.live_watermarks (model, symbol, bar_start, rules)
+        select
+            '{{ model.name }}',
+            instruments.symbol,
+            newest.bar_start,
+            {% if config.get('rules_from') -%}
+            (select rules.rules from {{ ref(config.get('rules_from')) }} as rules where rules.symbol = instruments.symbol)
+            {%- else -%} null {%- endif %}
         from {{ ref('instruments') }} as instruments
         cross join lateral (
             select history.bar_start

@@ -1,6 +1,6 @@
 {#
     What changed behind a live model's watermarks since its last build: (symbol, bar_start), the earliest bar a symbol.
-    `changes_from` names the model's inputs.
+    `changes_from` names the model's inputs. A symbol whose rules (`rules_from`) are others than then changed altogether.
 
     An input that is itself live says what it took back; its bars may be shorter than the model's.
     Any other input exposes (symbol, timeframe, bar_start, is_absence, landed_xid), and rows that the last build could not
@@ -43,6 +43,18 @@
             and (not input.is_absence or not canonical.has_bar('{{ model_name }}', input.symbol, input.bar_start))
         {%- endif %}
         {%- endfor %}
+        {%- if execute and node.config.get('rules_from') %}
+        union all
+        select
+            current_rules.symbol,
+            '-infinity' as bar_start
+        from {{ ref(node.config.rules_from) }} as current_rules
+        inner join canonical.live_watermarks as watermark
+            on
+                watermark.model = '{{ model_name }}'
+                and watermark.symbol = current_rules.symbol
+                and watermark.rules <> current_rules.rules
+        {%- endif %}
     ) as changed
     group by changed.symbol
 {%- endmacro %}

@@ -2,9 +2,10 @@
     materialized='live',
     timeframe='5m',
     changes_from=['int_changes', 'ohlcv_1m'],
+    rules_from='int_instrument_rules',
     indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
 ) }}
--- depends_on: {{ ref('int_changes') }}
+-- depends_on: {{ ref('int_changes') }}, {{ ref('int_instrument_rules') }}
 
 with watermarks as (
     {{ live_watermarks() }}
