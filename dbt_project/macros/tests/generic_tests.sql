@@ -13,13 +13,24 @@ where ({{ expression }}) is not true
 {% endtest %}
 
 
-{% test ohlc_is_sane(model, prefix='') %}
+{% test never_null(model, columns) %}
+select *
+from (select {{ columns | join(', ') }} from {{ model }}) as required
+where num_nulls({{ columns | join(', ') }}) > 0
+{% endtest %}
+
+
+{# Of prices under several prefixes: as traded, and adjusted. #}
+{% test ohlc_is_sane(model, prefixes) %}
 select *
 from {{ model }}
 where
+    {%- for prefix in prefixes %}
     {{ prefix }}low > least({{ prefix }}open, {{ prefix }}high, {{ prefix }}close)
     or {{ prefix }}high < greatest({{ prefix }}open, {{ prefix }}low, {{ prefix }}close)
     or {{ prefix }}low <= 0
+    {%- if not loop.last %} or {% endif %}
+    {%- endfor %}
 {% endtest %}
 
 
