@@ -125,6 +125,10 @@ class Market:
         self._connection = connect("executor")
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
+        # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
+        self._connection.prepare_threshold = 0
+        self._connection.execute("set plan_cache_mode = force_generic_plan")
+        self._connection.commit()
 
     def close(self) -> None:
         self._connection.close()
