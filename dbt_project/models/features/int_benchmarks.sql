@@ -1,6 +1,7 @@
 {{ config(materialized='view') }}
 
-with instruments as (
+-- two lookups of one symbol each, by index
+with instruments as not materialized (
     select * from {{ ref('instruments') }}
 ),
 
