@@ -2,11 +2,11 @@
 
 import argparse
 import logging
-import os
 import sys
+from collections.abc import Callable
 
+from flows.prefect_server import prefect_server
 from warehouse.errors import OperatorError
-from warehouse.settings import load
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,11 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
     commands.add_parser("reconcile", help="compare the ledger with the broker")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("PREFECT_HOME", str(load().state_dir / "prefect"))
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:
-        _run(options)
+        with prefect_server() as wait_until_ready:
+            _run(options, wait_until_ready)
     except OperatorError as error:
         print(f"flows: {error}", file=sys.stderr)
         return 2
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> None:
     # imported here, because Prefect reads its settings at import
     from flows.build import build, look_ahead
     from flows.fill_gaps import fill_gaps
@@ -46,6 +45,7 @@ def _run(options: argparse.Namespace) -> None:
     from flows.reconcile import reconcile
     from flows.train import train
 
+    wait_until_ready()
     match options.command:
         case "ingest":
             ingest()

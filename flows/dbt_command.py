@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dbt.cli.main import dbtRunner
+from dbt_common.events.event_manager_client import cleanup_event_logger
 
 from warehouse.connection import endpoint
 from warehouse.errors import Stop
 from warehouse.settings import PROJECT_DIR, load
 
 DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
+
+# from its import until it has read its options, dbt would print
+cleanup_event_logger()
 
 # dbt keeps state of its own in the process: one invocation at a time
 _one_at_a_time = threading.Lock()
@@ -36,8 +40,11 @@ def run_dbt(*arguments: str) -> list[Node]:
     """
     state_dir = load().state_dir
     options = [
-        "--quiet",
-        "--no-use-colors",
+        # all of it is in the log; what failed is in the sentence that this raises
+        "--log-level",
+        "none",
+        "--log-level-file",
+        "debug",
         "--log-path",
         str(state_dir / "dbt" / "logs"),
         *arguments,
@@ -50,6 +57,8 @@ def run_dbt(*arguments: str) -> list[Node]:
     ]
     with _one_at_a_time, _environment(endpoint().environment("transformer")):
         outcome = dbtRunner().invoke(options)
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise KeyboardInterrupt
     if outcome.exception is not None:
         raise Stop(f"dbt {arguments[0]} could not run: {_first_line(str(outcome.exception))}")
     nodes = [

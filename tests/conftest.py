@@ -143,6 +143,8 @@ def _run_demo(interrupt_at: str | None = None) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # a terminal sends Ctrl-C to a command and all its children
+        start_new_session=True,
         # a shell that runs the tests in the background has Ctrl-C ignored, and children inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -151,5 +153,5 @@ def _run_demo(interrupt_at: str | None = None) -> Run:
         lines.append(line)
         if interrupt_at and interrupt_at in line:
             interrupt_at = None
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
     return Run(process.wait(timeout=60), "".join(lines), time.monotonic() - started)
