@@ -57,8 +57,8 @@ def run_dbt(*arguments: str) -> list[Node]:
     ]
     with _one_at_a_time, _environment(endpoint().environment("transformer")):
         outcome = dbtRunner().invoke(options)
-    if isinstance(outcome.exception, KeyboardInterrupt):
-        raise KeyboardInterrupt
+    if outcome.exception is not None and not isinstance(outcome.exception, Exception):
+        raise outcome.exception  # Ctrl-C, or Prefect's end of a flow
     if outcome.exception is not None:
         raise Stop(f"dbt {arguments[0]} could not run: {_first_line(str(outcome.exception))}")
     nodes = [

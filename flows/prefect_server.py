@@ -6,6 +6,7 @@ reports to it, and the flow would retry for two minutes.
 
 import atexit
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +39,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     if PREFECT_API_URL.value():
         yield lambda: None
         return
+    # what ends this process ends its server: a closed terminal, too, which the server's own session does not notice
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is signal.SIG_DFL:
+            signal.signal(name, signal.default_int_handler)
     home.mkdir(parents=True, exist_ok=True)
     log_file = home / "server.log"
     port = _free_port()
