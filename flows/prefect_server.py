@@ -34,7 +34,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     # failures reach this process as exceptions; Prefect need not print them a second and third time
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     if PREFECT_API_URL.value():
         yield lambda: None
@@ -55,8 +55,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         )
     # not with the block: Prefect's threads send their last events when the interpreter ends
     atexit.register(_stop, process)
-    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
-        yield lambda: _wait(process, f"http://127.0.0.1:{port}/api/health", log_file)
+    url = f"http://127.0.0.1:{port}/api"
+    # nobody watches heartbeats here, and each flow ends by waiting up to a second for its own, in which Ctrl-C is lost
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield lambda: _wait(process, f"{url}/health", log_file)
 
 
 def _stop(process: subprocess.Popen) -> None:
