@@ -1,4 +1,4 @@
-"""python -m warehouse up|down|status|migrate|psql|env"""
+"""python -m warehouse up|down|status|migrate|rotate|psql|env"""
 
 import argparse
 import os
@@ -6,10 +6,11 @@ import shlex
 import shutil
 import sys
 
-from warehouse import embedded
-from warehouse.connection import ROLES, endpoint, open_connection
+from warehouse import embedded, roles
+from warehouse.connection import endpoint, open_connection
 from warehouse.errors import OperatorError, Stop
 from warehouse.migrate import available, bring_up, migrate
+from warehouse.sessions import ROLES
 from warehouse.settings import load
 
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("down", help="stop the embedded PostgreSQL")
     commands.add_parser("status", help="say where the database is and what is applied")
     commands.add_parser("migrate", help="apply new migrations")
+    commands.add_parser("rotate", help="give the roles new passwords, on a server with passwords")
     psql = commands.add_parser("psql", help="open psql; further arguments go to it, for example -c 'select 1'")
     psql.add_argument("--role", choices=ROLES, default="analyst", help="role to log in as (default: %(default)s)")
     env = commands.add_parser("env", help='print shell exports: eval "$(python -m warehouse env)"')
@@ -47,6 +49,11 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
         case "migrate":
             names = migrate()
             print("\n".join(f"applied {name}" for name in names) or "nothing to apply")
+        case "rotate":
+            where = endpoint()
+            with open_connection(where, where.conninfo(), autocommit=True) as connection:
+                roles.rotate(connection, where)
+            print(f"the roles at {where.place} have new passwords, which are in {where.passfile}")
         case "psql":
             _psql(options.role, for_psql)
         case "env":

@@ -1,27 +1,27 @@
-"""Connections, one role a subsystem.
+"""Connections, one role per subsystem.
 
 `DATABASE_URL` or libpq's variables name any PostgreSQL 15 or newer; with neither, the embedded server is used.
-Each subsystem logs in as its own role. On a server with passwords, `migrate` gives each role one derived from the
-administrator's and keeps them in a libpq password file that only this user can read.
+Each subsystem logs in as its own role. The roles' passwords are in a libpq password file that only this user can read.
 """
 
-import hashlib
-import hmac
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
-import pyarrow
-from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import embedded
+from warehouse import embedded, sessions
 from warehouse.errors import Stop, Unreachable
+from warehouse.sessions import ROLES
 from warehouse.settings import Settings, load
 
-ROLES = ("loader", "transformer", "trainer", "executor", "analyst")
+if TYPE_CHECKING:
+    import pyarrow
+
 MINIMUM_VERSION = 15
 
 
@@ -32,6 +32,7 @@ class Endpoint:
     parameters: dict[str, str]
     is_embedded: bool
     passfile: Path
+    role_prefix: str
     admin_user: str | None
     admin_password: str | None
 
@@ -44,9 +45,15 @@ class Endpoint:
         parameters = self.parameters
         return f"{parameters.get('host', 'localhost')}:{parameters.get('port', '5432')}/{parameters['dbname']}"
 
+    def role_name(self, role: str) -> str:
+        """What a role is called in the database. Raises Stop for what is not one of ROLES."""
+        if role not in ROLES:
+            raise Stop(f"unknown role {role!r}: one of {', '.join(ROLES)}")
+        return self.role_prefix + role
+
     def conninfo(self, role: str | None = None, dbname: str | None = None) -> str:
         """A libpq connection string for a role, or for the administrator when role is None."""
-        parameters = dict(self.parameters, dbname=dbname or self.parameters["dbname"])
+        parameters = dict(self.parameters, dbname=dbname or self.parameters["dbname"], options=sessions.options(role))
         if role is None:
             return make_conninfo(**parameters, user=self.admin_user, password=self.admin_password)
         return make_conninfo(**parameters, **self._role_login(role))
@@ -55,26 +62,19 @@ class Endpoint:
         """The libpq variables under which dbt and psql connect as a role."""
         names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE"}
         variables = {names[key]: value for key, value in self.parameters.items() if key in names}
-        variables["PGUSER"] = role
+        variables["PGUSER"] = self.role_name(role)
+        variables["PGOPTIONS"] = sessions.options(role)
         if self.passfile.exists() and not self.is_embedded:
             variables["PGPASSFILE"] = str(self.passfile)
         return variables
 
-    def role_password(self, role: str) -> str | None:
-        """The role's own password, derived so that every machine with the administrator's arrives at the same."""
-        if not self.admin_password:
-            return None
-        return hmac.new(self.admin_password.encode(), f"truebar role {role}".encode(), hashlib.sha256).hexdigest()
-
     def uri(self, role: str) -> str:
         """The same connection as a URI, which is what ADBC takes."""
-        values = {**self.parameters, **self._role_login(role)}
+        values = {**self.parameters, **self._role_login(role), "options": sessions.options(role)}
         return "postgresql:///?" + "&".join(f"{key}={quote(str(value), safe='')}" for key, value in values.items())
 
     def _role_login(self, role: str) -> dict[str, str]:
-        if role not in ROLES:
-            raise Stop(f"unknown role {role!r}: one of {', '.join(ROLES)}")
-        login = {"user": role}
+        login = {"user": self.role_name(role)}
         if self.passfile.exists() and not self.is_embedded:
             login["passfile"] = str(self.passfile)
         return login
@@ -88,17 +88,18 @@ def endpoint(settings: Settings | None = None) -> Endpoint:
         parameters = {key: str(value) for key, value in _parse(settings.database_url.get_secret_value()).items()}
         parameters.setdefault("dbname", settings.pgdatabase)
         user, password = parameters.pop("user", None), parameters.pop("password", None)
-        return Endpoint(parameters, False, passfile, user or settings.pguser, password or _password(settings))
+        administrator = user or settings.pguser, password or _password(settings)
+        return Endpoint(parameters, False, passfile, settings.role_prefix, *administrator)
     if not uses_embedded(settings):
         parameters = {"host": str(settings.pghost), "port": str(settings.pgport), "dbname": settings.pgdatabase}
         if os.environ.get("PGSSLMODE"):
             parameters["sslmode"] = os.environ["PGSSLMODE"]
-        return Endpoint(parameters, False, passfile, settings.pguser, _password(settings))
+        return Endpoint(parameters, False, passfile, settings.role_prefix, settings.pguser, _password(settings))
     socket = embedded.socket_dir(settings.state_dir)
     if not socket:
         raise Unreachable("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
     parameters = {"host": socket, "port": "5432", "dbname": "truebar"}
-    return Endpoint(parameters, True, passfile, embedded.SUPERUSER, None)
+    return Endpoint(parameters, True, passfile, settings.role_prefix, embedded.SUPERUSER, None)
 
 
 def uses_embedded(settings: Settings) -> bool:
@@ -107,7 +108,7 @@ def uses_embedded(settings: Settings) -> bool:
 
 
 def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Log in as a role (one of ROLES). Sessions are UTC. Raises Unreachable when the server cannot be reached."""
+    """Log in as a role (one of ROLES), with the settings of `sessions`. Raises Unreachable when no server answers."""
     where = endpoint()
     return open_connection(where, where.conninfo(role), autocommit=autocommit)
 
@@ -115,12 +116,9 @@ def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
 def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False) -> psycopg.Connection:
     """Connect with libpq's own words turned into one sentence. Raises Unreachable, or Stop for an old server."""
     try:
-        connection = psycopg.connect(
-            conninfo, autocommit=autocommit, connect_timeout=10, options="-c timezone=UTC", application_name="truebar"
-        )
+        connection = psycopg.connect(conninfo, autocommit=autocommit, connect_timeout=10, application_name="truebar")
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {reason}") from None
+        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
     major = connection.info.server_version // 10000
     if major < MINIMUM_VERSION:
         connection.close()
@@ -128,23 +126,44 @@ def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False)
     return connection
 
 
-def arrow(role: str, sql: str, parameters: tuple = ()) -> pyarrow.Table:
+def arrow(role: str, sql: str, parameters: tuple = ()) -> "pyarrow.Table":
     """Run a query and return its result as columns. Placeholders are `$1`, `$2`, …; times are UTC."""
+    # imported here: it brings pandas along, for which `warehouse status` and the like would wait two seconds
+    from adbc_driver_postgresql import dbapi
+
     where = endpoint()
     try:
         connection = dbapi.connect(where.uri(role))
     except dbapi.Error as error:
-        raise Stop(f"cannot connect to PostgreSQL at {where.place}: {str(error).strip().splitlines()[-1]}") from None
+        raise Stop(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
     with connection, connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return cursor.fetch_arrow_table()
 
 
+def libpq_reason(text: str) -> str:
+    """Why a connection failed, out of libpq's several lines: hints and repetitions for each address left out."""
+    lines = text.strip().splitlines() or ["no reason given"]
+    found = [re.search(r".*(?:FATAL:|failed:|error:)\s*(.+)$", line) for line in lines]
+    return "; ".join(dict.fromkeys(match[1] for match in found if match)) or lines[0]
+
+
 def _parse(url: str) -> dict[str, object]:
     try:
-        return conninfo_to_dict(url)
+        found = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        raise Stop("DATABASE_URL is not a PostgreSQL URL: postgresql://user:password@host:5432/database") from None
+        found = {}
+    # a slash in a password ends the host too early, and the rest of the password would be the database's name
+    if (
+        not found
+        or "@" in f"{found.get('host')}{found.get('dbname')}"
+        or not re.fullmatch(r"[\d,]*", str(found.get("port", "")))
+    ):
+        raise Stop(
+            "DATABASE_URL is not a PostgreSQL URL (postgresql://user:password@host:5432/database): write @ / : # % in "
+            "the user or password as %40 %2F %3A %23 %25, or set PGUSER and PGPASSWORD instead"
+        )
+    return found
 
 
 def _password(settings: Settings) -> str | None:

@@ -4,19 +4,24 @@ psycopg sends a file as it is; libraries that split it into statements stumble o
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from warehouse import embedded
-from warehouse.connection import ROLES, Endpoint, endpoint, open_connection, uses_embedded
+from warehouse import embedded, roles
+from warehouse.connection import Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
+from warehouse.sessions import ROLES
 from warehouse.settings import load
 
 MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _LOCK = 7_203_517_001  # one migrator at a time, on any machine
+
+# migrations use these words as role names only; a prefix goes in front of each
+_ROLE_NAME = re.compile(r"\b(?:" + "|".join(ROLES) + r")\b")
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def migrate(where: Endpoint | None = None) -> list[str]:
     _create_database(where)
     with open_connection(where, where.conninfo(), autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
+        roles.check_rights(connection, where)
         connection.execute("create schema if not exists warehouse")
         connection.execute(
             "create table if not exists warehouse.migrations ("
@@ -68,9 +74,12 @@ def migrate(where: Endpoint | None = None) -> list[str]:
             " applied_at timestamptz not null default clock_timestamp())"
         )
         applied = dict(connection.execute("select version, checksum from warehouse.migrations").fetchall())
-        names = [_apply(connection, migration) for migration in available() if not _is_applied(migration, applied)]
-        _give_passwords(connection, where)
-        return names
+        roles.prepare(connection, where, is_new=not applied)
+        names = [
+            _apply(connection, migration, where) for migration in available() if not _is_applied(migration, applied)
+        ]
+    roles.check_logins(where)
+    return names
 
 
 def _is_applied(migration: Migration, applied: dict[int, str]) -> bool:
@@ -81,9 +90,12 @@ def _is_applied(migration: Migration, applied: dict[int, str]) -> bool:
     return True
 
 
-def _apply(connection: psycopg.Connection, migration: Migration) -> str:
+def _apply(connection: psycopg.Connection, migration: Migration, where: Endpoint) -> str:
+    statements = migration.statements
+    if where.role_prefix:
+        statements = _ROLE_NAME.sub(lambda found: where.role_name(found[0]), statements)
     with connection.transaction():
-        connection.execute(migration.statements.encode())
+        connection.execute(statements.encode())
         connection.execute(
             "insert into warehouse.migrations (version, name, checksum) values (%s, %s, %s)",
             (migration.version, migration.name, migration.checksum),
@@ -100,19 +112,3 @@ def _create_database(where: Endpoint) -> None:
         name = where.parameters["dbname"]
         if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-
-
-def _give_passwords(connection: psycopg.Connection, where: Endpoint) -> None:
-    if where.role_password(ROLES[0]) is None:
-        return
-    lines = []
-    for role in ROLES:
-        password = where.role_password(role)
-        connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(password)))
-        parameters = where.parameters
-        host, port = parameters.get("host", "*"), parameters.get("port", "*")
-        lines.append(f"{host}:{port}:{parameters['dbname']}:{role}:{password}\n")
-    where.passfile.parent.mkdir(parents=True, exist_ok=True)
-    where.passfile.touch(mode=0o600)
-    where.passfile.chmod(0o600)
-    where.passfile.write_text("".join(lines))

@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     pghost: str | None = Field(None, alias="PGHOST")
     pgport: int = Field(5432, alias="PGPORT")
     pgdatabase: str = Field("truebar", alias="PGDATABASE")
+    # roles are those of the whole server: a second truebar on one server, or roles of others named so, need a prefix
+    role_prefix: str = Field("", alias="TRUEBAR_ROLE_PREFIX", pattern=r"^([a-z][a-z0-9_]{0,30})?$")
     pguser: str | None = Field(None, alias="PGUSER")
     pgpassword: SecretStr | None = Field(None, alias="PGPASSWORD")
 

@@ -219,7 +219,7 @@ def _ingest(world: World, vendors: set[str], **environment: str) -> None:
 def _places(world: World) -> dict[str, bytes]:
     """Everything that was printed, logged or stored, by where it is."""
     cluster = world.state_dir / "pg"
-    places = {"printed": world.log.read_bytes(), "server log": (cluster / "log").read_bytes(), "dump": _dump(cluster)}
+    places = {"printed": world.log.read_bytes(), "server log": (cluster.parent / "postgresql.log").read_bytes(), "dump": _dump(cluster)}
     for path in world.state_dir.rglob("*"):
         # the cluster's files are in the dump; the password file is where passwords belong, for this user alone
         if path.is_file() and cluster not in path.parents and path.name != "pgpass":
