@@ -5,8 +5,10 @@ import logging
 import sys
 from collections.abc import Callable
 
+from flows import processes
 from flows.prefect_server import prefect_server
 from warehouse.errors import OperatorError
+from warehouse.settings import load
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:
+        processes.end_like_ctrl_c(load().state_dir)
         with prefect_server() as wait_until_ready:
             _run(options, wait_until_ready)
     except OperatorError as error:

@@ -4,11 +4,9 @@ The vendors are played by the sandbox on this machine; everything else is what a
 once is not done again: a second demo continues, finds nothing new and ends with the same table.
 """
 
-import fcntl
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,11 +15,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 
+from flows import processes
 from flows.prefect_server import prefect_server
 from warehouse.connection import connect, endpoint
 from warehouse.errors import OperatorError, Stop
+from warehouse.locks import exclusive
+from warehouse.logs import first_error
 from warehouse.migrate import bring_up
-from warehouse.settings import PROJECT_DIR, load
+from warehouse.settings import PROJECT_DIR, load, make_state_dir
 
 log = logging.getLogger("truebar")
 
@@ -37,6 +38,7 @@ def main() -> int:
     logging.basicConfig(format="    %(message)s", stream=sys.stdout, level=logging.WARNING)
     started = time.monotonic()
     try:
+        processes.end_like_ctrl_c(load().state_dir)
         with _only_one():
             _run()
     except OperatorError as error:
@@ -66,7 +68,6 @@ def _run() -> None:
             APCA_API_SECRET_KEY=KEYS["SANDBOX_ALPACA_SECRET"],
             APCA_API_BASE_URL=url,
             APCA_API_STREAM_URL=url.replace("http", "ws", 1) + "/stream",
-            NO_PROXY="127.0.0.1,localhost",
         )
         _run_flows(running, f"{url}/sandbox/clock", settings.state_dir)
 
@@ -120,16 +121,8 @@ def stage(title: str) -> Iterator[None]:
 @contextmanager
 def _only_one() -> Iterator[None]:
     state_dir = load().state_dir
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "demo.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Stop(f"another demo is running here (process {file.read().strip() or 'unknown'})") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    make_state_dir(state_dir)
+    with exclusive(state_dir / "demo.lock", "running a demo", wait=0):
         yield
 
 
@@ -155,45 +148,39 @@ def _sandbox(demo_dir: Path) -> Iterator[str]:
     """Run the sandbox on a free port beside this process; yields its URL. It stops with the block."""
     tape = demo_dir / "tape"
     if not tape.exists():
-        _python("-m", "sandbox", "make-tape", str(tape))
+        # made aside: half a tape is never taken for the whole
+        aside = demo_dir / "tape.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        _python("-m", "sandbox", "make-tape", str(aside))
+        aside.rename(tape)
     command = [
         *(sys.executable, "-m", "sandbox", "--tape", str(tape), "--port", "0"),
         *("--book", str(demo_dir / "book.sqlite"), "--clock", TRAINED_THROUGH),
     ]
     with (demo_dir / "sandbox.log").open("a") as errors:
-        process = subprocess.Popen(
+        process = processes.start(
             command,
+            load().state_dir,
             cwd=PROJECT_DIR,
             env={**os.environ, **KEYS},
             stdout=subprocess.PIPE,
             stderr=errors,
-            text=True,
-            start_new_session=True,
         )
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("sandbox ready at "):
             process.wait(timeout=10)
-            raise Stop(f"the sandbox did not start: {_last_line(demo_dir / 'sandbox.log')}")
+            raise Stop(f"the sandbox did not start: {first_error((demo_dir / 'sandbox.log').read_text())}")
         log.info("%s", line.strip())
         yield line.split()[3].rstrip(":")
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        processes.end(process, load().state_dir)
 
 
 def _python(*arguments: str) -> None:
     done = subprocess.run([sys.executable, *arguments], cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Stop(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"{arguments[1]} failed")
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text().strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+        raise Stop(f"python {' '.join(arguments)}: {first_error(done.stderr)}")
 
 
 if __name__ == "__main__":

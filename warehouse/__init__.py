@@ -1,1 +1,6 @@
-"""Where the data lives: connection settings, an embedded PostgreSQL, migrations and roles."""
+"""The database: settings, connections, migrations, roles, and the embedded server. Every process of ours imports it."""
+
+from warehouse.network import spare_loopback
+
+# before any client reads the proxy settings, which some do at import
+spare_loopback()

@@ -24,6 +24,7 @@ import psutil
 from warehouse import embedded_files
 from warehouse.errors import Stop
 from warehouse.locks import exclusive
+from warehouse.logs import first_error
 from warehouse.server_user import ServerUser, server_user
 
 POSTGRES_MAJOR = embedded_files.POSTGRES_MAJOR
@@ -147,7 +148,7 @@ def _create(data: Path, user: ServerUser) -> None:
     done = subprocess.run(command, cwd="/", env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         shutil.rmtree(aside, ignore_errors=True)
-        raise Stop(f"PostgreSQL could not make its data folder {data}: {_first_error(done.stderr)}")
+        raise Stop(f"PostgreSQL could not make its data folder {data}: {first_error(done.stderr)}")
     embedded_files.mark_whole(aside, user)
     aside.rename(data)
 
@@ -165,7 +166,7 @@ def _wait_until_ready(state_dir: Path, process: subprocess.Popen[bytes] | None) 
     text = log.read_text(errors="replace") if log.exists() else ""
     # the log grows over all starts: the words of the last one
     last_start = text[max(text.rfind("starting PostgreSQL"), 0) :] if process is None else text[-10_000:]
-    raise Stop(f"the embedded PostgreSQL did not start: {_first_error(last_start)} (log: {log})")
+    raise Stop(f"the embedded PostgreSQL did not start: {first_error(last_start)} (log: {log})")
 
 
 def _remove_stale_pid_file(data: Path) -> None:
@@ -244,16 +245,6 @@ def _environment() -> dict[str, str]:
     """What the server's programs see: no locale and no libpq variable of the user's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _first_error(text: str) -> str:
-    """The first line that says what is wrong: what follows it are consequences."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for word in ("FATAL:", "PANIC:", "error:", "ERROR:", "cannot", "could not"):
-        for line in lines:
-            if word in line:
-                return line.split("] ")[-1]
-    return lines[-1] if lines else "it said nothing"
 
 
 def _log_file(state_dir: Path) -> Path:

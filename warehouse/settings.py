@@ -58,6 +58,16 @@ class Settings(BaseSettings):
     alpaca_stream_url: str = Field("wss://paper-api.alpaca.markets/stream", alias="APCA_API_STREAM_URL")
 
 
+def make_state_dir(folder: Path) -> None:
+    """Make the state folder or a folder in it. Raises Stop when that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Stop(
+            f"the state folder {folder} cannot be made: {error.strerror}; set TRUEBAR_STATE_DIR to a folder of yours"
+        ) from None
+
+
 def load() -> Settings:
     """Read the settings now. Raises Stop naming the variable and what is wrong with it, never its value."""
     try:

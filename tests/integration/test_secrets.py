@@ -101,7 +101,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             APCA_API_BASE_URL=url,
             APCA_API_STREAM_URL=f"{url.replace('http', 'ws', 1)}/stream",
             PREFECT_HOME=str(state_dir / "prefect"),
-            NO_PROXY="127.0.0.1,localhost",
         )
         yield World(state_dir, url, folder / "printed.log", dict(os.environ))
 
@@ -219,7 +218,8 @@ def _ingest(world: World, vendors: set[str], **environment: str) -> None:
 def _places(world: World) -> dict[str, bytes]:
     """Everything that was printed, logged or stored, by where it is."""
     cluster = world.state_dir / "pg"
-    places = {"printed": world.log.read_bytes(), "server log": (cluster.parent / "postgresql.log").read_bytes(), "dump": _dump(cluster)}
+    server_log = (cluster.parent / "postgresql.log").read_bytes()
+    places = {"printed": world.log.read_bytes(), "server log": server_log, "dump": _dump(cluster)}
     for path in world.state_dir.rglob("*"):
         # the cluster's files are in the dump; the password file is where passwords belong, for this user alone
         if path.is_file() and cluster not in path.parents and path.name != "pgpass":
