@@ -1,6 +1,6 @@
 -- A bar without a feature row, or a feature row without a bar: the two live models have drifted apart.
 with bars as (
-    {%- for timeframe in feature_timeframes() %}
+    {%- for timeframe in timeframes() %}
     select
         '{{ timeframe }}' as timeframe,
         symbol,
@@ -12,7 +12,7 @@ with bars as (
 ),
 
 features as (
-    {%- for timeframe in feature_timeframes() %}
+    {%- for timeframe in timeframes() %}
     select
         '{{ timeframe }}' as timeframe,
         symbol,

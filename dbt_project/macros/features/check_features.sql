@@ -3,26 +3,41 @@
     the file and the feature. Runs at the start of every dbt command that runs models or tests.
 #}
 {% macro check_features() -%}
-    {%- if execute and flags.WHICH in ('build', 'run', 'test', 'compile', 'show', 'retry') -%}
-        {%- set library = feature_library() -%}
-        {%- set wrong = library.wrong -%}
-        {%- set features = [] -%}
-        {%- for name, declared in library.declared.items() if declared.group -%}
-            {%- do features.append(name) -%}
-        {%- endfor -%}
-        {%- set resolved = resolve(features, library.declared, wrong) -%}
-        {%- for name, declared in library.declared.items() -%}
-            {%- do wrong.extend(nondeterminism('macros/features/' ~ declared.file ~ ": " ~ name, declared.expression)) -%}
-        {%- endfor -%}
+    {%- if execute and flags.WHICH in ('build', 'run', 'test', 'show', 'retry') -%}
+        {%- set nodes = [] -%}
         {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'live' -%}
-            {%- do wrong.extend(nondeterminism(node.original_file_path, node.raw_code)) -%}
-            {%- if node.schema == 'features' -%}
-                {%- do _check_documents(node, features, library.declared, resolved, wrong) -%}
-            {%- endif -%}
+            {%- do nodes.append(node) -%}
         {%- endfor -%}
-        {%- if wrong -%}
-            {{ exceptions.raise_compiler_error(wrong | unique | join('\n  ')) }}
+        {%- do raise_declaration_faults(nodes) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The same for one model, when it is compiled: `dbt compile` runs nothing at its start. #}
+{% macro check_features_of(node) -%}
+    {%- do raise_declaration_faults([graph.nodes[node.unique_id]]) if execute and flags.WHICH == 'compile' -%}
+{%- endmacro %}
+
+
+{% macro raise_declaration_faults(nodes) -%}
+    {%- set library = feature_library() -%}
+    {%- set wrong = library.wrong -%}
+    {%- set features = [] -%}
+    {%- for name, declared in library.declared.items() if declared.group -%}
+        {%- do features.append(name) -%}
+    {%- endfor -%}
+    {%- set resolved = resolve(features, library.declared, wrong) -%}
+    {%- for name, declared in library.declared.items() -%}
+        {%- do wrong.extend(nondeterminism('macros/features/' ~ declared.file ~ ": " ~ name, declared.expression)) -%}
+    {%- endfor -%}
+    {%- for node in nodes -%}
+        {%- do wrong.extend(nondeterminism(node.original_file_path, node.raw_code)) -%}
+        {%- if node.schema == 'features' -%}
+            {%- do _check_documents(node, features, library.declared, resolved, wrong) -%}
         {%- endif -%}
+    {%- endfor -%}
+    {%- if wrong -%}
+        {{ exceptions.raise_compiler_error(wrong | unique | join('\n  ')) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -30,8 +45,10 @@
 {# The model's YAML entries against the declarations. #}
 {% macro _check_documents(node, features, declared, resolved, wrong) -%}
     {%- set groups = feature_groups().keys() | list -%}
+    {%- set passes = feature_passes() -%}
+    {%- set stored_passes = (passes.summed, passes.smoothed, passes.described) -%}
     {%- set place = (node.patch_path or node.original_file_path).split('://')[-1] ~ ": " ~ node.name ~ "." -%}
-    {%- for name, quantity in resolved.items() if quantity.step in (3, 5, 6) and not quantity.window and name not in node.columns -%}
+    {%- for name, quantity in resolved.items() if quantity.step in stored_passes and not quantity.window and name not in node.columns -%}
         {%- do wrong.append('macros/features/' ~ declared[name].file ~ ": " ~ name ~ " is declared, but " ~ node.name ~ " does not document it") -%}
     {%- endfor -%}
     {%- for name, column in node.columns.items() if column.meta.group -%}

@@ -1,8 +1,6 @@
 {#
-    Reads the declarations: which quantities there are, what each is made of, and what one feature needs.
-
-    Steps, each computed from those before it: 0 the bars, 1 measures, 2 summands, 3 recursions and windows over these,
-    4 statistics, 5 recursions and windows over those, 6 features.
+    Reads the declarations: which quantities there are, what each is made of, and what one feature needs. What is declared
+    together is computed in one pass, see feature_passes.
 #}
 
 {# `expression as name, …` as {name: expression}, in order. A name that comes twice is kept with its last meaning and
@@ -22,12 +20,6 @@
 {# What features_model gives beside the declarations. #}
 {% macro given_quantities() -%}
     {{ return(['bar_no', 'bar_count', 'session_open', 'session_close', 'is_watermark', 'stored_state']) }}
-{%- endmacro %}
-
-
-{# Every timeframe that has features, shortest first: one model each, in models/features. #}
-{% macro feature_timeframes() -%}
-    {{ return(['1m', '5m', '15m', '1h', '4h', '1d']) }}
 {%- endmacro %}
 
 
@@ -52,17 +44,18 @@
 #}
 {% macro feature_library() -%}
     {%- set library, wrong = {}, [] -%}
+    {%- set passes = feature_passes() -%}
     {%- set parts = [
-        (0.1, none, 'quantities.sql', bar_columns()),
-        (0.2, none, 'quantities.sql', bar_quantities()),
-        (1, none, 'quantities.sql', measures()),
-        (2, none, 'quantities.sql', summands()),
-        (3, none, 'quantities.sql', recursions()),
-        (4, none, 'quantities.sql', statistics()),
-        (5, none, 'quantities.sql', second_recursions()),
+        (passes.scaled, none, 'quantities.sql', bar_columns()),
+        (passes.bars, none, 'quantities.sql', bar_quantities()),
+        (passes.measured, none, 'quantities.sql', measures()),
+        (passes.summable, none, 'quantities.sql', summands()),
+        (passes.summed, none, 'quantities.sql', recursions()),
+        (passes.computed, none, 'quantities.sql', statistics()),
+        (passes.smoothed, none, 'quantities.sql', second_recursions()),
     ] -%}
     {%- for group, text in feature_groups().items() -%}
-        {%- do parts.append((6, group, 'groups/' ~ group ~ '.sql', text)) -%}
+        {%- do parts.append((passes.described, group, 'groups/' ~ group ~ '.sql', text)) -%}
     {%- endfor -%}
     {%- for step, group, file, text in parts -%}
         {%- set declarations = read_declarations(text) -%}
@@ -132,31 +125,32 @@
 #}
 {% macro resolve(names, library, wrong) -%}
     {%- set resolved, open = {}, {} -%}
+    {%- set passes = feature_passes() -%}
     {%- for name in given_quantities() -%}
-        {%- do resolved.update({name: {'step': 0, 'span': 1, 'reach': [], 'window': none}}) -%}
+        {%- do resolved.update({name: {'step': passes.given, 'span': 1, 'reach': [], 'window': none}}) -%}
     {%- endfor -%}
     {%- for name in names -%}
-        {%- do _resolve(name, library, resolved, open, wrong) -%}
+        {%- do _resolve(name, library, passes, resolved, open, wrong) -%}
     {%- endfor -%}
     {{ return(resolved) }}
 {%- endmacro %}
 
 
-{% macro _resolve(name, library, resolved, open, wrong) -%}
+{% macro _resolve(name, library, passes, resolved, open, wrong) -%}
     {%- if name in resolved -%} {{ return(resolved[name]) }} {%- endif -%}
     {%- set declared = library.get(name) -%}
     {%- set window = none if declared else window_named(name) -%}
     {%- set inputs = names_in(declared.expression) if declared else [window.of] if window else [] -%}
     {%- set place = 'macros/features/' ~ declared.file ~ ': ' if declared else 'window ' -%}
     {%- do open.update({name: true}) -%}
-    {%- set reach, steps, spans = [], [0], [1] -%}
+    {%- set reach, steps, spans = [], [passes.given], [1] -%}
     {%- for input in inputs -%}
         {%- if input in open and input not in resolved -%}
             {%- do wrong.append(place ~ name ~ " is made of itself, through " ~ input) -%}
         {%- elif input not in resolved and input not in library and not window_named(input) -%}
             {%- do wrong.append(place ~ name ~ " names " ~ input ~ ", which is no column of the bars and is declared nowhere") -%}
         {%- else -%}
-            {%- set below = _resolve(input, library, resolved, open, wrong) -%}
+            {%- set below = _resolve(input, library, passes, resolved, open, wrong) -%}
             {%- do steps.append(below.step) -%}
             {%- do spans.append(below.span) -%}
             {%- do reach.append(input) -%}
@@ -165,7 +159,11 @@
     {%- endfor -%}
     {%- set below = steps | max -%}
     {%- if window -%}
-        {%- set step = 0.5 if below < 0.5 and window.kind in ('ago', 'before') else 3 if below < 3 else 5 -%}
+        {%- if below < passes.counted and window.kind in ('ago', 'before') -%}
+            {%- set step = passes.counted -%}
+        {%- else -%}
+            {%- set step = passes.summed if below < passes.summed else passes.smoothed -%}
+        {%- endif -%}
         {%- set span = spans | max + window.rows - (0 if window.kind in ('ago', 'before') else 1) -%}
     {%- else -%}
         {%- set step = declared.step -%}

@@ -29,17 +29,10 @@
     {%- set view = this.incorporate(type='view') -%}
     {%- set inputs = config.require('changes_from') -%}
     {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
-    {%- set typed_columns = [] -%}
-    {%- for column in model.columns.values() -%}
-        {%- do typed_columns.append(column.name ~ '::' ~ column.data_type ~ ' as ' ~ column.name) -%}
-    {%- endfor -%}
-    {#- the tail is cast as the history's columns are, so that both halves of the view hold the same bits -#}
-    {%- set typed_columns = typed_columns | join(',\n                ') -%}
+    {%- set typed_columns = live_typed_columns() -%}
     {%- set definition = live_definition(sql) -%}
 
-    {%- if not config.get('contract').enforced -%}
-        {{ exceptions.raise_compiler_error(model.name ~ ": a live model needs an enforced contract, its columns are the history's") }}
-    {%- endif -%}
+    {%- do live_check_contract() -%}
 
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
@@ -50,12 +43,7 @@
         select definition from canonical.live_builds where model = '{{ model.name }}'
     {%- endcall %}
     {%- set is_other = existing_history is not none and definition not in load_result('built_from').table.columns[0].values() -%}
-    {%- if existing_history is not none and not should_full_refresh() -%}
-        {%- set found = adapter.get_columns_in_relation(existing_history) | map(attribute='name') | list -%}
-        {%- if found != model.columns.keys() | list -%}
-            {{ exceptions.raise_compiler_error(model.name ~ ": its columns changed, so what reads it must be built anew too: dbt build --full-refresh --select " ~ model.name ~ "+") }}
-        {%- endif -%}
-    {%- endif -%}
+    {%- do live_check_columns(existing_history) if existing_history is not none and not should_full_refresh() -%}
     {%- if flags.EMPTY and existing_history is not none -%}
         {#- `--empty` asks whether the SQL runs. Its answer must not cost a history. -#}
         {{ get_assert_columns_equivalent(sql) }}
@@ -95,27 +83,7 @@
         {%- endcall %}
     {%- elif existing_history is not none -%}
         {% call statement('take_back') -%}
-            -- a bar may have been published on the word of the one after it: the row before a changed bar goes too
-            with changes as (
-                {{ live_changes(model.name, inputs) }}
-            ),
-            taken_back as (
-                delete from {{ history }} as history
-                using changes
-                where history.symbol = changes.symbol
-                    and history.bar_start >= coalesce(
-                        (
-                            select before.bar_start from {{ history }} as before
-                            where before.symbol = changes.symbol and before.bar_start < changes.bar_start
-                            order by before.bar_start desc
-                            limit 1
-                        ),
-                        changes.bar_start
-                    )
-                returning history.symbol, history.bar_start
-            )
-            insert into canonical.live_regrowths (model, symbol, bar_start)
-            select '{{ model.name }}', symbol, min(bar_start) from taken_back group by symbol
+            {{ live_take_back(history, inputs) }}
         {%- endcall %}
         {% call statement('main') -%}
             insert into {{ history }} ({{ columns }})
@@ -132,22 +100,7 @@
 
     {%- if is_rebuild or existing_view is none -%}
         {% call statement('view') -%}
-            {#- the look back is asked for outside of the union: a condition inside would hide the history's index -#}
-            {%- set both_halves -%}
-                select {{ columns }}
-                from (
-                    select {{ columns }}, true as is_history from {{ history }}
-                    union all
-                    select
-                        {{ typed_columns }},
-                        false as is_history
-                    from (
-                        {{ sql }}
-                    ) as tail
-                ) as halves
-                where not is_history or canonical.as_of() = 'infinity'
-            {%- endset -%}
-            {{ replace_view(view, both_halves) }}
+            {{ replace_view(view, live_both_halves(history, sql, columns, typed_columns)) }}
         {%- endcall %}
     {%- endif -%}
     {%- if is_rebuild -%}
@@ -157,36 +110,11 @@
         {%- endcall %}
     {%- endif -%}
 
-    {% call statement('note_build') -%}
-        insert into canonical.live_builds (model, snapshot, definition)
-        values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}')
-        on conflict (model) do update
-        set snapshot = excluded.snapshot, definition = excluded.definition, built_at = clock_timestamp()
-    {%- endcall %}
-
+    {% call statement('note_build') -%} {{ live_note_build(snapshot, definition) }} {%- endcall %}
     {% call statement('note_definition') -%}
         {{ note_definition(sql | replace(history | string, resting_history | string)) }}
     {%- endcall %}
-
-    {% call statement('note_watermarks') -%}
-        delete from canonical.live_watermarks where model = '{{ model.name }}';
-        insert into canonical.live_watermarks (model, symbol, bar_start, rules)
-        select
-            '{{ model.name }}',
-            instruments.symbol,
-            newest.bar_start,
-            {% if config.get('rules_from') -%}
-            (select rules.rules from {{ ref(config.get('rules_from')) }} as rules where rules.symbol = instruments.symbol)
-            {%- else -%} null {%- endif %}
-        from {{ ref('instruments') }} as instruments
-        cross join lateral (
-            select history.bar_start
-            from {{ resting_history }} as history
-            where history.symbol = instruments.symbol
-            order by history.bar_start desc
-            limit 1
-        ) as newest
-    {%- endcall %}
+    {% call statement('note_watermarks') -%} {{ live_note_watermarks(resting_history) }} {%- endcall %}
 
     {% do apply_grants(view, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(view, model) %}

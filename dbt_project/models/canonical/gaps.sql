@@ -1,7 +1,5 @@
 {{ config(materialized='view') }}
 
-{%- set timeframes = ['1m', '5m', '15m', '1h', '4h', '1d'] %}
-
 with instruments as (
     select * from {{ ref('instruments') }}
 ),
@@ -64,7 +62,7 @@ attempts as materialized (
     where canonical.was_known(attempted_at)
 ),
 
-{%- for timeframe in timeframes %}
+{%- for timeframe in timeframes() %}
 
 -- {{ timeframe }}: read once, because planning a live relation takes longer than reading it
 bars_{{ timeframe }} as materialized (
@@ -209,7 +207,7 @@ kinds_{{ timeframe }} as {% if timeframe == '1m' %}materialized {% endif %}(
 {%- endfor %}
 
 gaps as (
-    {%- for timeframe in timeframes %}
+    {%- for timeframe in timeframes() %}
     {% if not loop.first %}union all{% endif %}
     select
         symbol,

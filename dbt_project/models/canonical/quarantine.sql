@@ -1,8 +1,6 @@
 {{ config(materialized='view') }}
 -- depends_on: {{ ref('ohlcv_1m') }}
 
-{%- set timeframes = ['1m', '5m', '15m', '1h', '4h', '1d'] %}
-
 with instruments as (
     select
         *,
@@ -19,7 +17,7 @@ with instruments as (
 ),
 
 graded as (
-    {%- for timeframe in timeframes %}
+    {%- for timeframe in timeframes() %}
     {% if not loop.first %}union all{% endif %}
     select
         watermarks.symbol,

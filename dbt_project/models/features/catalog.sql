@@ -7,12 +7,11 @@
 -- depends_on: {{ ref('features_1d') }}
 -- depends_on: {{ ref('int_benchmarks') }}
 
-{%- set timeframes = feature_timeframes() %}
 {%- set library = feature_library().declared %}
 
 with declared (feature, timeframe, feature_group, description, lookback, unit, definition, stands_on, functions) as (
     values
-    {%- for timeframe in timeframes if execute %}
+    {%- for timeframe in timeframes() if execute %}
     {%- set node = model_node('features_' ~ timeframe) %}
     {%- set stands_on = models_below(node.config.changes_from[0]) %}
     {%- set described = [] %}

@@ -1,0 +1,77 @@
+{# Prices adjusted forward: times every split and dividend factor up to the bar, so that no earlier row changes. #}
+
+{% macro with_shares() %}
+        select
+            *,
+            canonical.compound(
+                case when bar_no = watermarks.bar_no then watermarks.split_factor else split_ratio end
+            ) over (order by bar_no) as split_factor
+        from with_actions
+    {% endmacro %}
+
+
+{# A no-trade bar repeats the last close, in its own day's shares. #}
+{% macro filled() %}
+        select
+            *,
+            coalesce(
+                close,
+                round(canonical.newest(close * split_factor) over (order by bar_no) / split_factor, 10)
+            ) as last_close
+        from with_shares
+    {% endmacro %}
+
+
+{% macro stepped() %}
+        select
+            *,
+            lag(last_close) over (order by bar_no) as previous_close
+        from filled
+    {% endmacro %}
+
+
+{# A dividend's factor is p / (p - dividend), p the close before it, in the new shares. #}
+{% macro with_factors() %}
+        select
+            *,
+            canonical.compound(
+                case
+                    when bar_no = watermarks.bar_no then watermarks.adjustment_factor
+                    when previous_close is null then 1::numeric
+                    else round(
+                        split_ratio * (previous_close / split_ratio) / (previous_close / split_ratio - dividend), 18
+                    )
+                end
+            ) over (order by bar_no) as adjustment_factor
+        from stepped
+    {% endmacro %}
+
+
+{% macro adjusted() %}
+        select
+            bar_start,
+            bar_end,
+            session_date,
+            bar_no,
+            coalesce(open, last_close) as open,
+            coalesce(high, last_close) as high,
+            coalesce(low, last_close) as low,
+            last_close as close,
+            volume,
+            split_factor,
+            adjustment_factor,
+            round(coalesce(open, last_close) * adjustment_factor, watermarks.price_decimals) as adj_open,
+            round(coalesce(high, last_close) * adjustment_factor, watermarks.price_decimals) as adj_high,
+            round(coalesce(low, last_close) * adjustment_factor, watermarks.price_decimals) as adj_low,
+            round(last_close * adjustment_factor, watermarks.price_decimals) as adj_close,
+            round(volume / split_factor, 8) as adj_volume,
+            source,
+            volume_source,
+            revision,
+            is_silent,
+            is_volume_estimated,
+            is_confirmed_late,
+            landed_at
+        from with_factors
+        where (watermarks.bar_no is null or bar_no > watermarks.bar_no) and last_close is not null
+    {% endmacro %}

@@ -1,0 +1,34 @@
+{#
+    The windows after a moment in which every ranked vendor of a symbol has answered, as one multirange, its end, and when
+    the last of them was asked. No row if a vendor never was, or if none is ranked.
+#}
+{% macro answered_windows(timeframe, symbol, after) -%}
+    select
+                range_intersect_agg(sources.windows) as windows,
+                upper(range_intersect_agg(sources.windows)) as until,
+                max(sources.asked_at) as asked_at
+            from (
+                select
+                    ranked.source,
+                    -- a vendor that was never asked has no row here, and a range without bounds would be all of time
+                    range_agg(tstzrange(coverage.window_start, coverage.window_end))
+                    filter (where coverage.source is not null) as windows,
+                    max(coverage.asked_at) as asked_at
+                from {{ ref('int_ranked_vendors') }} as ranked
+                left join {{ source('raw', 'coverage') }} as coverage
+                    on
+                        ranked.symbol = coverage.symbol
+                        and ranked.timeframe = coverage.timeframe
+                        and ranked.source = coverage.source
+                        and coverage.dataset = 'bars'
+                        and coverage.window_end > coalesce({{ after }}, '-infinity')
+                        and canonical.was_known(coverage.asked_at)
+                where
+                    ranked.symbol = {{ symbol }}
+                    and ranked.timeframe = {{ timeframe }}
+                    -- who tells no volume cannot tell that there was none
+                    and ranked.volume_rank is not null
+                group by ranked.source
+            ) as sources
+            having bool_and(sources.windows is not null)
+{%- endmacro %}

@@ -1,0 +1,137 @@
+{# What every feature starts from and ends with: the bars in units that sums can keep exact, and the rows that come out. #}
+
+{# The instrument's units, and the benchmark that it is compared with. #}
+{% macro instrument_units() -%}
+    select
+        10::numeric ^ watermarks.price_decimals as price_scale,
+        10::float8 ^ watermarks.price_decimals as price_unit,
+        watermarks.lot_size::float8 as lot_size,
+        pairs.read_symbol as benchmark
+    from (select watermarks.symbol) as instrument
+    left join {{ ref('int_benchmarks') }} as pairs on instrument.symbol = pairs.symbol
+    offset 0
+{%- endmacro %}
+
+
+{#
+    The lookback before the watermark, the watermark itself, and every bar after it. The benchmark's come along, because a
+    second reading of a live relation costs as much as the first.
+#}
+{% macro bars_from_lookback(bars, lookback) %}
+        select
+            -- flags, because the planner takes a name to be one of hundreds here, and would join row by row
+            symbol = watermarks.symbol as is_own,
+            coalesce(symbol = units.benchmark, false) as is_benchmark,
+            {%- for name in modules.re.findall('(?:bars|benchmark)\\.(\\w+)', bar_columns()) | unique %}
+            {{ name }},
+            {%- endfor %}
+            bar_no
+        from {{ bars }}
+        where
+            symbol in (watermarks.symbol, units.benchmark)
+            and bar_no >= coalesce(watermarks.bar_no - {{ lookback }}, 0)
+    {% endmacro %}
+
+
+{% macro bars_in_ticks() %}
+        select
+            {{- list_declared(bar_columns()) }}
+            bars.bar_no
+        from read_bars as bars
+        left join read_bars as benchmark on benchmark.is_benchmark and benchmark.bar_no = bars.bar_no
+        where bars.is_own
+        offset 0
+    {% endmacro %}
+
+
+{% macro bars_in_units() %}
+        select
+            {{- list_declared(bar_quantities()) }}
+            *,
+            bar_no = watermarks.bar_no as is_watermark,
+            watermarks.bar_no is null or bar_no > watermarks.bar_no as is_after
+        from scaled
+        offset 0
+    {% endmacro %}
+
+
+{# What a bar was some rows ago, and how many bars there have been. #}
+{% macro bars_counted(needed, last_used) %}
+        {%- set passes = feature_passes() %}
+        select
+            {{- windows_of_pass(passes.counted, needed) }}
+            coalesce(watermarks.bar_count, 0) + case
+                when is_watermark then 0
+                when is_after then count(*) filter (where is_after) over bars_in_order
+            end as bar_count,
+            {{- passed_on(passes.counted, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_no
+        from bars
+        window bars_in_order as (order by bar_no)
+    {% endmacro %}
+
+
+{# How many bars follow each other without a break, by what the break is in: {column: the newest break's ordinal}. #}
+{% macro newest_breaks() -%}
+    {{ return({
+        'bars_in_row': 'first_bar_newest',
+        'volumes_in_row': 'first_volume_newest',
+        'benchmarks_in_row': 'first_benchmark_newest',
+    }) }}
+{%- endmacro %}
+
+
+{% macro bars_in_row(needed, library, last_used) %}
+        {%- set passes = feature_passes() %}
+        select
+            {{- scalars_of_pass(passes.computed, needed, library) }}
+            {%- for name, newest_break in newest_breaks().items() %}
+            bar_no - {{ newest_break }} + 1 as {{ name }},
+            {%- endfor %}
+            {{- passed_on(passes.computed, needed, last_used) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
+        from summed
+        offset 0
+    {% endmacro %}
+
+
+{# The rows after the watermark, with their session. #}
+{% macro bars_in_session() %}
+        select
+            smoothed.*,
+            sessions.open_at as session_open,
+            sessions.close_at as session_close
+        from smoothed
+        left join lateral (
+            select
+                trading_sessions.open_at,
+                trading_sessions.close_at
+            from {{ source('reference', 'trading_sessions') }} as trading_sessions
+            where
+                trading_sessions.calendar = watermarks.calendar
+                and trading_sessions.session_date = smoothed.session_date
+            offset 0
+        ) as sessions on true
+        where smoothed.is_after
+        offset 0
+    {% endmacro %}
+
+
+{# The columns of the model. A level is stored as it is where a recursion or window yields it. #}
+{% macro described_bars(lookback, features, levels, columns, needed, library) %}
+        {%- set passes = feature_passes() %}
+        select
+            bar_start,
+            bar_no,
+            bar_count,
+            -- a bar that could only be known later than its own end decides nothing
+            coalesce(bars_in_row > {{ lookback }} and bar_count > {{ lookback }}, false)
+                and is_confirmed_late is not true as is_ready
+            {%- for name in features %},
+            {{ feature_expression(name, columns[name], needed[name], library[name].expression) }} as {{ name }}
+            {%- endfor %}
+            {%- for name in levels %},
+            {% if library[name].step in (passes.summed, passes.smoothed) -%} {{ name }} {%- else -%} {{ feature_expression(name, columns[name], needed[name], name) }} as {{ name }} {%- endif %}
+            {%- endfor %}
+        from in_session
+    {% endmacro %}

@@ -1,0 +1,101 @@
+{# What one build of a live model does, statement by statement; the materialization `live` puts them in order. #}
+
+{% macro live_check_contract() -%}
+    {%- if not config.get('contract').enforced -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": a live model needs an enforced contract, its columns are the history's") }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro live_check_columns(history) -%}
+    {%- set found = adapter.get_columns_in_relation(history) | map(attribute='name') | list -%}
+    {%- if found != model.columns.keys() | list -%}
+        {{ exceptions.raise_compiler_error(model.name ~ ": its columns changed, so what reads it must be built anew too: dbt build --full-refresh --select " ~ model.name ~ "+") }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# The model's columns, cast as the history's are, so that both halves of the view hold the same bits. #}
+{% macro live_typed_columns() -%}
+    {%- set typed_columns = [] -%}
+    {%- for column in model.columns.values() -%}
+        {%- do typed_columns.append(column.name ~ '::' ~ column.data_type ~ ' as ' ~ column.name) -%}
+    {%- endfor -%}
+    {{ return(typed_columns | join(',\n                ')) }}
+{%- endmacro %}
+
+
+{#
+    Delete what no longer follows from the inputs, and note from which bar on. A bar may have been published on the word of
+    the one after it, so the row before a changed bar goes too.
+#}
+{% macro live_take_back(history, inputs) -%}
+            with changes as (
+                {{ live_changes(model.name, inputs) }}
+            ),
+            taken_back as (
+                delete from {{ history }} as history
+                using changes
+                where history.symbol = changes.symbol
+                    and history.bar_start >= coalesce(
+                        (
+                            select before.bar_start from {{ history }} as before
+                            where before.symbol = changes.symbol and before.bar_start < changes.bar_start
+                            order by before.bar_start desc
+                            limit 1
+                        ),
+                        changes.bar_start
+                    )
+                returning history.symbol, history.bar_start
+            )
+            insert into canonical.live_regrowths (model, symbol, bar_start)
+            select '{{ model.name }}', symbol, min(bar_start) from taken_back group by symbol
+{%- endmacro %}
+
+
+{# The view: the history and the rows after it. The look back is asked for outside of the union, because a condition inside
+   would hide the history's index. #}
+{% macro live_both_halves(history, sql, columns, typed_columns) -%}
+                select {{ columns }}
+                from (
+                    select {{ columns }}, true as is_history from {{ history }}
+                    union all
+                    select
+                        {{ typed_columns }},
+                        false as is_history
+                    from (
+                        {{ sql }}
+                    ) as tail
+                ) as halves
+                where not is_history or canonical.as_of() = 'infinity'
+{%- endmacro %}
+
+
+{% macro live_note_build(snapshot, definition) -%}
+        insert into canonical.live_builds (model, snapshot, definition)
+        values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}')
+        on conflict (model) do update
+        set snapshot = excluded.snapshot, definition = excluded.definition, built_at = clock_timestamp()
+{%- endmacro %}
+
+
+{# Where each symbol's history ends now, and the rules that it was computed by. #}
+{% macro live_note_watermarks(history) -%}
+        delete from canonical.live_watermarks where model = '{{ model.name }}';
+        insert into canonical.live_watermarks (model, symbol, bar_start, rules)
+        select
+            '{{ model.name }}',
+            instruments.symbol,
+            newest.bar_start,
+            {% if config.get('rules_from') -%}
+            (select rules.rules from {{ ref(config.get('rules_from')) }} as rules where rules.symbol = instruments.symbol)
+            {%- else -%} null {%- endif %}
+        from {{ ref('instruments') }} as instruments
+        cross join lateral (
+            select history.bar_start
+            from {{ history }} as history
+            where history.symbol = instruments.symbol
+            order by history.bar_start desc
+            limit 1
+        ) as newest
+{%- endmacro %}
