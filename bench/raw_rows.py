@@ -35,7 +35,7 @@ select
     price, price * 1.02, price * 0.97, round(price * (1 + draw / 1e5), 4), 100000 + draw * 7
 from reference.trading_sessions
 cross join unnest(%(symbols)s::text[]) with ordinality as symbols (symbol, number)
-cross join lateral (select abs(hashtext(symbol || session_no)) %% 1000 as draw) as draws
+cross join lateral (select mod(abs(hashtext(symbol || session_no)), 1000) as draw) as draws
 cross join lateral (
     select round((50 + 20 * sin(session_no / 50.0 + number) + draw / 500.0)::numeric, 4) as price
 ) as prices
@@ -52,7 +52,7 @@ select
 from reference.trading_sessions as sessions
 cross join lateral generate_series(open_at, close_at - interval '1 minute', interval '1 minute') as minute
 cross join unnest(array['AAPL', 'IBM', 'MSFT']) with ordinality as symbols (symbol, number)
-cross join lateral (select abs(hashtext(symbol || minute)) %% 1000 as draw) as draws
+cross join lateral (select mod(abs(hashtext(symbol || minute)), 1000) as draw) as draws
 cross join lateral (
     select round((100 * number + 5 * sin(extract(epoch from minute) / 9000.0))::numeric, 4) as price
 ) as prices
@@ -63,7 +63,7 @@ REVISIONS = """
 insert into raw.polygon_aggregates (ticker, multiplier, timespan, t, o, h, l, c, v)
 select ticker, multiplier, timespan, t, o, h, l, round(c * 1.0003, 4), v + 10
 from raw.polygon_aggregates
-where abs(hashtext(ticker || t)) %% 97 = 0
+where mod(abs(hashtext(ticker || t)), 97) = 0
 """
 
 PAIRS = """
@@ -77,7 +77,7 @@ select
 from reference.trading_sessions as sessions
 cross join lateral generate_series(open_at, close_at - interval '1 minute', interval '1 minute') as minute
 cross join unnest(array['BTCUSDT', 'ETHUSDT', 'SOLUSDT']) with ordinality as symbols (symbol, number)
-cross join lateral (select abs(hashtext(symbol || minute)) %% 1000 as draw) as draws
+cross join lateral (select mod(abs(hashtext(symbol || minute)), 1000) as draw) as draws
 cross join lateral (
     select round((1000 * number + 40 * sin(extract(epoch from minute) / 7000.0))::numeric, 4) as price
 ) as prices
@@ -93,7 +93,7 @@ select
     klines.volume * klines.close
 from raw.binance_klines as klines
 inner join reference.vendor_symbols as names on klines.symbol = names.symbol and names.vendor = 'geckoterminal'
-where abs(hashtext(klines.symbol || klines.open_time)) %% 10 > 1
+where mod(abs(hashtext(klines.symbol || klines.open_time)), 10) > 1
 """
 
 COVERAGE = """
@@ -107,19 +107,19 @@ where names.vendor in ('polygon', 'binance', 'geckoterminal')
 SPLITS = """
 insert into raw.polygon_splits (id, ticker, execution_date, split_from, split_to)
 select
-    symbol || session_no, symbol, session_date, case session_no %% 3 when 0 then 2 else 1 end,
-    case session_no %% 3 when 0 then 1 when 1 then 3 else 2 end
+    symbol || session_no, symbol, session_date, case mod(session_no, 3) when 0 then 2 else 1 end,
+    case mod(session_no, 3) when 0 then 1 when 1 then 3 else 2 end
 from reference.trading_sessions
 cross join unnest(%(symbols)s::text[]) as symbol
-where calendar = 'XNYS' and session_no between %(first)s and %(last)s and abs(hashtext(symbol || session_no)) %% 700 = 3
+where calendar = 'XNYS' and session_no between %(first)s and %(last)s and mod(abs(hashtext(symbol || session_no)), 700) = 3
 """
 
 DIVIDENDS = """
 insert into raw.polygon_dividends (id, ticker, ex_dividend_date, cash_amount)
-select symbol || session_no, symbol, session_date, 0.05 + (session_no %% 40) / 100.0
+select symbol || session_no, symbol, session_date, 0.05 + mod(session_no, 40) / 100.0
 from reference.trading_sessions
 cross join unnest(%(symbols)s::text[]) as symbol
-where calendar = 'XNYS' and session_no between %(first)s and %(last)s and abs(hashtext(symbol || session_no)) %% 63 = 5
+where calendar = 'XNYS' and session_no between %(first)s and %(last)s and mod(abs(hashtext(symbol || session_no)), 63) = 5
 """
 
 HALT = """

@@ -7,9 +7,10 @@
 #}
 {% macro graded_bars(timeframe) -%}
     {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe != '1m' -%}
+    {%- set after = "watermarks.bar_start - interval '1 day'" if is_daily else 'watermarks.bar_start' -%}
     with splits as materialized ({{ splits() }}),
 
-    received as ({{ received(timeframe, after="watermarks.bar_start - interval '1 day'" if is_daily else 'watermarks.bar_start') }}),
+    received as ({{ received(timeframe, after) }}),
 
     located as ({{ located_by_date() if is_daily else located_by_time(timeframe) }}),
     {%- if is_made_of_minutes %}
