@@ -42,7 +42,7 @@ order by table_name
 """
 
 FINGERPRINTS = """
-select symbol, count(*), md5(string_agg(md5(concat_ws(' ', {values})), '' order by bar_start))
+select symbol, count(*), md5(string_agg(md5(row({values})::text), '' order by bar_start))
 from {relation}
 group by symbol
 """
@@ -122,8 +122,7 @@ def _compare_relation(databases: dict[str, psycopg.Connection], relation: str) -
         else name
         for name, kind in kinds.items()
     }
-    listed = ", ".join(f"coalesce({value}::text, '-')" for value in values.values())
-    query = FINGERPRINTS.format(relation=relation, values=listed)
+    query = FINGERPRINTS.format(relation=relation, values=", ".join(values.values()))
     found = {name: dict(_by_symbol(connection.execute(query).fetchall())) for name, connection in databases.items()}
     rows = sum(count for count, _ in found["this"].values())
     differing = [s for s in found["this"] | found["other"] if found["this"].get(s) != found["other"].get(s)]
