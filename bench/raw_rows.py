@@ -111,7 +111,10 @@ select
     case mod(session_no, 3) when 0 then 1 when 1 then 3 else 2 end
 from reference.trading_sessions
 cross join unnest(%(symbols)s::text[]) as symbol
-where calendar = 'XNYS' and session_no between %(first)s and %(last)s and mod(abs(hashtext(symbol || session_no)), 700) = 3
+where
+    calendar = 'XNYS'
+    and session_no between %(first)s and %(last)s
+    and mod(abs(hashtext(symbol || session_no)), 700) = 3
 """
 
 DIVIDENDS = """
@@ -119,7 +122,10 @@ insert into raw.polygon_dividends (id, ticker, ex_dividend_date, cash_amount)
 select symbol || session_no, symbol, session_date, 0.05 + mod(session_no, 40) / 100.0
 from reference.trading_sessions
 cross join unnest(%(symbols)s::text[]) as symbol
-where calendar = 'XNYS' and session_no between %(first)s and %(last)s and mod(abs(hashtext(symbol || session_no)), 63) = 5
+where
+    calendar = 'XNYS'
+    and session_no between %(first)s and %(last)s
+    and mod(abs(hashtext(symbol || session_no)), 63) = 5
 """
 
 HALT = """
