@@ -37,7 +37,7 @@ from bench.feature_peers import (
     listed,
 )
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from warehouse import embedded
 from warehouse.connection import arrow, connect, endpoint, open_connection
 from warehouse.migrate import bring_up
@@ -104,8 +104,10 @@ def _prepare(symbols: list[str], sessions: int) -> None:
     run_dbt("seed")
     with connect("transformer") as connection:
         connection.execute(
-            "insert into reference.instruments select symbol, 'equity', 'XNYS', 8, 1, true, 'bench'"
-            " from unnest(%s::text[]) as symbol",
+            """
+            insert into reference.instruments select symbol, 'equity', 'XNYS', 8, 1, true, 'bench'
+            from unnest(%s::text[]) as symbol
+            """,
             (symbols,),
         )
         connection.execute("update reference.benchmarks set benchmark = 'S1' where asset_class = 'equity'")

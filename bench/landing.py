@@ -3,7 +3,7 @@
 In one run, on one machine and one table with its indexes, in turns, so that what else the machine does meets both:
 
 - `limit: bare COPY`: the rows, already in COPY's text format, in one statement;
-- `landing`: loaders.history.pull of the same rows in pages of a thousand, all of them new, coverage included;
+- `landing`: loaders.history.pull.pull of the same rows in pages of a thousand, all of them new, coverage included;
 - `landing again`: the same pages once more, all of them known.
 
 With `--pull N`, `python -m loaders ingest` pulls N one-minute bars over HTTP from a process that speaks the format of
@@ -24,10 +24,10 @@ from statistics import median
 
 from bench.vendors import HISTORY_START, SYMBOLS, answering
 from flows.dbt_command import run_dbt
-from loaders.history import pull
-from loaders.instruments import Instrument
-from loaders.source import Page, RawTable, Row, Window
-from loaders.sources import source_named
+from loaders.client.base import Page, RawTable, Row, Window
+from loaders.history.pull import pull
+from loaders.raw.instruments import Instrument
+from loaders.vendor_by_name import source_named
 from warehouse import embedded
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.migrate import bring_up

@@ -5,7 +5,7 @@ from datetime import date
 import psycopg
 
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from warehouse.connection import connect, endpoint, open_connection
 
 NEWEST_SESSION = """

@@ -7,7 +7,7 @@ import time
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Mode
 from execution.ledger import Ledger
-from execution.reconciling import reconcile
+from execution.reconcile import reconcile
 from execution.status import lines
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop

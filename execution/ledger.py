@@ -16,9 +16,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot, Fill, Mode
+from execution.comparison import Comparison, LedgerSnapshot, RecordedFill
 from execution.findings import MissingActivity, MissingFill, OrderMoved, as_json
 from execution.orders import Order, OrderStatus, Side
-from execution.reconciliation import Comparison, LedgerSnapshot, RecordedFill
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
@@ -91,13 +91,15 @@ class Ledger:
         """Approved orders that have not ended or whose fills are incomplete, oldest first."""
         with self._transaction() as cursor:
             cursor.execute(
-                "select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,"
-                " orders.broker_order_id, orders.reported_quantity, orders.filled_quantity,"
-                " model_id, bar_start, bar_end, broker_time, reference_price"
-                " from ledger.orders join ledger.intents using (client_order_id)"
-                " join ledger.decisions on decisions.decision_id = orders.decision_id"
-                " where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)"
-                " order by orders.written_at, orders.client_order_id",
+                """
+                select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,
+                orders.broker_order_id, orders.reported_quantity, orders.filled_quantity,
+                model_id, bar_start, bar_end, broker_time, reference_price
+                from ledger.orders join ledger.intents using (client_order_id)
+                join ledger.decisions on decisions.decision_id = orders.decision_id
+                where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
+                order by orders.written_at, orders.client_order_id
+                """,
                 (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
             )
             return tuple(
@@ -117,28 +119,36 @@ class Ledger:
         account, oldest = self.account_id, since or _BEGINNING
         with self._transaction() as cursor:
             cursor.execute(
-                "select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,"
-                " filled_quantity from ledger.orders join ledger.decisions using (decision_id)"
-                " where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))",
+                """
+                select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
+                filled_quantity from ledger.orders join ledger.decisions using (decision_id)
+                where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
+                """,
                 (account, oldest, [order.client_order_id for order in broker.orders]),
             )
             rows = cursor.fetchall()
             cursor.execute(
-                "select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity"
-                " from ledger.orders where account_id = %s and client_order_id in"
-                " (select client_order_id from ledger.order_events where broker_order_id = any(%s))",
+                """
+                select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity
+                from ledger.orders where account_id = %s and client_order_id in
+                (select client_order_id from ledger.order_events where broker_order_id = any(%s))
+                """,
                 (account, list({fill.broker_order_id for fill in broker.fills})),
             )
             earlier = {row[0]: _order(row) for row in cursor}
             cursor.execute(
-                "select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills"
-                " where account_id = %s and (filled_at > %s or execution_id = any(%s))",
+                """
+                select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
+                where account_id = %s and (filled_at > %s or execution_id = any(%s))
+                """,
                 (account, oldest, [fill.execution_id for fill in broker.fills]),
             )
             fills = {row[0]: RecordedFill(*row[:3], Side(row[3]), *row[4:]) for row in cursor}
             cursor.execute(
-                "select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities"
-                " where account_id = %s and (happened_at > %s or activity_id = any(%s))",
+                """
+                select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
+                where account_id = %s and (happened_at > %s or activity_id = any(%s))
+                """,
                 (account, oldest, [activity.activity_id for activity in broker.activities]),
             )
             activities = {row[0]: Activity(row[0], ActivityKind(row[1]), *row[2:]) for row in cursor}
@@ -160,8 +170,10 @@ class Ledger:
         """Broker time of the newest reconciliation, if that one left nothing unexplained; None otherwise."""
         with self._transaction() as cursor:
             cursor.execute(
-                "select broker_time, outcome from ledger.reconciliations"
-                " where account_id = %s order by reconciliation_id desc limit 1",
+                """
+                select broker_time, outcome from ledger.reconciliations
+                where account_id = %s order by reconciliation_id desc limit 1
+                """,
                 (self.account_id,),
             )
             newest = cursor.fetchone()
@@ -197,9 +209,11 @@ class Ledger:
             for bar in refused:
                 values = {"account_id": self.account_id, **asdict(bar), "reasons": list(bar.reasons)}
                 cursor.execute(
-                    "select bar_start, reasons from ledger.refusals where account_id = %(account_id)s"
-                    " and (model_id, symbol, timeframe) = (%(model_id)s, %(symbol)s, %(timeframe)s)"
-                    " order by refusal_id desc limit 1",
+                    """
+                    select bar_start, reasons from ledger.refusals where account_id = %(account_id)s
+                    and (model_id, symbol, timeframe) = (%(model_id)s, %(symbol)s, %(timeframe)s)
+                    order by refusal_id desc limit 1
+                    """,
                     values,
                 )
                 if cursor.fetchone() != (bar.bar_start, values["reasons"]):

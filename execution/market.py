@@ -181,8 +181,10 @@ def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
 def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
     # one lookup a symbol: the live view computes only the bars after that symbol's history
     query = sql.SQL(
-        "select bar_start, is_ready, {columns} from features.{relation}"
-        " where symbol = %s order by bar_start desc limit 1"
+        """
+        select bar_start, is_ready, {columns} from features.{relation}
+        where symbol = %s order by bar_start desc limit 1
+        """
     ).format(
         columns=sql.SQL(", ").join(map(sql.Identifier, package.feature_names)),
         relation=sql.Identifier(f"features_{package.timeframe}"),
@@ -212,14 +214,16 @@ def _stale_from(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) 
 
 def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
     cursor.execute(
-        "select instruments.symbol, newest.close_at, following.open_at"
-        " from reference.instruments"
-        " join lateral (select close_at from reference.trading_sessions"
-        "   where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true"
-        " left join lateral (select open_at from reference.trading_sessions"
-        "   where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1"
-        " ) as following on true"
-        " where instruments.symbol = any(%s)",
+        """
+        select instruments.symbol, newest.close_at, following.open_at
+        from reference.instruments
+        join lateral (select close_at from reference.trading_sessions
+          where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
+        left join lateral (select open_at from reference.trading_sessions
+          where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1
+        ) as following on true
+        where instruments.symbol = any(%s)
+        """,
         (now, list(symbols)),
     )
     return {symbol: SessionTimes(newest_close, next_open) for symbol, newest_close, next_open in cursor}

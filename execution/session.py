@@ -15,15 +15,15 @@ from decimal import Decimal
 from typing import Self
 
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
-from execution.deciding import Situation, open_questions, plan, refused_bars
-from execution.following import follow
 from execution.ledger import Ledger
 from execution.market import TIMEFRAMES, Market, Package
+from execution.order_updates import follow
 from execution.orders import Order
+from execution.planning import Situation, open_questions, plan, refused_bars
 from execution.policy import TradingPolicy
-from execution.reconciling import Reconciliation, reconcile
+from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
-from execution.sending import Sender
+from execution.submission import Sender
 from execution.validation import order_rules, refusals
 from warehouse.errors import Stop
 
@@ -121,7 +121,7 @@ class Session:
         return unsettled
 
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
-        """Compare with the broker now; see `execution.reconciling.reconcile`."""
+        """Compare with the broker now; see `execution.reconcile.reconcile`."""
         return reconcile(self._broker, self._ledger, occasion, self._pause)
 
     def close(self) -> None:

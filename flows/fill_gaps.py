@@ -5,8 +5,8 @@ import logging
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from loaders import filling
-from loaders.sources import source_named
+from loaders.history import gap_fill
+from loaders.vendor_by_name import source_named
 from warehouse.connection import connect
 from warehouse.settings import load
 
@@ -17,7 +17,7 @@ log = logging.getLogger("truebar")
 def fill_from_vendors(symbols: list[str] | None) -> int:
     """Rounds of asking and building until every missing bar is filled or explained, or nobody is left to ask."""
     with connect("loader") as connection:
-        return filling.fill(
+        return gap_fill.fill(
             connection,
             lambda name: source_named(name, load()),
             lambda: run_dbt("run", "--select", "canonical") and None,

@@ -6,10 +6,10 @@ from datetime import date
 from prefect import State, flow, task
 
 from flows.dbt_command import run_dbt
-from loaders.ingest import ingest as ingest_history
-from loaders.landing import Landed
-from loaders.progress import Progress
-from loaders.sources import source_named
+from loaders.history.ingest import ingest as ingest_history
+from loaders.history.progress import Progress
+from loaders.raw.landing import Landed
+from loaders.vendor_by_name import source_named
 from warehouse.connection import connect
 from warehouse.errors import Retry
 from warehouse.settings import load

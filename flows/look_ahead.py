@@ -40,9 +40,11 @@ def auditable(timeframes: Sequence[str] = ()) -> list[str]:
     """
     with connect("analyst") as connection:
         rows = connection.execute(
-            "select timeframes.timeframe from reference.timeframes as timeframes"
-            " where exists (select 1 from features.catalog where catalog.timeframe = timeframes.timeframe)"
-            " order by timeframes.length"
+            """
+            select timeframes.timeframe from reference.timeframes as timeframes
+            where exists (select 1 from features.catalog where catalog.timeframe = timeframes.timeframe)
+            order by timeframes.length
+            """
         )
         known = [timeframe for (timeframe,) in rows]
     if unknown := [timeframe for timeframe in timeframes if timeframe not in known]:

@@ -7,7 +7,7 @@ from prefect import flow, task
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.ledger import Ledger
-from execution.reconciling import reconcile as compare
+from execution.reconcile import reconcile as compare
 from warehouse.errors import Stop
 from warehouse.settings import load
 

@@ -9,7 +9,7 @@ from flows.dbt_command import run_dbt
 from flows.look_ahead import audit
 from training import hypothesis
 from training.commit import commit_passing
-from training.judgement import DataEvidence, judge_family
+from training.look import DataEvidence, judge_family
 from training.train import Run
 from training.train import train as train_hypothesis
 from warehouse.errors import Stop

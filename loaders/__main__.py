@@ -5,10 +5,10 @@ import sys
 from datetime import UTC, date, datetime
 from functools import partial
 
-from loaders.collect import collect
-from loaders.collector import Pace
-from loaders.ingest import ingest
-from loaders.sources import NAMES, source_named
+from loaders.history.ingest import ingest
+from loaders.live.collector import Pace
+from loaders.live.process import collect
+from loaders.vendor_by_name import NAMES, source_named
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
 from warehouse.settings import load

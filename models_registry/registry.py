@@ -150,8 +150,10 @@ def register(package: ModelPackage, reason: str) -> ModelRecord:
             return known[0]
         manifest = package.manifest
         connection.execute(
-            "insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256, "
-            "trained_through) values (%s, %s, %s, %s, %s, %s, %s)",
+            """
+            insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256,
+            trained_through) values (%s, %s, %s, %s, %s, %s, %s)
+            """,
             (
                 model_id,
                 manifest.trial_id,

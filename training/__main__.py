@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training import hypothesis
 from training.commit import commit_passing
-from training.judgement import DataEvidence, judge_family
+from training.look import DataEvidence, judge_family
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
 from warehouse.errors import OperatorError

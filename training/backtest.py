@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
-from training import model
+from training import models
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis, XGBoostParameters
 from training.walk_forward import Fold
@@ -70,7 +70,7 @@ class Backtest:
     def package(self, parameters: XGBoostParameters, sessions: np.ndarray, trial_id: str) -> ModelPackage:
         """Fit on the labelled, ready rows of these sessions, and wrap the booster. Raises ModelError."""
         usable = self._labelled(sessions)
-        booster = model.fit(
+        booster = models.fit(
             self.dataset.features[sessions][usable],
             self.labels[sessions][usable],
             self.hypothesis.target,
@@ -127,7 +127,7 @@ class Backtest:
         package = self.package(parameters, fold.train, trial_id)
         decided = package.target_weights(self.dataset.rows(fold.test))
         shape = (len(fold.test), len(self.dataset.symbols))
-        base = model.base_rate(package.target, self.labels[fold.train][self._labelled(fold.train)])
+        base = models.base_rate(package.target, self.labels[fold.train][self._labelled(fold.train)])
         return _FoldResult(
             scores=decided["score"].to_numpy().reshape(shape),
             weights=decided["weight"].to_numpy().reshape(shape),
@@ -142,7 +142,7 @@ class Backtest:
         usable = self._labelled(sessions)
         labels = self.labels[sessions][usable]
         predictions = package.predict(self.dataset.features[sessions][usable])
-        return model.losses(package.target, labels, predictions), model.losses(package.target, labels, base)
+        return models.losses(package.target, labels, predictions), models.losses(package.target, labels, base)
 
     def _path(self, results: list[_FoldResult]) -> TrialPath:
         sessions = np.concatenate([fold.test for fold in self.folds])
@@ -163,7 +163,7 @@ class Backtest:
 
 
 def _pooled_skill(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    return model.skill(*(np.concatenate(kind) for kind in zip(*folds, strict=True)))
+    return models.skill(*(np.concatenate(kind) for kind in zip(*folds, strict=True)))
 
 
 def _utc(moment: np.datetime64) -> datetime:

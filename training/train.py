@@ -6,7 +6,7 @@ from training import trials
 from training.backtest import Backtest
 from training.dataset import read
 from training.hypothesis import Hypothesis
-from training.model import resolve_device
+from training.models import resolve_device
 from training.trials import FamilyKey
 from training.walk_forward import split
 from warehouse.connection import connect

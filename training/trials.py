@@ -21,10 +21,10 @@ from training.dataset import Dataset
 from training.hypothesis import Hypothesis, XGBoostParameters
 from training.walk_forward import Fold
 
-RETURNS = (
-    "copy research.trial_returns (trial_id, symbol, bar_start, fold, score, position, asset_return, cost, net_return) "
-    "from stdin (format csv)"
-)
+RETURNS = """
+    copy research.trial_returns (trial_id, symbol, bar_start, fold, score, position, asset_return, cost, net_return)
+    from stdin (format csv)
+    """
 
 YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
 
@@ -91,13 +91,17 @@ def start_run(
     """Record what is about to be tried, and return its run_id. What is already there stays as it is."""
     run = run_id(hypothesis, dataset)
     connection.execute(
-        "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) values (%s, %s, %s, %s) "
-        "on conflict do nothing",
+        """
+        insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) values (%s, %s, %s, %s)
+        on conflict do nothing
+        """,
         (hypothesis.content_hash, hypothesis.experiment_id, Json(hypothesis.model_dump(mode="json")), source_file),
     )
     connection.execute(
-        "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year) "
-        "values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        """
+        insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year)
+        values (%s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+        """,
         (
             family.family_id,
             list(family.symbols),
@@ -109,9 +113,11 @@ def start_run(
         ),
     )
     connection.execute(
-        "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
-        "rows_unready, device, feature_fingerprints, library_versions) "
-        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+        """
+        insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used,
+        rows_unready, device, feature_fingerprints, library_versions)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
+        """,
         (
             run,
             hypothesis.content_hash,
@@ -144,8 +150,10 @@ def finish_run(
     """Record every trial with its daily returns, and that the run succeeded. The caller commits all of it at once."""
     for number, (trial, (parameters, path)) in enumerate(trials.items(), start=1):
         connection.execute(
-            "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters, "
-            "skill_in_sample, skill_out_of_sample) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            """
+            insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters,
+            skill_in_sample, skill_out_of_sample) values (%s, %s, %s, %s, %s, %s, %s, %s)
+            """,
             (
                 trial,
                 run,

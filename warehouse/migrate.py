@@ -69,9 +69,11 @@ def migrate(where: Endpoint | None = None) -> list[str]:
         roles.check_rights(connection, where)
         connection.execute("create schema if not exists warehouse")
         connection.execute(
-            "create table if not exists warehouse.migrations ("
-            " version integer primary key, name text not null, checksum text not null,"
-            " applied_at timestamptz not null default clock_timestamp())"
+            """
+            create table if not exists warehouse.migrations (
+            version integer primary key, name text not null, checksum text not null,
+            applied_at timestamptz not null default clock_timestamp())
+            """
         )
         applied = dict(connection.execute("select version, checksum from warehouse.migrations").fetchall())
         roles.prepare(connection, where, is_new=not applied)

@@ -20,9 +20,9 @@ from binance.ws.reconnecting_websocket import ReconnectingWebsocket
 from binance.ws.streams import BinanceSocketManager
 from websockets.exceptions import WebSocketException
 
-from loaders import answers
-from loaders.budget import RequestBudget
-from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client import http
+from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.rate_limit import RequestBudget
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
@@ -77,7 +77,7 @@ class BinanceSource:
         self._key = api_key
         self._stream_url = stream_url
         self._budget = budget
-        self._api = Client(api_key, ping=False, requests_params={"timeout": answers.TIMEOUT_S})
+        self._api = Client(api_key, ping=False, requests_params={"timeout": http.TIMEOUT_S})
         self._api.API_URL = f"{base_url.rstrip('/')}/api"
         # a redirect would carry the key in its header to another host
         self._api.session.max_redirects = 0
@@ -85,7 +85,7 @@ class BinanceSource:
     def now(self) -> datetime:
         answer = self._ask(self._api.get_server_time, TIME_WEIGHT, "the time")
         try:
-            return answers.moment_ms(answer["serverTime"])
+            return http.moment_ms(answer["serverTime"])
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Binance told its time in an unknown format: serverTime", answer) from None
 
@@ -160,7 +160,7 @@ class BinanceSource:
             vendor_symbol,
         )
         if isinstance(klines, dict) and (not klines or "code" in klines):
-            raise Retry(f"Binance answered without klines: {answers.one_line(klines, self._key)}")
+            raise Retry(f"Binance answered without klines: {http.one_line(klines, self._key)}")
         if not isinstance(klines, list):
             raise UnknownFormat(f"Binance sent no list of {vendor_symbol} {timeframe} klines for {window}", klines)
         return klines
@@ -177,19 +177,19 @@ class BinanceSource:
                 raise
             error = self._refusal(self._api.response, what)
         except requests.RequestException as failure:
-            error = answers.unreachable("Binance", failure)
+            error = http.unreachable("Binance", failure)
         if isinstance(error, Retry) and error.after:
             self._budget.close(error.after)
         raise error
 
     def _refusal(self, response: requests.Response, what: str) -> Exception:
         status, code, text = response.status_code, *_code_and_text(response.text)
-        text = answers.one_line(text, self._key)
+        text = http.one_line(text, self._key)
         if status in (403, 418, 429) or code in (-1003, -1015):
-            wait = answers.seconds_to_wait(response.headers, otherwise=60.0)
+            wait = http.seconds_to_wait(response.headers, otherwise=60.0)
             return Retry(f"Binance's rate limit is reached (HTTP {status}), it asks to wait {wait:.0f} s: {text}", wait)
         if status >= 500 or code in TRANSIENT:
-            wait = answers.seconds_to_wait(response.headers, otherwise=0.0)
+            wait = http.seconds_to_wait(response.headers, otherwise=0.0)
             return Retry(f"Binance failed (HTTP {status}): {text}", wait or None)
         if status == 401 or code in BAD_KEY:
             return Stop(f"Binance refused BINANCE_API_KEY: {text}")
@@ -207,7 +207,7 @@ def make(settings: Settings) -> BinanceSource:
         settings.binance_base_url,
         RequestBudget("binance", limit=WEIGHT_A_MINUTE),
         key.get_secret_value() if key else None,
-        answers.stream_address(settings.binance_stream_url, "BINANCE_STREAM_URL"),
+        http.stream_address(settings.binance_stream_url, "BINANCE_STREAM_URL"),
     )
 
 
@@ -222,7 +222,7 @@ def _typed(vendor_symbol: str, timeframe: str, values: Mapping[str, object], pay
     row: Row = {"symbol": vendor_symbol, "interval": timeframe}
     for name in PLACES:
         try:
-            row[name] = READERS.get(name, answers.number)(values[name])
+            row[name] = READERS.get(name, http.number)(values[name])
         except ValueError as error:
             at = row.get("open_time", "an unknown time")
             raise UnknownFormat(
@@ -257,7 +257,7 @@ def _live_row(symbol: str, timeframe: str, kline: Mapping[str, object]) -> Row |
     strange = sorted(LIVE_NAMES ^ kline.keys())
     if strange or not isinstance(kline["x"], bool):
         try:
-            at = answers.moment_ms(kline["t"])
+            at = http.moment_ms(kline["t"])
         except ValueError:
             at = "an unknown time"
         names = ", ".join(f"{'no' if name in LIVE_NAMES else 'an unknown'} {name}" for name in strange)
@@ -282,7 +282,7 @@ PLACES = (
 )  # fmt: skip
 # all others are numbers
 READERS: dict[str, Callable[[object], datetime | Decimal | int]] = {
-    "open_time": answers.moment_ms, "close_time": answers.moment_ms, "trades": _count,
+    "open_time": http.moment_ms, "close_time": http.moment_ms, "trades": _count,
 }  # fmt: skip
 
 

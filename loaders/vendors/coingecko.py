@@ -16,10 +16,10 @@ import requests
 from pycoingecko import CoinGeckoAPI
 from requests.adapters import HTTPAdapter
 
-from loaders import answers
-from loaders.budget import RequestBudget
-from loaders.polling import polling
-from loaders.source import TIMEFRAMES, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client import http
+from loaders.client.base import TIMEFRAMES, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.polling import polling
+from loaders.client.rate_limit import RequestBudget
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
@@ -57,7 +57,7 @@ class CoinGeckoSource:
         self._answer: requests.Response | None = None
         self._api = CoinGeckoAPI()
         self._api.api_base_url = f"{(base_url or HOSTS[plan]).rstrip('/')}/api/v3/"
-        self._api.request_timeout = answers.TIMEOUT_S
+        self._api.request_timeout = http.TIMEOUT_S
         session = self._api.session
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter())
@@ -73,7 +73,7 @@ class CoinGeckoSource:
             raise Retry("CoinGecko sent an empty answer")
         if not isinstance(answer, dict) or set(answer) != {"gecko_says"}:
             raise UnknownFormat("CoinGecko answered a ping with something else than gecko_says", answer)
-        return answers.clock(self._answer.headers, "CoinGecko") - CACHE_AGE
+        return http.clock(self._answer.headers, "CoinGecko") - CACHE_AGE
 
     def reach(self, timeframe: str) -> timedelta | None:
         return timedelta(days=RECENT_DAYS[timeframe][-1]) if timeframe in RECENT_DAYS else None
@@ -133,7 +133,7 @@ class CoinGeckoSource:
         except requests.HTTPError:
             error = self._refusal(self._answer, what)
         except requests.RequestException as failure:
-            error = answers.unreachable("CoinGecko", failure)
+            error = http.unreachable("CoinGecko", failure)
         except ValueError:
             if self._answer.ok:
                 error = Retry("CoinGecko sent an answer that is not complete JSON")
@@ -145,12 +145,12 @@ class CoinGeckoSource:
 
     def _refusal(self, response: requests.Response, what: str) -> Exception:
         status, code, text = response.status_code, *_code_and_words(response.text)
-        text = answers.one_line(text, self._key)
+        text = http.one_line(text, self._key)
         if status in (403, 429):
-            wait = answers.seconds_to_wait(response.headers, otherwise=60.0)
+            wait = http.seconds_to_wait(response.headers, otherwise=60.0)
             return Retry(f"CoinGecko's rate limit is reached (HTTP {status}), waiting {wait:.0f} s: {text}", wait)
         if status >= 500:
-            wait = answers.seconds_to_wait(response.headers, otherwise=0.0)
+            wait = http.seconds_to_wait(response.headers, otherwise=0.0)
             return Retry(f"CoinGecko failed (HTTP {status}): {text}", wait or None)
         if status == 404:
             return Skip(f"CoinGecko does not know {what}: {text}")
@@ -179,7 +179,7 @@ def _row(candle: object, coin: str, currency: str, timeframe: str) -> Row:
     row: Row = {"coin_id": coin, "vs_currency": currency, "granularity": timeframe}
     for name, value in zip(FIELDS, candle, strict=True):
         try:
-            row[name] = answers.moment_ms(value) if name == "close_time" else answers.number(value)
+            row[name] = http.moment_ms(value) if name == "close_time" else http.number(value)
         except ValueError as error:
             at = row.get("close_time", "an unknown time")
             raise UnknownFormat(f"CoinGecko sent {name} of {coin} {timeframe} at {at}: {error}", candle) from None

@@ -12,10 +12,10 @@ from decimal import Decimal
 
 import requests
 
-from loaders import answers
-from loaders.budget import RequestBudget
-from loaders.polling import polling
-from loaders.source import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client import http
+from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.polling import polling
+from loaders.client.rate_limit import RequestBudget
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
@@ -59,7 +59,7 @@ class GeckoTerminalSource:
 
     def now(self) -> datetime:
         response = self._get("/networks", {"page": 1}, "its networks")
-        return answers.clock(response.headers, "GeckoTerminal") - CACHE_AGE
+        return http.clock(response.headers, "GeckoTerminal") - CACHE_AGE
 
     def reach(self, timeframe: str) -> timedelta | None:
         return REACH
@@ -128,9 +128,9 @@ class GeckoTerminalSource:
         """Ask within the budget and turn what can go wrong into the product's three errors."""
         self._budget.take()
         try:
-            response = self._session.get(f"{self._base_url}{path}", params=query, timeout=answers.TIMEOUT_S)
+            response = self._session.get(f"{self._base_url}{path}", params=query, timeout=http.TIMEOUT_S)
         except requests.RequestException as failure:
-            raise answers.unreachable("GeckoTerminal", failure) from None
+            raise http.unreachable("GeckoTerminal", failure) from None
         if response.status_code == 200:
             return response
         error = _refusal(response, what)
@@ -146,12 +146,12 @@ def make(settings: Settings) -> GeckoTerminalSource:
 
 
 def _refusal(response: requests.Response, what: str) -> Exception:
-    status, text = response.status_code, answers.one_line(_words(response.text))
+    status, text = response.status_code, http.one_line(_words(response.text))
     if status in (403, 429):
-        wait = answers.seconds_to_wait(response.headers, otherwise=60.0)
+        wait = http.seconds_to_wait(response.headers, otherwise=60.0)
         return Retry(f"GeckoTerminal's rate limit is reached (HTTP {status}), waiting {wait:.0f} s: {text}", wait)
     if status >= 500:
-        wait = answers.seconds_to_wait(response.headers, otherwise=0.0)
+        wait = http.seconds_to_wait(response.headers, otherwise=0.0)
         return Retry(f"GeckoTerminal failed (HTTP {status}): {text}", wait or None)
     if status == 404:
         return Skip(f"GeckoTerminal does not know {what}: {text}")
@@ -169,7 +169,7 @@ def _row(candle: object, vendor_symbol: str, timeframe: str) -> Row:
     row: Row = {}
     for name, value in zip(FIELDS, candle, strict=True):
         try:
-            row[name] = answers.moment_s(value) if name == "t" else answers.number(value)
+            row[name] = http.moment_s(value) if name == "t" else http.number(value)
         except ValueError as error:
             at = row.get("t", "an unknown time")
             raise UnknownFormat(

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from sandbox.minutes import minutes
 from tests.conftest import running_warehouse
 from warehouse.connection import connect

@@ -9,8 +9,8 @@ import pytest
 
 from flows import dbt_command
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
-from loaders.landing import land
+from loaders.client.calendars import ensure_sessions
+from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
 

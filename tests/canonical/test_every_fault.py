@@ -17,10 +17,11 @@ import pytest
 import yaml
 
 from flows.dbt_command import run_dbt
-from loaders import answers, filling
-from loaders.budget import RequestBudget
-from loaders.ingest import ingest
-from loaders.source import Source
+from loaders.client import http
+from loaders.client.base import Source
+from loaders.client.rate_limit import RequestBudget
+from loaders.history import gap_fill
+from loaders.history.ingest import ingest
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.coingecko import CoinGeckoSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
@@ -158,7 +159,7 @@ def struck(plan: fault_plan.FaultPlan, vendor: str, symbol: str, starts: np.ndar
 def test_canonical_bars_are_the_tapes(
     first: date, days: int, seed: int, empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "TIMEOUT_S", (1.0, 1.5))
+    monkeypatch.setattr(http, "TIMEOUT_S", (1.0, 1.5))
     tape_dir, faults = tmp_path / "tape", tmp_path / "faults.yaml"
     tape_dir.mkdir()
     table = minutes(EQUITIES, PAIRS, first, days, seed=seed, quiet={"MSFT": 0.1})
@@ -180,7 +181,7 @@ def test_canonical_bars_are_the_tapes(
             failures += pull_all(loader, url, first)
         build()
         made = sources(url)
-        failures += persist(lambda: filling.fill(loader, lambda name: made[name](), build))
+        failures += persist(lambda: gap_fill.fill(loader, lambda name: made[name](), build))
     assert failures > 1, "the plan was to be harder than that"
 
     check_against_tape(as_frame(table), faults, tape_dir, end)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from sandbox.minutes import minutes
 from tests.canonical import conftest as market_of
 from tests.canonical.conftest import DAYS, FIRST, PRICES, Market, bars, land_minutes

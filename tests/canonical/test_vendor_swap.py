@@ -17,7 +17,7 @@ VENDOR = '''"""A vendor that has the last two days of one pair, and no SDK."""
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from loaders.source import VENDOR_BARS, Page, RawTable, Window, known_timeframe
+from loaders.client.base import VENDOR_BARS, Page, RawTable, Window, known_timeframe
 from warehouse.settings import Settings
 
 NOW = datetime(2025, 12, 1, 12, 0, tzinfo=UTC)

@@ -20,6 +20,7 @@ from execution.brokers.base import (
     Fill,
     execution_id,
 )
+from execution.comparison import Comparison, LedgerSnapshot, RecordedFill, compare
 from execution.findings import (
     ActivityDiffers,
     ActivityUnknownToBroker,
@@ -40,7 +41,6 @@ from execution.findings import (
     as_json,
 )
 from execution.orders import Order, OrderStatus, Side
-from execution.reconciliation import Comparison, LedgerSnapshot, RecordedFill, compare
 
 NOON = datetime(2012, 10, 1, 16, tzinfo=UTC)
 ZERO = Decimal(0)

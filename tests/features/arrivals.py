@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import psycopg
 
-from loaders.calendars import EXCHANGE_TIME
-from loaders.landing import land
-from loaders.source import TIMEFRAMES, RawTable, Row
+from loaders.client.base import TIMEFRAMES, RawTable, Row
+from loaders.client.calendars import EXCHANGE_TIME
+from loaders.raw.landing import land
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource

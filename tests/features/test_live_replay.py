@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from flows.dbt_command import run_dbt
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from tests.conftest import running_warehouse
 from tests.features.arrivals import Change, Market
 from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules

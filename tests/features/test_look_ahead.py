@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from flows.look_ahead import audit, due, find_peeks
-from loaders.calendars import ensure_sessions
+from loaders.client.calendars import ensure_sessions
 from sandbox.minutes import minutes
 from tests.canonical.conftest import as_frame, land_minutes
 from tests.conftest import Demo

@@ -55,7 +55,7 @@ FAULTS: dict[str, dict[str, object]] = {
 IN_FLOWS = dict(zip(VENDORS, FAULTS, strict=False))
 FLOWS_HOUR, FIRST_HOUR = 1, 3
 # timeouts and pauses between attempts, in seconds
-IMPATIENT = {"loaders.answers.TIMEOUT_S": (0.5, 0.5), "loaders.history.FIRST_DELAY_S": 0.05}
+IMPATIENT = {"loaders.client.http.TIMEOUT_S": (0.5, 0.5), "loaders.history.pull.FIRST_DELAY_S": 0.05}
 FIRST = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from loaders.source import TIMEFRAMES
+from loaders.client.base import TIMEFRAMES
 from tests.loaders.vendors import NOW, Answer, Request
 
 LISTED = datetime(2017, 8, 17, 4, tzinfo=UTC)

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loaders.backoff import Backoff
+from loaders.client.backoff import Backoff
 
 seconds = st.floats(0.001, 1e5)
 

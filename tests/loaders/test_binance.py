@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from loaders.source import Page, UnknownFormat, Window
+from loaders.client.base import Page, UnknownFormat, Window
 from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import LISTED, kline, klines, milliseconds
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving

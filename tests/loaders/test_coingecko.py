@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from loaders.ingest import ingest
-from loaders.source import Page, UnknownFormat, Window
+from loaders.client.base import Page, UnknownFormat, Window
+from loaders.history.ingest import ingest
 from loaders.vendors.coingecko import CACHE_AGE, CoinGeckoSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect

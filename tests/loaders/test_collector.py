@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from loaders.collector import Collector, Pace
-from loaders.instruments import Instrument
-from loaders.source import UnknownFormat
+from loaders.client.base import UnknownFormat
+from loaders.live.collector import Collector, Pace
+from loaders.raw.instruments import Instrument
 from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import klines, milliseconds
 from tests.loaders.streams import MINUTE, Exchange, live_kline
@@ -183,7 +183,7 @@ def test_with_its_memory_full_it_stops_reading_and_rest_brings_the_rest(
     market: Exchange, seeded_warehouse: Path
 ) -> None:
     async def scenario() -> None:
-        pace = replace(FAST, most_unlanded=3, ask_every_s=0.5)
+        pace = replace(FAST, most_buffered=3, ask_every_s=0.5)
         async with collecting(market, pace) as run:
             embedded.stop(seeded_warehouse)
             try:
@@ -244,7 +244,7 @@ def test_silence_outside_a_session_is_no_silence(
     market: Exchange, monkeypatch: pytest.MonkeyPatch, moment: str, is_silent: bool
 ) -> None:
     """A Sunday, and a Monday an hour and a half after the open in New York."""
-    monkeypatch.setattr("loaders.collector.now", lambda: datetime.fromisoformat(f"{moment}+00:00"))
+    monkeypatch.setattr("loaders.live.collector.now", lambda: datetime.fromisoformat(f"{moment}+00:00"))
     market.is_mute = True
 
     async def scenario() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from loaders.__main__ import main
-from loaders.landing import uncovered
-from loaders.source import Window
+from loaders.client.base import Window
+from loaders.raw.landing import uncovered
 from tests import forked
 from tests.loaders.exchange import klines
 from tests.loaders.streams import MINUTE, Exchange

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from loaders.history import pull
-from loaders.instruments import Instrument
-from loaders.landing import uncovered
-from loaders.source import Page, UnknownFormat, Window
+from loaders.client.base import Page, UnknownFormat, Window
+from loaders.history.pull import pull
+from loaders.raw.instruments import Instrument
+from loaders.raw.landing import uncovered
 from loaders.vendors.geckoterminal import CACHE_AGE, GeckoTerminalSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect

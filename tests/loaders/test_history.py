@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from loaders.history import ATTEMPTS, pull
-from loaders.ingest import ingest
-from loaders.instruments import Instrument, instruments_of
-from loaders.landing import uncovered
-from loaders.progress import Meter
-from loaders.source import UnknownFormat, Window
+from loaders.client.base import UnknownFormat, Window
+from loaders.history.ingest import ingest
+from loaders.history.progress import Meter
+from loaders.history.pull import ATTEMPTS, pull
+from loaders.raw.instruments import Instrument, instruments_of
+from loaders.raw.landing import uncovered
 from loaders.vendors.binance import BinanceSource
 from tests import forked
 from tests.loaders.exchange import klines
@@ -69,7 +69,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, kills: int)
     first, now = datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 2, 15, 0, 0, 30, tzinfo=UTC)
     arguments = ("ingest", "--source", "binance", "--timeframe", "1m", "--symbols", "BTCUSDT", "--from", "2026-02-01")
     # a transaction every other page: more of them to be killed in
-    small_batches = {"loaders.history.BATCH_ROWS": 2_000}
+    small_batches = {"loaders.history.pull.BATCH_ROWS": 2_000}
     done, finished = 0, []
     with serving(lambda request: klines(request, now)) as vendor:
         while done < kills:

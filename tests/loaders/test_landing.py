@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.landing import Landed, covered_until, land, record_coverage
-from loaders.source import Row
+from loaders.client.base import Row
+from loaders.raw.landing import Landed, covered_until, land, record_coverage
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from warehouse.connection import connect, endpoint, open_connection
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from loaders.source import Row, UnknownFormat
+from loaders.client.base import Row, UnknownFormat
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import PolygonSource

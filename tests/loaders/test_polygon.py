@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loaders.ingest import ingest
-from loaders.source import Row, UnknownFormat, Window
+from loaders.client.base import Row, UnknownFormat, Window
+from loaders.history.ingest import ingest
 from loaders.vendors.polygon import PolygonSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect

@@ -11,8 +11,8 @@ from training import dataset
 from training.__main__ import main
 from training.commit import CommitError, commit_passing
 from training.dataset import DatasetError
-from training.judgement import DataEvidence, JudgementError, judge_family
-from training.model import ModelError
+from training.look import DataEvidence, JudgementError, judge_family
+from training.models import ModelError
 from training.replay import signals
 from training.train import Run, prepare, train
 from warehouse.connection import arrow, connect
@@ -147,7 +147,7 @@ def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
 def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"costs": {"bps_per_side": 9}}
     with monkeypatch.context() as patch:
-        patch.setattr("training.model.fit", _refuse)
+        patch.setattr("training.models.fit", _refuse)
         with pytest.raises(ModelError):
             train_grid(**changes)
     run = train_grid(**changes)

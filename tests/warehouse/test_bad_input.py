@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from loaders.ingest import instruments_of
+from loaders.history.ingest import instruments_of
 from tests.conftest import ROOT
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Stop

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime, timedelta
 
-from loaders import answers
-from loaders.budget import RequestBudget
-from loaders.calendars import EXCHANGE_TIME
-from loaders.source import Page, RawTable, Row, Window, known_timeframe
+from loaders.client import http
+from loaders.client.base import Page, RawTable, Row, Window, known_timeframe
+from loaders.client.calendars import EXCHANGE_TIME
+from loaders.client.rate_limit import RequestBudget
 from loaders.vendors.polygon.formats import BAR, DIVIDEND, DIVIDENDS, SPLIT, SPLITS
 from loaders.vendors.polygon.rest import RestApi
 from loaders.vendors.polygon.stream import live_minutes
@@ -104,5 +104,5 @@ def make(settings: Settings) -> PolygonSource:
         settings.polygon_api_key.get_secret_value(),
         settings.polygon_base_url,
         RequestBudget("polygon", limit=settings.polygon_requests_a_minute),
-        answers.stream_address(settings.polygon_stream_url, "POLYGON_STREAM_URL"),
+        http.stream_address(settings.polygon_stream_url, "POLYGON_STREAM_URL"),
     )

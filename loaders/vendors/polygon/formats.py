@@ -1,8 +1,8 @@
 """What Polygon sends, field by field, and the tables that it lands in."""
 
-from loaders import answers
-from loaders.shape import Shape, amount, count, day, flag, text
-from loaders.source import RawTable
+from loaders.client import http
+from loaders.client.base import RawTable
+from loaders.client.schema import ObjectSchema, amount, count, day, flag, text
 
 SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to"))
 DIVIDENDS = RawTable(
@@ -15,35 +15,35 @@ DIVIDENDS = RawTable(
 )  # fmt: skip
 
 PRICES = ("o", "h", "l", "c", "v", "vw")
-BAR = Shape(
+BAR = ObjectSchema(
     "Polygon",
     "bar",
     "ticker",
     "t",
-    {"t": answers.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag},
+    {"t": http.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag},
     frozenset({"vw", "n", "otc"}),
 )
 LIVE_EXTRAS = {**dict.fromkeys(("av", "op", "a", "z"), amount), "dv": text, "dav": text, "otc": flag}
-MINUTE = Shape(
+MINUTE = ObjectSchema(
     "Polygon",
     "live minute",
     "sym",
     "s",
     {
-        **{"ev": text, "sym": text, "s": answers.moment_ms, "e": answers.moment_ms},
+        **{"ev": text, "sym": text, "s": http.moment_ms, "e": http.moment_ms},
         **dict.fromkeys(PRICES, amount),
         **LIVE_EXTRAS,
     },
     frozenset(LIVE_EXTRAS),
 )
-SPLIT = Shape(
+SPLIT = ObjectSchema(
     "Polygon",
     "split",
     "ticker",
     "execution_date",
     {"id": text, "ticker": text, "execution_date": day, "split_from": amount, "split_to": amount},
 )
-DIVIDEND = Shape(
+DIVIDEND = ObjectSchema(
     "Polygon",
     "dividend",
     "ticker",

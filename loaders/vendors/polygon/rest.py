@@ -14,10 +14,10 @@ import urllib3
 from polygon import RESTClient
 from polygon.exceptions import BadResponse
 
-from loaders import answers
-from loaders.budget import RequestBudget
-from loaders.shape import Shape
-from loaders.source import Row, UnknownFormat
+from loaders.client import http
+from loaders.client.base import Row, UnknownFormat
+from loaders.client.rate_limit import RequestBudget
+from loaders.client.schema import ObjectSchema
 from loaders.vendors.polygon.formats import ENVELOPE
 from warehouse.errors import Retry, Skip, Stop
 
@@ -40,9 +40,9 @@ class RestApi:
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
-    def rows(self, shape: Shape, about: str, request: Callable[[RESTClient], Iterable]) -> list[Row]:
+    def rows(self, schema: ObjectSchema, about: str, request: Callable[[RESTClient], Iterable]) -> list[Row]:
         """The rows of all pages. The SDK follows the pages; the rows are read before it sees them."""
-        rows = self._json.expect(shape, about)
+        rows = self._json.expect(schema, about)
         self._ask(lambda: list(request(self._api)), about)
         return rows
 
@@ -59,7 +59,7 @@ class RestApi:
         raise error
 
     def _refusal(self, response: urllib3.BaseHTTPResponse, about: str) -> Exception:
-        wait = answers.seconds_to_wait(response.headers, otherwise=0.0) or None
+        wait = http.seconds_to_wait(response.headers, otherwise=0.0) or None
         if response.status == 429:
             return Retry(
                 "Polygon's rate limit is reached (HTTP 429): set POLYGON_REQUESTS_A_MINUTE to what your plan allows",
@@ -75,7 +75,7 @@ class RestApi:
         pool = client.client
         # the SDK stores its timeouts and never hands them to its connection pool; it tries again by itself, where
         # the budget cannot count and a Retry-After of minutes cannot be told; a redirect would carry the key along
-        timeout = urllib3.Timeout(connect=answers.TIMEOUT_S[0], read=answers.TIMEOUT_S[1])
+        timeout = urllib3.Timeout(connect=http.TIMEOUT_S[0], read=http.TIMEOUT_S[1])
         no_retries = urllib3.Retry(0, raise_on_status=False)
         pool.connection_pool_kw.update(timeout=timeout, retries=no_retries)
         send = pool.urlopen
@@ -97,9 +97,9 @@ class _StrictJson:
         self._secret = secret
         self.expect(None)
 
-    def expect(self, shape: Shape | None, about: str = "") -> list[Row]:
-        """Where the rows of the next answer will be gathered; without a shape it is only decoded, and kept."""
-        self._shape, self._about = shape, about
+    def expect(self, schema: ObjectSchema | None, about: str = "") -> list[Row]:
+        """Where the rows of the next answer will be gathered; without a schema it is only decoded, and kept."""
+        self._schema, self._about = schema, about
         self.answer: object = None
         self._rows: list[Row] = []
         return self._rows
@@ -115,10 +115,10 @@ class _StrictJson:
             raise Retry("Polygon sent an empty answer")
         if answer.get("status", "OK") not in ("OK", "DELAYED"):
             raise _from_body(body, self._secret, self._about)
-        if not self._shape:
+        if not self._schema:
             self.answer = answer
             return answer
-        self._rows.extend(self._shape.read(result, self._about) for result in self._results(answer))
+        self._rows.extend(self._schema.read(result, self._about) for result in self._results(answer))
         # the SDK need not make objects of them, nor keep them
         return {**answer, "results": []}
 
@@ -142,7 +142,7 @@ def _from_body(body: str, secret: str, about: str) -> Exception:
     except ValueError:
         return Retry("Polygon answered with an error page instead of JSON")
     told = answer if isinstance(answer, dict) else {}
-    words = answers.one_line(told.get("error") or told.get("message") or body, secret)
+    words = http.one_line(told.get("error") or told.get("message") or body, secret)
     status = told.get("status")
     if status == "NOT_AUTHORIZED":
         return Stop(f"your Polygon plan does not include this request: {words}")

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from polygon import WebSocketClient
 from websockets.exceptions import WebSocketException
 
-from loaders import answers
-from loaders.source import Row, UnknownFormat
+from loaders.client import http
+from loaders.client.base import Row, UnknownFormat
 from loaders.vendors.polygon.formats import MINUTE, PRICES
 from warehouse.errors import Retry, Stop
 
@@ -81,7 +81,7 @@ class _Login:
                 raise Stop(f"Polygon refused POLYGON_API_KEY: {_words(message, self._key)}")
             if message.get("status") == "auth_success":
                 return [message]
-        raise Retry(f"Polygon did not let us log in: {answers.one_line(frame, self._key)}")
+        raise Retry(f"Polygon did not let us log in: {http.one_line(frame, self._key)}")
 
 
 def _messages(frame: str | bytes) -> list[dict]:
@@ -132,4 +132,4 @@ def _live_row(message: dict) -> Row:
 
 
 def _words(message: dict, key: str) -> str:
-    return answers.one_line(message.get("message", "without a reason"), key)
+    return http.one_line(message.get("message", "without a reason"), key)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from loaders.budget import RequestBudget
+from loaders.client.rate_limit import RequestBudget
 from tests.conftest import ROOT
 from warehouse.errors import Retry
 
 # sends as fast as the budget allows until a moment, and prints when
 _SENDER = """
 import sys, time
-from loaders.budget import RequestBudget
+from loaders.client.rate_limit import RequestBudget
 
 budget = RequestBudget("two processes", limit=40, period_s=2.0)
 sent = []

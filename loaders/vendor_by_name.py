@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 
 from loaders import vendors
-from loaders.source import Source
+from loaders.client.base import Source
 from warehouse.errors import Stop
 from warehouse.settings import Settings
 

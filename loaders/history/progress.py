@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-from loaders.source import Window
+from loaders.client.base import Window
 
 Progress = Callable[[str], None]
 EVERY_S = 2.0

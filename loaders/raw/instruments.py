@@ -20,8 +20,10 @@ class Instrument:
 def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequence[str] | None) -> list[Instrument]:
     """The instruments that a vendor has, or those asked for. Raises Stop naming an unknown one and the known."""
     rows = connection.execute(
-        "select symbol, vendor_symbol, calendar from reference.vendor_symbols"
-        " inner join reference.instruments using (symbol) where vendor = %s order by symbol",
+        """
+        select symbol, vendor_symbol, calendar from reference.vendor_symbols
+        inner join reference.instruments using (symbol) where vendor = %s order by symbol
+        """,
         (vendor,),
     ).fetchall()
     known = {row[0]: Instrument(*row) for row in rows}

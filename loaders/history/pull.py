@@ -1,17 +1,17 @@
 """Pull a window of history: rows are landed and covered in one transaction, again and again, so it may end any time."""
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 
 import psycopg
 
-from loaders.instruments import Instrument
-from loaders.landing import Landed, land, record_coverage
-from loaders.progress import Meter, Progress
-from loaders.source import Page, Source, UnknownFormat, Window
+from loaders.client.backoff import Backoff
+from loaders.client.base import Page, Source, UnknownFormat, Window
+from loaders.history.progress import Meter, Progress
+from loaders.raw.instruments import Instrument
+from loaders.raw.landing import Landed, land, record_coverage
 from warehouse.errors import OperatorError, Retry
 
 # consecutive failures, without a page between them, after which the caller has to decide
@@ -43,7 +43,7 @@ def pull(
     total = Landed(0, 0)
     for window in windows:
         remaining: Window | None = window
-        failures = 0
+        failures, backoff = 0, Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         while remaining is not None:
             try:
                 for page in _batches(source.bars(instrument.vendor_symbol, timeframe, remaining)):
@@ -52,13 +52,14 @@ def pull(
                     meter.page(landed.received, page.window)
                     remaining = remaining and remaining.without(page.window)
                     failures = 0
+                    backoff.reset()
                     # memory holds one: the next is fetched without it
                     del page
                 # what the source left out stays uncovered
                 remaining = None
             except Retry as error:
                 failures += 1
-                delay = error.after or _backoff(failures)
+                delay = error.after or backoff.next()
                 if failures >= ATTEMPTS or delay > LONGEST_DELAY_S:
                     raise
                 progress(f"{instrument.symbol} {timeframe}: {error}; trying again in {delay:.0f} s")
@@ -122,8 +123,10 @@ def keep_aside(
     """Store what nobody understands, with the window that it was the answer for, and commit."""
     payload = json.dumps(error.payload, default=_as_received)[:PAYLOAD_CHARACTERS]
     connection.execute(
-        "insert into raw.refused_payloads (source, symbol, timeframe, window_start, window_end, reason, payload)"
-        " values (%s, %s, %s, %s, %s, %s, %s)",
+        """
+        insert into raw.refused_payloads (source, symbol, timeframe, window_start, window_end, reason, payload)
+        values (%s, %s, %s, %s, %s, %s, %s)
+        """,
         (source.name, symbol, timeframe, window.start, window.end, str(error), payload),
     )
     connection.commit()
@@ -132,8 +135,3 @@ def keep_aside(
 def _as_received(value: object) -> object:
     """A decimal was a number on the wire, not a text."""
     return float(value) if isinstance(value, Decimal) else str(value)
-
-
-def _backoff(failures: int) -> float:
-    """Doubling, with jitter so that processes that failed together do not come back together."""
-    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)

@@ -14,7 +14,7 @@ from execution.brokers.base import (
     UnreadableUpdate,
     execution_id,
 )
-from execution.following import follow
+from execution.order_updates import follow
 from execution.orders import Order, OrderStatus, Side
 from execution.records import OpenOrder
 

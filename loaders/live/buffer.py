@@ -2,10 +2,10 @@
 
 import asyncio
 
-from loaders.source import Row
+from loaders.client.base import Row
 
 
-class Unlanded:
+class RowBuffer:
     """Bounded memory: who brings rows waits when it is full, and no row leaves it before it has landed."""
 
     def __init__(self, most: int) -> None:

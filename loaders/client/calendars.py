@@ -31,8 +31,10 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
         # whoever else adds sessions of any calendar waits until these are counted
         cursor.execute("select pg_advisory_xact_lock(hashtext('reference.trading_sessions'))")
         cursor.executemany(
-            "insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)"
-            " values (%s, %s, %s, %s, %s) on conflict do nothing",
+            """
+            insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)
+            values (%s, %s, %s, %s, %s) on conflict do nothing
+            """,
             [session for session in sessions if newest is None or session[1] > newest],
         )
         added = cursor.rowcount
@@ -56,8 +58,10 @@ def last_final_session(connection: psycopg.Connection, calendar_name: str, momen
 def open_since(connection: psycopg.Connection, calendars: Collection[str], moment: datetime) -> datetime | None:
     """When the session opened in which a moment (UTC) is, the earliest of several; None when all are closed."""
     return connection.execute(
-        "select min(open_at) from reference.trading_sessions"
-        " where calendar = any(%(calendars)s) and open_at <= %(moment)s and close_at > %(moment)s",
+        """
+        select min(open_at) from reference.trading_sessions
+        where calendar = any(%(calendars)s) and open_at <= %(moment)s and close_at > %(moment)s
+        """,
         {"calendars": list(calendars), "moment": moment},
     ).fetchone()[0]
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 import psycopg
 from psycopg import sql
 
-from loaders.source import RawTable, Row, Window
+from loaders.client.base import RawTable, Row, Window
 
 
 @dataclass(frozen=True)
@@ -111,17 +111,19 @@ def _statements(table: RawTable) -> _Statements:
             + [sql.SQL("{} between %s and %s").format(sql.Identifier(moment))]
         ),
     }
-    append = (
-        "insert into {target} ({columns})"
-        " select {received} from {staging} as received"
-        " left join {newest}"
-        " where newest.is_known is null or ({received_payload}) is distinct from ({newest_payload})"
-    )
+    append = """
+        insert into {target} ({columns})
+        select {received} from {staging} as received
+        left join {newest}
+        where newest.is_known is null or ({received_payload}) is distinct from ({newest_payload})
+        """
     texts = {
         "meets_known": "select exists (select from {target} where {in_series})",
         "copy_new": "copy {target} ({columns}) from stdin",
-        "make_staging": "create temporary table if not exists {staging_name}"
-        " on commit delete rows as select {columns} from {target} with no data",
+        "make_staging": """
+        create temporary table if not exists {staging_name}
+        on commit delete rows as select {columns} from {target} with no data
+        """,
         "empty_staging": "truncate {staging}",
         "copy_staging": "copy {staging} ({columns}) from stdin",
         "append": append.replace(
@@ -167,9 +169,11 @@ def record_coverage(
 ) -> None:
     """Note that a source answered completely for [start, end), in the transaction that lands the answer."""
     connection.execute(
-        "insert into raw.coverage"
-        " (source, dataset, symbol, timeframe, window_start, window_end, rows_received, rows_landed)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        """
+        insert into raw.coverage
+        (source, dataset, symbol, timeframe, window_start, window_end, rows_received, rows_landed)
+        values (%s, %s, %s, %s, %s, %s, %s, %s)
+        """,
         (source, dataset, symbol, timeframe, start, end, landed.received, landed.landed),
     )
 
@@ -179,8 +183,10 @@ def covered_until(
 ) -> datetime | None:
     """The end of the newest window that the source has answered for, None when it was never asked."""
     row = connection.execute(
-        "select max(window_end) from raw.coverage"
-        " where source = %s and dataset = %s and symbol = %s and timeframe is not distinct from %s",
+        """
+        select max(window_end) from raw.coverage
+        where source = %s and dataset = %s and symbol = %s and timeframe is not distinct from %s
+        """,
         (source, dataset, symbol, timeframe),
     ).fetchone()
     return row[0]
@@ -191,13 +197,15 @@ def uncovered(
 ) -> list[Window]:
     """The parts of a window for which the source has not answered yet, oldest first."""
     rows = connection.execute(
-        "select lower(hole), upper(hole) from ("
-        "   select unnest(tstzmultirange(tstzrange(%(start)s, %(end)s))"
-        "     - coalesce(range_agg(tstzrange(window_start, window_end)), '{}')) as hole"
-        "   from raw.coverage"
-        "   where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s"
-        "     and timeframe is not distinct from %(timeframe)s"
-        " ) as holes order by hole",
+        """
+        select lower(hole), upper(hole) from (
+          select unnest(tstzmultirange(tstzrange(%(start)s, %(end)s))
+            - coalesce(range_agg(tstzrange(window_start, window_end)), '{}')) as hole
+          from raw.coverage
+          where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s
+            and timeframe is not distinct from %(timeframe)s
+        ) as holes order by hole
+        """,
         {
             "start": window.start,
             "end": window.end,

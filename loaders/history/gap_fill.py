@@ -9,12 +9,12 @@ from datetime import date, datetime
 
 import psycopg
 
-from loaders.history import pull
-from loaders.ingest import days_of, reachable
-from loaders.instruments import instruments_of
-from loaders.landing import uncovered
-from loaders.progress import Progress
-from loaders.source import Source, Window
+from loaders.client.base import Source, Window
+from loaders.history.ingest import days_of, reachable
+from loaders.history.progress import Progress
+from loaders.history.pull import pull
+from loaders.raw.instruments import instruments_of
+from loaders.raw.landing import uncovered
 from warehouse.errors import OperatorError, Retry, Skip
 
 # missing windows this close to each other, in bars, are one question: a page costs the same however full it is
@@ -181,9 +181,11 @@ def record(connection: psycopg.Connection, attempts: Sequence[Attempt]) -> int:
         rows.append((*window, missing.bars, filled, attempt.outcome, attempt.detail))
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into raw.fill_attempts"
-            " (symbol, timeframe, source, window_start, window_end, bars_missing, bars_filled, outcome, detail)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            """
+            insert into raw.fill_attempts
+            (symbol, timeframe, source, window_start, window_end, bars_missing, bars_filled, outcome, detail)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
             rows,
         )
     connection.commit()

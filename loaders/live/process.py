@@ -6,11 +6,11 @@ import signal
 import threading
 from collections.abc import Sequence
 
-from loaders.collector import Collector, Pace
-from loaders.instruments import instruments_of
-from loaders.progress import Progress
-from loaders.source import LiveSource
-from loaders.sources import source_named
+from loaders.client.base import LiveSource
+from loaders.history.progress import Progress
+from loaders.live.collector import Collector, Pace
+from loaders.raw.instruments import instruments_of
+from loaders.vendor_by_name import source_named
 from warehouse.connection import connect
 from warehouse.errors import Stop
 from warehouse.settings import Settings

@@ -145,9 +145,11 @@ def _store(
     )
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into research.verdicts (trial_id, look_no, family_id, verdict, explanation, years_missing, "
-            "net_sharpe, shrunk_sharpe, deflated_sharpe_probability, minimum_track_record_years, pbo) "
-            "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            """
+            insert into research.verdicts (trial_id, look_no, family_id, verdict, explanation, years_missing,
+            net_sharpe, shrunk_sharpe, deflated_sharpe_probability, minimum_track_record_years, pbo)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
             [
                 (
                     verdict.trial_id,
@@ -171,8 +173,10 @@ def _store(
             ],
         )
         cursor.executemany(
-            "insert into research.gate_checks (trial_id, look_no, tier, check_name, value, threshold, comparison, "
-            "outcome, explanation, years_missing) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            """
+            insert into research.gate_checks (trial_id, look_no, tier, check_name, value, threshold, comparison,
+            outcome, explanation, years_missing) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            """,
             [
                 (
                     verdict.trial_id,

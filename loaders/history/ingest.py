@@ -1,16 +1,17 @@
 """Bring raw up to the source's newest final bar: what no coverage covers yet, and the newest bars once more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 
 import psycopg
 
-from loaders.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
-from loaders.history import keep_aside, pull
-from loaders.instruments import Instrument, instruments_of
-from loaders.landing import Landed, covered_until, land, record_coverage, uncovered
-from loaders.progress import Progress
-from loaders.source import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, floor, known_timeframe
+from loaders.client.base import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, floor, known_timeframe
+from loaders.client.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
+from loaders.history.progress import Progress
+from loaders.history.pull import keep_aside, pull
+from loaders.raw.instruments import Instrument, instruments_of
+from loaders.raw.landing import Landed, covered_until, land, record_coverage, uncovered
 from warehouse.errors import Skip, Stop
 
 # asked again at every ingest, so that a vendor's late corrections are seen
@@ -98,12 +99,27 @@ def _ingest_bars(
     window = reachable(source, timeframe, Window(start, end), now)
     if window is None:
         raise Skip(f"{source.name} has no {timeframe} bars that old: {end:%Y-%m-%d %H:%M} is out of its reach")
-    start = window.start
-    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, window)
-    if windows and windows[-1].end == end:
-        revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[timeframe], REVISION_SHORTEST)
-        windows[-1] = Window(max(start, revised_from), end)
+    windows = windows_to_ask(connection, source, instrument, timeframe, window, partial(max, window.start))
     return pull(connection, source, instrument, timeframe, windows, progress=progress)
+
+
+def windows_to_ask(
+    connection: psycopg.Connection,
+    source: Source,
+    instrument: Instrument,
+    timeframe: str,
+    window: Window,
+    within_reach: Callable[[datetime], datetime],
+) -> list[Window]:
+    """What no coverage covers of a window. Where its end is among that, the bars before are asked once more.
+
+    A vendor corrects its newest bars. `within_reach` moves a start to what the vendor can still be asked for.
+    """
+    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, window)
+    if windows and windows[-1].end == window.end:
+        revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[timeframe], REVISION_SHORTEST)
+        windows[-1] = Window(within_reach(revised_from), window.end)
+    return windows
 
 
 def reachable(source: Source, timeframe: str, window: Window, now: datetime) -> Window | None:

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import psycopg
 
-from loaders.calendars import ensure_sessions
-from loaders.feeds import stored
-from loaders.history import pull
-from loaders.ingest import REVISION_BARS, REVISION_SHORTEST, final_until, grid_above, vendors_now
-from loaders.instruments import Instrument
-from loaders.landing import Landed, uncovered
-from loaders.progress import Progress
-from loaders.source import TIMEFRAMES, Source, Window, floor
+from loaders.client.base import TIMEFRAMES, Source, Window, floor
+from loaders.client.calendars import ensure_sessions
+from loaders.history.ingest import final_until, grid_above, vendors_now, windows_to_ask
+from loaders.history.progress import Progress
+from loaders.history.pull import pull
+from loaders.live.feed_status import stored
+from loaders.raw.instruments import Instrument
+from loaders.raw.landing import Landed
 from warehouse.connection import connect
 from warehouse.errors import Skip
 
@@ -22,7 +23,7 @@ FIRST_LOOK_BACK = timedelta(hours=1)
 LOOK_BACK = timedelta(days=7)
 
 
-class HoleCloser:
+class Backfill:
     """Pulls what no coverage covers up to the newest final bar, and the last hour once more for late revisions."""
 
     def __init__(self, source: Source, instruments: Sequence[Instrument], timeframe: str, tell: Progress) -> None:
@@ -58,19 +59,18 @@ class HoleCloser:
         start = self._start(connection, instrument, now)
         if end is None or end <= start:
             return Landed(0, 0)
-        windows = uncovered(
-            connection, self._source.name, "bars", instrument.symbol, self._timeframe, Window(start, end)
-        )
-        if windows and windows[-1].end == end:
-            revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[self._timeframe], REVISION_SHORTEST)
-            windows[-1] = Window(self._within_reach(revised_from, now), end)
+        within_reach = partial(self._within_reach, now=now)
+        window = Window(start, end)
+        windows = windows_to_ask(connection, self._source, instrument, self._timeframe, window, within_reach)
         return pull(connection, self._source, instrument, self._timeframe, windows, progress=self._tell)
 
     def _start(self, connection: psycopg.Connection, instrument: Instrument, now: datetime) -> datetime:
         """From where on there may be holes that are the collector's to close."""
         covered, newest = connection.execute(
-            "select min(window_start), max(window_end) from raw.coverage"
-            " where source = %s and dataset = 'bars' and symbol = %s and timeframe = %s",
+            """
+            select min(window_start), max(window_end) from raw.coverage
+            where source = %s and dataset = 'bars' and symbol = %s and timeframe = %s
+            """,
             (self._source.name, instrument.symbol, self._timeframe),
         ).fetchone()
         feed = stored(connection, self._source.name, self._timeframe)

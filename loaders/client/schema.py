@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from loaders import answers
-from loaders.source import Row, UnknownFormat
+from loaders.client import http
+from loaders.client.base import Row, UnknownFormat
 
 Reader = Callable[[object], object]
 
 
 @dataclass(frozen=True)
-class Shape:
+class ObjectSchema:
     """The fields of one kind of object, each with what reads it; those in `optional` may be missing or null.
 
     `what` the object is, its `vendor`, and the fields that tell its `symbol` and `moment` make up the error's sentence.
@@ -56,7 +56,7 @@ class Shape:
     def _name(self, found: dict, about: str) -> str:
         moment = found.get(self.moment, "an unknown time")
         with suppress(ValueError):
-            moment = answers.moment_ms(moment)
+            moment = http.moment_ms(moment)
         return f"the {self.what} of {found.get(self.symbol, about)} at {moment}"
 
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from loaders.lane import Lane
-from loaders.source import TIMEFRAMES, Row, Source, Window, floor
+from loaders.client.base import TIMEFRAMES, Row, Source, Window, floor
+from loaders.client.worker_thread import WorkerThread
 from warehouse.errors import Skip
 
 # a bar may appear late, and one answer holds many
@@ -21,16 +21,16 @@ async def polling(
 
     A symbol that the vendor cannot serve is left out; raises Skip when all are. What else the source raises ends it.
     """
-    lane = Lane(f"{source.name} polling")
+    worker = WorkerThread(f"{source.name} polling")
     try:
         # a vendor that does not answer is not live
-        yield _poll(lane, source, list(vendor_symbols), timeframe, every, await lane.run(source.now))
+        yield _poll(worker, source, list(vendor_symbols), timeframe, every, await worker.run(source.now))
     finally:
-        lane.close()
+        worker.close()
 
 
 async def _poll(
-    lane: Lane, source: Source, vendor_symbols: list[str], timeframe: str, every: timedelta, now: datetime
+    worker: WorkerThread, source: Source, vendor_symbols: list[str], timeframe: str, every: timedelta, now: datetime
 ) -> AsyncIterator[Row]:
     length = TIMEFRAMES[timeframe]
     loop = asyncio.get_running_loop()
@@ -41,7 +41,7 @@ async def _poll(
         start = min(asked_until or end, end) - OVERLAP_BARS * length
         for vendor_symbol in list(vendor_symbols):
             try:
-                rows = await lane.run(_bars, source, vendor_symbol, timeframe, Window(start, end))
+                rows = await worker.run(_bars, source, vendor_symbol, timeframe, Window(start, end))
             except Skip:
                 vendor_symbols.remove(vendor_symbol)
                 if not vendor_symbols:
@@ -51,7 +51,7 @@ async def _poll(
                 yield row
         asked_until = end
         await asyncio.sleep(due - loop.time())
-        now = await lane.run(source.now)
+        now = await worker.run(source.now)
 
 
 def _bars(source: Source, vendor_symbol: str, timeframe: str, window: Window) -> list[Row]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Lane:
+class WorkerThread:
     """Calls run in the order in which they were awaited, so what they touch needs no lock."""
 
     def __init__(self, name: str) -> None:

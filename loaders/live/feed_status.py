@@ -91,8 +91,10 @@ class FeedConnection:
 def stored(connection: psycopg.Connection, source: str, timeframe: str) -> Feed | None:
     """The feed's row, None when it was never collected."""
     row = connection.execute(
-        "select symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at, reconnects,"
-        " last_error, process from raw.feeds where source = %s and timeframe = %s",
+        """
+        select symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at, reconnects,
+        last_error, process from raw.feeds where source = %s and timeframe = %s
+        """,
         (source, timeframe),
     ).fetchone()
     return Feed(source, timeframe, tuple(row[0]), *row[1:]) if row else None
@@ -101,17 +103,19 @@ def stored(connection: psycopg.Connection, source: str, timeframe: str) -> Feed 
 def write(connection: psycopg.Connection, feed: Feed) -> None:
     """Write the feed's row, with a heartbeat of now."""
     connection.execute(
-        "insert into raw.feeds as feed"
-        " (source, timeframe, symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at,"
-        "  reconnects, last_error, process, heartbeat_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
-        " on conflict (source, timeframe) do update set"
-        " symbols = excluded.symbols, state = excluded.state, since = excluded.since,"
-        " connected_at = excluded.connected_at, newest_landed_at = excluded.newest_landed_at,"
-        " first_bar_start = least(feed.first_bar_start, excluded.first_bar_start),"
-        " newest_bar_start = greatest(feed.newest_bar_start, excluded.newest_bar_start),"
-        " reconnects = excluded.reconnects, last_error = excluded.last_error, process = excluded.process,"
-        " heartbeat_at = excluded.heartbeat_at",
+        """
+        insert into raw.feeds as feed
+        (source, timeframe, symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at,
+        reconnects, last_error, process, heartbeat_at)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
+        on conflict (source, timeframe) do update set
+        symbols = excluded.symbols, state = excluded.state, since = excluded.since,
+        connected_at = excluded.connected_at, newest_landed_at = excluded.newest_landed_at,
+        first_bar_start = least(feed.first_bar_start, excluded.first_bar_start),
+        newest_bar_start = greatest(feed.newest_bar_start, excluded.newest_bar_start),
+        reconnects = excluded.reconnects, last_error = excluded.last_error, process = excluded.process,
+        heartbeat_at = excluded.heartbeat_at
+        """,
         (
             feed.source, feed.timeframe, list(feed.symbols), feed.state, feed.since, feed.connected_at,
             feed.first_bar_start, feed.newest_bar_start, feed.newest_landed_at, feed.reconnects,

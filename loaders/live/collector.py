@@ -1,8 +1,8 @@
-"""One live feed, for weeks: connect, subscribe, land what arrives, connect again, and close the holes over REST.
+"""One live feed, for weeks: connect, subscribe, land what arrives, connect again, ask over REST for what was missed.
 
-Four things go on at once: the stream is read into memory; what is in memory is landed in small batches; holes are
-closed over REST; the feed's health is written. Blocking work has two threads, one for the database and one for the
-vendor's REST, so that neither keeps the stream waiting.
+Four things go on at once: the stream is read into memory; what is in memory is landed in small batches; what was
+missed is asked for over REST; the feed's health is written. Blocking work has two threads, one for the database and
+one for the vendor's REST, so that neither keeps the stream waiting.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from typing import TypeVar
 
 import psycopg
 
-from loaders.backoff import Backoff
-from loaders.calendars import ALWAYS_OPEN, open_since
-from loaders.feeds import Feed, FeedConnection, now, write
-from loaders.history import keep_aside
-from loaders.holes import HoleCloser
-from loaders.ingest import ALL_SYMBOLS
-from loaders.instruments import Instrument
-from loaders.landing import Landed, land
-from loaders.lane import Lane
-from loaders.progress import Progress
-from loaders.source import LiveSource, Row, UnknownFormat, Window
-from loaders.unlanded import Unlanded
+from loaders.client.backoff import Backoff
+from loaders.client.base import LiveSource, Row, UnknownFormat, Window
+from loaders.client.calendars import ALWAYS_OPEN, open_since
+from loaders.client.worker_thread import WorkerThread
+from loaders.history.ingest import ALL_SYMBOLS
+from loaders.history.progress import Progress
+from loaders.history.pull import keep_aside
+from loaders.live.backfill import Backfill
+from loaders.live.buffer import RowBuffer
+from loaders.live.feed_status import Feed, FeedConnection, now, write
+from loaders.raw.instruments import Instrument
+from loaders.raw.landing import Landed, land
 from warehouse.errors import OperatorError, Retry, Unreachable
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Pace:
     # each of the three steps of leaving: let go, land, write that we left
     leave_s: float = 1.2
     # rows in memory; with more than these the stream is not read until the database has taken some
-    most_unlanded: int = 100_000
+    most_buffered: int = 100_000
 
 
 DEFAULT_PACE = Pace()
@@ -86,9 +86,9 @@ class Collector:
         self._silence_s = pace.silence_s if silence and pace.silence_s else silence and silence.total_seconds()
         self._feed = Feed(live.name, timeframe, tuple(one.symbol for one in instruments), "connecting", now())
         self._connection = FeedConnection(live.name, timeframe)
-        self._holes = HoleCloser(history, instruments, timeframe, lambda line: tell(f"{self._name}: {line}"))
-        self._database, self._rest = Lane(f"{self._name} database"), Lane(f"{self._name} REST")
-        self._unlanded = Unlanded(pace.most_unlanded)
+        self._backfill = Backfill(history, instruments, timeframe, lambda line: tell(f"{self._name}: {line}"))
+        self._database, self._rest = WorkerThread(f"{self._name} database"), WorkerThread(f"{self._name} REST")
+        self._buffer = RowBuffer(pace.most_buffered)
         self._landed = Landed(0, 0)
         self._backoff = self._new_backoff()
         self._stopping, self._changed, self._asking = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -105,7 +105,7 @@ class Collector:
     async def run(self) -> None:
         """Until `stop`. Raises Stop when another process collects the feed, and what no retry can mend."""
         await self._in_transaction(partial(write, feed=self._feed))
-        parts = (self._collect, self._land, self._close_holes, self._show_health, self._say_status)
+        parts = (self._collect, self._land, self._run_backfill, self._show_health, self._say_status)
         tasks = {asyncio.create_task(part()) for part in parts}
         stopping = asyncio.create_task(self._stopping.wait())
         await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -164,9 +164,9 @@ class Collector:
             if row is None:
                 raise Retry(f"{self._live.name} closed the stream")
             self._backoff.reset()
-            if self._unlanded.is_full:
-                self._tell(f"{self._name}: {len(self._unlanded)} rows wait for the database: reading stops until it is")
-            await self._unlanded.put(row)
+            if self._buffer.is_full:
+                self._tell(f"{self._name}: {len(self._buffer)} rows wait for the database: reading stops until it is")
+            await self._buffer.put(row)
             heard = clock()
 
     async def _is_trading(self) -> bool:
@@ -183,42 +183,42 @@ class Collector:
     async def _land(self) -> None:
         backoff = self._new_backoff()
         while True:
-            await self._unlanded.wait()
+            await self._buffer.wait()
             await asyncio.sleep(self._pace.gather_s)
             try:
                 await self._land_batch()
             except DATABASE_LOST as error:
                 delay = backoff.next()
-                self._note(f"{_sentence(error)}; {len(self._unlanded)} rows wait, trying again in {delay:.1f} s")
+                self._note(f"{_sentence(error)}; {len(self._buffer)} rows wait, trying again in {delay:.1f} s")
                 await asyncio.sleep(delay)
             else:
                 backoff.reset()
 
     async def _land_batch(self) -> None:
-        batch = self._unlanded.oldest(BATCH_ROWS)
+        batch = self._buffer.oldest(BATCH_ROWS)
         starts = [self._live.bar_start(row) for row in batch]
         first = min(filter(None, [*starts, self._feed.first_bar_start]))
         newest = max(filter(None, [*starts, self._feed.newest_bar_start]))
         self._feed = replace(self._feed, first_bar_start=first, newest_bar_start=newest, newest_landed_at=now())
         self._landed += await self._in_transaction(partial(self._land_rows, batch=batch))
-        await self._unlanded.landed(len(batch))
+        await self._buffer.landed(len(batch))
 
     def _land_rows(self, connection: psycopg.Connection, batch: Sequence[Row]) -> Landed:
         # the feed's row with them: a process that is killed leaves no bar that the next one does not know of
         write(connection, self._feed)
         return land(connection, self._live.bars_table, batch)
 
-    async def _close_holes(self) -> None:
+    async def _run_backfill(self) -> None:
         backoff = self._new_backoff()
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asking.wait(), self._pace.ask_every_s)
             self._asking.clear()
             try:
-                closed = await self._rest.run(self._holes.close)
+                closed = await self._rest.run(self._backfill.close)
             except (Retry, *DATABASE_LOST) as error:
                 delay = max(backoff.next(), getattr(error, "after", None) or 0.0)
-                self._note(f"holes are open: {_sentence(error)}; asking again in {delay:.1f} s")
+                self._note(f"bars are missing: {_sentence(error)}; asking again in {delay:.1f} s")
                 await asyncio.sleep(delay)
                 self._asking.set()
                 continue
@@ -242,17 +242,17 @@ class Collector:
             landed = self._landed
             self._tell(
                 f"{self._name} {feed.state} since {feed.since:%Y-%m-%d %H:%M:%S}: {landed.received} rows received,"
-                f" {landed.landed} landed, {len(self._unlanded)} waiting, newest bar {newest},"
+                f" {landed.landed} landed, {len(self._buffer)} waiting, newest bar {newest},"
                 f" {feed.reconnects} reconnects"
             )
 
     async def _leave(self, error: BaseException | None) -> None:
         try:
             async with asyncio.timeout(self._pace.leave_s):
-                while len(self._unlanded):
+                while len(self._buffer):
                     await self._land_batch()
         except (TimeoutError, OperatorError, psycopg.Error):
-            self._tell(f"{self._name}: {len(self._unlanded)} rows were not landed; the next start asks for them again")
+            self._tell(f"{self._name}: {len(self._buffer)} rows were not landed; the next start asks for them again")
         if error is None:
             self._change("stopped", "all that had arrived is dealt with")
         else:

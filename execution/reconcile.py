@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from execution.brokers.base import Broker, BrokerClock, BrokerSnapshot
+from execution.comparison import Comparison, compare
 from execution.findings import Finding
 from execution.ledger import Ledger
-from execution.reconciliation import Comparison, compare
 from warehouse.errors import Stop
 
 _COMPARISONS = 3

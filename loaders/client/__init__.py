@@ -1,0 +1,1 @@
+"""What every vendor's client shares: its interface, errors of HTTP, pace, schema of payloads, calendars."""

@@ -1,0 +1,1 @@
+"""Bars of the past: ingest, pulls of windows, filling of gaps."""

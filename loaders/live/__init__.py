@@ -1,0 +1,1 @@
+"""Live bars: one collector per feed, for weeks."""

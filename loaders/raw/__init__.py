@@ -1,0 +1,1 @@
+"""How rows get into raw: landing with coverage, and the instruments that a vendor has."""
