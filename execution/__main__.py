@@ -72,10 +72,11 @@ def _reconcile(mode: Mode) -> int:
 
 def _account(account_id: str | None) -> str:
     with connect("executor") as connection:
-        known = [row[0] for row in connection.execute("select account_id from ledger.accounts order by opened_at")]
+        rows = connection.execute("select account_id from ledger.accounts order by opened_at").fetchall()
+    known: list[str] = [row[0] for row in rows]
     if account_id is None and len(known) == 1:
         return known[0]
-    if account_id in known:
+    if account_id is not None and account_id in known:
         return account_id
     have = ", ".join(known) or "none"
     raise Stop(

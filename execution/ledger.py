@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
@@ -22,6 +22,7 @@ from execution.orders import Order, OrderStatus, Side
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
+from warehouse.rows import one
 
 _LOCK_NAMESPACE = 7_203_517_002
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -70,7 +71,7 @@ class Ledger:
                 (self.account_id, broker, mode),
             )
             cursor.execute("select broker, mode from ledger.accounts where account_id = %s", (self.account_id,))
-            known = cursor.fetchone()
+            known = one(cursor)
             if known != (broker, mode):
                 raise Stop(
                     f"account {self.account_id} is recorded as {known[0]} {known[1]} and was opened as {broker} {mode}"
@@ -103,7 +104,8 @@ class Ledger:
                 (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
             )
             return tuple(
-                OpenOrder(_order(row[:7]), *row[8:12], reference_price=row[12], filled=row[7]) for row in cursor
+                OpenOrder(_order(row[:7]), row[8], row[9], row[10], row[11], reference_price=row[12], filled=row[7])
+                for row in cursor
             )
 
     def decided(self, decision_ids: Sequence[str]) -> frozenset[str]:
@@ -143,7 +145,9 @@ class Ledger:
                 """,
                 (account, oldest, [fill.execution_id for fill in broker.fills]),
             )
-            fills = {row[0]: RecordedFill(*row[:3], Side(row[3]), *row[4:]) for row in cursor}
+            fills = {
+                row[0]: RecordedFill(row[0], row[1], row[2], Side(row[3]), row[4], row[5], row[6]) for row in cursor
+            }
             cursor.execute(
                 """
                 select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
@@ -200,8 +204,8 @@ class Ledger:
                 values["verdict"] = "approved" if intent.is_approved else "refused"
                 self._insert(cursor, "intents", account_id=self.account_id, **values)
                 if intent.is_approved:
-                    first = {"client_order_id": intent.client_order_id, "status": OrderStatus.SUBMITTING}
-                    self._insert(cursor, "order_events", **first)
+                    submitting = OrderStatus.SUBMITTING
+                    self._insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
 
     def record_refusals(self, refused: Iterable[RefusedBar], broker_time: datetime) -> None:
         """Record bars that were not decided; one that was refused for the same reasons before is not repeated."""
@@ -316,6 +320,6 @@ class Ledger:
             ) from None
 
 
-def _order(row: tuple) -> Order:
+def _order(row: tuple[Any, ...]) -> Order:
     client_order_id, symbol, side, quantity, status, broker_order_id, reported = row
     return Order(client_order_id, symbol, Side(side), quantity, OrderStatus(status), broker_order_id, reported)

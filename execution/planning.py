@@ -203,8 +203,9 @@ def _intents(
             reference_price=change.price,
         )
         proposal = situation.proposal(intent.order, change.price, committed)
+        power = situation.account.buying_power - committed
         quantity = affordable_quantity(
-            proposal.quantity, proposal.added_exposure, change.price, proposal.buying_power, policy.quantity_step
+            proposal.quantity, proposal.added_exposure, change.price, power, policy.quantity_step
         )
         intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
         reasons = tuple(str(refusal) for refusal in refusals(rules, proposal))

@@ -19,7 +19,7 @@ class Decision:
     bar_end: datetime
     broker_time: datetime
     feature_names: tuple[str, ...]
-    feature_values: tuple[float, ...]
+    feature_values: tuple[float | None, ...]
     score: float
     target_weight: float
 

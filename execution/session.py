@@ -1,8 +1,8 @@
 """One account, one or more models: decide the newest bars, send, follow, reconcile.
 
-    with Session([package], broker) as session:   # takes the account, reconciles, resolves what was in flight
-        session.decide()                          # after the close: the newest bars become orders, once
-        session.settle(timeout=60)                # after the open: follow the orders to their end
+    with Session.open([package], broker) as session:   # takes the account, reconciles, resolves what was in flight
+        session.decide()                               # after the close: the newest bars become orders, once
+        session.settle(timeout=60)                     # after the open: follow the orders to their end
 
 Whatever kills the process, and wherever, the next session continues: an order is written before it is sent and has one
 id for ever. Time comes from the broker's clock alone.
@@ -10,6 +10,7 @@ id for ever. Time comes from the broker's clock alone.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
@@ -41,42 +42,59 @@ class Step:
 
 
 class Session:
-    """Trades packages on the account that `broker` is logged in to. One session an account at a time."""
+    """Trades packages on the account that `broker` is logged in to; one per account at a time. Made by `open`."""
 
     def __init__(
         self,
+        packages: tuple[Package, ...],
+        shares: dict[str, Decimal],
+        policy: TradingPolicy,
+        broker: Broker,
+        ledger: Ledger,
+        market: Market,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._packages = packages
+        self._shares = shares
+        self._policy = policy
+        self._broker = broker
+        self._ledger = ledger
+        self._market = market
+        self._sender = Sender(broker, ledger, pause)
+        self._pause = pause
+
+    @classmethod
+    def open(
+        cls,
         packages: Sequence[Package],
         broker: Broker,
         *,
         policy: TradingPolicy | None = None,
         shares: Mapping[str, Decimal] | None = None,
         pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        """`shares` is each model's share of equity; equal shares when not given.
-
-        Raises Stop when two models want one symbol, when shares exceed the whole, or for a timeframe it does not know.
-        """
-        self._packages = _checked(tuple(packages))
-        self._shares = _checked_shares(self._packages, shares)
-        self._policy = policy or TradingPolicy()
-        self._broker = broker
-        self._pause = pause
-        self._ledger: Ledger | None = None
-        self._market: Market | None = None
-
-    def start(self) -> Reconciliation:
+    ) -> Self:
         """Take the account, listen, reconcile, and find out what became of orders in flight.
 
-        Raises Stop when another session has the account, or when keys or account are not in order.
+        `shares` is each model's share of equity; equal shares when not given. Raises Stop when two models want one
+        symbol, when shares exceed the whole, for a timeframe it does not know, when another session has the account,
+        or when keys or account are not in order.
         """
-        account = self._broker.account()
-        self._ledger = Ledger.open(account.account_id, self._broker.name, self._broker.mode)
-        self._market = Market()
-        self._sender = Sender(self._broker, self._ledger, self._pause)
-        self._broker.open_stream()
-        result = self.reconcile("start")
-        self._resolve(result.clock)
-        return result
+        chosen = _checked(tuple(packages))
+        with ExitStack() as opened:
+            opened.callback(broker.close)
+            account = broker.account()
+            ledger = opened.enter_context(Ledger.open(account.account_id, broker.name, broker.mode))
+            market = Market()
+            opened.callback(market.close)
+            session = cls(
+                chosen, _checked_shares(chosen, shares), policy or TradingPolicy(), broker, ledger, market, pause
+            )
+            broker.open_stream()
+            result = session.reconcile("start")
+            session._resolve(result.clock)
+            # whatever ends the block before this line, Ctrl-C too, lets go of the account
+            opened.pop_all()
+            return session
 
     @property
     def account_id(self) -> str:
@@ -127,16 +145,10 @@ class Session:
     def close(self) -> None:
         """Let go of the account. Orders stay as they are; the next session follows them."""
         self._broker.close()
-        for resource in (self._market, self._ledger):
-            if resource is not None:
-                resource.close()
+        self._market.close()
+        self._ledger.close()
 
     def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:  # Ctrl-C too: without a block to leave, nobody else lets go of the account
-            self.close()
-            raise
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:

@@ -42,11 +42,11 @@ class Sender:
                 case Rejected(reason) | Unknown(reason):
                     order = self._record(advance(order, OrderStatus.UNKNOWN), reason)
             try:
-                found = self.look_up(order)
+                known = self.look_up(order)
             except Retry as error:
                 return self._record(order, str(error))
-            if found is not None:
-                return self.adopt(order, found)
+            if known is not None:
+                return self.adopt(order, known)
         return order
 
     def send_again(self, order: Order) -> Order:

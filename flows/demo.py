@@ -22,6 +22,7 @@ from warehouse.errors import OperatorError, Stop
 from warehouse.locks import exclusive
 from warehouse.logs import first_error
 from warehouse.migrate import bring_up
+from warehouse.rows import scalar
 from warehouse.settings import PROJECT_DIR, load, make_state_dir
 
 log = logging.getLogger("truebar")
@@ -130,7 +131,7 @@ def _check_database(demo_dir: Path) -> None:
     """The demo writes to its own or an empty database; a fresh database means a fresh market too."""
     marker = demo_dir / "database"
     with connect("analyst") as connection:
-        is_empty = connection.execute("select not exists (select from raw.coverage)").fetchone()[0]
+        is_empty = scalar(connection.execute("select not exists (select from raw.coverage)"))
     place = endpoint().place
     if is_empty:
         shutil.rmtree(demo_dir, ignore_errors=True)

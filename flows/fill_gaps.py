@@ -13,6 +13,10 @@ from warehouse.settings import load
 log = logging.getLogger("truebar")
 
 
+def _build_canonical() -> None:
+    run_dbt("run", "--select", "canonical")
+
+
 @task
 def fill_from_vendors(symbols: list[str] | None) -> int:
     """Rounds of asking and building until every missing bar is filled or explained, or nobody is left to ask."""
@@ -20,7 +24,7 @@ def fill_from_vendors(symbols: list[str] | None) -> int:
         return gap_fill.fill(
             connection,
             lambda name: source_named(name, load()),
-            lambda: run_dbt("run", "--select", "canonical") and None,
+            _build_canonical,
             symbols=symbols,
             progress=log.info,
         )

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from warehouse.connection import connect
 from warehouse.errors import Stop
+from warehouse.rows import scalar
 
 # where in the history the future is changed
 CUTS = (0.35, 0.8)
@@ -57,9 +58,11 @@ def due(connection: psycopg.Connection) -> list[str]:
     return [
         timeframe
         for timeframe in auditable()
-        if connection.execute(
-            _DUE.format(history=_history(f"features.features_{timeframe}")), (f"features_{timeframe}",)
-        ).fetchone()[0]
+        if scalar(
+            connection.execute(
+                _DUE.format(history=_history(f"features.features_{timeframe}")), (f"features_{timeframe}",)
+            )
+        )
     ]
 
 
@@ -154,7 +157,7 @@ _CHANGED_ROWS = sql.SQL("""
 
 def _changed_values(connection: psycopg.Connection, relation: str) -> list[Peek]:
     """Values of remembered rows that are others now, or whose row is gone: the first of each feature."""
-    columns = [column.name for column in connection.execute("table known limit 0").description]
+    columns = [column.name for column in connection.execute("table known limit 0").description or ()]
     found: dict[str, Peek] = {}
     with connection.cursor(name="changed_rows") as rows:
         for symbol, bar_start, known, now in rows.execute(_CHANGED_ROWS.format(relation=_named(relation))):

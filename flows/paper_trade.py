@@ -50,7 +50,7 @@ def models_to_trade() -> list[ModelPackage]:
 @task
 def decide(packages: list[ModelPackage]) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
-    with Session(packages, AlpacaBroker.from_settings(load())) as session:
+    with Session.open(packages, AlpacaBroker.from_settings(load())) as session:
         step = session.decide()
     for refused in step.refused:
         log.warning("refused: %s", refused)
@@ -64,7 +64,7 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
     orders = sessions = 0
     month: str | None = None
     broker = AlpacaBroker.from_settings(load())
-    with Session(packages, broker) as session:
+    with Session.open(packages, broker) as session:
         while True:
             now = broker.clock()
             if now.is_open:

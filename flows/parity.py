@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from prefect import task
@@ -40,9 +41,9 @@ def compare() -> Parity:
     """Every decision in the ledger against the features as they stand and the model run over all bars at once."""
     with connect("analyst") as connection:
         stored = connection.execute(_DECISIONS).fetchall()
-    by_model: dict[str, list[tuple]] = defaultdict(list)
+    by_model: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for model_id, *decision in stored:
-        by_model[model_id].append(decision)
+        by_model[model_id].append(tuple(decision))
     values = 0
     differences: list[str] = []
     for model_id, decisions in by_model.items():

@@ -18,4 +18,5 @@ def source_named(name: str, settings: Settings) -> Source:
     """The vendor's source. Raises Stop for an unknown name or a missing key, naming the variable to set."""
     if name not in NAMES:
         raise Stop(f"unknown source {name!r}: one of {', '.join(NAMES)}")
-    return importlib.import_module(f"{vendors.__name__}.{name}").make(settings)
+    source: Source = importlib.import_module(f"{vendors.__name__}.{name}").make(settings)
+    return source

@@ -197,7 +197,7 @@ class ModelPackage:
         if not finite.all():
             without = [name for name, good in zip(self.feature_names, finite, strict=True) if not good]
             raise PackageError(f"a row is marked ready and has no finite value in {', '.join(without)}")
-        return matrix
+        return np.asarray(matrix)
 
     def save(self, folder: Path) -> None:
         """Write the package to a folder, whole or not at all; what was there before is replaced."""
@@ -245,7 +245,7 @@ def model_id(experiment_id: str, trial_id: str) -> str:
 
 def _column(rows: pyarrow.Table | pd.DataFrame, name: str) -> pd.Series:
     if isinstance(rows, pyarrow.Table):
-        return rows.column(name).to_pandas()
+        return pd.Series(rows.column(name).to_pandas())
     return rows[name].reset_index(drop=True)
 
 

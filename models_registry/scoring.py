@@ -53,7 +53,7 @@ class Target(Frozen):
         if self.kind == "binary":
             return 1.0 / (1.0 + _exponential(-margins.reshape(-1)))
         powers = _exponential(margins - margins.max(axis=1, keepdims=True))
-        return powers / (powers[:, 0] + powers[:, 1] + powers[:, 2])[:, None]
+        return np.asarray(powers / (powers[:, 0] + powers[:, 1] + powers[:, 2])[:, None])
 
     def score(self, predictions: np.ndarray) -> np.ndarray:
         """Score, shape (n,): P(up) - P(down) in [-1, 1] for classes, the predicted return for a regression."""
@@ -91,4 +91,4 @@ class PositionSizing(Frozen):
 
 
 def _exponential(exponents: np.ndarray) -> np.ndarray:
-    return _exp(np.clip(exponents, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)).astype(np.float64)
+    return np.asarray(_exp(np.clip(exponents, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)).astype(np.float64))

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class TrialPath:
     @property
     def net_returns(self) -> np.ndarray:
         """(T, S) contribution of each symbol to the net return."""
-        return self.positions * self.asset_returns - self.costs
+        return np.asarray(self.positions * self.asset_returns - self.costs)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Backtest:
         )
 
     def _labelled(self, sessions: np.ndarray) -> np.ndarray:
-        return self.dataset.ready[sessions] & ~np.isnan(self.labels[sessions])
+        return np.asarray(self.dataset.ready[sessions] & ~np.isnan(self.labels[sessions]))
 
     def _losses(self, package: ModelPackage, sessions: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         usable = self._labelled(sessions)
@@ -167,4 +168,4 @@ def _pooled_skill(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def _utc(moment: np.datetime64) -> datetime:
-    return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    return cast("datetime", moment.astype("datetime64[us]").item()).replace(tzinfo=UTC)

@@ -62,7 +62,8 @@ def commit_passing(run_id: str) -> ModelRecord | None:
         best = cursor.execute(BEST, (run_id,)).fetchone()
         if best is None:
             return None
-        evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone()
+        # every trial has a family, and a family has evidence
+        evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone() or {}
     hypothesis = Hypothesis.model_validate(best["content"])
     name = model_id(hypothesis.experiment_id, best["trial_id"])
     record = next((known for known in registry.models(role="trainer") if known.model_id == name), None)

@@ -144,7 +144,7 @@ def _calendar(symbols: list[str]) -> str:
         raise DatasetError(
             f"the symbols trade on different calendars ({', '.join(calendars)}): one hypothesis needs one calendar"
         )
-    return calendars[0]
+    return str(calendars[0])
 
 
 def _fingerprints(hypothesis: Hypothesis) -> dict[str, str]:
@@ -186,7 +186,8 @@ def _validated_features(symbols: list[str], first: object, last: object, names: 
 
 
 def _finite_when_ready(rows: pd.DataFrame, names: list[str]) -> pd.Series:
-    return np.isfinite(rows[names]).all(axis=1) | ~rows["is_ready"]
+    finite = pd.Series(np.isfinite(rows[names].to_numpy(dtype=np.float64)).all(axis=1), index=rows.index)
+    return finite | ~rows["is_ready"]
 
 
 def _validate(relation: str, schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from models_registry.frozen import Frozen, canonical_json, sha256
 from models_registry.scoring import PositionSizing, Target
@@ -88,7 +89,7 @@ class Training(Frozen):
         """The parameters of every trial, in the order of the grid's keys and values; one trial without a grid."""
         names = list(self.grid)
         return [
-            XGBoostParameters(**{**self.xgboost.model_dump(), **dict(zip(names, values, strict=True))})
+            XGBoostParameters(**(self.xgboost.model_dump() | dict(zip(names, values, strict=True))))
             for values in itertools.product(*self.grid.values())
         ]
 
@@ -109,7 +110,7 @@ class Hypothesis(Frozen):
     gate: dict[str, int | float | bool] = Field(
         default_factory=dict,
         description="stricter thresholds of the gate; a looser one is refused",
-        json_schema_extra={"propertyNames": {"enum": sorted(Thresholds.model_fields)}},
+        json_schema_extra={"propertyNames": {"enum": [*sorted(Thresholds.model_fields)]}},
     )
 
     @field_validator("symbols", "feature_groups")
@@ -164,7 +165,7 @@ def _allowed_value(name: str, value: int | float) -> None:
         raise ValueError(f"{name}: {value!r}: {_lower(problem)}") from None
 
 
-def _sentence(source: YamlSource, problem: dict[str, Any]) -> str:
+def _sentence(source: YamlSource, problem: ErrorDetails) -> str:
     place = tuple(step for step in problem["loc"] if step != "[key]")
     key = ".".join(str(step) for step in place)
     where = f"{source.path}, line {source.line(place)}"

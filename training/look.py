@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -11,6 +12,7 @@ from training.gate import Family, Thresholds, Trial, Verdict, judge, level_of_lo
 from training.hypothesis import Hypothesis
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
+from warehouse.rows import scalar
 
 TRIALS = """
     select
@@ -82,12 +84,12 @@ def _periods_per_year(connection: psycopg.Connection, family_id: str) -> float:
     ).fetchone()
     if row is None:
         raise JudgementError(f"there is no family {family_id}: train a hypothesis first")
-    return row[0]
+    return float(row[0])
 
 
 def _stored_trials(connection: psycopg.Connection, family_id: str) -> list[_Stored]:
     rows = connection.execute(TRIALS, (family_id,)).fetchall()
-    return [_Stored(*row[:3], Hypothesis.model_validate(row[3]), row[4]) for row in rows]
+    return [_Stored(row[0], row[1], row[2], Hypothesis.model_validate(row[3]), row[4]) for row in rows]
 
 
 def _trials(family_id: str, stored: list[_Stored], evidence: DataEvidence) -> tuple[Trial, ...]:
@@ -106,7 +108,7 @@ def _trials(family_id: str, stored: list[_Stored], evidence: DataEvidence) -> tu
     )
 
 
-def _paths(family_id: str) -> dict[str, dict]:
+def _paths(family_id: str) -> dict[str, dict[str, Any]]:
     """By trial: positions and asset_returns (T, S), fold (T,), and positions held on rows that were not ready."""
     table = arrow("trainer", PATHS, (family_id,))
     columns = {name: table.column(name).to_numpy() for name in ("fold", "position", "asset_return", "is_unready")}
@@ -131,9 +133,13 @@ def _runs_of(ordered: pyarrow.ChunkedArray) -> tuple[list[str], list[int]]:
 
 
 def _next_look(connection: psycopg.Connection, family_id: str) -> int:
-    return connection.execute(
-        "select coalesce(max(look_no), 0) + 1 from research.gate_looks where family_id = %s", (family_id,)
-    ).fetchone()[0]
+    return int(
+        scalar(
+            connection.execute(
+                "select coalesce(max(look_no), 0) + 1 from research.gate_looks where family_id = %s", (family_id,)
+            )
+        )
+    )
 
 
 def _store(

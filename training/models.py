@@ -3,6 +3,7 @@
 import json
 import warnings
 from functools import cache
+from typing import Any
 
 import numpy as np
 import xgboost
@@ -11,7 +12,7 @@ from models_registry.scoring import Target
 from training.hypothesis import XGBoostParameters
 from warehouse.errors import Stop
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, dict[str, Any]] = {
     "binary": {"objective": "binary:logistic"},
     "multiclass": {"objective": "multi:softprob", "num_class": 3},
     "regression": {"objective": "reg:squarederror"},
@@ -41,7 +42,8 @@ def has_cuda() -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         probe = xgboost.train({"device": "cuda", "nthread": 1}, xgboost.DMatrix(np.eye(2), [0.0, 1.0]), 1)
-    return json.loads(probe.save_config())["learner"]["generic_param"]["device"].startswith("cuda")
+    device: str = json.loads(probe.save_config())["learner"]["generic_param"]["device"]
+    return device.startswith("cuda")
 
 
 def fit(
@@ -69,15 +71,15 @@ def base_rate(target: Target, labels: np.ndarray) -> np.ndarray:
     """What the training labels alone predict: P(up) or the mean, shape (), or the shares of the classes, (3,)."""
     if target.kind == "multiclass":
         return np.bincount(labels.astype(np.int64), minlength=3) / len(labels)
-    return np.mean(labels)
+    return np.asarray(np.mean(labels))
 
 
 def losses(target: Target, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """(n,) Brier score (over all classes for multiclass; Brier 1950) or squared error of each prediction."""
     if target.kind == "multiclass":
         outcomes = np.eye(3)[labels.astype(np.int64)]
-        return ((np.broadcast_to(predictions, outcomes.shape) - outcomes) ** 2).sum(axis=1)
-    return (predictions - labels) ** 2
+        return np.asarray(((np.broadcast_to(predictions, outcomes.shape) - outcomes) ** 2).sum(axis=1))
+    return np.asarray((predictions - labels) ** 2)
 
 
 def skill(loss: np.ndarray, base_loss: np.ndarray) -> float:

@@ -1,6 +1,8 @@
 """Training one hypothesis: every combination of its grid becomes a trial with stored out-of-sample evidence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from training import trials
 from training.backtest import Backtest
@@ -70,7 +72,7 @@ def prepare(hypothesis: Hypothesis) -> tuple[Backtest, FamilyKey]:
     )
 
 
-def _try(backtest: Backtest, family: FamilyKey, grid: dict) -> None:
+def _try(backtest: Backtest, family: FamilyKey, grid: Mapping[str, Any]) -> None:
     try:
         paths = backtest.run(grid)
     except (OperatorError, MemoryError) as error:

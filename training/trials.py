@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 import numpy as np
 import psycopg
@@ -199,4 +200,4 @@ def _as_csv(trial: str, symbols: tuple[str, ...], path: TrialPath) -> bytes:
 
 
 def _utc(moment: np.datetime64) -> datetime:
-    return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    return cast("datetime", moment.astype("datetime64[us]").item()).replace(tzinfo=UTC)

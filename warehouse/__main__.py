@@ -10,6 +10,7 @@ from warehouse import embedded, roles
 from warehouse.connection import endpoint, open_connection
 from warehouse.errors import OperatorError, Stop
 from warehouse.migrate import available, bring_up, migrate
+from warehouse.rows import scalar
 from warehouse.sessions import ROLES
 from warehouse.settings import load
 
@@ -67,7 +68,7 @@ def _status() -> None:
     with open_connection(where, where.conninfo("analyst")) as connection:
         version = connection.info.server_version
         sessions = connection.execute("select count(*) from pg_stat_activity where datname = current_database()")
-        print(f"{where.place}: PostgreSQL {version // 10000}.{version % 10000}, {sessions.fetchone()[0]} connections")
+        print(f"{where.place}: PostgreSQL {version // 10000}.{version % 10000}, {scalar(sessions)} connections")
         print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {len(available())}")
 
 

@@ -6,6 +6,7 @@ Each subsystem logs in as its own role. The roles' passwords are in a libpq pass
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -126,7 +127,7 @@ def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False)
     return connection
 
 
-def arrow(role: str, sql: str, parameters: tuple = ()) -> "pyarrow.Table":
+def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.Table":
     """Run a query and return its result as columns. Placeholders are `$1`, `$2`, …; times are UTC."""
     # imported here: it brings pandas along, for which `warehouse status` and the like would wait two seconds
     from adbc_driver_postgresql import dbapi
@@ -148,7 +149,8 @@ def libpq_reason(text: str) -> str:
     return "; ".join(dict.fromkeys(match[1] for match in found if match)) or lines[0]
 
 
-def _parse(url: str) -> dict[str, object]:
+def _parse(url: str) -> Mapping[str, object]:
+    found: Mapping[str, object]
     try:
         found = conninfo_to_dict(url)
     except psycopg.ProgrammingError:

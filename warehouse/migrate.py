@@ -75,7 +75,9 @@ def migrate(where: Endpoint | None = None) -> list[str]:
             applied_at timestamptz not null default clock_timestamp())
             """
         )
-        applied = dict(connection.execute("select version, checksum from warehouse.migrations").fetchall())
+        applied: dict[int, str] = dict(
+            connection.execute("select version, checksum from warehouse.migrations").fetchall()
+        )
         roles.prepare(connection, where, is_new=not applied)
         names = [
             _apply(connection, migration, where) for migration in available() if not _is_applied(migration, applied)

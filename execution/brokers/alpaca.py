@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -79,7 +79,8 @@ class AlpacaBroker:
         )
         self._client._retry_codes = [429]
         session = self._client._session
-        session.request = functools.partial(session.request, timeout=_TIMEOUT)
+        # the SDK has no time limit of its own
+        session.request = functools.partial(session.request, timeout=_TIMEOUT)  # type: ignore[method-assign]
         self._stream_arguments = (key_id, secret_key, stream_url)
         self._stream: UpdateStream | None = None
 
@@ -121,7 +122,7 @@ class AlpacaBroker:
             "client_order_id": request.client_order_id,
         }
         try:
-            return Accepted(wire.order(self._client.post("/orders", body)))
+            return Accepted(wire.order(cast("Mapping[str, Any]", self._client.post("/orders", body))))
         except APIError as error:
             return self._refused(request, error)
         except (requests.RequestException, wire.BadPayload, ValueError) as error:

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alpaca.trading.stream import TradingStream
 
@@ -26,7 +27,7 @@ class _ListeningStream(TradingStream):
         super().__init__(key_id, secret_key, raw_data=True, url_override=url)
         self._on_listening = on_listening
 
-    async def _dispatch(self, msg: dict) -> None:
+    async def _dispatch(self, msg: dict[str, Any]) -> None:
         if msg.get("stream") == "listening":
             self._on_listening()
         await super()._dispatch(msg)
@@ -52,7 +53,7 @@ class UpdateStream:
 
     def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
         """Everything received since the last call, oldest first; waits for the first."""
-        received = []
+        received: list[BrokerEvent] = []
         deadline = time.monotonic() + wait_seconds
         while True:
             remaining = 0.0 if received else deadline - time.monotonic()
@@ -74,7 +75,7 @@ class UpdateStream:
         self._connections += 1
         self._listening.set()
 
-    async def _receive(self, message: dict) -> None:
+    async def _receive(self, message: dict[str, Any]) -> None:
         try:
             self._queue.put(wire.trade_update(message["data"]))
         except (wire.BadPayload, KeyError, TypeError) as error:

@@ -127,8 +127,8 @@ class LiveSource(Source, Protocol):
 
 
 @runtime_checkable
-class CorporateActions(Protocol):
-    """What a source of equities offers besides."""
+class EquitySource(Source, Protocol):
+    """A vendor of equities, which also has their corporate actions."""
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         """Rows of all corporate actions effective on or after a date, for all the vendor's symbols."""

@@ -9,6 +9,7 @@ import psycopg
 from exchange_calendars.errors import InvalidCalendarName
 
 from warehouse.errors import Stop
+from warehouse.rows import scalar
 
 # session_no counts from here, whatever the first bar of a symbol; the day must never change
 ORIGIN = date(1990, 1, 1)
@@ -21,9 +22,11 @@ HORIZON = timedelta(days=365)
 
 def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: date) -> int:
     """Append the sessions of a calendar through about a year after today; return how many were new."""
-    newest = connection.execute(
-        "select max(session_date) from reference.trading_sessions where calendar = %s", (calendar_name,)
-    ).fetchone()[0]
+    newest = scalar(
+        connection.execute(
+            "select max(session_date) from reference.trading_sessions where calendar = %s", (calendar_name,)
+        )
+    )
     if newest is not None and newest > today + HORIZON / 2:
         return 0
     sessions = _sessions(calendar_name, today + HORIZON)
@@ -49,24 +52,30 @@ def session_zone(calendar_name: str) -> tzinfo:
 
 def last_final_session(connection: psycopg.Connection, calendar_name: str, moment: datetime) -> date | None:
     """Date of the newest session that has closed at a moment (UTC)."""
-    return connection.execute(
-        "select max(session_date) from reference.trading_sessions where calendar = %s and close_at <= %s",
-        (calendar_name, moment),
-    ).fetchone()[0]
+    found: date | None = scalar(
+        connection.execute(
+            "select max(session_date) from reference.trading_sessions where calendar = %s and close_at <= %s",
+            (calendar_name, moment),
+        )
+    )
+    return found
 
 
 def open_since(connection: psycopg.Connection, calendars: Collection[str], moment: datetime) -> datetime | None:
     """When the session opened in which a moment (UTC) is, the earliest of several; None when all are closed."""
-    return connection.execute(
-        """
+    found: datetime | None = scalar(
+        connection.execute(
+            """
         select min(open_at) from reference.trading_sessions
         where calendar = any(%(calendars)s) and open_at <= %(moment)s and close_at > %(moment)s
         """,
-        {"calendars": list(calendars), "moment": moment},
-    ).fetchone()[0]
+            {"calendars": list(calendars), "moment": moment},
+        )
+    )
+    return found
 
 
-def _sessions(calendar_name: str, end: date) -> list[tuple]:
+def _sessions(calendar_name: str, end: date) -> list[tuple[str, date, datetime, datetime, int]]:
     try:
         library_name = "24/7" if calendar_name == ALWAYS_OPEN else calendar_name
         calendar = exchange_calendars.get_calendar(library_name, start=str(ORIGIN), end=str(end))

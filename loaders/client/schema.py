@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 from loaders.client import http
 from loaders.client.base import Row, UnknownFormat
@@ -42,18 +43,18 @@ class ObjectSchema:
                 raise UnknownFormat(sentence, found, self._symbol(found)) from None
         return row
 
-    def _check_names(self, found: dict, about: str) -> None:
+    def _check_names(self, found: dict[str, Any], about: str) -> None:
         said = [f"an unknown field {name!r}" for name in found if name not in self.fields]
         said += [f"no field {name!r}" for name in self.fields if name not in found and name not in self.optional]
         if said:
             sentence = f"{self.vendor} sent {' and '.join(said)} in {self._name(found, about)}"
             raise UnknownFormat(sentence, found, self._symbol(found))
 
-    def _symbol(self, found: dict) -> str | None:
+    def _symbol(self, found: dict[str, Any]) -> str | None:
         symbol = found.get(self.symbol)
         return symbol if isinstance(symbol, str) else None
 
-    def _name(self, found: dict, about: str) -> str:
+    def _name(self, found: dict[str, Any], about: str) -> str:
         moment = found.get(self.moment, "an unknown time")
         with suppress(ValueError):
             moment = http.moment_ms(moment)

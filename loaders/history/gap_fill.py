@@ -172,7 +172,7 @@ def record(connection: psycopg.Connection, attempts: Sequence[Attempt]) -> int:
         "starts": [missing.start for missing in asked],
         "ends": [missing.end for missing in asked],
     }
-    left = dict(connection.execute(_LEFT, windows).fetchall())
+    left: dict[int, int] = dict(connection.execute(_LEFT, windows).fetchall())
     rows = []
     for number, attempt in enumerate(attempts):
         missing = attempt.missing

@@ -6,7 +6,7 @@ from functools import partial
 
 import psycopg
 
-from loaders.client.base import TIMEFRAMES, CorporateActions, Source, UnknownFormat, Window, floor, known_timeframe
+from loaders.client.base import TIMEFRAMES, EquitySource, Source, UnknownFormat, Window, floor, known_timeframe
 from loaders.client.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
 from loaders.history.progress import Progress
 from loaders.history.pull import keep_aside, pull
@@ -58,7 +58,7 @@ def ingest(
         total += landed
     if instruments and len(skipped) == len(instruments):
         raise skipped[0]
-    if isinstance(source, CorporateActions) and timeframe == "1d":
+    if isinstance(source, EquitySource) and timeframe == "1d":
         last = [last_final_session(connection, instrument.calendar, now) for instrument in instruments]
         total += _ingest_actions(connection, source, history_start, max((day for day in last if day), default=None))
     if total.landed >= MANY_ROWS:
@@ -146,7 +146,9 @@ def final_until(
     return floor(now, TIMEFRAMES[timeframe])
 
 
-def _ingest_actions(connection: psycopg.Connection, source: Source, history_start: date, last: date | None) -> Landed:
+def _ingest_actions(
+    connection: psycopg.Connection, source: EquitySource, history_start: date, last: date | None
+) -> Landed:
     if last is None:
         return Landed(0, 0)
     end = _midnight(last + timedelta(days=1))

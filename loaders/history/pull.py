@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from decimal import Decimal
 
 import psycopg
@@ -39,7 +40,7 @@ def pull(
     are landed.
     """
     asked = [window.length for window in windows]
-    meter = Meter(f"{instrument.symbol} {timeframe}", sum(asked[1:], asked[0]), progress) if asked else None
+    meter = Meter(f"{instrument.symbol} {timeframe}", sum(asked, timedelta()), progress)
     total = Landed(0, 0)
     for window in windows:
         remaining: Window | None = window

@@ -16,6 +16,7 @@ from loaders.raw.instruments import Instrument
 from loaders.raw.landing import Landed
 from warehouse.connection import connect
 from warehouse.errors import Skip
+from warehouse.rows import one
 
 # a feed that nobody collected before starts here; older bars are for `ingest`
 FIRST_LOOK_BACK = timedelta(hours=1)
@@ -65,14 +66,16 @@ class Backfill:
         return pull(connection, self._source, instrument, self._timeframe, windows, progress=self._tell)
 
     def _start(self, connection: psycopg.Connection, instrument: Instrument, now: datetime) -> datetime:
-        """From where on there may be holes that are the collector's to close."""
-        covered, newest = connection.execute(
-            """
+        """From where on bars may be missing that the collector has to ask for."""
+        covered, newest = one(
+            connection.execute(
+                """
             select min(window_start), max(window_end) from raw.coverage
             where source = %s and dataset = 'bars' and symbol = %s and timeframe = %s
             """,
-            (self._source.name, instrument.symbol, self._timeframe),
-        ).fetchone()
+                (self._source.name, instrument.symbol, self._timeframe),
+            )
+        )
         feed = stored(connection, self._source.name, self._timeframe)
         firsts = [moment for moment in (covered, feed and feed.first_bar_start) if moment]
         if newest is None:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -83,7 +83,8 @@ class Collector:
         self._tell = tell
         self._pace = pace
         silence = live.silence(timeframe)
-        self._silence_s = pace.silence_s if silence and pace.silence_s else silence and silence.total_seconds()
+        # None when silence is an answer too
+        self._silence_s = (pace.silence_s or silence.total_seconds()) if silence else None
         self._feed = Feed(live.name, timeframe, tuple(one.symbol for one in instruments), "connecting", now())
         self._connection = FeedConnection(live.name, timeframe)
         self._backfill = Backfill(history, instruments, timeframe, lambda line: tell(f"{self._name}: {line}"))
@@ -152,7 +153,7 @@ class Collector:
             coming = asyncio.create_task(_next(rows))
             try:
                 while not coming.done():
-                    patience = self._silence_s and max(0.0, heard + self._silence_s - clock())
+                    patience = None if self._silence_s is None else max(0.0, heard + self._silence_s - clock())
                     done, _ = await asyncio.wait({coming}, timeout=patience)
                     if not done and await self._is_trading():
                         raise Silent(f"{self._live.name} sent nothing for {clock() - heard:.0f} s")
@@ -178,7 +179,7 @@ class Collector:
             opened = await self._in_transaction(lambda connection: open_since(connection, calendars, now()))
         except DATABASE_LOST:
             return False
-        return opened is not None and now() - opened > timedelta(seconds=self._silence_s)
+        return opened is not None and now() - opened > timedelta(seconds=self._silence_s or 0.0)
 
     async def _land(self) -> None:
         backoff = self._new_backoff()
@@ -264,7 +265,7 @@ class Collector:
         self._database.close()
         self._rest.close()
 
-    def _change(self, state: str, why: str, **changes: object) -> None:
+    def _change(self, state: str, why: str, **changes: Any) -> None:
         self._feed = replace(self._feed, state=state, since=now(), **changes)
         self._changed.set()
         self._tell(f"{self._name} {state}: {why}")
@@ -276,7 +277,7 @@ class Collector:
 
     def _keep_aside(self, connection: psycopg.Connection, error: UnknownFormat) -> None:
         names = {instrument.vendor_symbol: instrument.symbol for instrument in self._instruments}
-        symbol = names.get(error.vendor_symbol, error.vendor_symbol or ALL_SYMBOLS)
+        symbol = names.get(error.vendor_symbol or "", error.vendor_symbol or ALL_SYMBOLS)
         keep_aside(connection, self._live, symbol, self._timeframe, Window(now(), now()), error)
 
     def _new_backoff(self) -> Backoff:

@@ -12,6 +12,7 @@ import psycopg
 
 from warehouse.connection import connect
 from warehouse.errors import Stop, Unreachable
+from warehouse.rows import scalar
 
 T = TypeVar("T")
 
@@ -60,7 +61,8 @@ class FeedConnection:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise Unreachable(f"the database was lost: {lines[0]}") from None
         except psycopg.Error:
-            self._connection.rollback()
+            if self._connection is not None:
+                self._connection.rollback()
             raise
         return result
 
@@ -76,7 +78,7 @@ class FeedConnection:
         deadline = time.monotonic() + GRACE_S
         # by session, so that a process that dies gives it up whatever it was doing
         lock = "select pg_try_advisory_lock(hashtext('raw.feeds'), hashtext(%s))"
-        while not connection.execute(lock, (name,)).fetchone()[0]:
+        while not scalar(connection.execute(lock, (name,))):
             connection.rollback()
             if time.monotonic() > deadline:
                 found = stored(connection, *self._feed)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from loaders.client.base import LiveSource
 from loaders.history.progress import Progress
 from loaders.live.collector import Collector, Pace
-from loaders.raw.instruments import instruments_of
+from loaders.raw.instruments import Instrument, instruments_of
 from loaders.vendor_by_name import source_named
 from warehouse.connection import connect
 from warehouse.errors import Stop
@@ -34,7 +34,7 @@ def collect(
     a person can mend: a refused key, an unknown format.
     """
     live, history = source_named(source_name, settings), source_named(source_name, settings)
-    if not isinstance(live, LiveSource):
+    if not isinstance(live, LiveSource) or not isinstance(history, LiveSource):
         raise Stop(f"{source_name} has no live bars: use `ingest`")
     timeframe = timeframe or live.live_timeframes[0]
     if timeframe not in live.live_timeframes:
@@ -46,8 +46,10 @@ def collect(
     asyncio.run(_until_signalled(live, history, instruments, timeframe, tell, pace))
 
 
-async def _until_signalled(*arguments: object) -> None:
-    collector = Collector(*arguments)
+async def _until_signalled(
+    live: LiveSource, history: LiveSource, instruments: Sequence[Instrument], timeframe: str, tell: Progress, pace: Pace
+) -> None:
+    collector = Collector(live, history, instruments, timeframe, tell, pace)
 
     def leave() -> None:
         collector.stop()

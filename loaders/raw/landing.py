@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import itemgetter
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from loaders.client.base import RawTable, Row, Window
+from warehouse.rows import scalar
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -
     # a statement of its own: what follows must see what the loader before has committed
     connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (table.name,))
     series = _series(batch)
-    if series and not connection.execute(_statements(table).meets_known, series).fetchone()[0]:
+    if series and not scalar(connection.execute(_statements(table).meets_known, series)):
         _copy(connection, _statements(table).copy_new, table, batch.values())
         return Landed(len(rows), len(batch))
     return Landed(len(rows), _append_what_differs(connection, table, batch.values(), series))
 
 
-def _series(keys: Collection[tuple]) -> tuple | None:
+def _series(keys: Collection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
     """The batch as one series of moments: what its keys share, its first and its last moment. None if it is not one."""
     first = next(iter(keys))
     if not isinstance(first, tuple) or not isinstance(first[-1], datetime):
@@ -59,7 +61,7 @@ def _series(keys: Collection[tuple]) -> tuple | None:
 
 
 def _append_what_differs(
-    connection: psycopg.Connection, table: RawTable, rows: Collection[Row], series: tuple | None
+    connection: psycopg.Connection, table: RawTable, rows: Collection[Row], series: tuple[Any, ...] | None
 ) -> int:
     statements = _statements(table)
     connection.execute(statements.make_staging)
@@ -182,14 +184,16 @@ def covered_until(
     connection: psycopg.Connection, source: str, dataset: str, symbol: str, timeframe: str | None
 ) -> datetime | None:
     """The end of the newest window that the source has answered for, None when it was never asked."""
-    row = connection.execute(
-        """
+    until: datetime | None = scalar(
+        connection.execute(
+            """
         select max(window_end) from raw.coverage
         where source = %s and dataset = %s and symbol = %s and timeframe is not distinct from %s
         """,
-        (source, dataset, symbol, timeframe),
-    ).fetchone()
-    return row[0]
+            (source, dataset, symbol, timeframe),
+        )
+    )
+    return until
 
 
 def uncovered(

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import requests
 from binance.async_client import AsyncClient
@@ -57,7 +58,8 @@ class BinanceSource:
     """Klines of spot pairs. Prices and volumes arrive as decimals with the digits of the wire."""
 
     name = "binance"
-    timeframes = live_timeframes = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
+    timeframes: tuple[str, ...] = ("1m", "5m", "15m", "30m", "1h", "4h", "1d")
+    live_timeframes = timeframes
     bars_table = RawTable(
         "raw.binance_klines",
         ("symbol", "interval", "open_time"),
@@ -83,7 +85,7 @@ class BinanceSource:
         self._api.session.max_redirects = 0
 
     def now(self) -> datetime:
-        answer = self._ask(self._api.get_server_time, TIME_WEIGHT, "the time")
+        answer: Any = self._ask(self._api.get_server_time, TIME_WEIGHT, "the time")
         try:
             return http.moment_ms(answer["serverTime"])
         except (KeyError, TypeError, ValueError):
@@ -136,7 +138,8 @@ class BinanceSource:
             await client.close_connection()
 
     def bar_start(self, row: Row) -> datetime:
-        return row["open_time"]
+        start: datetime = row["open_time"]
+        return start
 
     def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window) -> None:
         """An empty list says either that a pair did not trade or that the vendor lost its head: ask what comes next.
@@ -147,7 +150,7 @@ class BinanceSource:
         if any(_row(vendor_symbol, timeframe, kline)["open_time"] < window.end for kline in following):
             raise Retry(f"Binance sent no {vendor_symbol} {timeframe} klines for {window}, and has some")
 
-    def _klines(self, vendor_symbol: str, timeframe: str, window: Window, limit: int = PAGE_LIMIT) -> list:
+    def _klines(self, vendor_symbol: str, timeframe: str, window: Window, limit: int = PAGE_LIMIT) -> list[Any]:
         klines = self._ask(
             lambda: self._api.get_klines(
                 symbol=vendor_symbol,
@@ -165,7 +168,7 @@ class BinanceSource:
             raise UnknownFormat(f"Binance sent no list of {vendor_symbol} {timeframe} klines for {window}", klines)
         return klines
 
-    def _ask(self, request: Callable[[], object], weight: int, what: str) -> object:
+    def _ask(self, request: Callable[[], Any], weight: int, what: str) -> object:
         """Run one SDK call within the budget and turn what can go wrong into the product's three errors."""
         self._budget.take(weight)
         try:
@@ -257,7 +260,7 @@ def _live_row(symbol: str, timeframe: str, kline: Mapping[str, object]) -> Row |
     strange = sorted(LIVE_NAMES ^ kline.keys())
     if strange or not isinstance(kline["x"], bool):
         try:
-            at = http.moment_ms(kline["t"])
+            at = str(http.moment_ms(kline["t"]))
         except ValueError:
             at = "an unknown time"
         names = ", ".join(f"{'no' if name in LIVE_NAMES else 'an unknown'} {name}" for name in strange)

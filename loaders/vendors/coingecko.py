@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from typing import Any
 
 import requests
 from pycoingecko import CoinGeckoAPI
@@ -73,7 +74,8 @@ class CoinGeckoSource:
             raise Retry("CoinGecko sent an empty answer")
         if not isinstance(answer, dict) or set(answer) != {"gecko_says"}:
             raise UnknownFormat("CoinGecko answered a ping with something else than gecko_says", answer)
-        return http.clock(self._answer.headers, "CoinGecko") - CACHE_AGE
+        headers = self._answer.headers if self._answer is not None else {}
+        return http.clock(headers, "CoinGecko") - CACHE_AGE
 
     def reach(self, timeframe: str) -> timedelta | None:
         return timedelta(days=RECENT_DAYS[timeframe][-1]) if timeframe in RECENT_DAYS else None
@@ -103,9 +105,10 @@ class CoinGeckoSource:
         return polling(self, vendor_symbols, timeframe, POLL_EVERY)
 
     def bar_start(self, row: Row) -> datetime:
-        return row["close_time"] - TIMEFRAMES[row["granularity"]]
+        end: datetime = row["close_time"]
+        return end - TIMEFRAMES[row["granularity"]]
 
-    def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list:
+    def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list[Any]:
         if timeframe in RANGES:
             interval = RANGES[timeframe][0]
             begin, end = int(window.start.timestamp()), int(window.end.timestamp())
@@ -130,12 +133,12 @@ class CoinGeckoSource:
         self._budget.take()
         try:
             return request()
-        except requests.HTTPError:
-            error = self._refusal(self._answer, what)
+        except requests.HTTPError as failure:
+            error = self._refusal(failure.response, what)
         except requests.RequestException as failure:
             error = http.unreachable("CoinGecko", failure)
         except ValueError:
-            if self._answer.ok:
+            if self._answer is None or self._answer.ok:
                 error = Retry("CoinGecko sent an answer that is not complete JSON")
             else:
                 error = self._refusal(self._answer, what)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import requests
 
@@ -69,7 +70,7 @@ class GeckoTerminalSource:
         known_timeframe(self, timeframe)
         network, _, pool = vendor_symbol.partition("/")
         unit, aggregate = INTERVALS[timeframe]
-        names = dict(zip(self.bars_table.key, (network, pool, unit, aggregate, CURRENCY), strict=False))
+        names: Row = dict(zip(self.bars_table.key, (network, pool, unit, aggregate, CURRENCY), strict=False))
         end = window.end
         while end > window.start:
             found = self._candles(vendor_symbol, timeframe, end)
@@ -77,7 +78,7 @@ class GeckoTerminalSource:
             earlier = [row for row in rows if row["t"] < end]
             if rows and not earlier:
                 raise UnknownFormat(f"GeckoTerminal sent {vendor_symbol} {timeframe} bars from after {end}", found)
-            oldest = min((row["t"] for row in earlier), default=window.start)
+            oldest: datetime = min((row["t"] for row in earlier), default=window.start)
             start = max(oldest, window.start)
             page = sorted((row for row in earlier if row["t"] >= start), key=lambda row: row["t"])
             yield Page(page, Window(start, end))
@@ -92,9 +93,10 @@ class GeckoTerminalSource:
         return polling(self, vendor_symbols, timeframe, POLL_EVERY)
 
     def bar_start(self, row: Row) -> datetime:
-        return row["t"]
+        start: datetime = row["t"]
+        return start
 
-    def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list:
+    def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list[Any]:
         network, _, pool = vendor_symbol.partition("/")
         unit, aggregate = INTERVALS[timeframe]
         response = self._get(

@@ -64,14 +64,14 @@ def test_killed_at_any_step_nothing_is_sent_twice_or_lost(exchange, warehouse, p
 
     def day() -> None:
         _die_at(owner, name, occurrence, when)
-        with Session([package], exchange.broker(), pause=_no_pause) as session:
+        with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
             exchange.advance(DAYS[1].opens + AFTER_OPEN)
             session.settle(timeout=10)
 
     _run_and_die(day)
     opened = exchange.book()["now"] >= f"{DAYS[1].opens:%Y-%m-%dT%H:%M}"
-    with Session([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         session.decide()
         if not opened:
             exchange.advance(DAYS[1].opens + AFTER_OPEN)
@@ -91,12 +91,12 @@ def test_an_order_written_but_not_sent_is_not_sent_after_its_open(exchange, ware
 
     def day() -> None:
         _die_at(AlpacaBroker, "submit", 2, "before")
-        with Session([package], exchange.broker(), pause=_no_pause) as session:
+        with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
 
     _run_and_die(day)
     exchange.advance(DAYS[1].opens + AFTER_OPEN)
-    with Session([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         session.decide()
         assert session.settle(timeout=10) == ()
     book = exchange.book()
@@ -111,13 +111,13 @@ def test_an_order_written_but_not_sent_is_validated_again_before_it_is(exchange,
 
     def day() -> None:
         _die_at(AlpacaBroker, "submit", 1, "before")
-        with Session([package], exchange.broker(), pause=_no_pause) as session:
+        with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
 
     _run_and_die(day)
     with Ledger.view(exchange.book()["account_id"]) as operator:
         operator.halt("something looks wrong")
-    with Session([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         assert session.decide().sent == ()
         assert exchange.book()["orders"] == []
         with Ledger.view(session.account_id) as operator:

@@ -17,7 +17,7 @@ def account(exchange, warehouse, package, monkeypatch) -> str:
     monkeypatch.setenv("APCA_API_BASE_URL", exchange.url)
     monkeypatch.setenv("APCA_API_STREAM_URL", exchange.stream_url)
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         session.decide()
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
         session.settle(timeout=10)

@@ -38,19 +38,17 @@ def _live_through(broker: TreacherousBroker, package: OneSignal) -> None:
 def _attempt(session: Session | None, part: str, broker: TreacherousBroker, package: OneSignal) -> Session | None:
     try:
         if session is None:
-            session = Session([package], broker, pause=_no_pause)
-            session.start()
+            session = Session.open([package], broker, pause=_no_pause)
         if part == "decide":
             session.decide()
         else:
             session.settle(timeout=0.02)
     except Crash:
-        session.close()
+        if session is not None:
+            session.close()
         return None
     except Retry:
-        if not hasattr(session, "_sender"):
-            session.close()
-            return None
+        pass
     return session
 
 
@@ -65,7 +63,7 @@ def test_no_order_is_doubled_and_no_fill_is_lost(ledger_db, monkeypatch, seed):
 
     _live_through(broker, package)
     fate.is_kind = True
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         assert session.settle(timeout=1) == ()
         final = session.reconcile()
     assert (final.outcome, final.findings) == ("agreed", ())
@@ -98,7 +96,7 @@ def test_an_order_that_is_still_open_keeps_its_symbol(ledger_db, monkeypatch):
     fate.is_kind = True
     broker = TreacherousBroker(fate, account_id=f"t-{uuid.uuid4()}", day=2)
     monkeypatch.setattr(session_module, "Market", lambda: MemoryMarket(broker))
-    with Session([OneSignal("signal")], broker, pause=_no_pause) as session:
+    with Session.open([OneSignal("signal")], broker, pause=_no_pause) as session:
         assert len(session.decide().sent) == 2
         broker.close_market()
         step = session.decide()

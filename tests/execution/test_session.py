@@ -27,7 +27,7 @@ def _weights(number: int) -> dict[str, float]:
 
 def test_forty_days_with_a_split_a_dividend_and_fees_agree_to_the_cent(exchange, warehouse, package):
     started = time.perf_counter()
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         for number, day in enumerate(DAYS[:-1]):
             exchange.advance(day.closes + AFTER_CLOSE)
             warehouse.publish(day, _weights(number))
@@ -67,17 +67,17 @@ def _rules(step: Step) -> set[str]:
 
 
 def test_the_same_bars_are_decided_once(exchange, package, first_day):
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         assert len(session.decide().sent) == 2
         again = session.decide()
         assert (again.decisions, again.intents, again.sent) == ((), (), ())
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         assert session.decide().sent == ()
     assert len(exchange.book()["orders"]) == 2
 
 
 def test_what_was_read_is_stored_bit_for_bit(exchange, package, first_day):
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         session.decide()
         stored = rows(
             "select feature_names, feature_values, score, target_weight from ledger.decisions where account_id = %s",
@@ -103,7 +103,7 @@ def test_what_was_read_is_stored_bit_for_bit(exchange, package, first_day):
 def test_a_bar_that_cannot_be_trusted_is_not_decided_until_it_can(exchange, warehouse, package, statement, rule):
     warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.5})
     warehouse.change(statement)
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         for _ in range(2):
             step = session.decide()
             assert (step.decisions, step.sent) == ((), ())
@@ -115,14 +115,14 @@ def test_a_bar_that_cannot_be_trusted_is_not_decided_until_it_can(exchange, ware
 
 def test_yesterdays_bar_is_not_traded_today(exchange, package, first_day):
     exchange.advance(DAYS[1].closes + AFTER_CLOSE)
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         assert "BarIsFresh" in _rules(session.decide())
     assert exchange.book()["orders"] == []
 
 
 def test_a_missed_open_is_missed(exchange, package, first_day):
     exchange.advance(DAYS[1].opens + AFTER_OPEN)
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         assert _rules(session.decide()) == {"BeforeNextOpen"}
     assert exchange.book()["orders"] == []
 
@@ -132,7 +132,7 @@ def test_a_model_without_leave_does_not_trade(exchange, warehouse, first_day, st
     package = SignalPackage(model_id=f"model-{state}")
     if state:
         warehouse.enter_state(package.model_id, state)
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         assert _rules(session.decide()) == {"ModelMayTrade"}
     assert exchange.book()["orders"] == []
 
@@ -140,7 +140,7 @@ def test_a_model_without_leave_does_not_trade(exchange, warehouse, first_day, st
 def test_an_order_that_is_not_ours_halts_the_account_until_it_is_explained(exchange, package, first_day):
     exchange.trade(symbol="BETA", qty="1", side="buy", client_order_id="by-hand")
     account = exchange.book()["account_id"]
-    with Session([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         step = session.decide()
         assert {reason.split(":")[0] for intent in step.intents for reason in intent.refusals} == {
             "NotHalted",
@@ -154,7 +154,7 @@ def test_an_order_that_is_not_ours_halts_the_account_until_it_is_explained(excha
 
 
 def test_a_halt_by_hand_stops_orders_and_keeps_the_decisions(exchange, package, first_day):
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         with Ledger.view(session.account_id) as operator:
             operator.halt("lunch")
         step = session.decide()
@@ -165,18 +165,18 @@ def test_a_halt_by_hand_stops_orders_and_keeps_the_decisions(exchange, package, 
 
 def test_one_session_an_account(exchange, package):
     with (
-        Session([package], exchange.broker()),
+        Session.open([package], exchange.broker()),
         pytest.raises(Stop, match="another session is trading account"),
-        Session([package], exchange.broker()),
+        Session.open([package], exchange.broker()),
     ):
         pass
-    with Session([package], exchange.broker()):
+    with Session.open([package], exchange.broker()):
         pass
 
 
 def test_an_account_keeps_its_mode(exchange, package):
     broker = exchange.broker()
-    with Session([package], broker):
+    with Session.open([package], broker):
         pass
     with pytest.raises(Stop, match="recorded as alpaca paper and was opened as alpaca live"):
         Ledger.open(exchange.book()["account_id"], "alpaca", Mode.LIVE)
@@ -186,11 +186,11 @@ def test_one_model_a_symbol_and_shares_of_one_whole(exchange, package):
     other = SignalPackage(model_id="other-1", symbols=("BETA",))
     broker = exchange.broker()
     with pytest.raises(Stop, match="both trade BETA"):
-        Session([package, other], broker)
+        Session.open([package, other], broker)
     with pytest.raises(Stop, match="at most 1"):
-        Session([package], broker, shares={package.model_id: Decimal("1.1")})
+        Session.open([package], broker, shares={package.model_id: Decimal("1.1")})
     with pytest.raises(Stop, match="sessions know 1d"):
-        Session([SignalPackage(timeframe="1m")], broker)
+        Session.open([SignalPackage(timeframe="1m")], broker)
 
 
 def test_two_models_share_the_account(exchange, warehouse):
@@ -198,7 +198,7 @@ def test_two_models_share_the_account(exchange, warehouse):
     for package in pair:
         warehouse.enter_state(package.model_id, "paper")
     warehouse.publish(DAYS[0], {"ALPHA": 1.0, "BETA": 1.0})
-    with Session(pair, exchange.broker()) as session:
+    with Session.open(pair, exchange.broker()) as session:
         step = session.decide()
     worth = {intent.symbol: intent.quantity * intent.reference_price for intent in step.intents}
     assert all(Decimal(48_900) < amount <= Decimal(49_000) for amount in worth.values()), worth
@@ -209,7 +209,7 @@ def test_without_the_stream_rest_alone_settles(exchange, package, first_day):
         def open_stream(self) -> None:
             pass
 
-    with Session([package], exchange.broker(Deaf, pause=_no_pause)) as session:
+    with Session.open([package], exchange.broker(Deaf, pause=_no_pause)) as session:
         session.decide()
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
         assert session.settle(timeout=5) == ()
@@ -217,7 +217,7 @@ def test_without_the_stream_rest_alone_settles(exchange, package, first_day):
 
 
 def test_the_stream_alone_settles_and_rest_finds_nothing_to_add(exchange, package, first_day):
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         session.decide()
         before = rows("select count(*) from ledger.reconciliations where account_id = %s", session.account_id)
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
@@ -228,7 +228,7 @@ def test_the_stream_alone_settles_and_rest_finds_nothing_to_add(exchange, packag
 
 
 def test_settling_before_the_open_gives_the_orders_back(exchange, package, first_day):
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         session.decide()
         assert {entry.order.status for entry in session.settle(timeout=0.2)} == {OrderStatus.ACCEPTED}
 
@@ -259,7 +259,7 @@ def test_a_real_package_trades_through_the_same_door(exchange, warehouse):
     )
     warehouse.enter_state(package.model_id, "paper")
     warehouse.publish(DAYS[0], {"ALPHA": 1.0, "BETA": 0.0})
-    with Session([package], exchange.broker()) as session:
+    with Session.open([package], exchange.broker()) as session:
         step = session.decide()
     assert [(intent.symbol, intent.side) for intent in step.intents] == [("ALPHA", "buy")]
     assert {decision.symbol: decision.target_weight > 0 for decision in step.decisions} == {

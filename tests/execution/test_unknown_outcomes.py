@@ -103,7 +103,7 @@ def broker(exchange):
 def test_a_spoiled_submission_becomes_one_order(exchange, warehouse, package, broker, fault):
     wire = Wire(broker)
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [fault]
         [order] = session.decide().sent
         assert order.status is OrderStatus.ACCEPTED
@@ -127,8 +127,7 @@ def test_an_answer_lost_to_the_end_is_found_by_the_next_session(exchange, wareho
         wire.is_down = True
         raise requests.ReadTimeout("read timed out")
 
-    session = Session([package], broker, pause=_no_pause)
-    session.start()
+    session = Session.open([package], broker, pause=_no_pause)
     wire.faults = [deliver_and_go_down]
     [order] = session.decide().sent
     assert order.status is OrderStatus.UNKNOWN
@@ -136,7 +135,7 @@ def test_an_answer_lost_to_the_end_is_found_by_the_next_session(exchange, wareho
         session.decide()
     session.close()
 
-    with Session([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         assert session.decide().sent == ()
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
         assert session.settle(timeout=10) == ()
@@ -147,7 +146,7 @@ def test_an_answer_lost_to_the_end_is_found_by_the_next_session(exchange, wareho
 def test_while_an_order_is_unresolved_its_symbol_gets_no_other(exchange, warehouse, package, broker):
     wire = Wire(broker)
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [request_lost] * 3
         [order] = session.decide().sent
         assert order.status is OrderStatus.UNKNOWN
@@ -173,7 +172,7 @@ def test_a_request_that_arrives_late_meets_its_own_id(exchange, warehouse, packa
         delayed.pop()()
         return deliver()
 
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [delay, after_the_delayed_one]
         [order] = session.decide().sent
         assert order.status is OrderStatus.ACCEPTED
@@ -186,7 +185,7 @@ def test_a_refusal_by_the_broker_is_final(exchange, warehouse, package, broker):
     wire = Wire(broker)
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
     refusal = b'{"code":40310000,"message":"insufficient buying power","buying_power":"1","cost_basis":"2"}'
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [lambda _: _answer(403, refusal)]
         [order] = session.decide().sent
         assert order.status is OrderStatus.REJECTED
@@ -200,7 +199,7 @@ def test_a_refusal_by_the_broker_is_final(exchange, warehouse, package, broker):
 def test_an_order_given_up_that_arrives_after_all_is_followed(exchange, warehouse, package, broker):
     wire = Wire(broker)
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [request_lost] * 3
         [order] = session.decide().sent
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
@@ -222,7 +221,7 @@ def test_an_order_of_ours_that_is_not_what_we_wrote_halts_the_account(exchange, 
         exchange.trade(symbol="ALPHA", side="buy", qty="1", client_order_id=name)
         return deliver()
 
-    with Session([package], broker, pause=_no_pause) as session:
+    with Session.open([package], broker, pause=_no_pause) as session:
         wire.faults = [somebody_used_our_id]
         step = session.decide()
         assert len(step.sent) == 1

@@ -24,7 +24,7 @@ EDITS = {
         ("close_ago_10') }} as roc_10", "close_ago_10') }}\n    as roc_10"),
         ("(fast_k + fast_k_ago_1 + fast_k_ago_2) / 3", "(fast_k + fast_k_ago_1\n        + fast_k_ago_2) / 3"),
     ],
-    "macros/features/features_model.sql": [("-- the lookback before the watermark,", "-- lookback,")],
+    "macros/features/bars.sql": [("-- flags, because the planner", "-- because the planner")],
     "macros/features/arithmetic.sql": [("least(low_min_20, low_min_20_ago_20", "least(low_min_20, low_min_20_ago_19")],
     "models/features/_features__models.yml": [("Log return over 1 bar.", "The log return of one bar.")],
     "models/canonical/ohlcv_1d.sql": [("with watermarks as (", "-- a comment\nwith watermarks as (")],

@@ -51,7 +51,7 @@ def long_run_variance(values: np.ndarray) -> float:
     lags = newey_west_lags(values.size)
     for lag in range(1, lags + 1):
         total += 2 * (1 - lag / (lags + 1)) * (centred[lag:] @ centred[:-lag]) / values.size
-    return total
+    return float(total)
 
 
 def newey_west_lags(days: int) -> int:

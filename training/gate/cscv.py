@@ -71,4 +71,4 @@ def _alpha_sharpe(sums: np.ndarray) -> np.ndarray:
     beta = np.divide(covariance, variance, out=np.zeros_like(r), where=variance > 1e-12 * bb)
     residual = rr - r * r / n - beta * covariance
     spread = np.sqrt(np.maximum(residual, 0) / n)
-    return np.divide((r - beta * b) / n, spread, out=np.zeros_like(r), where=residual > 1e-12 * rr)
+    return np.asarray(np.divide((r - beta * b) / n, spread, out=np.zeros_like(r), where=residual > 1e-12 * rr))

@@ -64,17 +64,17 @@ class Trial:
 
     @property
     def days(self) -> int:
-        return self.positions.shape[0]
+        return len(self.positions)
 
     @cached_property
     def position_changes(self) -> np.ndarray:
         """(T,) summed |change of position| of each day; getting into the first position counts."""
-        return np.abs(np.diff(self.positions, axis=0, prepend=0.0)).sum(axis=1)
+        return np.asarray(np.abs(np.diff(self.positions, axis=0, prepend=0.0)).sum(axis=1))
 
     @cached_property
     def gross_returns(self) -> np.ndarray:
         """(T,) daily return before costs."""
-        return (self.positions * self.asset_returns).sum(axis=1)
+        return np.asarray((self.positions * self.asset_returns).sum(axis=1))
 
     @cached_property
     def net_returns(self) -> np.ndarray:
@@ -88,7 +88,7 @@ class Trial:
     @cached_property
     def benchmark_returns(self) -> np.ndarray:
         """(T,) daily return of buy-and-hold: equal weights over the symbols, no costs."""
-        return self.asset_returns.mean(axis=1)
+        return np.asarray(self.asset_returns.mean(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ def needed_for_leave_one_out(folds: int) -> float:
     if folds < 2:
         return 0.0
     z = np.random.default_rng(0).standard_normal((100_000, folds))
-    return -np.quantile(z.sum(axis=1) - z.max(axis=1), 1 - CHANCE) / (folds - 1)
+    return float(-np.quantile(z.sum(axis=1) - z.max(axis=1), 1 - CHANCE) / (folds - 1))
 
 
 def years_missing(annual_sharpe: float, needed_t: float, years: float, floor: float, parts: int = 1) -> float | None:

@@ -92,4 +92,4 @@ class ResampledAlpha:
         variance = moments[:, 2 * n + d :][:, self._which] - mean_benchmark**2
         covariance = product - mean_net * mean_benchmark
         beta = np.divide(covariance, variance, out=np.zeros_like(covariance), where=variance > 0)
-        return self._mean_net + mean_net - beta * (self._mean_benchmark + mean_benchmark)
+        return np.asarray(self._mean_net + mean_net - beta * (self._mean_benchmark + mean_benchmark))

@@ -24,7 +24,7 @@ def shared_block_length(series: np.ndarray) -> float:
     """
     longest_allowed = max(series.shape[0] / FEWEST_BLOCKS, 1.0)
     if longest_allowed <= SHORTEST_BLOCK:
-        return longest_allowed
+        return float(longest_allowed)
     # A column that stands still for long has no autocorrelation to estimate: NaN, and no say.
     with np.errstate(divide="ignore", invalid="ignore"):
         wanted = optimal_block_length(series)["stationary"].to_numpy()

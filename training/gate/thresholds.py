@@ -80,7 +80,8 @@ class Thresholds(BaseModel):
             if current and not asked:
                 raise ThresholdError("gate.strict may only be turned on: it is true, false would be looser.")
             return
-        higher_is_stricter = type(self).model_fields[name].json_schema_extra["stricter"] == "higher"
+        extra = type(self).model_fields[name].json_schema_extra
+        higher_is_stricter = isinstance(extra, dict) and extra["stricter"] == "higher"
         if asked < current if higher_is_stricter else asked > current:
             sign = ">=" if higher_is_stricter else "<="
             raise ThresholdError(

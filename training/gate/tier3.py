@@ -30,7 +30,7 @@ class FamilyTests:
 
     def annual_alpha_sharpe(self, index: int) -> float:
         """Observed annual alpha-Sharpe of a trial, autocorrelation included: its t grows with the root of the years."""
-        return float(self.reality.t[index]) / np.sqrt(self.family.years)
+        return float(self.reality.t[index] / np.sqrt(self.family.years))
 
 
 def examine_family(family: Family, look_no: int, thresholds: Thresholds, seed: int) -> FamilyTests:
@@ -165,7 +165,7 @@ def timing(tests: FamilyTests, index: int, thresholds: Thresholds) -> Check:
     if family.days < FEWEST_SHIFTS:
         missing = (FEWEST_SHIFTS - family.days) / family.periods_per_year
         return waiting(3, "shift_p", float("nan"), "<=", tests.shift_level, meaning, missing)
-    missing = power.years_missing(
+    years = power.years_missing(
         z / np.sqrt(family.years), power.needed_for_test(shift.critical), family.years, thresholds.net_sharpe
     )
-    return waiting(3, "shift_p", shift.adjusted_p[index], "<=", tests.shift_level, meaning, missing)
+    return waiting(3, "shift_p", shift.adjusted_p[index], "<=", tests.shift_level, meaning, years)

@@ -6,6 +6,7 @@ from operator import ge, gt, le, lt
 from typing import Literal
 
 Outcome = Literal["passed", "failed", "undecided"]
+Conclusion = Literal["PASSED", "FAILED", "INSUFFICIENT_EVIDENCE"]
 COMPARISONS = {">=": ge, ">": gt, "<=": le, "<": lt}
 
 
@@ -39,7 +40,7 @@ class Verdict:
 
     trial_id: str
     look_no: int
-    verdict: Literal["PASSED", "FAILED", "INSUFFICIENT_EVIDENCE"]
+    verdict: Conclusion
     explanation: str
     checks: tuple[Check, ...]
     years_missing: float | None
@@ -76,6 +77,7 @@ def _check(
 ) -> Check:
     value, threshold = float(value), float(threshold)
     text = f"{name} is {value:.4g} ({meaning})"
+    outcome: Outcome
     if COMPARISONS[comparison](value, threshold):
         outcome, years_missing, text = "passed", None, f"{text}; it takes {comparison} {threshold:.4g}."
     elif years_missing is not None:
@@ -90,7 +92,7 @@ def _check(
     return Check(tier, name, value, threshold, comparison, outcome, text, years_missing)
 
 
-def conclude(checks: Sequence[Check]) -> tuple[str, str, float | None]:
+def conclude(checks: Sequence[Check]) -> tuple[Conclusion, str, float | None]:
     """(verdict, explanation, years missing) that a list of checks adds up to."""
     failed = [check for check in checks if check.outcome == "failed"]
     undecided = [check for check in checks if check.outcome == "undecided"]
@@ -100,6 +102,6 @@ def conclude(checks: Sequence[Check]) -> tuple[str, str, float | None]:
         return (
             "INSUFFICIENT_EVIDENCE",
             " ".join(check.explanation for check in undecided),
-            max(check.years_missing for check in undecided),
+            max(check.years_missing or 0.0 for check in undecided),
         )
     return "PASSED", f"All {len(checks)} checks passed.", None

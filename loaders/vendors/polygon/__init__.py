@@ -67,7 +67,8 @@ class PolygonSource:
         return live_minutes(self._key, self._stream_url, vendor_symbols)
 
     def bar_start(self, row: Row) -> datetime:
-        return row["t"]
+        start: datetime = row["t"]
+        return start
 
     def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
         about = f"corporate actions since {since}"
@@ -80,9 +81,11 @@ class PolygonSource:
     def _page(self, vendor_symbol: str, timeframe: str, window: Window) -> list[Row]:
         multiplier, timespan = TIMESPANS[timeframe]
         # the vendor's windows include both ends; days are named by their date in New York
-        begin, end = window.start, window.end - timedelta(milliseconds=1)
+        begin: date = window.start
+        end: date = window.end - timedelta(milliseconds=1)
         if timeframe == "1d":
-            begin, end = begin.astimezone(EXCHANGE_TIME).date(), end.astimezone(EXCHANGE_TIME).date()
+            begin = window.start.astimezone(EXCHANGE_TIME).date()
+            end = (window.end - timedelta(milliseconds=1)).astimezone(EXCHANGE_TIME).date()
         found = self._api.rows(
             BAR,
             vendor_symbol,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any, cast
 
 import urllib3
 from polygon import RESTClient
@@ -36,21 +37,23 @@ class RestApi:
         self._json.expect(None)
         try:
             self._ask(self._api.get_market_status, "the time")
-            return datetime.fromisoformat(self._json.answer["serverTime"]).astimezone(UTC)
+            return datetime.fromisoformat(cast("dict[str, str]", self._json.answer)["serverTime"]).astimezone(UTC)
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
-    def rows(self, schema: ObjectSchema, about: str, request: Callable[[RESTClient], Iterable]) -> list[Row]:
+    def rows(self, schema: ObjectSchema, about: str, request: Callable[[RESTClient], Iterable[Any]]) -> list[Row]:
         """The rows of all pages. The SDK follows the pages; the rows are read before it sees them."""
         rows = self._json.expect(schema, about)
         self._ask(lambda: list(request(self._api)), about)
         return rows
 
-    def _ask(self, request: Callable, about: str) -> object:
+    def _ask(self, request: Callable[[], object], about: str) -> object:
         """Run one SDK call and turn what can go wrong into the product's three errors."""
         try:
             return request()
         except BadResponse:
+            if self._answer is None:
+                raise
             error = self._refusal(self._answer, about)
         except urllib3.exceptions.HTTPError as failure:
             raise _unreachable(failure) from None
@@ -122,7 +125,7 @@ class _StrictJson:
         # the SDK need not make objects of them, nor keep them
         return {**answer, "results": []}
 
-    def _results(self, answer: dict) -> list:
+    def _results(self, answer: dict[str, Any]) -> list[Any]:
         unknown = sorted(answer.keys() - ENVELOPE)
         if unknown:
             raise UnknownFormat(f"Polygon sent an unknown field {unknown[0]!r} about {self._about}", answer)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
 from polygon import WebSocketClient
@@ -20,6 +21,9 @@ from loaders.client.base import Row, UnknownFormat
 from loaders.vendors.polygon.formats import MINUTE, PRICES
 from warehouse.errors import Retry, Stop
 
+# one object of a frame, as JSON has it
+Message = dict[str, Any]
+
 # frames that wait to be read; after that the vendor's socket has to wait
 QUEUED_FRAMES = 1_000
 
@@ -27,7 +31,7 @@ QUEUED_FRAMES = 1_000
 @asynccontextmanager
 async def live_minutes(key: str, stream_url: str, vendor_symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Row]]:
     """Minutes as they end. The vendor allows one connection a key and cluster."""
-    messages: asyncio.Queue[dict | Exception] = asyncio.Queue(QUEUED_FRAMES)
+    messages: asyncio.Queue[Message | Exception] = asyncio.Queue(QUEUED_FRAMES)
     reading = asyncio.create_task(_read(key, stream_url, vendor_symbols, messages))
     try:
         first = await _next_message(messages, key)
@@ -37,7 +41,9 @@ async def live_minutes(key: str, stream_url: str, vendor_symbols: Sequence[str])
         await asyncio.wait({reading})
 
 
-async def _read(key: str, stream_url: str, vendor_symbols: Sequence[str], messages: asyncio.Queue) -> None:
+async def _read(
+    key: str, stream_url: str, vendor_symbols: Sequence[str], messages: asyncio.Queue[Message | Exception]
+) -> None:
     """Queue what arrives, message by message, and last how the connection ended."""
     url = urlsplit(stream_url)
     client = WebSocketClient(
@@ -56,7 +62,7 @@ async def _read(key: str, stream_url: str, vendor_symbols: Sequence[str], messag
 
     try:
         await client.connect(queue)
-        end = Retry("Polygon closed the stream")
+        end: Exception = Retry("Polygon closed the stream")
     except (OSError, WebSocketException) as error:
         end = Retry(f"Polygon's stream was lost: {type(error).__name__}")
     except (Retry, Stop) as error:
@@ -84,7 +90,7 @@ class _Login:
         raise Retry(f"Polygon did not let us log in: {http.one_line(frame, self._key)}")
 
 
-def _messages(frame: str | bytes) -> list[dict]:
+def _messages(frame: str | bytes) -> list[Message]:
     """A frame is a list of objects. Raises UnknownFormat, or Retry when it was cut off."""
     try:
         found = json.loads(frame, parse_float=Decimal)
@@ -95,7 +101,7 @@ def _messages(frame: str | bytes) -> list[dict]:
     return found
 
 
-async def _next_message(messages: asyncio.Queue, key: str) -> dict:
+async def _next_message(messages: asyncio.Queue[Message | Exception], key: str) -> Message:
     """The next message that is not about the connection. Raises what ended the connection, or a refusal."""
     while True:
         message = await messages.get()
@@ -111,7 +117,7 @@ async def _next_message(messages: asyncio.Queue, key: str) -> dict:
         raise Retry(f"Polygon's stream refused: {text}")
 
 
-async def _final_rows(first: dict, messages: asyncio.Queue, key: str) -> AsyncIterator[Row]:
+async def _final_rows(first: Message, messages: asyncio.Queue[Message | Exception], key: str) -> AsyncIterator[Row]:
     message = first
     while True:
         if message.get("ev") != "status":
@@ -119,7 +125,7 @@ async def _final_rows(first: dict, messages: asyncio.Queue, key: str) -> AsyncIt
         message = await _next_message(messages, key)
 
 
-def _live_row(message: dict) -> Row:
+def _live_row(message: Message) -> Row:
     """One minute of the socket; it has no number of trades. Raises UnknownFormat naming field, symbol and time."""
     if message.get("ev") != "AM":
         raise UnknownFormat(f"Polygon's stream sent an unknown event: ev is {message.get('ev')!r}", message)
@@ -131,5 +137,5 @@ def _live_row(message: dict) -> Row:
     return row | {name: minute[name] for name in PRICES} | {"otc": bool(minute["otc"])}
 
 
-def _words(message: dict, key: str) -> str:
+def _words(message: Message, key: str) -> str:
     return http.one_line(message.get("message", "without a reason"), key)
