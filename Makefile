@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= polygon
 INSTALLED := .venv/.installed
+# the product, and the sandbox as equipment beside it
+DISTRIBUTIONS := -e '.[dev]' -e ./sandbox
 
 .PHONY: help install demo test lint unit collect ingest fill-gaps build train paper-trade reconcile down clean
 
@@ -15,13 +17,13 @@ help: ## say what there is to make
 install: $(INSTALLED) ## make .venv with exactly the versions in constraints.txt
 
 # uv installs in a sixth of pip's time; where it cannot reach a registry that pip can, pip does the work
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
 	@echo "▸ installing into .venv"; started=$$SECONDS; set -e; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "truebar needs Python 3.11 or newer")'; \
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
 	if $(BIN)/python -m pip install -q uv 2>/dev/null \
-	    && $(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt -e '.[sandbox,dev]'; \
-	then :; else $(BIN)/python -m pip install -q -c constraints.txt -e '.[sandbox,dev]'; fi; \
+	    && $(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt $(DISTRIBUTIONS); \
+	then :; else $(BIN)/python -m pip install -q -c constraints.txt $(DISTRIBUTIONS); fi; \
 	touch $@; echo "  done in $$((SECONDS - started)) s"
 
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import crypto_pairs, fault_plan
-from sandbox import tape as tapes
 from sandbox.errors import SandboxError
+from sandbox.faults import plan as fault_plan
 from sandbox.server import Keys, Sandbox
-from sandbox.tape import Tape
+from sandbox.tape import crypto_pairs
+from sandbox.tape import files as tapes
+from sandbox.tape.files import Tape
 from sandbox.timekeeping import iso_utc, parse_instant
 
 HOST = "127.0.0.1"
@@ -40,7 +41,7 @@ def _make_tape(arguments: list[str]) -> int:
     parser.add_argument("directory", type=Path, metavar="DIR")
     directory = parser.parse_args(arguments).directory
     # Only the demo tape needs the package with the real prices.
-    from sandbox import demo_tape
+    from sandbox.tape import demo as demo_tape
 
     for path in demo_tape.write(directory):
         print(path)

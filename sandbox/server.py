@@ -19,34 +19,34 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sandbox import alpaca_wire as wire
-from sandbox.account import Account
-from sandbox.alpaca_api import Credentials
-from sandbox.alpaca_orders import OrderHandlers
-from sandbox.alpaca_reads import ReadHandlers
-from sandbox.alpaca_stream import TradeUpdates
 from sandbox.amounts import text
-from sandbox.binance_api import Binance
-from sandbox.binance_streams import BinanceStreams
-from sandbox.book import Book
-from sandbox.broadcast import Broadcast
-from sandbox.broker import Broker
-from sandbox.candles import Charts
-from sandbox.coingecko_api import CoinGecko
-from sandbox.crypto_pairs import Pair
+from sandbox.broker import alpaca_wire as wire
+from sandbox.broker.account import Account
+from sandbox.broker.alpaca_orders import OrderHandlers
+from sandbox.broker.alpaca_reads import ReadHandlers
+from sandbox.broker.alpaca_requests import Credentials
+from sandbox.broker.book import Book
+from sandbox.broker.broker import Broker
+from sandbox.broker.market import Market
 from sandbox.errors import SandboxError
-from sandbox.fault_answers import AnswerFaults
-from sandbox.fault_bars import BarFaults
-from sandbox.fault_plan import NO_FAULTS, FaultPlan
-from sandbox.feed import Feed
-from sandbox.geckoterminal_api import GeckoTerminal
-from sandbox.market import Market
-from sandbox.polygon_aggregates import Aggregates
-from sandbox.polygon_reference import Reference
-from sandbox.polygon_socket import PolygonSocket
-from sandbox.tape import Tape
+from sandbox.faults.answers import AnswerFaults
+from sandbox.faults.bars import BarFaults
+from sandbox.faults.plan import NO_FAULTS, FaultPlan
+from sandbox.sockets.alpaca import TradeUpdates
+from sandbox.sockets.binance import BinanceStreams
+from sandbox.sockets.broadcast import Broadcast
+from sandbox.sockets.polygon import PolygonSocket
+from sandbox.sockets.timeline import Timeline
+from sandbox.tape.candles import Charts
+from sandbox.tape.crypto_pairs import Pair
+from sandbox.tape.files import Tape
 from sandbox.timekeeping import MINUTE, SECOND, iso_utc, parse_instant
-from sandbox.timeline import Timeline
+from sandbox.vendors.binance import Binance
+from sandbox.vendors.coingecko import CoinGecko
+from sandbox.vendors.feed import Feed
+from sandbox.vendors.geckoterminal import GeckoTerminal
+from sandbox.vendors.polygon_aggregates import Aggregates
+from sandbox.vendors.polygon_reference import Reference
 
 REAL_CLOCK_TICK = 0.5
 UPDATE_EVERY = 2 * SECOND

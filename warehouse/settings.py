@@ -70,6 +70,8 @@ def make_state_dir(folder: Path) -> None:
 
 def load() -> Settings:
     """Read the settings now. Raises Stop naming the variable and what is wrong with it, never its value."""
+    if not (PROJECT_DIR / "dbt_project" / "dbt_project.yml").exists():
+        raise Stop(f"truebar runs from its checkout, and {PROJECT_DIR} is none: clone it and run `make install` there")
     try:
         return Settings()
     except ValidationError as error:

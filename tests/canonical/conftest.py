@@ -12,7 +12,7 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
-from sandbox.minutes import minutes
+from sandbox.tape.minutes import minutes
 from tests.conftest import running_warehouse
 from warehouse.connection import connect
 

@@ -26,9 +26,10 @@ from loaders.vendors.binance import BinanceSource
 from loaders.vendors.coingecko import CoinGeckoSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import PolygonSource
-from sandbox import fault_plan, tape
-from sandbox.fault_bars import BarFaults
-from sandbox.minutes import daily, minutes
+from sandbox.faults import plan as fault_plan
+from sandbox.faults.bars import BarFaults
+from sandbox.tape import files as tape
+from sandbox.tape.minutes import daily, minutes
 from sandbox.timekeeping import micros
 from tests.canonical.conftest import PRICES, as_frame, bars
 from tests.conftest import ROOT

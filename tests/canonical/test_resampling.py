@@ -10,7 +10,7 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
-from sandbox.minutes import minutes
+from sandbox.tape.minutes import minutes
 from tests.canonical import conftest as market_of
 from tests.canonical.conftest import DAYS, FIRST, PRICES, Market, bars, land_minutes
 from warehouse.connection import connect

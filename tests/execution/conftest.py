@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 
-from sandbox.tape import Tape, load
+from sandbox.tape.files import Tape, load
 from warehouse import embedded
 from warehouse.migrate import bring_up
 

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from execution.brokers.alpaca import AlpacaBroker
 from sandbox.server import Keys, Sandbox
-from sandbox.tape import Tape
+from sandbox.tape.files import Tape
 from sandbox.timekeeping import micros
 from warehouse.connection import connect
 

@@ -36,7 +36,7 @@ Fingerprints = dict[tuple[str, str], str]
 
 
 # a rule that all features share
-RULE = {"macros/features/features_model.sql": [("bars_in_row > {{ lookback }}", "bars_in_row >= {{ lookback }}")]}
+RULE = {"macros/features/bars.sql": [("bars_in_row > {{ lookback }}", "bars_in_row >= {{ lookback }}")]}
 
 
 @pytest.fixture(scope="module")

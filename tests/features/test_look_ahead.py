@@ -8,7 +8,7 @@ import pytest
 
 from flows.look_ahead import audit, due, find_peeks
 from loaders.client.calendars import ensure_sessions
-from sandbox.minutes import minutes
+from sandbox.tape.minutes import minutes
 from tests.canonical.conftest import as_frame, land_minutes
 from tests.conftest import Demo
 from warehouse.connection import connect, endpoint, open_connection

@@ -13,8 +13,11 @@ import pytest
 from aiohttp import web
 from stage import DAYS, KEYS, Served, daily
 
-from sandbox import crypto_pairs, demo_tape, fault_plan, tape
+from sandbox.faults import plan as fault_plan
 from sandbox.server import Sandbox
+from sandbox.tape import crypto_pairs
+from sandbox.tape import demo as demo_tape
+from sandbox.tape import files as tape
 from sandbox.timekeeping import parse_instant
 
 

@@ -149,8 +149,8 @@ def test_who_says_too_much_is_disconnected(served: Served) -> None:
 
 
 def test_pings_and_who_does_not_answer_them(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.binance_streams.PING_EVERY", 0.1)
-    monkeypatch.setattr("sandbox.binance_streams.PONG_WITHIN", 0.3)
+    monkeypatch.setattr("sandbox.sockets.binance.PING_EVERY", 0.1)
+    monkeypatch.setattr("sandbox.sockets.binance.PONG_WITHIN", 0.3)
 
     async def converse() -> None:
         async with raw(served, f"/binance/ws/{BTC}") as socket:

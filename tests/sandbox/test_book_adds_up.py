@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stage import DAYS
 
-from sandbox import tape
-from sandbox.account import Account
-from sandbox.book import Book
-from sandbox.broker import Broker
-from sandbox.market import Market
-from sandbox.orders import Refusal, parse
+from sandbox.broker.account import Account
+from sandbox.broker.book import Book
+from sandbox.broker.broker import Broker
+from sandbox.broker.market import Market
+from sandbox.broker.orders import Refusal, parse
+from sandbox.tape import files as tape
 from sandbox.timekeeping import MINUTE, parse_instant
 
 START = parse_instant("2012-11-19T16:00:00Z")

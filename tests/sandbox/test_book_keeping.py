@@ -9,7 +9,7 @@ from alpaca.trading.enums import OrderSide, OrderStatus, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 from stage import Served
 
-from sandbox import fees
+from sandbox.broker import fees
 
 BEFORE_ALL = "2012-11-19T12:00:00Z"
 

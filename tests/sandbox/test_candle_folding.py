@@ -11,8 +11,8 @@ from crypto_stage import MakeTape, frame, walk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sandbox import tape
-from sandbox.candles import Charts, Interval, decimal_sums
+from sandbox.tape import files as tape
+from sandbox.tape.candles import Charts, Interval, decimal_sums
 from sandbox.timekeeping import MINUTE, instant, micros
 
 OFFSETS = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "1h": "1h", "4h": "4h", "12h": "12h", "1d": "1D"}

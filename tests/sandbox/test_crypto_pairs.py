@@ -7,9 +7,10 @@ import pytest
 from crypto_stage import MakeTape, Serve, binance, coingecko, pool_candles, walk
 from stage import DAYS, daily
 
-from sandbox import crypto_pairs, tape
-from sandbox.crypto_pairs import address
 from sandbox.errors import SandboxError
+from sandbox.tape import crypto_pairs
+from sandbox.tape import files as tape
+from sandbox.tape.crypto_pairs import address
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from sandbox import demo_tape, synthetic, tape
-from sandbox.tape import Bars, Tape
+from sandbox.tape import demo as demo_tape
+from sandbox.tape import files as tape
+from sandbox.tape import synthetic
+from sandbox.tape.files import Bars, Tape
 
 COST = 0.0002
 

@@ -13,9 +13,10 @@ from crypto_stage import MakeTape, Serve, binance, coingecko, milliseconds, pool
 from polygon.exceptions import BadResponse
 from stage import DAYS, Served, daily
 
-from sandbox import fault_plan, tape
-from sandbox.crypto_pairs import address
 from sandbox.errors import SandboxError
+from sandbox.faults import plan as fault_plan
+from sandbox.tape import files as tape
+from sandbox.tape.crypto_pairs import address
 
 ROWS = walk("BTCUSDT", 600, 91_240.5, seed=41)
 STARTS = [milliseconds(row[2]) for row in ROWS]

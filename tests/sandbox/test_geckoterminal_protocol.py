@@ -9,7 +9,7 @@ import requests
 from crypto_stage import FIRST, MakeTape, Serve, frame, pool_candles, walk
 from stage import Served
 
-from sandbox.crypto_pairs import address
+from sandbox.tape.crypto_pairs import address
 
 ROWS = walk("ETHUSDC", 4_000, 3_012.41, seed=31, missing=0.1)
 MINUTES = frame(ROWS, "ETHUSDC")

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sandbox import tape
-from sandbox.minutes import daily, minutes
+from sandbox.tape import files as tape
+from sandbox.tape.minutes import daily, minutes
 
 THANKSGIVING = date(2024, 11, 25)
 """A Monday: a holiday on Thursday, an early close on Friday."""

@@ -27,7 +27,7 @@ from polygon import WebSocketClient
 from polygon.exceptions import AuthError
 from stage import KEYS, Served
 
-from sandbox import connections
+from sandbox.sockets import connections
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_the_client_s_pings_are_answered(served: Served) -> None:
 
 
 def test_silence_before_the_login_has_an_end(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbox.polygon_socket.LOGIN_WITHIN", 0.1)
+    monkeypatch.setattr("sandbox.sockets.polygon.LOGIN_WITHIN", 0.1)
 
     async def converse() -> None:
         async with raw(served, "/stocks") as socket:

@@ -20,7 +20,7 @@ from alpaca.common.exceptions import APIError
 from stage import DAYS, KEYS, Served
 
 from sandbox.__main__ import main
-from sandbox.book import Book
+from sandbox.broker.book import Book
 from sandbox.errors import SandboxError
 
 Start = Callable[..., subprocess.Popen]

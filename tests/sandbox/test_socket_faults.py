@@ -36,11 +36,13 @@ from polygon import WebSocketClient
 from polygon.exceptions import AuthError
 from stage import KEYS, Served
 
-from sandbox import crypto_pairs, fault_plan, tape
-from sandbox.candles import Charts
 from sandbox.errors import SandboxError
+from sandbox.faults import plan as fault_plan
+from sandbox.sockets.timeline import Timeline
+from sandbox.tape import crypto_pairs
+from sandbox.tape import files as tape
+from sandbox.tape.candles import Charts
 from sandbox.timekeeping import parse_instant
-from sandbox.timeline import Timeline
 
 Spoil = Callable[..., Served]
 ONE_BAR = {"from": "2026-01-30T16:10:00Z", "until": "2026-01-30T16:11:00Z"}

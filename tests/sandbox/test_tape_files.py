@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from stage import DAYS, daily
 
-from sandbox import tape
 from sandbox.errors import SandboxError
+from sandbox.tape import files as tape
 
 
 def test_missing_columns_are_named(november: Path) -> None:

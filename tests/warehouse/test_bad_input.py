@@ -68,7 +68,8 @@ def test_two_demos_at_once(warehouse_db: Path) -> None:
         file.flush()
         done = command("flows.demo")
     assert done.returncode == 2
-    assert "another demo is running here (process 4711)" in done.stderr
+    assert "process 4711 is running a demo here" in done.stderr
+    assert "kill 4711" in done.stderr
 
 
 def test_the_demo_leaves_somebody_elses_database_alone(empty_warehouse: Path) -> None:

@@ -1,0 +1,1 @@
+"""What vendors and broker say on their sockets as the clock moves."""

@@ -1,0 +1,1 @@
+"""The vendors' REST interfaces over the tape."""
