@@ -51,7 +51,7 @@ _MISSING = """
         select *, outcome = 'explained' as is_second_look
         from canonical.gaps
         where
-            timeframe in (select timeframe from canonical.int_ranked_vendors)
+            timeframe in (select timeframe from canonical.ranked_vendors)
             and not has_flat_bar
             and (%(symbols)s::text[] is null or symbol = any(%(symbols)s))
             and (
@@ -73,7 +73,7 @@ _MISSING = """
     asked as (
         select distinct on (gaps.symbol, gaps.timeframe, gaps.bar_no) gaps.*, vendors.source
         from gaps
-        inner join canonical.int_ranked_vendors as vendors using (symbol, timeframe)
+        inner join canonical.ranked_vendors as vendors using (symbol, timeframe)
         left join answered using (source, symbol, timeframe)
         where
             not (vendors.source || ' ' || gaps.symbol || ' ' || gaps.timeframe) = any(%(tried)s)

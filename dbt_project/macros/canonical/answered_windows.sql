@@ -14,7 +14,7 @@
                     range_agg(tstzrange(coverage.window_start, coverage.window_end))
                     filter (where coverage.source is not null) as windows,
                     max(coverage.asked_at) as asked_at
-                from {{ ref('int_ranked_vendors') }} as ranked
+                from {{ ref('ranked_vendors') }} as ranked
                 left join {{ source('raw', 'coverage') }} as coverage
                     on
                         ranked.symbol = coverage.symbol

@@ -118,6 +118,7 @@
 
     {% do apply_grants(view, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(view, model) %}
+    {% do persist_docs(resting_history, model) %}
 
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {{ adapter.commit() }}

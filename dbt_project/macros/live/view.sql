@@ -13,6 +13,9 @@
     {%- if existing is not none and not existing.is_view -%}
         {{ adapter.drop_relation(existing) }}
     {%- endif -%}
+    {%- if config.get('contract').enforced -%}
+        {{ get_assert_columns_equivalent(sql) }}
+    {%- endif -%}
     {% call statement('main') -%}
         {{ replace_view(target, sql) }}
     {%- endcall %}

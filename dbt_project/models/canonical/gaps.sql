@@ -5,7 +5,7 @@ with instruments as (
 ),
 
 ranked as (
-    select * from {{ ref('int_ranked_vendors') }}
+    select * from {{ ref('ranked_vendors') }}
 ),
 
 -- in which windows each vendor has answered or never can, and in which all of a symbol's have

@@ -1,7 +1,7 @@
 {{ config(materialized='view') }}
 
 with ranked as (
-    select * from {{ ref('int_ranked_vendors') }}
+    select * from {{ ref('ranked_vendors') }}
 ),
 
 bars as (

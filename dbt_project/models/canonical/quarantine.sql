@@ -29,7 +29,7 @@ graded as (
     ) as tail
     where exists (
         select 1
-        from {{ ref('int_ranked_vendors') }} as ranked
+        from {{ ref('ranked_vendors') }} as ranked
         where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
     )
     {%- endfor %}

@@ -35,7 +35,7 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
 ),
 
 upstream as (
-    select * from {{ source('canonical', 'definitions') }}
+    select * from {{ source('live', 'definitions') }}
 ),
 
 -- an aggregate is its step; PostgreSQL's own functions do not change

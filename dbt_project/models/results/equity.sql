@@ -5,7 +5,7 @@ with movements as (
         filled_at as moved_at,
         case side when 'buy' then quantity else -quantity end as quantity,
         case side when 'buy' then -quantity else quantity end * price as cash
-    from {{ source('ledger', 'fills') }}
+    from {{ ref('stg_ledger__fills') }}
     union all
     select
         account_id,
@@ -13,7 +13,7 @@ with movements as (
         happened_at as moved_at,
         quantity,
         cash
-    from {{ source('ledger', 'activities') }}
+    from {{ ref('stg_ledger__activities') }}
 ),
 
 spans as (

@@ -14,11 +14,11 @@ with orders as (
         decisions.score,
         decisions.target_weight,
         intents.written_at,
-        (select max(fills.filled_at) from {{ source('ledger', 'fills') }} as fills
+        (select max(fills.filled_at) from {{ ref('stg_ledger__fills') }} as fills
          where fills.client_order_id = orders.client_order_id) as filled_at
-    from {{ source('ledger', 'orders') }} as orders
-    inner join {{ source('ledger', 'intents') }} as intents on orders.client_order_id = intents.client_order_id
-    inner join {{ source('ledger', 'decisions') }} as decisions on orders.decision_id = decisions.decision_id
+    from {{ ref('stg_ledger__orders') }} as orders
+    inner join {{ ref('stg_ledger__intents') }} as intents on orders.client_order_id = intents.client_order_id
+    inner join {{ ref('stg_ledger__decisions') }} as decisions on orders.decision_id = decisions.decision_id
 ),
 
 next_bars as (

@@ -13,11 +13,11 @@ with checks as (
         gate_checks.threshold,
         gate_checks.explanation,
         verdicts.decided_at
-    from {{ source('research', 'gate_checks') }} as gate_checks
-    inner join {{ source('research', 'verdicts') }} as verdicts
+    from {{ ref('stg_research__gate_checks') }} as gate_checks
+    inner join {{ ref('stg_research__verdicts') }} as verdicts
         on gate_checks.trial_id = verdicts.trial_id and gate_checks.look_no = verdicts.look_no
-    inner join {{ source('research', 'trials') }} as trials on gate_checks.trial_id = trials.trial_id
-    inner join {{ source('research', 'hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
+    inner join {{ ref('stg_research__trials') }} as trials on gate_checks.trial_id = trials.trial_id
+    inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
 )
 
 select * from checks

@@ -1,6 +1,6 @@
 with newest_verdicts as (
     select distinct on (trial_id) *
-    from {{ source('research', 'verdicts') }}
+    from {{ ref('stg_research__verdicts') }}
     order by trial_id asc, look_no desc
 ),
 
@@ -9,7 +9,7 @@ failed_checks as (
         trial_id,
         look_no,
         string_agg(check_name, ', ' order by tier, check_name) as failed_checks
-    from {{ source('research', 'gate_checks') }}
+    from {{ ref('stg_research__gate_checks') }}
     where outcome <> 'passed'
     group by trial_id, look_no
 ),
@@ -18,7 +18,7 @@ newest_states as (
     select distinct on (model_id)
         model_id,
         state
-    from {{ source('research', 'model_states') }}
+    from {{ ref('stg_research__model_states') }}
     order by model_id asc, entered_at desc
 ),
 
@@ -41,12 +41,12 @@ ranked as (
         newest_states.state as model_state,
         trials.parameters,
         trials.registered_at
-    from {{ source('research', 'trials') }} as trials
-    inner join {{ source('research', 'hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
-    inner join {{ source('research', 'families') }} as families on trials.family_id = families.family_id
+    from {{ ref('stg_research__trials') }} as trials
+    inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
+    inner join {{ ref('stg_research__families') }} as families on trials.family_id = families.family_id
     left join newest_verdicts as verdicts on trials.trial_id = verdicts.trial_id
     left join failed_checks on verdicts.trial_id = failed_checks.trial_id and verdicts.look_no = failed_checks.look_no
-    left join {{ source('research', 'models') }} as models on trials.trial_id = models.trial_id
+    left join {{ ref('stg_research__models') }} as models on trials.trial_id = models.trial_id
     left join newest_states on models.model_id = newest_states.model_id
 )
 

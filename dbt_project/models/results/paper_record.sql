@@ -18,14 +18,14 @@ movements as (
         symbol,
         case side when 'buy' then quantity else -quantity end as quantity,
         case side when 'buy' then -quantity else quantity end * price as cash
-    from {{ source('ledger', 'fills') }}
+    from {{ ref('stg_ledger__fills') }}
     union all
     select
         account_id,
         symbol,
         quantity,
         cash
-    from {{ source('ledger', 'activities') }}
+    from {{ ref('stg_ledger__activities') }}
     where symbol is not null
 ),
 

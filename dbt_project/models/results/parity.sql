@@ -3,6 +3,7 @@
     incremental_strategy='delete+insert',
     unique_key='decision_id',
     full_refresh=false,
+    on_schema_change='append_new_columns',
 ) }}
 
 -- every look back computes a symbol's history anew: a build takes the newest decisions that were not audited yet, or
@@ -10,15 +11,15 @@
 {%- set decisions_a_build = var('parity_decisions', 5) %}
 
 with decisions as (
-    select * from {{ source('ledger', 'decisions') }}
+    select * from {{ ref('stg_ledger__decisions') }}
 ),
 
 models as (
-    select * from {{ source('research', 'models') }}
+    select * from {{ ref('stg_research__models') }}
 ),
 
 runs as (
-    select * from {{ source('research', 'runs') }}
+    select * from {{ ref('stg_research__runs') }}
 ),
 
 catalog as (
