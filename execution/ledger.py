@@ -96,8 +96,8 @@ class Ledger:
                 select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,
                 orders.broker_order_id, orders.reported_quantity, orders.filled_quantity,
                 model_id, bar_start, bar_end, broker_time, reference_price
-                from ledger.orders join ledger.intents using (client_order_id)
-                join ledger.decisions on decisions.decision_id = orders.decision_id
+                from ledger.orders inner join ledger.intents using (client_order_id)
+                inner join ledger.decisions on decisions.decision_id = orders.decision_id
                 where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
                 order by orders.written_at, orders.client_order_id
                 """,
@@ -123,7 +123,7 @@ class Ledger:
             cursor.execute(
                 """
                 select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
-                filled_quantity from ledger.orders join ledger.decisions using (decision_id)
+                filled_quantity from ledger.orders inner join ledger.decisions using (decision_id)
                 where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
                 """,
                 (account, oldest, [order.client_order_id for order in broker.orders]),

@@ -217,7 +217,7 @@ def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> 
         """
         select instruments.symbol, newest.close_at, following.open_at
         from reference.instruments
-        join lateral (select close_at from reference.trading_sessions
+        inner join lateral (select close_at from reference.trading_sessions
           where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
         left join lateral (select open_at from reference.trading_sessions
           where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1

@@ -5,7 +5,7 @@ import logging
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from flows.look_ahead import audit, auditable, due
+from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect
 
 log = logging.getLogger("truebar")

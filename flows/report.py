@@ -26,7 +26,7 @@ select experiment_id as hypothesis, array_to_string(symbols, ' ') as symbols, co
     round(max(shrunk_sharpe)::numeric, 2) as shrunk, coalesce(max(model_id), 'none') as model
 from results.leaderboard
 group by experiment_id, symbols
-order by passed desc, experiment_id""",
+order by passed desc, experiment_id asc""",
     ),
     Section(
         "Why the best trial of each hypothesis failed",
@@ -35,7 +35,7 @@ select distinct on (experiment_id)
     experiment_id as hypothesis, round(net_sharpe::numeric, 2) as net_sharpe, failed_checks
 from results.leaderboard
 where experiment_id not in (select experiment_id from results.leaderboard where verdict = 'PASSED')
-order by experiment_id, net_sharpe desc""",
+order by experiment_id asc, net_sharpe desc""",
     ),
     Section(
         "Paper trading",

@@ -6,10 +6,10 @@ from pathlib import Path
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from flows.look_ahead import audit
 from training import hypothesis
 from training.commit import commit_passing
 from training.look import DataEvidence, judge_family
+from training.look_ahead import audit
 from training.train import Run
 from training.train import train as train_hypothesis
 from warehouse.errors import Stop

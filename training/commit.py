@@ -21,7 +21,7 @@ BEST = """
     inner join research.hypotheses using (hypothesis_id)
     inner join research.verdicts using (trial_id)
     where trials.run_id = %s and verdicts.verdict = 'PASSED'
-    order by verdicts.shrunk_sharpe desc nulls last, trials.trial_no
+    order by verdicts.shrunk_sharpe desc nulls last, trials.trial_no asc
     limit 1
 """
 

@@ -14,9 +14,13 @@ counted as (
 ),
 
 differing as (
-    (select * from declared except select * from counted)
-    union all
-    (select * from counted except select * from declared)
+    select
+        coalesce(declared.timeframe, counted.timeframe) as timeframe,
+        declared.length as declared_length,
+        counted.length as counted_length
+    from declared
+    full join counted on declared.timeframe = counted.timeframe
+    where declared.length is distinct from counted.length
 )
 
 select * from differing

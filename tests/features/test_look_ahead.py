@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from flows.look_ahead import audit, due, find_peeks
 from loaders.client.calendars import ensure_sessions
 from sandbox.tape.minutes import minutes
 from tests.canonical.conftest import as_frame, land_minutes
 from tests.conftest import Demo
+from training.look_ahead import audit, due, find_peeks
 from warehouse.connection import connect, endpoint, open_connection
 
 pytestmark = pytest.mark.xdist_group("demo")

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from flows.parity import compare
 from tests.conftest import Demo
+from training.parity import compare
 from warehouse.connection import connect, endpoint, open_connection
 
 pytestmark = pytest.mark.xdist_group("demo")

@@ -7,7 +7,7 @@ with instruments as (
 vendor_symbols as (
     select
         symbol,
-        string_agg(vendor || '=' || vendor_symbol, ' ' order by vendor, vendor_symbol) as names
+        string_agg(vendor || '=' || vendor_symbol, ' ' order by vendor, vendor_symbol) as vendor_names
     from {{ ref('vendor_symbols') }}
     group by symbol
 ),
@@ -21,7 +21,7 @@ described as (
             instruments.calendar,
             instruments.price_decimals,
             instruments.lot_size,
-            vendor_symbols.names
+            vendor_symbols.vendor_names
         ) as rules
     from instruments
     left join vendor_symbols on instruments.symbol = vendor_symbols.symbol

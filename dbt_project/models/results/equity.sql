@@ -30,7 +30,7 @@ sessions as (
         bars.session_date,
         bars.bar_end
     from spans
-    inner join {{ ref('ohlcv_1d') }} as bars on bars.bar_end >= spans.first_moved_at
+    inner join {{ ref('ohlcv_1d') }} as bars on spans.first_moved_at <= bars.bar_end
 ),
 
 held as (

@@ -14,8 +14,11 @@ with orders as (
         decisions.score,
         decisions.target_weight,
         intents.written_at,
-        (select max(fills.filled_at) from {{ ref('stg_ledger__fills') }} as fills
-         where fills.client_order_id = orders.client_order_id) as filled_at
+        (
+            select max(fills.filled_at)
+            from {{ ref('stg_ledger__fills') }} as fills
+            where fills.client_order_id = orders.client_order_id
+        ) as filled_at
     from {{ ref('stg_ledger__orders') }} as orders
     inner join {{ ref('stg_ledger__intents') }} as intents on orders.client_order_id = intents.client_order_id
     inner join {{ ref('stg_ledger__decisions') }} as decisions on orders.decision_id = decisions.decision_id

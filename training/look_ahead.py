@@ -140,7 +140,7 @@ _CHANGE_THE_FUTURE = sql.SQL("""
     where bars.symbol = cuts.symbol and bars.bar_start > cuts.moment
 """)
 
-# computed once, not once a remembered row; *<> compares rows as they are stored, to the bit
+# computed once, not once per remembered row; record_image_ne compares rows as they are stored, to the bit
 _CHANGED_ROWS = sql.SQL("""
     with recomputed as materialized (
         select features.*
@@ -150,7 +150,7 @@ _CHANGED_ROWS = sql.SQL("""
     select known.symbol, known.bar_start::text, known::text, recomputed::text
     from known
     left join recomputed on known.symbol = recomputed.symbol and known.bar_start = recomputed.bar_start
-    where recomputed.symbol is null or known *<> recomputed
+    where recomputed.symbol is null or record_image_ne(known, recomputed)
     order by known.bar_start, known.symbol
 """)
 

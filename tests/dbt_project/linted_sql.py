@@ -1,0 +1,49 @@
+"""The SQL that is linted: what dbt's models and tests compile to, and what stands in Python."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+_JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_TIMEFRAME = re.compile(r"(?<![a-zA-Z0-9])(1m|5m|15m|1h|4h|1d)(?![a-zA-Z0-9])")
+_LENGTH = re.compile(r"interval '(1 minute|5 minutes|15 minutes|1 hour|4 hours|24 hours)'")
+_RELATION = re.compile(r'"\w+"\."(\w+)"\."(\w+)"')
+
+_STATEMENT = re.compile(r"\s*(select|with|insert into|update|delete from)\s")
+# %s, %(name)s and {name} of psycopg, $1 of ADBC
+_PLACEHOLDER = re.compile(r"%s|%\(\w+\)s|\$\d|\{\w*\}")
+
+
+def compiled(project: Path, target: Path) -> Iterator[tuple[str, str, bool]]:
+    """(name, SQL, is handwritten) of every model and test, from `dbt compile`.
+
+    Handwritten is what compiles to itself but for names of relations. What differs from another by a timeframe alone is
+    the same SQL and comes once: linting takes seconds per thousand lines.
+    """
+    seen = set()
+    for path in sorted(target.glob("compiled/truebar/**/*.sql")):
+        source = project / path.relative_to(target / "compiled" / "truebar")
+        # tests that are declared in YAML have no file of their own
+        if not source.is_file():
+            continue
+        text = _RELATION.sub(r"\1.\2", path.read_text()).strip() + "\n"
+        distinct = _LENGTH.sub("interval", _TIMEFRAME.sub("timeframe", text))
+        if distinct not in seen:
+            seen.add(distinct)
+            yield source.stem, text, _is_handwritten(source.read_text())
+
+
+def in_python(folders: list[Path]) -> Iterator[tuple[str, str]]:
+    """(file and line, SQL) of every statement in triple quotes."""
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                text = node.value if isinstance(node, ast.Constant) else None
+                if isinstance(text, str) and "\n" in text and _STATEMENT.match(text):
+                    yield f"{path.name}-{node.lineno}", _PLACEHOLDER.sub("placeholder", text).strip() + "\n"
+
+
+def _is_handwritten(source: str) -> bool:
+    blocks = [block for block in _JINJA.findall(source) if not block.startswith("{#")]
+    return all(re.match(r"\{\{-?\s*(ref|source|config|this)\b", block) for block in blocks)
