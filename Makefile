@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 # the product, and the sandbox as equipment beside it
 DISTRIBUTIONS := -e '.[dev]' -e ./sandbox
 
-.PHONY: help install demo test lint unit collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install demo test check lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -29,10 +29,13 @@ $(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading
 	@$(BIN)/python -m flows.demo
 
-test: $(INSTALLED) ## lint, import boundaries, and every test
+test: $(INSTALLED) ## lint, import boundaries, types, and every test
 	@$(BIN)/python -m tests
 
-lint: $(INSTALLED) ## the quick half of `make test`
+check: $(INSTALLED) ## lint, import boundaries, types, and every test that needs no database
+	@$(BIN)/python -m tests check
+
+lint: $(INSTALLED) ## style and import boundaries alone
 	@$(BIN)/python -m tests lint
 
 ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env

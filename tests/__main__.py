@@ -1,40 +1,93 @@
-"""python -m tests [lint]: everything that must hold, in stages that say how long they took."""
+"""python -m tests [lint|check]: everything that must hold, in stages that say how long they took."""
 
+import argparse
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
+
+@dataclass(frozen=True)
+class Stage:
+    """A command that must exit with 0."""
+
+    title: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
 LINT = (
-    ("ruff: lint", [BIN / "ruff", "check", "."]),
-    ("ruff: format", [BIN / "ruff", "format", "--check", "."]),
-    ("import boundaries", [BIN / "lint-imports", "--no-cache"]),
+    Stage("ruff: lint", (str(BIN / "ruff"), "check", ".")),
+    Stage("ruff: format", (str(BIN / "ruff"), "format", "--check", ".")),
+    Stage("import boundaries", (str(BIN / "lint-imports"), "--no-cache")),
 )
-TESTS = (
-    (
-        "tests: SQL lint, dbt tests and unit tests included",
-        # reordering would start with the files of many small tests and end with one worker on the longest
-        [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"],
-    ),
-)
+TYPES = Stage("types", (str(BIN / "mypy"),))
+# reordering would start with the files of many small tests and end with one worker on the longest
+PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder")
+QUICK_TESTS = Stage("tests that need no database", (*PYTEST, "-n", "2"), {"TRUEBAR_TESTS": "no-database"})
+TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "2"))
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run all stages, also after one failed; exit status 1 when any did."""
-    stages = LINT if sys.argv[1:] == ["lint"] else LINT + TESTS
-    failed = []
-    for title, command in stages:
-        print(f"\n▸ {title}", flush=True)
-        started = time.monotonic()
-        if subprocess.run([str(word) for word in command], cwd=ROOT, check=False).returncode != 0:
-            failed.append(title)
-        print(f"  done in {time.monotonic() - started:.1f} s", flush=True)
+    parser = argparse.ArgumentParser(prog="python -m tests", description="Check everything that must hold.")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("lint", "check"),
+        help="lint: style and import boundaries; check: also types and what needs no database; default: everything",
+    )
+    match parser.parse_args(arguments).what:
+        case "lint":
+            failed = [stage.title for stage in LINT if not _passes(stage)]
+        case "check":
+            failed = [stage.title for stage in LINT if not _passes(stage)]
+            failed += _side_by_side(TYPES, QUICK_TESTS)
+        case _:
+            failed = [stage.title for stage in (*LINT, TYPES, TESTS) if not _passes(stage)]
     if failed:
         print(f"\nfailed: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _passes(stage: Stage) -> bool:
+    print(f"\n▸ {stage.title}", flush=True)
+    started = time.monotonic()
+    done = subprocess.run(stage.command, cwd=ROOT, env={**os.environ, **stage.environment}, check=False)
+    print(f"  done in {time.monotonic() - started:.1f} s", flush=True)
+    return done.returncode == 0
+
+
+def _side_by_side(*stages: Stage) -> list[str]:
+    """Run stages at once, each on what the others leave idle; print what each said when it has ended."""
+
+    def run(stage: Stage) -> tuple[Stage, subprocess.CompletedProcess[str], float]:
+        started = time.monotonic()
+        done = subprocess.run(
+            stage.command,
+            cwd=ROOT,
+            env={**os.environ, **stage.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return stage, done, time.monotonic() - started
+
+    failed = []
+    print(f"\n▸ {' | '.join(stage.title for stage in stages)}", flush=True)
+    with ThreadPoolExecutor(len(stages)) as pool:
+        for stage, done, seconds in pool.map(run, stages):
+            print(f"\n▸ {stage.title}\n{done.stdout}  done in {seconds:.1f} s", flush=True)
+            if done.returncode != 0:
+                failed.append(stage.title)
+    return failed
 
 
 if __name__ == "__main__":
