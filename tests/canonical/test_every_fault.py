@@ -31,8 +31,8 @@ from sandbox.faults.bars import BarFaults
 from sandbox.tape import files as tape
 from sandbox.tape.minutes import daily, minutes
 from sandbox.timekeeping import micros
-from tests.canonical.conftest import PRICES, as_frame, bars
-from tests.conftest import ROOT
+from tests.canonical.market import PRICES, as_frame, bars
+from tests.machine import ROOT
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
 

@@ -11,8 +11,8 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from sandbox.tape.minutes import minutes
-from tests.canonical import conftest as market_of
-from tests.canonical.conftest import DAYS, FIRST, PRICES, Market, bars, land_minutes
+from tests.canonical import market as market_of
+from tests.canonical.market import DAYS, FIRST, PRICES, Market, bars, land_minutes
 from warehouse.connection import connect
 
 LENGTHS = {"5m": "5min", "15m": "15min", "1h": "1h", "4h": "4h", "1d": None}

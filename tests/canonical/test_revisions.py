@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from flows.dbt_command import run_dbt
-from tests.canonical.conftest import Market, bars
+from tests.canonical.market import Market, bars
 from warehouse.connection import connect
 
 RESTATED = datetime(2025, 11, 26, 15, 2, tzinfo=UTC)

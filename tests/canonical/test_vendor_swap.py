@@ -8,8 +8,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.canonical.conftest import Market
-from tests.conftest import ROOT
+from tests.canonical.market import Market
+from tests.machine import ROOT
 from warehouse.connection import connect, endpoint
 
 VENDOR = '''"""A vendor that has the last two days of one pair, and no SDK."""

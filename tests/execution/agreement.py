@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from world import rows
+from tests.execution.world import rows
 
 
 def assert_agree(book: dict) -> None:

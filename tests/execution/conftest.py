@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 
 from sandbox.tape.files import Tape, load
+from tests.execution.world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 from warehouse import embedded
 from warehouse.migrate import bring_up
 

@@ -5,12 +5,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from world import AFTER_OPEN, KEY, SECRET, trading_days
 
 from execution.brokers import alpaca
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Accepted, Mode, OrderRequest, OrderUpdate, Rejected, StreamConnected
 from execution.orders import OrderStatus, Side
+from tests.execution.world import AFTER_OPEN, KEY, SECRET, trading_days
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
 

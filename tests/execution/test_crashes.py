@@ -10,12 +10,12 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from agreement import assert_agree
-from world import AFTER_OPEN, rows, trading_days
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.ledger import Ledger
 from execution.session import Session
+from tests.execution.agreement import assert_agree
+from tests.execution.world import AFTER_OPEN, rows, trading_days
 
 DAYS = trading_days()
 WEIGHTS = {"ALPHA": 0.5, "BETA": 0.5}

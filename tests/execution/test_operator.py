@@ -1,10 +1,10 @@
 """python -m execution: what the operator sees and may do."""
 
 import pytest
-from world import AFTER_OPEN, KEY, SECRET, rows, trading_days
 
 from execution.__main__ import main
 from execution.session import Session
+from tests.execution.world import AFTER_OPEN, KEY, SECRET, rows, trading_days
 
 DAYS = trading_days()
 

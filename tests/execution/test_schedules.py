@@ -8,13 +8,13 @@ import uuid
 from collections import Counter
 
 import pytest
-from treacherous import Crash, Fate, MemoryMarket, OneSignal, TreacherousBroker
-from world import rows
 
 from execution import session as session_module
 from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session
+from tests.execution.treacherous import Crash, Fate, MemoryMarket, OneSignal, TreacherousBroker
+from tests.execution.world import rows
 from warehouse.errors import Retry
 
 DAYS = 10

@@ -6,8 +6,6 @@ from decimal import Decimal
 import numpy as np
 import pytest
 import xgboost
-from agreement import assert_agree
-from world import AFTER_CLOSE, AFTER_OPEN, FINGERPRINT, SYMBOLS, SignalPackage, rows, trading_days
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Mode
@@ -15,6 +13,8 @@ from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session, Step
 from models_registry.package import ModelPackage
+from tests.execution.agreement import assert_agree
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, FINGERPRINT, SYMBOLS, SignalPackage, rows, trading_days
 from warehouse.errors import Stop
 
 DAYS = trading_days()

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import requests
-from agreement import assert_agree
-from world import AFTER_OPEN, rows, trading_days
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.orders import OrderStatus
 from execution.session import Session
+from tests.execution.agreement import assert_agree
+from tests.execution.world import AFTER_OPEN, rows, trading_days
 from warehouse.errors import Retry
 
 DAYS = trading_days()

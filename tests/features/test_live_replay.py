@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
-from tests.conftest import running_warehouse
 from tests.features.arrivals import Change, Market
 from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules
+from tests.machine import running_warehouse
 from warehouse.connection import connect, endpoint, open_connection
 
 # rows after the history's end, of every symbol that the product itself says can be trusted

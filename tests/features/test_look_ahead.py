@@ -8,8 +8,8 @@ import pytest
 
 from loaders.client.calendars import ensure_sessions
 from sandbox.tape.minutes import minutes
-from tests.canonical.conftest import as_frame, land_minutes
-from tests.conftest import Demo
+from tests.canonical.market import as_frame, land_minutes
+from tests.machine import Demo
 from training.look_ahead import audit, due, find_peeks
 from warehouse.connection import connect, endpoint, open_connection
 

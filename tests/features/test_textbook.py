@@ -6,8 +6,8 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from tests.conftest import Demo
 from tests.features.references import LATER, pandas_values, talib_values
+from tests.machine import Demo
 from warehouse.connection import arrow, connect
 
 pytestmark = pytest.mark.xdist_group("demo")

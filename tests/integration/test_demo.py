@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.conftest import Demo
+from tests.machine import Demo
 from training.parity import compare
 from warehouse.connection import connect, endpoint, open_connection
 
@@ -29,10 +29,12 @@ def test_the_next_run_finishes(demo: Demo) -> None:
     assert (demo.state_dir / "report.md").read_text().count("```sql") >= 5
 
 
-def test_a_second_demo_adds_nothing_and_is_quicker(demo: Demo) -> None:
+def test_a_second_demo_does_nothing_twice(demo: Demo) -> None:
     assert demo.second.returncode == 0, demo.second.output
     assert demo.rows_after_second == demo.rows_after_first
-    assert demo.second.seconds < demo.interrupted.seconds + demo.first.seconds
+    assert re.search(r"polygon: \d+ rows received, 0 landed", demo.second.output)
+    assert "trials walked forward" not in demo.second.output
+    assert re.search(r"\d+ sessions, [1-9]\d* orders", demo.second.output) is None
 
 
 def test_the_planted_edge_passes_and_noise_does_not(demo: Demo) -> None:

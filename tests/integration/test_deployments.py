@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Demo
+from tests.machine import ROOT, Demo
 
 pytestmark = pytest.mark.xdist_group("demo")
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, Demo
+from tests.machine import ROOT, Demo
 
 pytestmark = pytest.mark.xdist_group("demo")
 

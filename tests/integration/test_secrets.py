@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import forked
-from tests.conftest import ROOT, running_warehouse
+from tests.machine import ROOT, running_warehouse
 from warehouse import embedded
 from warehouse.connection import ROLES, endpoint, open_connection
 from warehouse.migrate import bring_up

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, running_warehouse
 from tests.loaders.streams import Exchange, exchange
 from tests.loaders.watching import empty
+from tests.machine import ROOT, running_warehouse
 from warehouse.connection import connect
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loaders.client.rate_limit import RequestBudget
-from tests.conftest import ROOT
+from tests.machine import ROOT
 from warehouse.errors import Retry
 
 # sends as fast as the budget allows until a moment, and prints when

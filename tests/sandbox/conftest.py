@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from aiohttp import web
-from stage import DAYS, KEYS, Served, daily
 
 from sandbox.faults import plan as fault_plan
 from sandbox.server import Sandbox
@@ -19,6 +18,7 @@ from sandbox.tape import crypto_pairs
 from sandbox.tape import demo as demo_tape
 from sandbox.tape import files as tape
 from sandbox.timekeeping import parse_instant
+from tests.sandbox.stage import DAYS, KEYS, Served, daily
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -9,7 +9,8 @@ import pandas as pd
 import requests
 from binance.client import Client
 from pycoingecko import CoinGeckoAPI
-from stage import KEYS, Served
+
+from tests.sandbox.stage import KEYS, Served
 
 FIRST = datetime(2026, 1, 30, 22, 0, tzinfo=UTC)
 """A Friday; the weekend that follows ends a month and a week."""

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import websockets
 from binance import AsyncClient, BinanceSocketManager
 from binance.ws.reconnecting_websocket import ReconnectingWebsocket
-from crypto_stage import walk
 from polygon import WebSocketClient
-from stage import KEYS, Served
+
+from tests.sandbox.crypto_stage import walk
+from tests.sandbox.stage import KEYS, Served
 
 FIRST = datetime(2026, 1, 30, 16, 0, tzinfo=UTC)
 """A Friday, eleven o'clock in New York."""

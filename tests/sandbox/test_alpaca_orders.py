@@ -14,7 +14,8 @@ from alpaca.trading.requests import (
     MarketOrderRequest,
     ReplaceOrderRequest,
 )
-from stage import DAYS, Served, daily, minutes
+
+from tests.sandbox.stage import DAYS, Served, daily, minutes
 
 EVENING = "2012-11-19T22:00:00Z"
 NEXT_OPEN, NEXT_CLOSE = "2012-11-20T14:30:00Z", "2012-11-20T21:00:00Z"

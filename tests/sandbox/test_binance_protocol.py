@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from binance.client import Client
 from binance.exceptions import BinanceAPIException
-from crypto_stage import FIRST, MakeTape, Serve, binance, frame, milliseconds, walk
-from stage import DAYS, Served, daily
+
+from tests.sandbox.crypto_stage import FIRST, MakeTape, Serve, binance, frame, milliseconds, walk
+from tests.sandbox.stage import DAYS, Served, daily
 
 ROWS = walk("BTCUSDT", 4_000, 91_240.5, seed=11) + walk("ETHUSDT", 500, 3_012.41, seed=12)
 END = "2026-02-02T16:40:00Z"

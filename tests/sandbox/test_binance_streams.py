@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import websockets
-from crypto_stage import MakeTape, Serve, binance, walk
-from live_stage import (
+
+from tests.sandbox.crypto_stage import MakeTape, Serve, binance, walk
+from tests.sandbox.live_stage import (
     AFTER,
     BEFORE,
     BTC,
@@ -28,7 +29,7 @@ from live_stage import (
     subscribed,
     take,
 )
-from stage import Served
+from tests.sandbox.stage import Served
 
 
 @pytest.fixture

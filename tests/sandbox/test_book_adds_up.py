@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stage import DAYS
 
 from sandbox.broker.account import Account
 from sandbox.broker.book import Book
@@ -21,6 +20,7 @@ from sandbox.broker.market import Market
 from sandbox.broker.orders import Refusal, parse
 from sandbox.tape import files as tape
 from sandbox.timekeeping import MINUTE, parse_instant
+from tests.sandbox.stage import DAYS
 
 START = parse_instant("2012-11-19T16:00:00Z")
 BEFORE_WORK = parse_instant("2012-11-21T22:00:00Z")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from alpaca.trading.enums import OrderSide, OrderStatus, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
-from stage import Served
 
 from sandbox.broker import fees
+from tests.sandbox.stage import Served
 
 BEFORE_ALL = "2012-11-19T12:00:00Z"
 

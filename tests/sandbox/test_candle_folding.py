@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from crypto_stage import MakeTape, frame, walk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox.tape import files as tape
 from sandbox.tape.candles import Charts, Interval, decimal_sums
 from sandbox.timekeeping import MINUTE, instant, micros
+from tests.sandbox.crypto_stage import MakeTape, frame, walk
 
 OFFSETS = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "1h": "1h", "4h": "4h", "12h": "12h", "1d": "1D"}
 RULES = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}

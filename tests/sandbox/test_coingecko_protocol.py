@@ -6,9 +6,10 @@ from fractions import Fraction
 import pandas as pd
 import pytest
 import requests
-from crypto_stage import FIRST, MakeTape, Serve, coingecko, frame, milliseconds, paying, walk
 from pycoingecko import CoinGeckoAPI
-from stage import Served
+
+from tests.sandbox.crypto_stage import FIRST, MakeTape, Serve, coingecko, frame, milliseconds, paying, walk
+from tests.sandbox.stage import Served
 
 ROWS = walk("BTCUSDT", 60 * 24 * 4, 91_240.5, seed=21) + walk("ETHEUR", 500, 2_512.41, seed=22)
 END = "2026-02-03T22:00:00Z"

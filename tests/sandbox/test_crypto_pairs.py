@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from crypto_stage import MakeTape, Serve, binance, coingecko, pool_candles, walk
-from stage import DAYS, daily
 
 from sandbox.errors import SandboxError
 from sandbox.tape import crypto_pairs
 from sandbox.tape import files as tape
 from sandbox.tape.crypto_pairs import address
+from tests.sandbox.crypto_stage import MakeTape, Serve, binance, coingecko, pool_candles, walk
+from tests.sandbox.stage import DAYS, daily
 
 
 @pytest.fixture

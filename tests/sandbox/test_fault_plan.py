@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import requests
 from binance.exceptions import BinanceAPIException, BinanceRequestException
-from crypto_stage import MakeTape, Serve, binance, coingecko, milliseconds, pool_candles, walk
 from polygon.exceptions import BadResponse
-from stage import DAYS, Served, daily
 
 from sandbox.errors import SandboxError
 from sandbox.faults import plan as fault_plan
 from sandbox.tape import files as tape
 from sandbox.tape.crypto_pairs import address
+from tests.sandbox.crypto_stage import MakeTape, Serve, binance, coingecko, milliseconds, pool_candles, walk
+from tests.sandbox.stage import DAYS, Served, daily
 
 ROWS = walk("BTCUSDT", 600, 91_240.5, seed=41)
 STARTS = [milliseconds(row[2]) for row in ROWS]

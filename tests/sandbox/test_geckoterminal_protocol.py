@@ -6,10 +6,10 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 import requests
-from crypto_stage import FIRST, MakeTape, Serve, frame, pool_candles, walk
-from stage import Served
 
 from sandbox.tape.crypto_pairs import address
+from tests.sandbox.crypto_stage import FIRST, MakeTape, Serve, frame, pool_candles, walk
+from tests.sandbox.stage import Served
 
 ROWS = walk("ETHUSDC", 4_000, 3_012.41, seed=31, missing=0.1)
 MINUTES = frame(ROWS, "ETHUSDC")

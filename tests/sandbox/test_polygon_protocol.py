@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from polygon import RESTClient
 from polygon.exceptions import BadResponse
-from stage import DAYS, Served, minutes
+
+from tests.sandbox.stage import DAYS, Served, minutes
 
 AFTER_ALL = "2012-11-30T22:00:00Z"
 

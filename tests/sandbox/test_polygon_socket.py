@@ -5,8 +5,12 @@ import socket as sockets
 
 import pytest
 import websockets
-from crypto_stage import MakeTape, Serve
-from live_stage import (
+from polygon import WebSocketClient
+from polygon.exceptions import AuthError
+
+from sandbox.sockets import connections
+from tests.sandbox.crypto_stage import MakeTape, Serve
+from tests.sandbox.live_stage import (
     AFTER,
     BEFORE,
     FIRST,
@@ -23,11 +27,7 @@ from live_stage import (
     take,
     until,
 )
-from polygon import WebSocketClient
-from polygon.exceptions import AuthError
-from stage import KEYS, Served
-
-from sandbox.sockets import connections
+from tests.sandbox.stage import KEYS, Served
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 from alpaca.common.exceptions import APIError
-from stage import DAYS, KEYS, Served
 
 from sandbox.__main__ import main
 from sandbox.broker.book import Book
 from sandbox.errors import SandboxError
+from tests.sandbox.stage import DAYS, KEYS, Served
 
 Start = Callable[..., subprocess.Popen]
 START = "2012-11-19T22:00:00Z"

@@ -10,10 +10,20 @@ from pathlib import Path
 
 import pytest
 import websockets
-from crypto_stage import MakeTape, Serve, binance
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live_stage import (
+from polygon import WebSocketClient
+from polygon.exceptions import AuthError
+
+from sandbox.errors import SandboxError
+from sandbox.faults import plan as fault_plan
+from sandbox.sockets.timeline import Timeline
+from sandbox.tape import crypto_pairs
+from sandbox.tape import files as tape
+from sandbox.tape.candles import Charts
+from sandbox.timekeeping import parse_instant
+from tests.sandbox.crypto_stage import MakeTape, Serve, binance
+from tests.sandbox.live_stage import (
     AFTER,
     BEFORE,
     BTC,
@@ -32,17 +42,7 @@ from live_stage import (
     take,
     until,
 )
-from polygon import WebSocketClient
-from polygon.exceptions import AuthError
-from stage import KEYS, Served
-
-from sandbox.errors import SandboxError
-from sandbox.faults import plan as fault_plan
-from sandbox.sockets.timeline import Timeline
-from sandbox.tape import crypto_pairs
-from sandbox.tape import files as tape
-from sandbox.tape.candles import Charts
-from sandbox.timekeeping import parse_instant
+from tests.sandbox.stage import KEYS, Served
 
 Spoil = Callable[..., Served]
 ONE_BAR = {"from": "2026-01-30T16:10:00Z", "until": "2026-01-30T16:11:00Z"}

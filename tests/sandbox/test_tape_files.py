@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stage import DAYS, daily
 
 from sandbox.errors import SandboxError
 from sandbox.tape import files as tape
+from tests.sandbox.stage import DAYS, daily
 
 
 def test_missing_columns_are_named(november: Path) -> None:

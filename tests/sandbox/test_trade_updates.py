@@ -11,7 +11,8 @@ import pytest
 import websockets
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 from alpaca.trading.stream import TradingStream
-from stage import KEYS, Served
+
+from tests.sandbox.stage import KEYS, Served
 
 EVENING, NEXT_CLOSE = "2012-11-19T22:00:00Z", "2012-11-20T22:00:00Z"
 LOGIN = {"action": "authenticate", "data": {"key_id": KEYS.alpaca_key_id, "secret_key": KEYS.alpaca_secret}}

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import psycopg
 import pytest
-import worlds
 
+from tests.training import worlds
 from training.dataset import Dataset
 from warehouse import embedded
 from warehouse.connection import connect

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import worlds
 
+from tests.training import worlds
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import worlds
 
 from models_registry import registry
+from tests.training import worlds
 from training import dataset
 from training.__main__ import main
 from training.commit import CommitError, commit_passing

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from loaders.history.ingest import instruments_of
-from tests.conftest import ROOT
+from tests.machine import ROOT
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Stop
 from warehouse.migrate import Migration, available, migrate
