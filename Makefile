@@ -32,7 +32,7 @@ demo: $(INSTALLED) ## the whole system on this machine, offline: data, features,
 test: $(INSTALLED) ## lint, import boundaries, types, and every test
 	@$(BIN)/python -m tests
 
-check: $(INSTALLED) ## lint, import boundaries, types, and every test that needs no database
+check: $(INSTALLED) ## lint, import boundaries, types, and quick tests without a database
 	@$(BIN)/python -m tests check
 
 lint: $(INSTALLED) ## style and import boundaries alone

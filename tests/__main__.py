@@ -30,7 +30,11 @@ LINT = (
 TYPES = Stage("types", (str(BIN / "mypy"),))
 # reordering would start with the files of many small tests and end with one worker on the longest
 PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder")
-QUICK_TESTS = Stage("tests that need no database", (*PYTEST, "-n", "2"), {"TRUEBAR_TESTS": "no-database"})
+QUICK_TESTS = Stage(
+    "quick tests that need no database",
+    (*PYTEST, "-n", "2", "-m", "not slow and not long"),
+    {"TRUEBAR_TESTS": "no-database"},
+)
 TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "2"))
 
 

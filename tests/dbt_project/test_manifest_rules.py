@@ -13,6 +13,8 @@ import pytest
 
 from tests.dbt_project import manifest_rules
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BIN = Path(sys.executable).parent
 

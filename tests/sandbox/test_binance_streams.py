@@ -170,6 +170,7 @@ def test_pings_and_who_does_not_answer_them(served: Served, monkeypatch: pytest.
     asyncio.run(converse())
 
 
+@pytest.mark.long
 def test_a_real_clock_updates_every_two_seconds(make_tape: MakeTape, tmp_path: Path) -> None:
     """`python -m sandbox --clock real` on a tape around now."""
     first = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)

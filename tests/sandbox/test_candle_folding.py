@@ -36,6 +36,7 @@ def folded(directory: Path, interval: str, now: datetime, symbol: str = "BTCUSDT
     return pd.DataFrame(columns, index=pd.DatetimeIndex([instant(int(start)) for start in candles.starts]))
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     interval=st.sampled_from([*OFFSETS, "1w", "1M"]),

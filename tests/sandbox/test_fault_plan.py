@@ -135,6 +135,7 @@ def test_refused_keys(spoil: Spoil) -> None:
         spoil("polygon", "unauthorized").polygon.get_market_status()
 
 
+@pytest.mark.long
 def test_rate_limits_say_when_to_come_back_where_the_vendor_does(spoil: Spoil) -> None:
     with pytest.raises(BinanceAPIException) as refusal:
         klines(spoil("binance", "rate_limited", retry_after=3))

@@ -23,6 +23,8 @@ from sandbox.broker.book import Book
 from sandbox.errors import SandboxError
 from tests.sandbox.stage import DAYS, KEYS, Served
 
+pytestmark = pytest.mark.long
+
 Start = Callable[..., subprocess.Popen]
 START = "2012-11-19T22:00:00Z"
 

@@ -177,6 +177,7 @@ def test_a_bar_out_of_order_comes_after_its_successor_whatever_the_steps(spoil: 
     assert all(abs(start - STARTS[place]) <= MINUTE for place, start in enumerate(starts))
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(0, 3_700), max_size=12), seed=st.integers(0, 2**32))
 def test_events_do_not_depend_on_how_the_clock_moves(

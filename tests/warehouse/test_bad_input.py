@@ -15,6 +15,8 @@ from warehouse.errors import Stop
 from warehouse.migrate import Migration, available, migrate
 from warehouse.settings import load
 
+pytestmark = pytest.mark.long
+
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

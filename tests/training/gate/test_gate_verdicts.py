@@ -47,6 +47,7 @@ def test_a_panel_of_symbols_is_judged_together(world):
     assert "PASSED" in {verdict.verdict for verdict in verdicts.values()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("drift", [0.12, 0.0, -0.08])
 def test_noise_does_not_pass_in_any_market(world, drift):
     for seed in range(6):
@@ -54,6 +55,7 @@ def test_noise_does_not_pass_in_any_market(world, drift):
         assert not [verdict for verdict in verdicts.values() if verdict.verdict == "PASSED"]
 
 
+@pytest.mark.long
 def test_power_at_a_true_sharpe_of_two_on_two_and_a_half_years(world):
     """Some trial of the search passes in most worlds; the design's own measurement is 81 %."""
     found = 0
