@@ -18,7 +18,7 @@ import pyarrow
 from adbc_driver_postgresql import dbapi
 
 from bench import polars_features
-from tests.features.references import LATER, pandas_values, talib_values
+from bench.references import LATER, pandas_values, talib_values
 from warehouse.connection import arrow, connect, endpoint
 from warehouse.settings import load
 

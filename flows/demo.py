@@ -4,6 +4,7 @@ The vendors are played by the sandbox on this machine; everything else is what a
 once is not done again: a second demo continues, finds nothing new and ends with the same table.
 """
 
+import argparse
 import logging
 import os
 import shutil
@@ -34,8 +35,13 @@ HISTORY_START = date(2000, 1, 1)
 KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-alpaca", "SANDBOX_ALPACA_SECRET": "demo"}
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.demo",
+        description="From nothing to a model trading on paper, offline, in some minutes. Run it again to continue.",
+    )
+    parser.parse_args(arguments)
     logging.basicConfig(format="    %(message)s", stream=sys.stdout, level=logging.WARNING)
     started = time.monotonic()
     try:

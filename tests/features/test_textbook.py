@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from tests.features.references import LATER, pandas_values, talib_values
+from bench.references import LATER, pandas_values, talib_values
 from tests.machine import Demo
 from warehouse.connection import arrow, connect
 
