@@ -1,0 +1,189 @@
+"""A database of one's own: PostgreSQL 15, no superuser, strangers' roles, two of ours on one server."""
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.machine import ROOT
+
+BIN = Path("/usr/lib/postgresql/15/bin")
+
+pytestmark = pytest.mark.long
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL 15 with passwords, on a free port of loopback."""
+
+    port: int
+    super_password: str
+
+    def execute(self, *statements: str, dbname: str = "postgres") -> None:
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="postgres",
+            password=self.super_password,
+            dbname=dbname,
+            autocommit=True,
+        ) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def owned_by(self, user: str, rights: str = "createrole") -> str:
+        """A database with an owner who has some rights; its URL."""
+        self.execute(f"create role {user} login {rights} password '{user}'", f"create database {user}_db owner {user}")
+        return f"postgresql://{user}:{user}@127.0.0.1:{self.port}/{user}_db"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Skips with a sentence where Debian's PostgreSQL 15 is not installed, but not in continuous integration."""
+    if not BIN.exists() and not os.environ.get("CI"):
+        pytest.skip(f"PostgreSQL 15 is not in {BIN} (Debian: apt-get install postgresql-15)")
+    if os.geteuid() != 0:
+        pytest.skip("starting a second PostgreSQL as another user needs root")
+    owner = pwd.getpwnam("postgres")
+    folder = Path("/var/tmp") / f"truebar-pg15-{os.getpid()}"
+    subprocess.run(["install", "-d", "-o", "postgres", "-m", "700", str(folder)], check=True)
+    password = folder / "password"
+    password.write_text("super")
+    os.chown(password, owner.pw_uid, owner.pw_gid)
+    as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": "/"}
+    port = 20_000 + os.getpid() % 20_000
+    subprocess.run(
+        [BIN / "initdb", "-D", folder / "data", "--auth=scram-sha-256", f"--pwfile={password}", "-U", "postgres"],
+        check=True,
+        capture_output=True,
+        **as_owner,
+    )
+    options = [
+        f"--port={port}",
+        f"--unix_socket_directories={folder}",
+        "--listen_addresses=127.0.0.1",
+        "--fsync=off",
+        # what somebody may have set for all databases of a server
+        "--extra_float_digits=0",
+        "--datestyle=German",
+    ]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([BIN / "postgres", "-D", folder / "data", *options], stderr=log, **as_owner)
+    try:
+        found = Server(port, "super")
+        for _ in range(600):
+            try:
+                found.execute("select 1")
+                break
+            except psycopg.OperationalError:
+                assert process.poll() is None, (folder / "log").read_text()
+        yield found
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def warehouse(state_dir: Path, url: str, *command: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE", "TRUEBAR"))}
+    return subprocess.run(
+        [sys.executable, "-m", "warehouse", *command],
+        cwd=ROOT,
+        env={**clean, "TRUEBAR_STATE_DIR": str(state_dir), "DATABASE_URL": url, "TRUEBAR_ROLE_PREFIX": prefix},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def first(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A truebar whose administrator is no superuser: its state folder and URL."""
+    state_dir, url = tmp_path_factory.mktemp("first"), server.owned_by("first")
+    done = warehouse(state_dir, url, "up")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return state_dir, url
+
+
+def test_an_owner_with_createrole_suffices(first: tuple[Path, str]) -> None:
+    state_dir, url = first
+    assert "PostgreSQL 15" in warehouse(state_dir, url, "status").stdout
+    assert (state_dir / "pgpass").stat().st_mode & 0o777 == 0o600
+
+
+def test_sessions_fix_what_values_hang_on(first: tuple[Path, str]) -> None:
+    state_dir, url = first
+    shown = warehouse(state_dir, url, "psql", "-At", "-c", "select 0.1::float8 + 0.2, date '2026-03-01', now() is null")
+    assert shown.stdout.splitlines() == ["0.30000000000000004|2026-03-01|f"]
+
+
+def test_a_second_truebar_is_told_to_take_a_prefix_and_lives_beside_it(
+    server: Server, first: tuple[Path, str], tmp_path: Path
+) -> None:
+    url = server.owned_by("second")
+    sentence = refused(warehouse(tmp_path, url, "up"))
+    assert "'loader'" in sentence
+    assert "'first_db'" in sentence
+    assert "TRUEBAR_ROLE_PREFIX" in sentence
+    assert warehouse(tmp_path, url, "up", prefix="second_").returncode == 0
+    shown = warehouse(tmp_path, url, "psql", "-At", "-c", "select current_user", prefix="second_")
+    assert shown.stdout.strip() == "second_analyst"
+    assert warehouse(*first, "status").returncode == 0
+
+
+def test_a_strangers_role_is_left_alone(server: Server, tmp_path: Path) -> None:
+    server.execute("create role theirs_analyst login password 'theirs'")
+    url = server.owned_by("third")
+    assert "'theirs_analyst'" in refused(warehouse(tmp_path, url, "up", prefix="theirs_"))
+    dsn = f"host=127.0.0.1 port={server.port} dbname=third_db user=theirs_analyst password=theirs"
+    psycopg.connect(dsn).close()
+
+
+def test_passwords_made_elsewhere(first: tuple[Path, str], tmp_path: Path) -> None:
+    state_dir, url = first
+    sentence = refused(warehouse(tmp_path, url, "up"))
+    assert "rotate" in sentence
+    assert warehouse(tmp_path, url, "rotate").returncode == 0
+    assert warehouse(tmp_path, url, "status").returncode == 0
+    # whoever has the older ones is locked out, until they rotate or copy the file
+    assert warehouse(state_dir, url, "status").returncode == 2
+    (state_dir / "pgpass").write_text((tmp_path / "pgpass").read_text())
+    assert warehouse(state_dir, url, "status").returncode == 0
+
+
+def test_each_missing_right_is_named(server: Server, tmp_path: Path) -> None:
+    assert 'alter role "plain" createrole' in refused(warehouse(tmp_path, server.owned_by("plain", ""), "up"))
+    owner = server.owned_by("fifth")
+    server.execute("alter database fifth_db owner to postgres")
+    assert 'alter database "fifth_db" owner to "fifth"' in refused(warehouse(tmp_path, owner, "up"))
+
+
+def test_a_database_of_somebody_elses_is_left_alone(server: Server, tmp_path: Path) -> None:
+    url = server.owned_by("sixth")
+    server.execute("create schema raw", dbname="sixth_db")
+    assert "'raw'" in refused(warehouse(tmp_path, url, "up", prefix="sixth_"))
+
+
+@pytest.mark.parametrize("password", ["p/ss", "p@ss"])
+def test_a_password_that_a_url_cannot_take(tmp_path: Path, password: str) -> None:
+    sentence = refused(warehouse(tmp_path, f"postgresql://user:{password}@localhost:1/db", "up"))
+    assert "%40" in sentence
+    assert "ss@" not in sentence
+
+
+def test_the_reason_is_shown_and_not_the_hint(tmp_path: Path) -> None:
+    sentence = refused(warehouse(tmp_path, "postgresql://user:x@127.0.0.1:1/db", "up"))
+    assert sentence.strip().endswith("Connection refused")
