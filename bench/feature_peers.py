@@ -42,7 +42,7 @@ BARS = """
     where symbol in ({symbols})
     order by symbol, bar_no
 """
-# one row a session, joined where the features are computed: it would come a thousand times beside the bars
+# one row per session, joined where the features are computed: it would come a thousand times beside the bars
 DAYS = """
     select
         benchmark.bar_no,

@@ -1,6 +1,6 @@
 """The ledger: what was decided, asked for and told, in PostgreSQL, append-only.
 
-One session an account at a time: an advisory lock, held by the ledger's connection, goes with the process when it dies.
+One session per account at a time: an advisory lock, held by the ledger's connection, goes with the process when it dies.
 Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 

@@ -179,7 +179,7 @@ def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
-    # one lookup a symbol: the live view computes only the bars after that symbol's history
+    # one lookup per symbol: the live view computes only the bars after that symbol's history
     query = sql.SQL(
         """
         select bar_start, is_ready, {columns} from features.{relation}

@@ -229,7 +229,7 @@ def _checked(packages: tuple[Package, ...]) -> tuple[Package, ...]:
             )
         for symbol in package.symbols:
             if symbol in owners:
-                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model a symbol")
+                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model per symbol")
             owners[symbol] = package.model_id
     return packages
 

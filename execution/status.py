@@ -35,7 +35,7 @@ _ACCOUNTS = """
 
 
 def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
-    """One paragraph an account: cash, positions, orders in flight, the newest reconciliation, halts and refusals."""
+    """One paragraph per account: cash, positions, orders in flight, the newest reconciliation, halts and refusals."""
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
         yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"

@@ -1,4 +1,4 @@
-"""What must be proven before a bar is decided and before an order is sent: one small class a rule.
+"""What must be proven before a bar is decided and before an order is sent: one small class per rule.
 
 A rule answers with the reason of its refusal or with None, and what it needs and does not have is a reason. All rules
 are asked, so that the operator sees every obstacle at once.

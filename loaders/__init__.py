@@ -1,1 +1,1 @@
-"""Vendors to raw rows: one module a vendor, one way to land."""
+"""Vendors to raw rows: one module per vendor, one way to land."""

@@ -1,1 +1,1 @@
-"""One module a broker; nothing outside this folder knows a broker's formats."""
+"""One module per broker; nothing outside this folder knows a broker's formats."""

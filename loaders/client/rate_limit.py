@@ -1,4 +1,4 @@
-"""A vendor's request budget, shared by all processes of a database: one row of raw.request_budgets a vendor.
+"""A vendor's request budget, shared by all processes of a database: one row of raw.request_budgets per vendor.
 
 The generic cell rate algorithm: `spent_until` runs ahead of the clock by the cost of each request; a request may be
 sent when it is no more than a burst ahead. Cost and burst are chosen so that no period ever sees more than the limit.

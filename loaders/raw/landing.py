@@ -135,7 +135,7 @@ def _statements(table: RawTable) -> _Statements:
             "   order by revision.landed_at desc limit 1"
             " ) as newest on true",
         ),
-        # the known bars of the series in one pass over the index, instead of one look-up a row
+        # the known bars of the series in one pass over the index, instead of one look-up per row
         "append_to_series": append.replace(
             "{newest}",
             "("
@@ -148,7 +148,7 @@ def _statements(table: RawTable) -> _Statements:
 
 
 def _told(table: RawTable, by: str, otherwise: str) -> sql.Composed:
-    """The payload that one of two rows tells; of what it may leave out, what the other does."""
+    """The payload of one of two rows. A column that its channel does not tell is taken from the other row."""
     columns = (
         sql.SQL("coalesce({}, {})").format(sql.Identifier(by, column), sql.Identifier(otherwise, column))
         if column in table.partly_told

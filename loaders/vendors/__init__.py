@@ -1,1 +1,1 @@
-"""One module a vendor: what it calls things, its limits and its errors. Each offers `make(settings) -> Source`."""
+"""One module per vendor: what it calls things, its limits and its errors. Each offers `make(settings) -> Source`."""

@@ -56,7 +56,7 @@ class Candles:
     """Candles in the order served. Instants are int64 microseconds, all else float64.
 
     volume is in the base currency. The tape does not know what was paid for it, so notional takes a bar's volume at
-    the mean of its four prices, rounded to four decimals a bar.
+    the mean of its four prices, rounded to four decimals per bar.
     """
 
     starts: np.ndarray

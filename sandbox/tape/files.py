@@ -71,7 +71,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Dividend:
-    """cash_amount dollars a share for those who hold it when ex_dividend_date begins."""
+    """cash_amount dollars per share for those who hold it when ex_dividend_date begins."""
 
     symbol: str
     ex_dividend_date: date

@@ -1,6 +1,6 @@
 """Random schedules of faults: crashes between any two steps, lost and late requests, answers and pushed updates.
 
-However the ten days go, in the end there is at most one order a symbol and day, no fill is lost or counted twice, and
+However the ten days go, in the end there is at most one order per symbol and day, no fill is lost or counted twice, and
 the ledger agrees with what really happened to the cent.
 """
 

@@ -128,12 +128,12 @@ class Family:
 
     @cached_property
     def net(self) -> np.ndarray:
-        """(T, N) daily net returns, one column a trial."""
+        """(T, N) daily net returns, one column per trial."""
         return np.column_stack([trial.net_returns for trial in self.trials])
 
     @cached_property
     def benchmark(self) -> np.ndarray:
-        """(T, N) daily buy-and-hold returns, one column a trial: alike unless trials miss different rows."""
+        """(T, N) daily buy-and-hold returns, one column per trial: alike unless trials miss different rows."""
         return np.column_stack([trial.benchmark_returns for trial in self.trials])
 
 

@@ -53,7 +53,7 @@ def sharpe(returns: np.ndarray) -> float:
 def annual_sharpe(returns: np.ndarray, periods_per_year: float) -> float:
     """Annual Sharpe of daily returns (T,), corrected for autocorrelation (Lo 2002).
 
-    SR(q) = SR q / sqrt(q + 2 sum_{k<q} (q - k) rho_k), q periods a year. Taken at all lags, the rho_k of one sample
+    SR(q) = SR q / sqrt(q + 2 sum_{k<q} (q - k) rho_k), q periods per year. Taken at all lags, the rho_k of one sample
     sum to -1/2 whatever the truth; so only the first ones count, with Bartlett weights, which also keep the root real.
     """
     ratio, q = sharpe(returns), periods_per_year

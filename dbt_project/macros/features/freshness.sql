@@ -1,5 +1,5 @@
 {#
-    Whether the features of a timeframe follow from what has landed: one row an instrument. A relation a timeframe, because
+    Whether the features of a timeframe follow from what has landed: one row per instrument. There is a relation per timeframe, because
     a live session reads one of them for every bar, and planning all of them takes longer than reading one.
 #}
 {% macro freshness_of(timeframe) -%}

@@ -1,5 +1,5 @@
 {#
-    What changed behind a live model's watermarks since its last build: (symbol, bar_start), the earliest bar a symbol.
+    What changed behind a live model's watermarks since its last build: (symbol, bar_start), the earliest bar of each symbol.
     `changes_from` names the model's inputs. A symbol whose rules (`rules_from`) are others than then changed altogether.
 
     An input that is itself live says what it took back; its bars may be shorter than the model's.

@@ -37,7 +37,7 @@
     end
     $fill$;
 
-    -- one plan a worker: it is the same for every symbol, and takes longer than many a symbol's rows
+    -- one plan per worker: it is the same for every symbol, and takes longer than many a symbol's rows
     set local plan_cache_mode = force_generic_plan;
     create table {{ history }} as
     {%- for symbols in live_parts() %}

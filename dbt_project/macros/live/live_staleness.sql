@@ -1,5 +1,5 @@
 {#
-    The earliest bar a symbol whose history no longer follows from its inputs, for one live model: the next build takes
+    The earliest bar of each symbol whose history no longer follows from its inputs, for one live model: the next build takes
     the history back to there. Rows after the watermark are never stale, they are computed when they are read.
 #}
 {% macro live_staleness(model_name) -%}

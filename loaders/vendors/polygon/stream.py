@@ -30,7 +30,7 @@ QUEUED_FRAMES = 1_000
 
 @asynccontextmanager
 async def live_minutes(key: str, stream_url: str, vendor_symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Row]]:
-    """Minutes as they end. The vendor allows one connection a key and cluster."""
+    """Minutes as they end. The vendor allows one connection per key and cluster."""
     messages: asyncio.Queue[Message | Exception] = asyncio.Queue(QUEUED_FRAMES)
     reading = asyncio.create_task(_read(key, stream_url, vendor_symbols, messages))
     try:
