@@ -1,7 +1,7 @@
 """The ledger: what was decided, asked for and told, in PostgreSQL, append-only.
 
-One session per account at a time: an advisory lock, held by the ledger's connection, goes with the process when it dies.
-Times are UTC, quantities and money exact decimals. Every method is one transaction.
+One session per account at a time: an advisory lock, held by the ledger's connection, goes with the process when it
+dies. Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,6 +1,7 @@
 """Which symbols of the tape are crypto pairs, and what each vendor calls them.
 
-A tape may say so in ``crypto.yaml`` beside its Parquet files: one entry per symbol; a key that is left out takes its default.
+A tape may say so in ``crypto.yaml`` beside its Parquet files: one entry per symbol. A key that is left out takes its
+default.
 
     BTCUSDT: {base: BTC, quote: USDT, coin: bitcoin, name: Bitcoin, supply: 19900000, network: eth, pool: "0x…"}
 

@@ -61,9 +61,9 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def complaint(warehouse_db: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """dbt's own words about a project with every mistake at once."""
+@pytest.fixture(scope="module", params=["build", "compile"])
+def complaint(request: pytest.FixtureRequest, warehouse_db: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """dbt's own words about a project with every mistake at once: `dbt compile` finds what `dbt build` finds."""
     project = tmp_path_factory.mktemp("bad") / "dbt_project"
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
     for changes, _ in MISTAKES.values():
@@ -79,7 +79,7 @@ def complaint(warehouse_db: Path, tmp_path_factory: pytest.TempPathFactory) -> s
             assert before in content
             path.write_text(content.replace(before, text + before, 1))
     answer = subprocess.run(
-        [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", "build", "--project-dir", str(project)],
+        [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", request.param, "--project-dir", str(project)],
         cwd=project,
         env={**os.environ, **endpoint().environment("transformer"), "DBT_PROFILES_DIR": str(project)},
         capture_output=True,

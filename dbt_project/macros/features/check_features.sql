@@ -1,21 +1,16 @@
 {#
     Everything that can be wrong with the declarations, found before a build touches the warehouse: one sentence each, with
-    the file and the feature. Runs at the start of every dbt command that runs models or tests.
+    the file and the feature. Runs at the start of every dbt command that runs models or tests, and where features are
+    compiled by `dbt compile`, which runs nothing at its start.
 #}
 {% macro check_features() -%}
-    {%- if execute and flags.WHICH in ('build', 'run', 'test', 'show', 'retry') -%}
+    {%- if execute and flags.WHICH in ('build', 'run', 'test', 'compile', 'show', 'retry') -%}
         {%- set nodes = [] -%}
         {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'live' -%}
             {%- do nodes.append(node) -%}
         {%- endfor -%}
         {%- do raise_declaration_faults(nodes) -%}
     {%- endif -%}
-{%- endmacro %}
-
-
-{# The same for one model, when it is compiled: `dbt compile` runs nothing at its start. #}
-{% macro check_features_of(node) -%}
-    {%- do raise_declaration_faults([graph.nodes[node.unique_id]]) if execute and flags.WHICH == 'compile' -%}
 {%- endmacro %}
 
 

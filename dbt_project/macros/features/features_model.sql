@@ -12,7 +12,7 @@
 {%- for name, column in model.columns.items() if execute and column.meta.group -%}
     {%- do columns.update({name: column}) -%}
 {%- endfor -%}
-{%- do check_features_of(model) -%}
+{%- do check_features() if flags.WHICH == 'compile' -%}
 with watermarks as (
     {{ live_watermarks() }}
 )
