@@ -12,7 +12,7 @@ import pyarrow
 from psycopg import sql
 
 from execution.brokers.base import BrokerClock, Mode
-from execution.validation import BarEvidence
+from execution.validation.rules import BarEvidence
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop

@@ -10,7 +10,9 @@ from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
-from execution.validation import BAR_RULES, Proposal, order_rules, refusals
+from execution.validation.bars import BAR_RULES
+from execution.validation.orders import order_rules
+from execution.validation.rules import Proposal, refusals
 from warehouse.errors import Stop
 
 ZERO = Decimal(0)

@@ -25,7 +25,8 @@ from execution.policy import TradingPolicy
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from execution.submission import Sender
-from execution.validation import order_rules, refusals
+from execution.validation.orders import order_rules
+from execution.validation.rules import refusals
 from warehouse.errors import Stop
 
 _POLL_SECONDS = 1.0

@@ -9,7 +9,9 @@ import pytest
 from execution.brokers.base import AccountSnapshot, Mode
 from execution.orders import Side
 from execution.policy import TradingPolicy
-from execution.validation import BAR_RULES, BarEvidence, Proposal, order_rules, refusals
+from execution.validation.bars import BAR_RULES
+from execution.validation.orders import order_rules
+from execution.validation.rules import BarEvidence, Proposal, refusals
 
 START = datetime(2012, 10, 1, 13, 30, tzinfo=UTC)
 END = START + timedelta(hours=6.5)

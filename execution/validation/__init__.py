@@ -1,0 +1,1 @@
+"""Rules that fail closed: what they need and do not have is a reason to refuse."""

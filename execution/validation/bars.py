@@ -1,0 +1,95 @@
+"""What must be proven before a bar is decided."""
+
+from execution.brokers.base import Mode
+from execution.validation.rules import BarEvidence, Rule
+
+
+class BarIsFresh:
+    """The decided bar is the newest session that has closed by the broker's clock."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.feature_bar_start is None:
+            return f"{subject.symbol} has no feature row"
+        if subject.feature_bar_start != subject.canonical_bar_start or subject.bar_end is None:
+            return f"the newest feature row ({subject.feature_bar_start:%F}) is not of the newest canonical bar"
+        if subject.newest_close is None:
+            return "the trading calendar does not reach the broker's time"
+        if subject.bar_end > subject.now:
+            return f"the bar ends {subject.bar_end:%F %R}, after the broker's time {subject.now:%F %R}"
+        if subject.bar_end != subject.newest_close:
+            return f"the newest bar ended {subject.bar_end:%F %R}, the newest session {subject.newest_close:%F %R} UTC"
+        return None
+
+
+class BeforeNextOpen:
+    """The decision can still be traded where the backtest traded it: at the next open."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.next_open is None:
+            return "the trading calendar does not know the next open"
+        if subject.market_is_open or subject.now >= subject.next_open:
+            return f"the open of {subject.next_open:%F %R} UTC that this bar decides for has passed"
+        return None
+
+
+class FeatureRowReady:
+    """Warm-up is done and the lookback has no open gap."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        return None if subject.is_ready is True else "the feature row is not ready (warm-up, or a gap in its lookback)"
+
+
+class HistoryFresh:
+    """No late or revised bar waits behind the watermark for the next build."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if not subject.freshness_is_known:
+            return "features.freshness has no row for this symbol: its features were never built"
+        if subject.stale_from is not None:
+            return f"history is stale from {subject.stale_from:%F} on: run `dbt build`"
+        return None
+
+
+class FingerprintsMatch:
+    """Every feature is computed by the SQL the model was trained on."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.changed_features is None:
+            return "features.catalog could not be compared with the model"
+        if subject.changed_features:
+            return f"the SQL of {', '.join(subject.changed_features)} changed since the model was trained"
+        return None
+
+
+class ModelMayTrade:
+    """A paper account takes models in state paper or live, a live account takes live ones."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        allowed = ("live",) if subject.mode is Mode.LIVE else ("paper", "live")
+        if subject.model_state in allowed:
+            return None
+        state = subject.model_state or "not registered"
+        return f"the model is {state}; a {subject.mode} account needs {' or '.join(allowed)}"
+
+
+class AccountCanBeValued:
+    """Every position held has a price, so that a weight means an amount."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.unpriced is None:
+            return "the account's positions are not known"
+        return (
+            f"no closing price of {', '.join(subject.unpriced)}, which the account holds" if subject.unpriced else None
+        )
+
+
+BAR_RULES: tuple[Rule[BarEvidence], ...] = (
+    BarIsFresh(),
+    BeforeNextOpen(),
+    FeatureRowReady(),
+    HistoryFresh(),
+    FingerprintsMatch(),
+    ModelMayTrade(),
+    AccountCanBeValued(),
+)
+"""A bar that one of these refuses is not decided; it may be decided later, once the obstacle is gone."""

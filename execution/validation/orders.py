@@ -1,0 +1,132 @@
+"""What must be proven before an order is sent."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from execution.policy import TradingPolicy
+from execution.validation.rules import Proposal, Rule
+
+
+class AccountReady:
+    """The broker knows the account and would take orders for it."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.account is None:
+            return "the broker's account is not known"
+        return subject.account.blocked_because or None
+
+
+class NotHalted:
+    """Nobody and nothing has halted the account."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        return None if subject.halted_because is None else f"the account is halted: {subject.halted_because}"
+
+
+class Reconciled:
+    """The newest reconciliation left no open discrepancy."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.has_discrepancy is None:
+            return "the account was not reconciled since the session started"
+        return "the newest reconciliation found a discrepancy" if subject.has_discrepancy else None
+
+
+class NoOrderInFlight:
+    """No other order of this symbol is open or unresolved."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.in_flight is None:
+            return "the orders in flight are not known"
+        return f"order {subject.in_flight[0]} of {subject.symbol} is in flight" if subject.in_flight else None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceSane:
+    """The reference price is positive and near the broker's own mark, where it has one (a split shows here)."""
+
+    tolerance: Decimal
+
+    def validate(self, subject: Proposal) -> str | None:
+        price, mark = subject.price, subject.broker_mark
+        if price is None or not price.is_finite() or price <= 0:
+            return f"the reference price is {price}"
+        if mark is not None and not abs(mark - price) <= self.tolerance * price:
+            return f"the bar closed at {price}, the broker marks {subject.symbol} at {mark}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class MaxOrderNotional:
+    """The order is worth no more than the limit."""
+
+    limit: Decimal
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.price is None:
+            return "the order's worth is not known without a price"
+        worth = subject.quantity * subject.price
+        return None if worth <= self.limit else f"the order is worth {worth:.2f}, the limit is {self.limit:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPositionWeight:
+    """The position after the order is within the limit, or the order makes it smaller."""
+
+    limit: Decimal
+
+    def validate(self, subject: Proposal) -> str | None:
+        after = subject.position_after
+        if after * subject.held >= 0 and abs(after) < abs(subject.held):
+            return None
+        if subject.price is None or subject.equity is None or not subject.equity > 0:
+            return "the position's weight is not known without a price and a positive equity"
+        weight = abs(after) * subject.price / subject.equity
+        return (
+            None if weight <= self.limit else f"the position would be {weight:.3f} of equity, the limit is {self.limit}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LongOnlyUnlessAllowed:
+    """Short positions need the policy's and the broker's consent."""
+
+    allow_short: bool
+
+    def validate(self, subject: Proposal) -> str | None:
+        after = subject.position_after
+        if after >= 0:
+            return None
+        if not self.allow_short:
+            return f"the position would be {after}; the policy is long only"
+        if subject.account is None or not subject.account.shorting_enabled:
+            return f"the position would be {after}; the broker does not allow this account to short"
+        return None
+
+
+class BuyingPower:
+    """What takes on exposure is covered by what the broker still grants, earlier orders of the step included."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.cost == 0:
+            return None
+        if subject.cost.is_nan() or subject.buying_power is None:
+            return "the cost of the order and the buying power are not known"
+        if subject.cost <= subject.buying_power:
+            return None
+        return f"the order costs about {subject.cost:.2f}, the buying power left is {subject.buying_power:.2f}"
+
+
+def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
+    """An order that one of these refuses is recorded as refused, and this bar never gets another."""
+    return (
+        AccountReady(),
+        NotHalted(),
+        Reconciled(),
+        NoOrderInFlight(),
+        PriceSane(policy.price_tolerance),
+        MaxOrderNotional(policy.max_order_notional),
+        MaxPositionWeight(policy.max_position_weight),
+        LongOnlyUnlessAllowed(policy.allow_short),
+        BuyingPower(),
+    )

@@ -1,0 +1,93 @@
+"""What must be proven before a bar is decided and before an order is sent: one small class per rule.
+
+A rule answers with the reason of its refusal or with None, and what it needs and does not have is a reason. All rules
+are asked, so that the operator sees every obstacle at once.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Generic, Protocol, TypeVar
+
+from execution.brokers.base import AccountSnapshot, Mode
+from execution.orders import Side
+
+Subject = TypeVar("Subject", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BarEvidence:
+    """What the warehouse and the broker's clock say about the bar a model is about to decide. None is "not known"."""
+
+    symbol: str
+    mode: Mode
+    now: datetime
+    market_is_open: bool
+    newest_close: datetime | None = None
+    next_open: datetime | None = None
+    feature_bar_start: datetime | None = None
+    canonical_bar_start: datetime | None = None
+    bar_end: datetime | None = None
+    is_ready: bool | None = None
+    freshness_is_known: bool = False
+    stale_from: datetime | None = None
+    changed_features: tuple[str, ...] | None = None
+    model_state: str | None = None
+    unpriced: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An order that a decision leads to, with the state of the account it would be sent into. None is "not known"."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    held: Decimal
+    equity: Decimal | None
+    buying_power: Decimal | None
+    account: AccountSnapshot | None
+    halted_because: str | None
+    has_discrepancy: bool | None
+    in_flight: tuple[str, ...] | None
+    broker_mark: Decimal | None = None
+
+    @property
+    def position_after(self) -> Decimal:
+        return self.held + self.side.sign * self.quantity
+
+    @property
+    def added_exposure(self) -> Decimal:
+        """Units by which the order moves the position away from zero; not positive when it reduces."""
+        return abs(self.position_after) - abs(self.held)
+
+    @property
+    def cost(self) -> Decimal:
+        """What the order takes from the buying power: nothing when it reduces, and not a number without a price."""
+        if self.added_exposure <= 0:
+            return Decimal(0)
+        return Decimal("NaN") if self.price is None else self.added_exposure * self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rule's no, and why."""
+
+    rule: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.reason}"
+
+
+class Rule(Protocol, Generic[Subject]):
+    def validate(self, subject: Subject) -> str | None:
+        """The reason to refuse, or None."""
+
+
+def refusals(rules: Iterable[Rule[Subject]], subject: Subject) -> tuple[Refusal, ...]:
+    """Ask every rule. An empty answer, and nothing else, is an approval."""
+    answers = ((type(rule).__name__, rule.validate(subject)) for rule in rules)
+    return tuple(Refusal(name, reason) for name, reason in answers if reason is not None)
