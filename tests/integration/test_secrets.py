@@ -21,9 +21,10 @@ import pytest
 
 from tests import forked
 from tests.machine import ROOT, running_warehouse
-from warehouse import embedded
-from warehouse.connection import ROLES, endpoint, open_connection
+from warehouse import embedded, roles
+from warehouse.connection import endpoint, open_connection
 from warehouse.migrate import bring_up
+from warehouse.sessions import ROLES
 
 # each with characters that look different in a URL
 KEYS = {
@@ -89,8 +90,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         os.environ["DATABASE_URL"] = (
             f"postgresql://{embedded.SUPERUSER}:{quote(DATABASE_PASSWORD, safe='')}@/truebar?host={socket}"
         )
-        # each role gets a password of its own, made from the administrator's
         bring_up()
+        # each role gets a password of its own
+        with open_connection(endpoint(), endpoint().conninfo(), autocommit=True) as connection:
+            roles.rotate(connection, endpoint())
         _spend_nothing()
         os.environ.update(
             KEYS,
@@ -112,7 +115,7 @@ def test_no_key_is_printed_logged_or_stored(world: World) -> None:
     assert any(name.startswith("prefect/") and name.endswith(".db") for name in places)
     assert any(name.startswith("dbt/logs/") for name in places)
     assert b"DEBUG:urllib3" in places["printed"]
-    secrets = {**KEYS, "DATABASE_URL": DATABASE_PASSWORD, **_role_passwords()}
+    secrets = {**KEYS, "DATABASE_URL": DATABASE_PASSWORD, **_role_passwords(world.state_dir)}
     assert _found(places, secrets) == []
 
 
@@ -232,9 +235,10 @@ def _dump(cluster: Path) -> bytes:
     return subprocess.run([*map(str, command), "truebar"], capture_output=True, check=True).stdout
 
 
-def _role_passwords() -> dict[str, str]:
-    passwords = {role: endpoint().role_password(role) for role in ROLES}
-    assert all(passwords.values())
+def _role_passwords(state_dir: Path) -> dict[str, str]:
+    lines = [line.rsplit(":", 2) for line in (state_dir / "pgpass").read_text().splitlines()]
+    passwords = {role: password for _, role, password in lines}
+    assert passwords.keys() == set(ROLES)
     return passwords
 
 
