@@ -130,7 +130,7 @@ def _start(state_dir: Path) -> _Postmaster:
         )
     try:
         return _wait_until_ready(state_dir, process)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: a server that nobody waits for any more must not stay behind
         process.send_signal(signal.SIGINT)
         raise
 
