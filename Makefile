@@ -6,25 +6,31 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCE ?= polygon
 INSTALLED := .venv/.installed
-# the product, and the sandbox as equipment beside it
-DISTRIBUTIONS := -e '.[dev]' -e ./sandbox
+PACKAGES := --require-hashes -r constraints.txt
+CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 
-.PHONY: help install demo test check lint collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock demo test check lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
 
 install: $(INSTALLED) ## make .venv with exactly the versions in constraints.txt
 
-# uv installs in a sixth of pip's time; where it cannot reach a registry that pip can, pip does the work
+# uv installs in a sixth of pip's time; where it cannot reach a registry that pip can, pip does the work.
+# The sandbox is equipment beside the product, a distribution of its own.
 $(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
-	@echo "▸ installing into .venv"; started=$$SECONDS; set -e; \
+	@set -e; started=$$SECONDS; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "truebar needs Python 3.11 or newer")'; \
+	echo "▸ installing $$(grep -c '^[a-z]' constraints.txt) packages into .venv: 2 GB, from half a minute to some minutes"; \
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	if $(BIN)/python -m pip install -q uv 2>/dev/null \
-	    && $(BIN)/uv pip install -q -p $(BIN)/python -c constraints.txt $(DISTRIBUTIONS); \
-	then :; else $(BIN)/python -m pip install -q -c constraints.txt $(DISTRIBUTIONS); fi; \
+	if $(BIN)/python -m pip install -q uv 2>/dev/null && $(BIN)/uv pip install -q -p $(BIN)/python $(PACKAGES); \
+	then $(BIN)/uv pip install -q -p $(BIN)/python $(CHECKOUT); \
+	else $(BIN)/python -m pip install -q $(PACKAGES) && $(BIN)/python -m pip install -q $(CHECKOUT); fi; \
 	touch $@; echo "  done in $$((SECONDS - started)) s"
+
+lock: $(INSTALLED) ## write constraints.txt anew: the newest versions that pyproject.toml allows, with hashes
+	@$(BIN)/uv pip compile -q pyproject.toml sandbox/pyproject.toml --all-extras --universal --python-version 3.11 \
+	    --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade -o constraints.txt
 
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading
 	@$(BIN)/python -m flows.demo

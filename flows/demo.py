@@ -18,6 +18,7 @@ from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import prefect_server
+from warehouse import needs
 from warehouse.connection import connect, endpoint
 from warehouse.errors import OperatorError, Stop
 from warehouse.locks import exclusive
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run() -> None:
     settings = load()
+    needs.check("the demo", needs.DEMO, settings.state_dir)
     demo_dir = settings.state_dir / "demo"
     with stage("PostgreSQL"):
         names = bring_up()

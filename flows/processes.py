@@ -28,11 +28,14 @@ def end_like_ctrl_c(state_dir: Path) -> None:
     """
 
     def end(number: int, frame: FrameType | None) -> None:
-        with suppress(OSError):
+        try:
             state_dir.mkdir(parents=True, exist_ok=True)
             # left open: the watchdog writes to it when nothing else works any more
             log = (state_dir / "stuck.log").open("w")
             faulthandler.dump_traceback_later(_SECONDS_TO_END, exit=True, file=log)
+        except (OSError, MemoryError):
+            # a full disk, or no memory: it has to end all the same
+            faulthandler.dump_traceback_later(_SECONDS_TO_END, exit=True)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""python -m warehouse up|down|status|migrate|rotate|psql|env"""
+"""python -m warehouse up|down|status|doctor|migrate|rotate|psql|env"""
 
 import argparse
 import os
@@ -6,10 +6,11 @@ import shlex
 import shutil
 import sys
 
-from warehouse import embedded, roles
+from warehouse import embedded, roles, versions
 from warehouse.connection import endpoint, open_connection
+from warehouse.doctor import examine
 from warehouse.errors import OperatorError, Stop
-from warehouse.migrate import available, bring_up, migrate
+from warehouse.migrate import bring_up, migrate
 from warehouse.rows import scalar
 from warehouse.sessions import ROLES
 from warehouse.settings import load
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("up", help="start the embedded PostgreSQL (unless another is configured) and migrate it")
     commands.add_parser("down", help="stop the embedded PostgreSQL")
     commands.add_parser("status", help="say where the database is and what is applied")
+    commands.add_parser("doctor", help="examine this machine's set-up; print a command that mends each thing wrong")
     commands.add_parser("migrate", help="apply new migrations")
     commands.add_parser("rotate", help="give the roles new passwords, on a server with passwords")
     psql = commands.add_parser("psql", help="open psql; further arguments go to it, for example -c 'select 1'")
@@ -47,6 +49,8 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
             print("embedded PostgreSQL stopped" if stopped else "the embedded PostgreSQL was not running")
         case "status":
             _status()
+        case "doctor":
+            return _doctor()
         case "migrate":
             names = migrate()
             print("\n".join(f"applied {name}" for name in names) or "nothing to apply")
@@ -69,7 +73,22 @@ def _status() -> None:
         version = connection.info.server_version
         sessions = connection.execute("select count(*) from pg_stat_activity where datname = current_database()")
         print(f"{where.place}: PostgreSQL {version // 10000}.{version % 10000}, {scalar(sessions)} connections")
-        print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {len(available())}")
+        difference = versions.compare(connection)
+        print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {len(versions.available())}")
+        print(f"not applied here: {', '.join(difference.missing) or 'none'}")
+        if difference.unknown:
+            print(f"applied, and unknown to this code: {', '.join(difference.unknown)}")
+
+
+def _doctor() -> int:
+    """Exit status 0 when nothing is wrong, 1 when something is."""
+    wrong = 0
+    for finding in examine():
+        print(f"{'wrong' if finding.is_wrong else 'ok':7}{finding.text}", flush=True)
+        if finding.is_wrong:
+            wrong += 1
+            print(f"       ▸ {finding.command}")
+    return 1 if wrong else 0
 
 
 def _environment(role: str) -> dict[str, str]:

@@ -15,9 +15,9 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import embedded, sessions
+from warehouse import embedded, sessions, versions
 from warehouse.errors import Stop, Unreachable
-from warehouse.sessions import ROLES
+from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -108,10 +108,25 @@ def uses_embedded(settings: Settings) -> bool:
     return not settings.database_url and (not settings.pghost or embedded.is_ours(settings.state_dir, settings.pghost))
 
 
+# places whose version was compared with the code's, once in the life of a process
+_compared: set[str] = set()
+
+
 def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Log in as a role (one of ROLES), with the settings of `sessions`. Raises Unreachable when no server answers."""
+    """Log in as a role (one of ROLES), with the settings of `sessions`.
+
+    Raises Unreachable when no server answers, and Stop for a role that writes when the database is not of this code's
+    version.
+    """
     where = endpoint()
-    return open_connection(where, where.conninfo(role), autocommit=autocommit)
+    connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
+    if role not in READERS and where.place not in _compared:
+        if sentence := versions.compare(connection).sentence():
+            connection.close()
+            raise Stop(sentence)
+        connection.rollback()
+        _compared.add(where.place)
+    return connection
 
 
 def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False) -> psycopg.Connection:

@@ -3,10 +3,7 @@
 psycopg sends a file as it is; libraries that split it into statements stumble over dollar-quoted bodies.
 """
 
-import hashlib
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -16,37 +13,12 @@ from warehouse.connection import Endpoint, endpoint, open_connection, uses_embed
 from warehouse.errors import Stop
 from warehouse.sessions import ROLES
 from warehouse.settings import load
+from warehouse.versions import Migration, available
 
-MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 _LOCK = 7_203_517_001  # one migrator at a time, on any machine
 
 # migrations use these words as role names only; a prefix goes in front of each
 _ROLE_NAME = re.compile(r"\b(?:" + "|".join(ROLES) + r")\b")
-
-
-@dataclass(frozen=True)
-class Migration:
-    """One file: `0001_name.sql`. An applied file never changes; a change is a new file."""
-
-    version: int
-    name: str
-    statements: str
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256(self.statements.encode()).hexdigest()
-
-
-def available(directory: Path = MIGRATIONS_DIR) -> list[Migration]:
-    """The migrations on disk, in order. Raises Stop when two files share a number."""
-    found = [
-        Migration(int(path.name.split("_", 1)[0]), path.stem, path.read_text())
-        for path in sorted(directory.glob("*.sql"))
-    ]
-    versions = [migration.version for migration in found]
-    if len(set(versions)) != len(versions):
-        raise Stop(f"two migrations share a number in {directory.name}/: {sorted(m.name for m in found)}")
-    return found
 
 
 def bring_up() -> list[str]:
@@ -60,7 +32,7 @@ def bring_up() -> list[str]:
 def migrate(where: Endpoint | None = None) -> list[str]:
     """Bring the database up to date and return the names applied. Safe to run twice and from two places at once.
 
-    Raises Stop when an applied file was edited, when the server is too old, or when it cannot be reached.
+    Raises Stop when an applied file was edited or is not on disk, and when the server is too old or does not answer.
     """
     where = where or endpoint()
     _create_database(where)
@@ -78,9 +50,15 @@ def migrate(where: Endpoint | None = None) -> list[str]:
         applied: dict[int, str] = dict(
             connection.execute("select version, checksum from warehouse.migrations").fetchall()
         )
+        migrations = available()
+        if newer := sorted(set(applied) - {migration.version for migration in migrations}):
+            raise Stop(
+                f"the database is newer than this code: it has migration {newer[-1]:04d}, which is not here. "
+                "Update the checkout (`git pull`)"
+            )
         roles.prepare(connection, where, is_new=not applied)
         names = [
-            _apply(connection, migration, where) for migration in available() if not _is_applied(migration, applied)
+            _apply(connection, migration, where) for migration in migrations if not _is_applied(migration, applied)
         ]
     roles.check_logins(where)
     return names

@@ -78,6 +78,13 @@ def prepare(connection: psycopg.Connection, where: Endpoint, *, is_new: bool) ->
             ) from None
 
 
+def check_ours(connection: psycopg.Connection, where: Endpoint) -> None:
+    """Raises Stop for the first role that is missing or somebody else's."""
+    for role in ROLES:
+        if not _exists(connection, where, role, is_new=False):
+            raise Stop(f"the role {where.role_name(role)!r} is missing at {where.place}: run `python -m warehouse up`")
+
+
 def check_logins(where: Endpoint) -> None:
     """Raises Stop when the roles' passwords were given by another checkout."""
     if where.is_embedded or _entry_start(where, ROLES[0]) in _passfile_text(where.passfile):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,13 +161,14 @@ def test_server_errors(spoil: Spoil, status: int, code: int) -> None:
 
 
 def test_stalls_outlast_a_timeout(spoil: Spoil) -> None:
+    """A client with less patience than the stall gives up; one with more is answered."""
     client = binance(spoil("binance", "stall", seconds=5))
     client.REQUEST_TIMEOUT = 0.3
     with pytest.raises(requests.exceptions.ReadTimeout):
         client.ping()
-    started = time.monotonic()
-    assert binance(spoil("binance", "stall", seconds=0.5)).ping() == {}
-    assert time.monotonic() - started > 0.5
+    client = binance(spoil("binance", "stall", seconds=0.5))
+    client.REQUEST_TIMEOUT = 60
+    assert client.ping() == {}
 
 
 def test_a_renamed_field(spoil: Spoil) -> None:

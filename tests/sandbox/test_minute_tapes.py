@@ -1,6 +1,6 @@
 """Invented minutes: sessions, grids and shapes, and days that are made of their minutes."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 
 import exchange_calendars
@@ -110,10 +110,3 @@ def test_nothing_trades_where_nothing_is_open() -> None:
     saturday = THANKSGIVING - timedelta(days=2)
     weekend = minutes(STOCKS, [], saturday, 2, seed=1)
     assert (weekend.num_rows, daily(weekend, STOCKS).num_rows) == (0, 0)
-
-
-def test_a_month_takes_a_moment() -> None:
-    started = datetime.now(UTC)
-    table = minutes(["A", "B", "C"], [*PAIRS, "SOLUSDT"], THANKSGIVING, 30, seed=1)
-    assert table.num_rows > 140_000
-    assert datetime.now(UTC) - started < timedelta(seconds=2)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from loaders.history.ingest import instruments_of
 from tests.machine import ROOT
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Stop
-from warehouse.migrate import Migration, available, migrate
+from warehouse.migrate import migrate
 from warehouse.settings import load
+from warehouse.versions import Migration, available
 
 pytestmark = pytest.mark.long
 
@@ -127,3 +129,9 @@ def test_a_failing_migration_leaves_nothing(warehouse_db: Path, monkeypatch: pyt
 
 def test_migrating_twice_applies_nothing(warehouse_db: Path) -> None:
     assert migrate() == []
+
+
+def test_dbt_knows_the_newest_migration() -> None:
+    """dbt compares the database's version with this number before it writes."""
+    project = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text())
+    assert project["vars"]["migration"] == available()[-1].version
