@@ -26,12 +26,12 @@ class Need:
 
 
 # rounded up from what bench/needs.py measures
-DEMO = Need(memory=2_000, addresses=6_000, disk=1_500)
+DEMO = Need(memory=3_000, addresses=4_000, disk=500)
 
 
 def free_memory() -> int:
-    """Megabytes that processes can still take: the machine's, or less where a container has a limit."""
-    available = int(psutil.virtual_memory().available)
+    """Megabytes that processes can still take, swap included: the machine's, or less where a container has a limit."""
+    available = int(psutil.virtual_memory().available) + int(psutil.swap_memory().free)
     for folder in _cgroup_folders():
         limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
         if limit is not None and used is not None:

@@ -13,6 +13,8 @@ import pytest
 from flows import processes
 from tests.machine import ROOT
 
+pytestmark = pytest.mark.long
+
 # a command with a helper that would run for an hour; it prints the helper's pid
 _COMMAND = """
 import sys, time

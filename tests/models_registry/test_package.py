@@ -73,6 +73,7 @@ def package(kind: str = "binary", policy: str = "long_flat") -> ModelPackage:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", OBJECTIVES)
 @pytest.mark.parametrize("policy", ["long_flat", "long_short", "proportional"])
 def test_a_row_alone_has_the_same_bits_as_among_others(kind: str, policy: str) -> None:

@@ -221,6 +221,7 @@ def test_dropped_connections_end_without_a_word_after_the_event(spoil: Spoil) ->
     assert served.ask("/sandbox/faults")["sockets"] == {"binance": {"dropped": 1}}
 
 
+@pytest.mark.long
 def test_the_clients_come_back_after_a_drop(spoil: Spoil) -> None:
     async def stocks(served: Served) -> list[int]:
         async with polygon_client(served, "AM.AAA") as heard:

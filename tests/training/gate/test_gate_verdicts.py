@@ -145,6 +145,7 @@ def test_bad_hygiene_fails_the_best_of_trials(trial_of, planted, changes, name):
     assert "would have passed" in verdict.explanation
 
 
+@pytest.mark.long
 def test_a_short_record_of_something_good_is_insufficient_and_one_as_long_as_asked_for_mostly_passes(trial_of, world):
     """180 days of a true net Sharpe of about 2.4."""
     waited, passed = 0, 0
@@ -186,6 +187,7 @@ def test_turnover_waits_for_a_record_but_not_for_ever(trial_of):
     assert outcomes[30].outcome == outcomes[500].outcome == "failed"
 
 
+@pytest.mark.long
 def test_later_looks_demand_more(planted):
     levels = [check(next(iter(look(planted, look_no=k).values())), "reality_check_p").threshold for k in (1, 2, 3)]
     assert levels == pytest.approx([0.05 / 2, 0.05 / 6, 0.05 / 12])
