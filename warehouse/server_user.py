@@ -52,6 +52,8 @@ def server_user(data: Path, bin_dir: Path) -> ServerUser:
             )
         granted = ",".join(f"+{name}" for name in passing)
         prefix += [f"--inh-caps={granted}", f"--ambient-caps={granted}", f"--bounding-set=-all,{granted}"]
+        # initdb and postgres ask access(2) for themselves, which disregards capabilities without this
+        prefix += ["--securebits=+no_setuid_fixup"]
     return ServerUser(entry.pw_name, entry.pw_uid, entry.pw_gid, tuple(prefix))
 
 

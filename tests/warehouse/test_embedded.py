@@ -1,6 +1,7 @@
 """The embedded PostgreSQL on other people's machines: odd paths, other locales, other users, kills and power cuts."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -114,3 +115,17 @@ def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert errors.count("\n") == 1
     assert "TRUEBAR_STATE_DIR" in errors
+
+
+def test_root_with_everything_below_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in root's own home: the server's user can enter neither the data's folder nor the programs'."""
+    if os.geteuid() != 0:
+        pytest.skip("only root's server runs as another user")
+    outer = tmp_path / "private"
+    outer.mkdir(mode=0o700)
+    shutil.copytree(embedded.BIN_DIR.parent, outer / "pginstall", symlinks=True)
+    monkeypatch.setattr(embedded, "BIN_DIR", outer / "pginstall" / "bin")
+    try:
+        assert embedded.start(outer / "state")
+    finally:
+        assert embedded.stop(outer / "state")
