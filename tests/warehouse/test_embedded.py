@@ -123,9 +123,10 @@ def test_root_with_everything_below_a_private_folder(tmp_path: Path, monkeypatch
         pytest.skip("only root's server runs as another user")
     outer = tmp_path / "private"
     outer.mkdir(mode=0o700)
-    shutil.copytree(embedded.BIN_DIR.parent, outer / "pginstall", symlinks=True)
-    monkeypatch.setattr(embedded, "BIN_DIR", outer / "pginstall" / "bin")
-    try:
-        assert embedded.start(outer / "state")
-    finally:
-        assert embedded.stop(outer / "state")
+    package = embedded.BIN_DIR.parents[1]
+    installed = embedded.BIN_DIR.parent.relative_to(package.parent)
+    shutil.copytree(embedded.BIN_DIR.parent, outer / installed)
+    shutil.copytree(package.with_name(f"{package.name}.libs"), outer / f"{package.name}.libs")
+    monkeypatch.setattr(embedded, "BIN_DIR", outer / installed / "bin")
+    assert embedded.start(outer / "state")
+    assert embedded.stop(outer / "state")
