@@ -183,13 +183,19 @@ class Market:
         if self._random.random() < 0.5:
             self._levels[series] = max(self._levels[series] * jump, Decimal(10))
             jump = 1
-        low, high = sorted(round(self._levels[series] * jump * self._scattered(series), 2) for _ in range(2))
-        opened, closed = (Decimal(self._random.randint(int(low * 100), int(high * 100))) / 100 for _ in range(2))
-        volume = self._random.choice([0, *[self._random.randint(1_000, 90_000_000)] * 8])
+        # vendors send as many digits as they like, pools all that a division yields
+        places = self._random.choice((2, 2, 4, 8, 11, 18))
+        low, high = sorted(round(self._levels[series] * jump * self._scattered(series), places) for _ in range(2))
+        opened, closed = (round(low + (high - low) * self._share(), places) for _ in range(2))
+        traded = self._random.randint(1_000, 90_000_000) * self._random.choice((1, 1, 1, Decimal("1e-8"), 10**7))
+        volume = self._random.choice([0, *[traded] * 8])
         return {"o": opened, "h": high, "l": low, "c": closed, "v": volume}
 
     def _scattered(self, series: Series) -> Decimal:
-        return 1 + series.scatter * Decimal(self._random.randint(-1_000, 1_000)) / 1_000
+        return 1 + series.scatter * (2 * self._share() - 1)
+
+    def _share(self) -> Decimal:
+        return Decimal(self._random.randint(0, 10**18)) / 10**18
 
 
 def _as_sent(series: Series, start: datetime, row: Row) -> tuple[RawTable, list[Row]]:

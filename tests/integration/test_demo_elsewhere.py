@@ -27,7 +27,7 @@ PROFIT = "4024.41"
 ORDERS = "5fa3"
 
 _OUTCOME = """
-select round(sum(profit), 2) from results.paper_record
+select round(sum(profit), 2)::text from results.paper_record
 union all
 select md5(string_agg(orders::text, ';' order by symbol, bar_start))
 from (

@@ -16,7 +16,7 @@
             *,
             coalesce(
                 close,
-                round(canonical.newest(close * split_factor) over (order by bar_no) / split_factor, 10)
+                round(canonical.newest(close * split_factor) over (order by bar_no) / nullif(split_factor, 0), 10)
             ) as last_close
         from with_shares
     {% endmacro %}
@@ -30,7 +30,10 @@
     {% endmacro %}
 
 
-{# A dividend's factor is p / (p - dividend), p the close before it, in the new shares. #}
+{#
+    A dividend's factor is p / (p - dividend), p the close before it, in the new shares. One that is as large as p cannot be
+    true: it is not applied, and canonical.refused_actions names it.
+#}
 {% macro with_factors() %}
         select
             *,
@@ -38,6 +41,7 @@
                 case
                     when bar_no = watermarks.bar_no then watermarks.adjustment_factor
                     when previous_close is null then 1::numeric
+                    when dividend >= previous_close / split_ratio then split_ratio
                     else round(
                         split_ratio * (previous_close / split_ratio) / (previous_close / split_ratio - dividend), 18
                     )
@@ -64,7 +68,7 @@
             round(coalesce(high, last_close) * adjustment_factor, watermarks.price_decimals) as adj_high,
             round(coalesce(low, last_close) * adjustment_factor, watermarks.price_decimals) as adj_low,
             round(last_close * adjustment_factor, watermarks.price_decimals) as adj_close,
-            round(volume / split_factor, 8) as adj_volume,
+            round(volume / nullif(split_factor, 0), 8) as adj_volume,
             source,
             volume_source,
             revision,

@@ -10,6 +10,8 @@
     {%- set after = "watermarks.bar_start - interval '1 day'" if is_daily else 'watermarks.bar_start' -%}
     with splits as materialized ({{ splits() }}),
 
+    share_steps as materialized ({{ share_steps() }}),
+
     received as ({{ received(timeframe, after) }}),
 
     located as ({{ located_by_date() if is_daily else located_by_time(timeframe) }}),
@@ -61,6 +63,16 @@
     series as ({{ series() }}),
 
     dated as ({{ dated() }}),
+
+    splits as ({{ splits() }}),
+
+    dividends as ({{ dividends() }}),
+
+    new_sessions as materialized ({{ new_sessions() }}),
+
+    split_ratios as materialized ({{ split_ratios() }}),
+
+    cash_per_share as materialized ({{ cash_per_share() }}),
 
     with_actions as ({{ with_actions() }}),
 

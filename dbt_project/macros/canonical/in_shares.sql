@@ -41,16 +41,3 @@
             true as is_level
         where watermarks.bar_no is not null
     {% endmacro %}
-
-
-{# Product of the split ratios up to a session: a price times it is in the first session's shares. Reads `splits`. #}
-{% macro share_factor(session_date) -%}
-    case
-                when exists (select 1 from splits) then (
-                    select canonical.product(splits.ratio order by splits.execution_date, splits.split_id)
-                    from splits
-                    where splits.execution_date <= {{ session_date }}
-                )
-                else 1
-            end
-{%- endmacro %}

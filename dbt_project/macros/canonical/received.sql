@@ -20,14 +20,3 @@
             and bars.timeframe = '{{ timeframe }}'
             and bars.vendor_start > coalesce({{ after }}, '-infinity')
     {% endmacro %}
-
-
-{# The symbol's splits, of which share_factor makes a price comparable over sessions. #}
-{% macro splits() %}
-        select
-            execution_date,
-            split_id,
-            round(split_to / split_from, 12) as ratio
-        from {{ ref('stg_polygon__splits') }}
-        where symbol = watermarks.symbol
-    {% endmacro %}

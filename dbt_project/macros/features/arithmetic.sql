@@ -62,8 +62,17 @@
 
 
 {#
-    A quantity as a whole number of units, to be summed. It saturates at 1e17 units, so that 92 of them fit in int8: a
-    wild value bends its own windows and fails nobody's reading.
+    A number as an integer that its sums can hold, null outside the bounds. Weighted sums of 20 prices need 210 of the
+    largest to fit in int8.
+#}
+{% macro whole(x, least, most) -%}
+    case when {{ x }} between {{ least }} and {{ most }} then ({{ x }})::int8 end
+{%- endmacro %}
+
+
+{#
+    A quantity as a whole number of units, to be summed. It saturates at 1e17 units, so that 92 of them fit in int8 and a
+    wild value fails nobody's reading. What would saturate is a break: see first_bar and first_volume.
 #}
 {% macro units(x, per_one) -%}
     least(greatest(({{ x }}) * {{ per_one }}, -1e17::float8), 1e17::float8)::int8

@@ -14,11 +14,11 @@
     bars.bar_end as bar_end,
     bars.session_date as session_date,
     bars.is_confirmed_late as is_confirmed_late,
-    (bars.adj_open * units.price_scale)::int8 as open_ticks,
-    (bars.adj_high * units.price_scale)::int8 as high_ticks,
-    (bars.adj_low * units.price_scale)::int8 as low_ticks,
-    (bars.adj_close * units.price_scale)::int8 as ticks,
-    (bars.adj_volume / watermarks.lot_size)::int8 as lots,
+    {{ whole('bars.adj_open * units.price_scale', 1, '4e16') }} as open_ticks,
+    {{ whole('bars.adj_high * units.price_scale', 1, '4e16') }} as high_ticks,
+    {{ whole('bars.adj_low * units.price_scale', 1, '4e16') }} as low_ticks,
+    {{ whole('bars.adj_close * units.price_scale', 1, '4e16') }} as ticks,
+    {{ whole('bars.adj_volume / watermarks.lot_size', 0, '1e17') }} as lots,
     benchmark.adj_close::float8 as benchmark_close
 {% endmacro %}
 
@@ -37,14 +37,23 @@
 
 {# Of one bar and those before it. Returns are logarithms of ratios. #}
 {% macro measures() %}
-    case when bar_no - bar_no_ago_1 = 1 then null else bar_no end as first_bar,
+    -- a price that its scale cannot tell, or a return whose square its sums cannot hold, is a break like a missing bar
     case
-        when lots is null then bar_no + 1
+        when open_ticks + high_ticks + low_ticks + ticks is null
+            or greatest(high, open, close_ago_1, close_ago_5) > 22 * least(low, open, close_ago_1, close_ago_5)
+            then bar_no + 1
+        when bar_no - bar_no_ago_1 = 1 then null
+        else bar_no
+    end as first_bar,
+    case
+        when lots is null or lots > 1e13 or high * volume * units.lot_size > 1e12 then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
         else bar_no
     end as first_volume,
     case
-        when benchmark_close is null then bar_no + 1
+        when benchmark_close is null
+            or greatest(benchmark_close, benchmark_close_ago_1) > 22 * least(benchmark_close, benchmark_close_ago_1)
+            then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
         else bar_no
     end as first_benchmark,

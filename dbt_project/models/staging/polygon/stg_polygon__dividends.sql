@@ -1,8 +1,17 @@
+-- not `distinct on (id)`, which would sort all tickers' rows to find one ticker's
 with newest_revisions as (
-    select distinct on (id) *
-    from {{ source('polygon', 'polygon_dividends') }}
-    where canonical.was_known(landed_at)
-    order by id asc, landed_at desc
+    select dividends.*
+    from {{ source('polygon', 'polygon_dividends') }} as dividends
+    where
+        canonical.was_known(dividends.landed_at)
+        and not exists (
+            select 1
+            from {{ source('polygon', 'polygon_dividends') }} as later
+            where
+                later.id = dividends.id
+                and canonical.was_known(later.landed_at)
+                and later.landed_at > dividends.landed_at
+        )
 ),
 
 renamed as (

@@ -1,8 +1,17 @@
+-- not `distinct on (id)`, which would sort all tickers' rows to find one ticker's
 with newest_revisions as (
-    select distinct on (id) *
-    from {{ source('polygon', 'polygon_splits') }}
-    where canonical.was_known(landed_at)
-    order by id asc, landed_at desc
+    select splits.*
+    from {{ source('polygon', 'polygon_splits') }} as splits
+    where
+        canonical.was_known(splits.landed_at)
+        and not exists (
+            select 1
+            from {{ source('polygon', 'polygon_splits') }} as later
+            where
+                later.id = splits.id
+                and canonical.was_known(later.landed_at)
+                and later.landed_at > splits.landed_at
+        )
 ),
 
 renamed as (
