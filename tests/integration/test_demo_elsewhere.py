@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 # what every machine must end with; a change that means to trade otherwise changes both
 PROFIT = "4024.41"
-ORDERS = "5fa3"
+ORDERS = "a9cce4ff04fbff36114c31b2adc13703"
 
 _OUTCOME = """
 select round(sum(profit), 2)::text from results.paper_record
