@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 PACKAGES := --require-hashes -r constraints.txt
 CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 
-.PHONY: help install lock demo test check lint collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock demo test check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -40,6 +40,9 @@ test: $(INSTALLED) ## lint, import boundaries, types, and every test
 
 check: $(INSTALLED) ## lint, import boundaries, types, and quick tests without a database
 	@$(BIN)/python -m tests check
+
+coverage: $(INSTALLED) ## every test, and which lines none of them ran
+	@$(BIN)/python -m tests coverage
 
 lint: $(INSTALLED) ## style and import boundaries alone
 	@$(BIN)/python -m tests lint

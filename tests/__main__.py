@@ -1,4 +1,4 @@
-"""python -m tests [lint|check]: everything that must hold, in stages that say how long they took."""
+"""python -m tests [lint|check|coverage]: everything that must hold, in stages that say how long they took."""
 
 import argparse
 import os
@@ -36,6 +36,7 @@ QUICK_TESTS = Stage(
     (*PYTEST, "-n", "3", "-m", "not slow and not long"),
     {"TRUEBAR_TESTS": "no-database"},
 )
+COVERAGE = Stage("tests, with the lines that none of them ran", (*PYTEST, "-n", "2", "--cov", "--cov-report", "term"))
 TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "2"))
 
 
@@ -45,14 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("lint", "check"),
-        help="lint: style and import boundaries; check: also types and what needs no database; default: everything",
+        choices=("lint", "check", "coverage"),
+        help="lint: style and import boundaries; check: also types and what needs no database; "
+        "coverage: every test, and which lines none of them ran; default: everything",
     )
     match parser.parse_args(arguments).what:
         case "lint":
             failed = [stage.title for stage in LINT if not _passes(stage)]
         case "check":
             failed = _side_by_side(TYPES, QUICK_TESTS, *LINT)
+        case "coverage":
+            failed = [COVERAGE.title] if not _passes(COVERAGE) else []
         case _:
             failed = [stage.title for stage in (*LINT, TYPES, TESTS) if not _passes(stage)]
     if failed:
