@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized='rewritten') }}
 -- depends_on: {{ ref('features_1m') }}
 -- depends_on: {{ ref('features_5m') }}
 -- depends_on: {{ ref('features_15m') }}
