@@ -11,6 +11,7 @@ from execution.reconcile import reconcile
 from execution.status import lines
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
+from warehouse.refusals import in_words
 from warehouse.settings import load
 
 
@@ -28,7 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--reason", required=True, help="for the record")
     options = parser.parse_args(arguments)
     try:
-        return _run(options)
+        with in_words():
+            return _run(options)
     except OperatorError as error:
         print(f"execution: {error}", file=sys.stderr)
         return 2

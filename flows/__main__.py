@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flows import processes
 from flows.prefect_server import prefect_server
 from warehouse.errors import OperatorError
+from warehouse.refusals import in_words
 from warehouse.settings import load
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:
         processes.end_like_ctrl_c(load().state_dir)
-        with prefect_server() as wait_until_ready:
+        with in_words(), prefect_server() as wait_until_ready:
             _run(options, wait_until_ready)
     except OperatorError as error:
         print(f"flows: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from dbt_common.events.event_manager_client import cleanup_event_logger
 
 from warehouse.connection import endpoint
 from warehouse.errors import Stop
+from warehouse.refusals import lock_holders
 from warehouse.settings import PROJECT_DIR, load
 
 DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
@@ -73,6 +74,8 @@ def run_dbt(*arguments: str) -> list[Node]:
         if hasattr(result, "node")
     ]
     if not outcome.success:
+        if any("lock timeout" in node.message for node in nodes):
+            raise Stop(f"dbt {arguments[0]} waited in vain for a lock{lock_holders()}")
         failed = "; ".join(f"{n.name}: {n.message}" for n in nodes if n.status in ("error", "fail")) or "no node ran"
         raise Stop(f"dbt {arguments[0]} failed: {failed} (log: {state_dir / 'dbt' / 'logs' / 'dbt.log'})")
     return nodes

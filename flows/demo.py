@@ -24,6 +24,7 @@ from warehouse.errors import OperatorError, Stop
 from warehouse.locks import exclusive
 from warehouse.logs import first_error
 from warehouse.migrate import bring_up
+from warehouse.refusals import in_words
 from warehouse.rows import scalar
 from warehouse.settings import PROJECT_DIR, load, make_state_dir
 
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         processes.end_like_ctrl_c(load().state_dir)
-        with _only_one():
+        with in_words(), _only_one():
             _run()
     except OperatorError as error:
         print(f"demo: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from loaders.live.process import collect
 from loaders.vendor_by_name import NAMES, source_named
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
+from warehouse.refusals import in_words
 from warehouse.settings import load
 
 HISTORY_START = date(2000, 1, 1)
@@ -19,7 +20,8 @@ HISTORY_START = date(2000, 1, 1)
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with in_words():
+            options.run(options)
     except OperatorError as error:
         print(f"loaders: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from training.look import DataEvidence, judge_family
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
 from warehouse.errors import OperatorError
+from warehouse.refusals import in_words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     schema.add_argument("file", nargs="?", type=Path)
     options = parser.parse_args(arguments)
     try:
-        return _run(options)
+        with in_words():
+            return _run(options)
     except OperatorError as error:
         print(f"training: {error}", file=sys.stderr)
         return 2

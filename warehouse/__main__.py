@@ -11,6 +11,7 @@ from warehouse.connection import endpoint, open_connection
 from warehouse.doctor import examine
 from warehouse.errors import OperatorError, Stop
 from warehouse.migrate import bring_up, migrate
+from warehouse.refusals import in_words
 from warehouse.rows import scalar
 from warehouse.sessions import ROLES
 from warehouse.settings import load
@@ -33,7 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
     if for_psql and options.command != "psql":
         parser.error(f"unrecognized arguments: {' '.join(for_psql)}")
     try:
-        return _run(options, for_psql)
+        with in_words():
+            return _run(options, for_psql)
     except OperatorError as error:
         print(f"warehouse: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,49 @@
+"""What a database refuses while it works is one sentence with the next step; faults of the code stay as they are."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from warehouse.connection import connect
+from warehouse.errors import Stop
+from warehouse.refusals import in_words
+
+
+@pytest.mark.parametrize(
+    ("settings", "statement", "words"),
+    [
+        ("set statement_timeout = '20ms'", "select pg_sleep(60)", "lift statement_timeout"),
+        (
+            "set default_transaction_read_only = on",
+            "insert into raw.request_budgets values ('x', now())",
+            "accepts no writing",
+        ),
+        ("select 1", "select pg_terminate_backend(pg_backend_pid())", "was shut down"),
+    ],
+)
+def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement: str, words: str) -> None:
+    connection = connect("loader", autocommit=True)
+    connection.execute(settings)
+    with pytest.raises(Stop, match=words) as caught, in_words():
+        connection.execute(statement)
+    assert "\n" not in str(caught.value)
+    connection.close()
+
+
+def test_who_holds_a_lock_is_named(warehouse_db: Path) -> None:
+    with connect("transformer") as builder, connect("analyst") as notebook:
+        builder.execute("create table canonical.read_by_somebody (x integer)")
+        builder.commit()
+        notebook.execute("select * from canonical.read_by_somebody")
+        builder.execute("set lock_timeout = '50ms'")
+        with pytest.raises(Stop, match=f"process {notebook.info.backend_pid} of analyst"), in_words():
+            builder.execute("drop table canonical.read_by_somebody")
+        builder.rollback()
+        notebook.rollback()
+        builder.execute("drop table canonical.read_by_somebody")
+
+
+def test_a_fault_of_the_code_stays_what_it_is(warehouse_db: Path) -> None:
+    with connect("analyst") as connection, pytest.raises(psycopg.errors.UndefinedColumn), in_words():
+        connection.execute("select nothing from raw.coverage")

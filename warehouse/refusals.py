@@ -1,0 +1,72 @@
+"""What a database refuses while it works, as one sentence: a limit, a full disk, a read-only server, a lock of others'.
+
+Connecting is put into words where it happens. This is for all that comes after it; what points to a fault of the code
+stays the exception that it is.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from warehouse.connection import connect, endpoint
+from warehouse.errors import Stop
+
+# SQLSTATE, or its class of two characters: what to do
+_REMEDIES = {
+    "25006": "it accepts no writing: point DATABASE_URL to the primary server, or lift default_transaction_read_only",
+    "57014": "somebody or a limit ended the statement: lift statement_timeout for this role, or try again",
+    "55P03": "a lock was waited for in vain",
+    "53100": "its disk is full: free some, and run the same command again",
+    "53200": "it is out of memory: lower work_mem, or give it more",
+    "57P0": "it was shut down: start it, and run the same command again",
+    "08": "the connection was lost: run the same command again",
+}
+
+_HOLDERS = """
+select distinct activity.pid, activity.usename
+from pg_locks as locks
+inner join pg_stat_activity as activity on locks.pid = activity.pid
+where
+    locks.locktype = 'relation'
+    and locks.granted
+    and locks.database = (select oid from pg_database where datname = current_database())
+    and locks.pid <> pg_backend_pid()
+order by activity.pid
+"""
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Turn what a person can mend into Stop."""
+    try:
+        yield
+    except psycopg.Error as error:
+        sentence = refusal(error)
+        if sentence is None:
+            raise
+        raise Stop(sentence) from None
+
+
+def refusal(error: psycopg.Error) -> str | None:
+    """One sentence with the database's own words and the remedy, None for a fault of the code."""
+    state = error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")
+    remedy = next((words for prefix, words in _REMEDIES.items() if state.startswith(prefix)), None)
+    if remedy is None:
+        return None
+    said = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+    if state == "55P03":
+        remedy = f"{remedy}{lock_holders()}"
+    return f"PostgreSQL at {endpoint().place} refused: {said}; {remedy}"
+
+
+def lock_holders() -> str:
+    """Who has open transactions on relations of this database, as the end of a sentence; empty if nobody has."""
+    with connect("analyst", autocommit=True) as connection:
+        holders = connection.execute(_HOLDERS).fetchall()
+    if not holders:
+        return ""
+    named = ", ".join(f"process {pid} of {user}" for pid, user in holders[:5])
+    return (
+        f"; open transactions have {named}: end them (`select pg_terminate_backend({holders[0][0]})`), then try again"
+    )
