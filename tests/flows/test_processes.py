@@ -38,6 +38,12 @@ SLEEPER = "import time; time.sleep(3600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(3600)"
 
 
+def as_in_a_terminal() -> None:
+    """Whoever runs the tests in the background, or by nohup, ignores these, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def command(state_dir: Path, helper: str = SLEEPER) -> tuple[subprocess.Popen[str], psutil.Process]:
     started = subprocess.Popen(
         [sys.executable, "-c", _COMMAND, str(state_dir), helper],
@@ -45,8 +51,7 @@ def command(state_dir: Path, helper: str = SLEEPER) -> tuple[subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        # a shell that runs the tests in the background has Ctrl-C ignored, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=as_in_a_terminal,
     )
     return started, psutil.Process(int(started.stdout.readline()))
 

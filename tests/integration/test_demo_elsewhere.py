@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.flows.test_processes import as_in_a_terminal
 from tests.machine import ROOT
 from tests.warehouse.postgres15 import postgres15
 
@@ -159,7 +160,7 @@ def test_ended_at_ten_moments(tmp_path: Path, how: str) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=as_in_a_terminal,
         )
         try:
             printed, _ = process.communicate(timeout=seconds)
