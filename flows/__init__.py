@@ -5,6 +5,13 @@ Settings that Prefect reads when it is first imported stand here; the environmen
 
 import logging
 import os
+import signal
+import sys
+
+# while `python -m flows…` loads its libraries it has done nothing, so Ctrl-C may end it on the spot and without a word;
+# see end_like_ctrl_c for what comes after
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 _DEFAULTS = {
     # a local server on two cores takes about 20 s to start

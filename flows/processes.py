@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -42,6 +43,19 @@ def end_like_ctrl_c(state_dir: Path) -> None:
         # ignored by whoever started it: `nohup`, or a shell for a command in the background
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
+    _keep_resource_tracker()
+
+
+def _keep_resource_tracker() -> None:
+    """Start Python's keeper of semaphores deaf to a closed terminal; it ends with this process by itself.
+
+    Left to its first use, it dies with the terminal and complains of each semaphore that is then given back.
+    """
+    on_hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, on_hang_up)
 
 
 def start(
