@@ -31,7 +31,7 @@ from execution.findings import (
     Repair,
     UnexplainedActivity,
 )
-from execution.orders import Contradiction, Order, OrderStatus, Side, advance
+from execution.orders import Contradiction, Order, OrderStatus, Side, restate
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
@@ -55,7 +55,7 @@ class LedgerSnapshot:
     """The ledger's side: everything since the broker snapshot's start, and whatever the broker snapshot mentions.
 
     `orders` are approved intents only, so that a refused one at the broker is foreign. `filled` is, for each of them,
-    the sum of all its recorded fills. `earlier` are orders from before the start that a reported fill belongs to.
+    the sum of all its recorded fills. `earlier` are the orders that a reported fill belongs to, by the broker's id.
     `positions` and `cash` are whole.
     """
 
@@ -103,9 +103,13 @@ def compare(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Comparison:
 
 
 def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, Order]:
-    """Our orders by the broker's id, which is all that a fill names."""
-    listed = {o.broker_order_id: ledger.orders.get(o.client_order_id) for o in broker.orders}
-    recorded = {o.broker_order_id: o for o in (*ledger.earlier.values(), *ledger.orders.values())}
+    """Our orders by the broker's ids, which are all that a fill names."""
+    listed = {
+        name: ledger.orders.get(o.client_order_id)
+        for o in broker.orders
+        for name in (o.broker_order_id, *o.continued_as)
+    }
+    recorded = {o.broker_order_id: o for o in ledger.orders.values()} | dict(ledger.earlier)
     return {name: order for name, order in (listed | recorded).items() if name and order}
 
 
@@ -132,23 +136,25 @@ def _orders(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Repair |
 
 
 def _order(ours: Order, theirs: BrokerOrder) -> OrderMoved | OrderDiffers | None:
+    """The broker's list is the last word, unless it takes back a fill or speaks of an order that we never wrote."""
     for name in ("symbol", "side", "quantity"):
-        if getattr(ours, name) != getattr(theirs, name):
+        was_replaced = name == "quantity" and theirs.continued_as and theirs.quantity is not None
+        if getattr(ours, name) != getattr(theirs, name) and not was_replaced:
             reason = f"{name} is {getattr(ours, name)} in the ledger, {getattr(theirs, name)} at the broker"
             return OrderDiffers(ours.client_order_id, reason)
-    if theirs.filled_quantity < ours.filled_quantity:
-        reason = f"{ours.filled_quantity} filled in the ledger, {theirs.filled_quantity} at the broker"
-        return OrderDiffers(ours.client_order_id, reason)
     try:
-        moved = advance(
-            ours, theirs.status, broker_order_id=theirs.broker_order_id, filled_quantity=theirs.filled_quantity
+        moved = restate(
+            ours,
+            theirs.status,
+            broker_order_id=theirs.broker_order_id,
+            filled_quantity=theirs.filled_quantity,
+            quantity=theirs.quantity or ours.quantity,
         )
     except Contradiction as contradiction:
         return OrderDiffers(ours.client_order_id, str(contradiction))
-    if moved.status is not theirs.status:
-        reason = f"it is {ours.status} in the ledger, {theirs.status} at the broker"
-        return OrderDiffers(ours.client_order_id, reason)
-    return None if moved is ours else OrderMoved(moved, was=ours.status)
+    if moved is ours:
+        return None
+    return OrderMoved(moved, ours.status, theirs.detail, theirs.continued_as)
 
 
 def _fills(

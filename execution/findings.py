@@ -34,13 +34,16 @@ class MissingActivity:
 
 @dataclass(frozen=True, slots=True)
 class OrderMoved:
-    """Repair: one of our orders is further along at the broker than in the ledger."""
+    """Repair: the broker's list says something else of one of our orders; `detail` is in its own words."""
 
     order: Order
     was: OrderStatus
+    detail: str = ""
+    continued_as: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"order {self.order.client_order_id} went from {self.was} to {self.order.status}"
+        words = f" ({self.detail})" if self.detail else ""
+        return f"order {self.order.client_order_id} went from {self.was} to {self.order.status}{words}"
 
 
 @dataclass(frozen=True, slots=True)

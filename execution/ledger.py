@@ -131,13 +131,21 @@ class Ledger:
             rows = cursor.fetchall()
             cursor.execute(
                 """
-                select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity
-                from ledger.orders where account_id = %s and client_order_id in
-                (select client_order_id from ledger.order_events where broker_order_id = any(%s))
+                with named as (
+                    select broker_order_id, client_order_id from ledger.order_events
+                    where broker_order_id = any(%(reported)s)
+                    union
+                    select broker_order_id, client_order_id from ledger.order_continuations
+                    where account_id = %(account)s and broker_order_id = any(%(reported)s)
+                )
+
+                select named.broker_order_id, client_order_id, symbol, side, quantity, status, orders.broker_order_id,
+                reported_quantity
+                from named inner join ledger.orders using (client_order_id) where account_id = %(account)s
                 """,
-                (account, list({fill.broker_order_id for fill in broker.fills})),
+                {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
             )
-            earlier = {row[0]: _order(row) for row in cursor}
+            earlier = {row[0]: _order(row[1:]) for row in cursor}
             cursor.execute(
                 """
                 select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
@@ -223,10 +231,18 @@ class Ledger:
                 if cursor.fetchone() != (bar.bar_start, values["reasons"]):
                     self._insert(cursor, "refusals", broker_time=broker_time, **values)
 
-    def record_order(self, order: Order, *, happened_at: datetime | None = None, detail: str = "") -> None:
-        """Record what is now known of an order."""
+    def record_order(
+        self,
+        order: Order,
+        *,
+        happened_at: datetime | None = None,
+        detail: str = "",
+        continued_as: tuple[str, ...] = (),
+    ) -> None:
+        """Record what is now known of an order, and the orders that replaced it at the broker."""
         with self._transaction() as cursor:
             self._insert_order(cursor, order, happened_at, detail)
+            self._insert_continuations(cursor, order, continued_as, detail)
 
     def record_update(self, order: Order, fill: Fill | None, happened_at: datetime | None) -> None:
         """Record a pushed update: the order's new state and the execution that caused it, together."""
@@ -247,8 +263,9 @@ class Ledger:
                         values = asdict(activity)
                         del values["detail"]
                         self._insert(cursor, "activities", once=True, account_id=self.account_id, **values)
-                    case OrderMoved(order):
-                        self._insert_order(cursor, order, None, "learned by reconciliation")
+                    case OrderMoved(order, _, detail, continued_as):
+                        self._insert_order(cursor, order, None, f"learned by reconciliation: {detail}")
+                        self._insert_continuations(cursor, order, continued_as, detail)
             self._insert(
                 cursor,
                 "reconciliations",
@@ -293,6 +310,13 @@ class Ledger:
             happened_at=happened_at,
             detail=detail,
         )
+
+    def _insert_continuations(
+        self, cursor: psycopg.Cursor, order: Order, continued_as: tuple[str, ...], reason: str
+    ) -> None:
+        for name in continued_as:
+            values = {"broker_order_id": name, "client_order_id": order.client_order_id, "reason": reason}
+            self._insert(cursor, "order_continuations", once=True, account_id=self.account_id, **values)
 
     def _insert_fill(self, cursor: psycopg.Cursor, client_order_id: str, fill: Fill) -> None:
         values = asdict(fill)

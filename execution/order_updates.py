@@ -12,7 +12,8 @@ def follow(event: BrokerEvent, open_orders: dict[str, OpenOrder], ledger: Ledger
     """Record one event and bring `open_orders` (by client order id) up to date; False means: ask the broker.
 
     An execution is recorded only when it brings the order's fills exactly to the cumulative quantity that the broker
-    states. One that was missed, or an update of an order that is not being followed, is left to reconciliation.
+    states. One that was missed, an order that was replaced at the broker, or an update of an order that is not being
+    followed, is left to reconciliation.
     """
     if isinstance(event, StreamConnected):
         return not event.is_reconnect
@@ -22,6 +23,8 @@ def follow(event: BrokerEvent, open_orders: dict[str, OpenOrder], ledger: Ledger
     if known is None:
         return False
     pushed = event.order
+    if pushed.replaced_by is not None:
+        return False
     try:
         order = advance(
             known.order, pushed.status, broker_order_id=pushed.broker_order_id, filled_quantity=pushed.filled_quantity

@@ -1,7 +1,8 @@
 """An order's identity and its life. Pure: no clock, no input or output.
 
-The broker is the only witness of what happened to an order, and its reports arrive late, twice and out of order.
-`advance` folds them into one state that does not depend on the order in which they came.
+The broker is the only witness of what happened to an order. Its reports arrive late, twice and out of order: `advance`
+folds them into one state that does not depend on the order in which they came. The broker's own list has the last
+word: `restate` takes over what that says.
 """
 
 import hashlib
@@ -49,13 +50,18 @@ class OrderStatus(StrEnum):
 
 _ENDED_AT_BROKER = frozenset({OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
 _TERMINAL = _ENDED_AT_BROKER | {OrderStatus.NOT_SENT}
+# Two different ends are both believed until the broker's list decides; the higher one stands meanwhile.
 _RANK = {
     OrderStatus.SUBMITTING: 0,
     OrderStatus.UNKNOWN: 1,
     OrderStatus.NOT_SENT: 2,
     OrderStatus.ACCEPTED: 3,
     OrderStatus.PARTIALLY_FILLED: 4,
-} | dict.fromkeys(_ENDED_AT_BROKER, 5)
+    OrderStatus.REJECTED: 5,
+    OrderStatus.EXPIRED: 6,
+    OrderStatus.CANCELED: 7,
+    OrderStatus.FILLED: 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +107,51 @@ def advance(
 ) -> Order:
     """Fold one report into an order; a stale or repeated report returns the very same object.
 
-    Raises Contradiction when the report cannot describe this order: another broker id, more filled than ordered,
-    `filled` with a remainder, `rejected` with fills, or a second and different end.
+    An order whose executions add up is filled, whatever end was reported before. Raises Contradiction when the report
+    cannot describe this order: another broker id, more filled than ordered, or `filled` with a remainder.
     """
-    _refuse_impossible(order, status, broker_order_id, filled_quantity)
-    newer = _RANK[status] > _RANK[order.status]
-    advanced = replace(
-        order,
-        status=status if newer else order.status,
-        broker_order_id=order.broker_order_id or broker_order_id,
-        filled_quantity=max(order.filled_quantity, filled_quantity),
-    )
-    return order if advanced == order else advanced
+    _refuse_impossible(order, status, broker_order_id, filled_quantity, order.quantity)
+    filled = max(order.filled_quantity, filled_quantity)
+    known = order.status if _rank(order) >= _RANK[status] else status
+    return _with(order, OrderStatus.FILLED if filled == order.quantity else known, broker_order_id, filled)
 
 
-def _refuse_impossible(order: Order, status: OrderStatus, broker_order_id: str | None, filled: Decimal) -> None:
+def restate(
+    order: Order, status: OrderStatus, *, broker_order_id: str, filled_quantity: Decimal, quantity: Decimal
+) -> Order:
+    """Take over what the broker's own list says, which may also be another end than the one known, or none any more.
+
+    `quantity` is what the broker holds it to be for: another one than ours only when somebody replaced the order there.
+    Raises Contradiction as `advance` does, and when the filled quantity falls: an execution does not un-happen.
+    """
+    _refuse_impossible(order, status, broker_order_id, filled_quantity, quantity)
+    if filled_quantity < order.filled_quantity:
+        raise Contradiction(f"{order.filled_quantity} filled in the ledger, {filled_quantity} at the broker")
+    stated = OrderStatus.FILLED if filled_quantity == quantity else status
+    return _with(order, stated, broker_order_id, filled_quantity)
+
+
+def _with(order: Order, status: OrderStatus, broker_order_id: str | None, filled: Decimal) -> Order:
+    name = order.broker_order_id or broker_order_id
+    changed = replace(order, status=status, broker_order_id=name, filled_quantity=filled)
+    return order if changed == order else changed
+
+
+def _rank(order: Order) -> int:
+    """A refusal that we were told, of an order that has no id at the broker, gives way to any sign of the order."""
+    was_refused = order.status is OrderStatus.REJECTED and order.broker_order_id is None
+    return _RANK[OrderStatus.NOT_SENT if was_refused else order.status]
+
+
+def _refuse_impossible(
+    order: Order, status: OrderStatus, broker_order_id: str | None, filled: Decimal, quantity: Decimal
+) -> None:
     name = order.client_order_id
     if order.broker_order_id and broker_order_id and order.broker_order_id != broker_order_id:
         raise Contradiction(f"order {name} is {order.broker_order_id} at the broker, a report says {broker_order_id}")
-    if filled > order.quantity:
-        raise Contradiction(f"order {name} is for {order.quantity}, a report says {filled} were filled")
+    if filled > quantity:
+        raise Contradiction(f"order {name} is for {quantity}, a report says {filled} were filled")
     if filled < 0:
         raise Contradiction(f"order {name} was reported with a negative filled quantity {filled}")
-    if status is OrderStatus.FILLED and filled != order.quantity:
-        raise Contradiction(f"order {name} is for {order.quantity}, a report calls it filled at {filled}")
-    if OrderStatus.REJECTED in (status, order.status) and max(filled, order.filled_quantity) > 0:
-        raise Contradiction(f"order {name} was reported both rejected and filled")
-    if {status, order.status} <= _ENDED_AT_BROKER and status is not order.status:
-        raise Contradiction(f"order {name} ended as {order.status}, a report says {status}")
+    if status is OrderStatus.FILLED and filled != quantity:
+        raise Contradiction(f"order {name} is for {quantity}, a report calls it filled at {filled}")

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from execution.brokers.base import Accepted, Broker, BrokerOrder, OrderRequest, Rejected, Unknown
 from execution.ledger import Ledger
-from execution.orders import Contradiction, Order, OrderStatus, advance
+from execution.orders import Contradiction, Order, OrderStatus, advance, restate
 from warehouse.errors import Retry
 
 _SEND_ATTEMPTS = 3
@@ -64,15 +64,23 @@ class Sender:
     def adopt(self, order: Order, found: BrokerOrder) -> Order:
         """Take over what the broker says. An order that is not the one we wrote down halts the account."""
         try:
-            if (found.symbol, found.side, found.quantity) != (order.symbol, order.side, order.quantity):
+            quantity = found.quantity if found.continued_as else order.quantity
+            if (found.symbol, found.side, found.quantity) != (order.symbol, order.side, quantity) or quantity is None:
                 raise Contradiction(f"order {order.client_order_id} is another order at the broker: {found}")
-            known = advance(
-                order, found.status, broker_order_id=found.broker_order_id, filled_quantity=found.filled_quantity
+            known = restate(
+                order,
+                found.status,
+                broker_order_id=found.broker_order_id,
+                filled_quantity=found.filled_quantity,
+                quantity=quantity,
             )
         except Contradiction as contradiction:
             self._ledger.halt(str(contradiction))
             return order
-        return self._record(known, found.detail, found.updated_at)
+        self._ledger.record_order(
+            known, happened_at=found.updated_at, detail=found.detail, continued_as=found.continued_as
+        )
+        return known
 
     def give_up(self, order: Order) -> Order:
         """The time for it has passed and the broker does not have it. Should it turn up, it will be followed."""

@@ -3,8 +3,8 @@
 Polygon and Alpaca are at the root; the paths of Binance, CoinGecko and GeckoTerminal would collide, so each is
 under its vendor's name.
 
-/sandbox/clock, book, faults and feeds are for tests, demos and people, and need no key: the server listens on this
-machine only.
+/sandbox/clock, book, desk, faults and feeds are for tests, demos and people, and need no key: the server listens on
+this machine only.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from sandbox.broker.account import Account
 from sandbox.broker.alpaca_orders import OrderHandlers
 from sandbox.broker.alpaca_reads import ReadHandlers
 from sandbox.broker.alpaca_requests import Credentials
+from sandbox.broker.back_office import BackOffice
 from sandbox.broker.book import Book
 from sandbox.broker.broker import Broker
 from sandbox.broker.market import Market
@@ -80,6 +81,7 @@ class Sandbox:
         self.real_clock = real_clock
         self.book = Book(book_path, start)
         self.broker = Broker(Account(self.book, Market(tape)))
+        self._back_office = BackOffice(self.broker.account)
         self._tape = tape
         self._credentials = Credentials(keys.alpaca_key_id, keys.alpaca_secret)
         self._stream = TradeUpdates(self._credentials)
@@ -114,6 +116,7 @@ class Sandbox:
         app.router.add_get("/sandbox/clock", self._clock)
         app.router.add_post("/sandbox/clock", self._advance)
         app.router.add_get("/sandbox/book", self._dump)
+        app.router.add_post("/sandbox/desk", self._act)
         app.router.add_get("/sandbox/faults", self._faults)
         app.router.add_get("/sandbox/feeds", self._feeds)
         app.on_response_prepare.append(self._date)
@@ -187,6 +190,14 @@ class Sandbox:
             return _error(409, str(error))
         await self._broadcast.catch_up()
         return await self._clock(request)
+
+    async def _act(self, request: web.Request) -> web.Response:
+        """{"act": "correct", ...}: an act of the broker's back office, see `sandbox.broker.back_office`."""
+        try:
+            self._back_office.act(await request.json())
+        except (json.JSONDecodeError, SandboxError) as error:
+            return _error(400, str(error))
+        return web.json_response({})
 
     async def _faults(self, request: web.Request) -> web.Response:
         """What the fault plan has done to answers and to sockets so far: how often each fault struck each vendor."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from alpaca.common.exceptions import APIError
@@ -35,6 +35,7 @@ from execution.brokers.base import (
     SubmitOutcome,
     Unknown,
 )
+from execution.brokers.replacements import joined
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
 
@@ -145,8 +146,15 @@ class AlpacaBroker:
         return Accepted(found) if found else Unknown("Alpaca has the client order id but does not show its order yet")
 
     def find(self, client_order_id: str) -> BrokerOrder | None:
+        found = self._one_order("/orders:by_client_order_id", {"client_order_id": client_order_id})
+        return None if found is None else joined([found], self._order)[0]
+
+    def _order(self, broker_order_id: str) -> BrokerOrder | None:
+        return self._one_order(f"/orders/{quote(broker_order_id, safe='')}")
+
+    def _one_order(self, path: str, query: Mapping[str, Any] | None = None) -> BrokerOrder | None:
         try:
-            return self._read("/orders:by_client_order_id", wire.order, {"client_order_id": client_order_id})
+            return self._read(path, wire.order, query)
         except _NoSuchOrder:
             return None
 
@@ -174,7 +182,7 @@ class AlpacaBroker:
             known = len(found)
             found |= {order.broker_order_id: order for _, order in page}
             if len(page) < _ORDER_PAGE or len(found) == known:
-                return tuple(found.values())
+                return joined(found.values(), self._order)
             # `after` is exclusive and two orders may share a moment, so the next page starts with the last one's
             after = page[-1][0] - timedelta(microseconds=1)
 

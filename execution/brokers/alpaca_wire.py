@@ -29,6 +29,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 ZERO = Decimal(0)
 
 # What is not listed here is still open: a status that truebar has never heard of must not end an order.
+# A replaced order that names its successor goes on in that one.
 _ENDED = {
     "filled": OrderStatus.FILLED,
     "canceled": OrderStatus.CANCELED,
@@ -107,16 +108,19 @@ def order(payload: Payload) -> BrokerOrder:
     filled = _number(payload, "filled_qty")
     stated = _text(payload, "status")
     open_status = OrderStatus.PARTIALLY_FILLED if filled else OrderStatus.ACCEPTED
+    replaced_by = payload.get("replaced_by") if stated == "replaced" else None
     return BrokerOrder(
         broker_order_id=_text(payload, "id"),
         client_order_id=_text(payload, "client_order_id"),
         symbol=_text(payload, "symbol"),
         side=_side(payload),
         quantity=None if payload.get("qty") is None else _number(payload, "qty"),
-        status=_ENDED.get(stated, open_status),
+        status=open_status if replaced_by else _ENDED.get(stated, open_status),
         filled_quantity=filled,
         updated_at=None if payload.get("updated_at") is None else _moment(payload, "updated_at"),
         detail=stated,
+        replaces=payload.get("replaces"),
+        replaced_by=replaced_by,
     )
 
 

@@ -61,7 +61,11 @@ class OrderRequest:
 
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
-    """An order as the broker holds it. `quantity` is None for an order by notional, which truebar never sends."""
+    """An order as the broker holds it. `quantity` is None for an order by notional, which truebar never sends.
+
+    When somebody replaced the order at the broker, this is the order with all that followed it: the ids of the first, the
+    quantity and status of the last, everything filled. `continued_as` are the ids of what followed, oldest first.
+    """
 
     broker_order_id: str
     client_order_id: str
@@ -72,6 +76,9 @@ class BrokerOrder:
     filled_quantity: Decimal
     updated_at: datetime | None
     detail: str = ""
+    replaces: str | None = None
+    replaced_by: str | None = None
+    continued_as: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

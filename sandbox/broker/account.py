@@ -37,6 +37,7 @@ class Account:
         self.market = market
         self._namespace = uuid.UUID(book.account_id)
         self._updates: list[TradeUpdate] = []
+        self.standing: dict[str, object] = {"status": "ACTIVE", "trading_blocked": False, "account_blocked": False}
         # Not "a new file": the process may have been killed between making the book and this.
         if book.next_activity() == 1:
             with self.step():
@@ -66,13 +67,15 @@ class Account:
 
     def expected_shares(self, order: Order) -> Decimal:
         """Shares the order is for; those of a dollar order at the last known price."""
-        return order.qty if order.qty is not None else order.notional / self.last_price(order.symbol)
+        if order.qty is not None:
+            return order.qty - order.filled_qty
+        return order.notional / self.last_price(order.symbol)
 
     def expected_cost(self, order: Order) -> Decimal:
         """Dollars the order is for, at its limit or at the last known price."""
         if order.notional is not None:
             return order.notional
-        return order.qty * (order.limit_price or self.last_price(order.symbol))
+        return (order.qty - order.filled_qty) * (order.limit_price or self.last_price(order.symbol))
 
     def buying_power(self) -> Decimal:
         """Cash less the expected cost of open buy orders, never below zero; dollars."""
@@ -118,29 +121,40 @@ class Account:
         return changed
 
     def fill(self, order: Order, qty: Decimal, price: Decimal, at: int) -> None:
-        """Execute the whole order: move shares and cash, write the activity, tell the stream."""
+        """Execute `qty` of the order: move shares and cash, write the activity, tell the stream."""
         held = self.book.position(order.symbol)
-        if order.side == "buy":
-            position = Position(order.symbol, held.qty + qty, held.cost + qty * price)
-            cash = -qty * price
-        else:
-            position = Position(order.symbol, held.qty - qty, held.cost - held.cost * qty / held.qty)
-            cash = qty * price
+        sign = 1 if order.side == "buy" else -1
+        cost = qty * price if order.side == "buy" or not held.qty else -held.cost * qty / held.qty
+        position = Position(order.symbol, held.qty + sign * qty, held.cost + cost)
         self.book.put_position(position)
-        filled = replace(order, status="filled", filled_qty=qty, filled_avg_price=price, filled_at=at, updated_at=at)
+        before, worth = order.filled_qty, order.filled_qty * (order.filled_avg_price or 0)
+        leaves = max(Decimal(0), (order.qty or before + qty) - before - qty)
+        # a sale that was cut to what is held is done, though its order was for more
+        is_done = not leaves or (order.side == "sell" and not position.qty)
+        filled = replace(
+            order,
+            status="filled" if is_done else "partially_filled",
+            filled_qty=before + qty,
+            filled_avg_price=(worth + qty * price) / (before + qty),
+            filled_at=at,
+            updated_at=at,
+        )
         self.book.put_order(filled)
         execution_id = self.record(
             "FILL",
             at,
-            cash=cash,
+            cash=-sign * qty * price,
             description=f"{order.side} {text(qty)} {order.symbol} at {text(price)}",
             symbol=order.symbol,
             qty=qty,
             price=price,
             order_id=order.order_id,
             side=order.side,
+            cum_qty=filled.filled_qty,
+            leaves_qty=leaves,
         )
-        self._updates.append(TradeUpdate("fill", execution_id, filled, at, price, qty, position.qty))
+        event = "fill" if is_done else "partial_fill"
+        self._updates.append(TradeUpdate(event, execution_id, filled, at, price, qty, position.qty))
 
     def unique_order_id(self, number: int) -> str:
         return str(uuid.uuid5(self._namespace, f"order {number}"))

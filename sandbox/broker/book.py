@@ -21,7 +21,7 @@ from sandbox.broker.records import Activity, Entitlement, Position
 from sandbox.errors import SandboxError
 
 Row = TypeVar("Row")
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 create table account (
     id text not null,
@@ -69,7 +69,9 @@ create table activities (
     cash text not null,
     order_id text,
     side text,
-    description text not null
+    description text not null,
+    cum_qty text,
+    leaves_qty text
 ) strict;
 create index activities_by_kind on activities (kind, happened_at);
 create table entitlements (
@@ -84,9 +86,22 @@ insert into orders values (
 )"""
 INSERT_ACTIVITY = """
 insert into activities values (
-    :number, :activity_id, :kind, :happened_at, :symbol, :qty, :price, :per_share, :cash, :order_id, :side, :description
+    :number, :activity_id, :kind, :happened_at, :symbol, :qty, :price, :per_share, :cash, :order_id, :side,
+    :description, :cum_qty, :leaves_qty
 )"""
-DECIMAL_COLUMNS = {"qty", "notional", "limit_price", "filled_qty", "filled_avg_price", "price", "per_share", "cash"}
+FORGET = "delete from orders; delete from positions; delete from activities; delete from entitlements;"
+DECIMAL_COLUMNS = {
+    "qty",
+    "notional",
+    "limit_price",
+    "filled_qty",
+    "filled_avg_price",
+    "price",
+    "per_share",
+    "cash",
+    "cum_qty",
+    "leaves_qty",
+}
 
 
 class Book:
@@ -160,7 +175,8 @@ class Book:
 
     def open_orders(self) -> list[Order]:
         """Orders that can still fill, oldest first."""
-        query = "select * from orders where status in ('pending_new', 'accepted', 'new') order by number"
+        query = """select * from orders where status in ('pending_new', 'accepted', 'new', 'partially_filled')
+            order by number"""
         return _read(self._db, Order, query)
 
     def order(self, order_id: str) -> Order | None:
@@ -212,6 +228,22 @@ class Book:
         """Record a movement and move the cash with it."""
         self._db.execute(INSERT_ACTIVITY, _cells(activity))
         self._db.execute("update account set cash = ?", [str(self.cash + activity.cash)])
+
+    def rewrite(self, activity_id: str, activity: Activity | None) -> None:
+        """Put another activity, or none, in the place of one that was recorded; cash follows."""
+        [old] = _read(self._db, Activity, "select * from activities where activity_id = ?", [activity_id])
+        self._db.execute("delete from activities where activity_id = ?", [activity_id])
+        cash = self.cash - old.cash
+        if activity is not None:
+            self._db.execute(INSERT_ACTIVITY, _cells(activity))
+            cash += activity.cash
+        self._db.execute("update account set cash = ?", [str(cash)])
+
+    def forget(self, cash: Decimal) -> None:
+        """Everything is gone, and the account holds this cash and nothing else."""
+        for statement in FORGET.split(";")[:-1]:
+            self._db.execute(statement)
+        self._db.execute("update account set cash = ?", [str(cash)])
 
     def add_entitlement(self, entitlement: Entitlement) -> None:
         self._db.execute(

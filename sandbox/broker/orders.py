@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 from sandbox.amounts import SHARE_DECIMALS, decimals
 
-OPEN_STATUSES = ("pending_new", "accepted", "new")
+OPEN_STATUSES = ("pending_new", "accepted", "new", "partially_filled")
 
 
 class Refusal(Exception):

@@ -18,6 +18,7 @@ class Activity:
     """One movement of cash or shares: kind is FILL, DIV, FEE, SPLIT or CSD; cash is its signed change in dollars.
 
     qty: shares traded (FILL), shares held (DIV), signed change of the position (SPLIT), else None.
+    cum_qty and leaves_qty: what a FILL's order had filled after it, and had left.
     """
 
     number: int
@@ -32,6 +33,8 @@ class Activity:
     order_id: str | None
     side: str | None
     description: str
+    cum_qty: Decimal | None = None
+    leaves_qty: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from execution.brokers.base import (
     Fill,
     execution_id,
 )
+from execution.brokers.replacements import joined
 from execution.comparison import Comparison, LedgerSnapshot, RecordedFill, compare
 from execution.findings import (
     ActivityDiffers,
@@ -114,7 +115,7 @@ def _repaired(ledger: LedgerSnapshot, comparison: Comparison) -> LedgerSnapshot:
                 fills.append(RecordedFill(f.execution_id, name, f.symbol, f.side, f.quantity, f.price, f.filled_at))
             case MissingActivity(activity):
                 activities.append(activity)
-            case OrderMoved(order):
+            case OrderMoved(order=order):
                 orders[order.client_order_id] = order
     return _add_up(replace(ledger, orders=orders), fills, activities)
 
@@ -210,8 +211,6 @@ def _of_orders(broker: BrokerSnapshot) -> Corruptions:
         yield OrderUnknownToBroker, partial(_without, broker, "orders", order)
         twin = replace(order, broker_order_id="b-98")
         yield OrderDiffers, partial(replace, broker, orders=(*broker.orders, twin))
-        if _is_final(order):
-            yield OrderDiffers, partial(change, status=OrderStatus.REJECTED)
 
 
 def _of_bookings(broker: BrokerSnapshot) -> Corruptions:
@@ -232,10 +231,6 @@ def _of_bookings(broker: BrokerSnapshot) -> Corruptions:
         yield ActivityUnknownToBroker, partial(_without, broker, "activities", activity)
     stray = _stray_fill(broker.orders[0])
     yield FilledQuantityDiffers, partial(replace, broker, fills=(*broker.fills, stray))
-
-
-def _is_final(order: BrokerOrder) -> bool:
-    return order.status.is_terminal or order.filled_quantity > 0
 
 
 def _swap(broker: BrokerSnapshot, name: str, item, **changes) -> BrokerSnapshot:
@@ -261,6 +256,79 @@ def test_an_order_the_ledger_did_not_approve_is_foreign(history):
     assert any(isinstance(finding, ForeignOrder) for finding in found)
     if stranger.filled_quantity:
         assert any(isinstance(finding, ForeignFill) for finding in found)
+
+
+@given(histories(min_orders=1), st.data())
+def test_the_brokers_list_is_the_last_word_on_an_end(history, data):
+    """Whatever end the ledger was told of, what the list says is taken over, and the second look finds nothing."""
+    whole = _ledger(history)
+    ends = [status for status in OrderStatus if status.is_terminal or status is OrderStatus.ACCEPTED]
+    orders = {
+        name: replace(order, status=data.draw(st.sampled_from(ends)), filled_quantity=data.draw(_up_to(order)))
+        for name, order in whole.orders.items()
+    }
+    comparison = compare(replace(whole, orders=orders), history.broker())
+    assert comparison.discrepancies == ()
+    assert {name: order.status for name, order in _repaired(whole, comparison).orders.items()} == {
+        order.client_order_id: order.status for order in history.orders
+    }
+    assert compare(_repaired(whole, comparison), history.broker()) == Comparison()
+
+
+def _up_to(order: Order) -> st.SearchStrategy[Decimal]:
+    return st.integers(0, int(order.filled_quantity)).map(Decimal)
+
+
+def _piece(name: str, status: OrderStatus, quantity: int, filled: int, **links: str) -> BrokerOrder:
+    units = Decimal(quantity), status, Decimal(filled)
+    return BrokerOrder(name, f"c-{name}", "AAPL", Side.BUY, *units, NOON, status.value, **links)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=4), st.data())
+def test_a_replaced_order_goes_on_in_what_replaced_it(executed, data):
+    """However much each of a chain's orders filled, and whichever of them were listed, it is one order of ours."""
+    names = [f"b-{number}" for number in range(len(executed))]
+    pieces = []
+    for number, filled in enumerate(executed):
+        links = {"replaces": names[number - 1]} if number else {}
+        last = number == len(executed) - 1
+        status = OrderStatus.FILLED if last else OrderStatus.ACCEPTED
+        links |= {} if last else {"replaced_by": names[number + 1]}
+        pieces.append(_piece(names[number], status, filled if last else 20, filled, **links))
+    known = {piece.broker_order_id: piece for piece in pieces}
+    listed = data.draw(st.lists(st.sampled_from(pieces), min_size=1, unique=True))
+    [whole] = joined(listed, known.get)
+    assert (whole.broker_order_id, whole.client_order_id) == ("b-0", "c-b-0")
+    assert (whole.filled_quantity, whole.quantity, whole.status) == (sum(executed), sum(executed), OrderStatus.FILLED)
+    assert whole.continued_as == tuple(names[1:])
+
+
+def test_an_order_replaced_by_one_that_cannot_be_found_stays_open_and_a_circle_ends():
+    lost = _piece("b-0", OrderStatus.ACCEPTED, 9, 0, replaced_by="b-1")
+    assert joined([lost], {}.get) == (lost,)
+    circle = [lost, _piece("b-1", OrderStatus.ACCEPTED, 9, 0, replaces="b-0", replaced_by="b-0")]
+    assert [order.continued_as for order in joined(circle, {}.get)] == [("b-1",)]
+
+
+@given(st.permutations(["b-1", "b-2"]), st.integers(1, 9))
+def test_fills_of_a_replacement_are_ours(order_of_reports, before):
+    """4 filled, then the order was replaced and its successor filled the rest (and more than was ordered)."""
+    ours = Order("tb-1", "AAPL", Side.BUY, Decimal(10), OrderStatus.PARTIALLY_FILLED, "b-1", Decimal(before))
+    theirs = BrokerOrder(
+        "b-1", "tb-1", "AAPL", Side.BUY, Decimal(20), OrderStatus.FILLED, Decimal(20), NOON, continued_as=("b-2",)
+    )
+    quantities = {"b-1": Decimal(before), "b-2": Decimal(20 - before)}
+    fills = tuple(
+        Fill(execution_id(name, units), name, "AAPL", Side.BUY, units, ONE, NOON, units)
+        for name, units in ((name, quantities[name]) for name in order_of_reports)
+    )
+    broker = History((theirs,), fills, ()).broker()
+    ledger = LedgerSnapshot(orders={"tb-1": ours})
+    comparison = compare(ledger, broker)
+    assert comparison.discrepancies == ()
+    [moved] = [repair for repair in comparison.repairs if isinstance(repair, OrderMoved)]
+    assert (moved.order.status, moved.continued_as) == (OrderStatus.FILLED, ("b-2",))
+    assert compare(_repaired(ledger, comparison), broker) == Comparison()
 
 
 def _written_ahead(status: OrderStatus) -> LedgerSnapshot:

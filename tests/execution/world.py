@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
@@ -126,16 +127,27 @@ class Exchange:
         """Everything that really happened."""
         return self.ask("/sandbox/book")
 
-    def ask(self, path: str, body: dict | None = None, headers: Mapping[str, str] | None = None) -> dict:
+    _headers: ClassVar = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
+
+    def ask(
+        self, path: str, body: dict | None = None, headers: Mapping[str, str] | None = None, method: str | None = None
+    ) -> dict:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, headers=dict(headers or {}))
+        request = urllib.request.Request(self.url + path, data=data, headers=dict(headers or {}), method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
 
+    def act(self, act: str, **fields: object) -> None:
+        """An act of the broker's back office."""
+        self.ask("/sandbox/desk", {"act": act, **fields})
+
+    def replace(self, order_id: str, **changes: str) -> dict:
+        """Somebody edits an order in the dashboard; returns the order that takes its place."""
+        return self.ask(f"/v2/orders/{order_id}", changes, self._headers, method="PATCH")
+
     def trade(self, **order: str) -> dict:
         """An order that somebody else puts into the account."""
-        headers = {"APCA-API-KEY-ID": KEY, "APCA-API-SECRET-KEY": SECRET}
-        return self.ask("/v2/orders", {"type": "market", "time_in_force": "day", **order}, headers)
+        return self.ask("/v2/orders", {"type": "market", "time_in_force": "day", **order}, self._headers)
 
 
 @dataclass(frozen=True)
