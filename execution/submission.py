@@ -9,7 +9,7 @@ become a second order.
 from collections.abc import Callable
 from datetime import datetime
 
-from execution.brokers.base import Accepted, Broker, BrokerOrder, OrderRequest, Rejected, Unknown
+from execution.brokers.base import Accepted, Broker, BrokerOrder, OrderRequest, Rejected
 from execution.ledger import Ledger
 from execution.orders import Contradiction, Order, OrderStatus, advance, restate
 from warehouse.errors import Retry
@@ -29,24 +29,26 @@ class Sender:
     def send(self, order: Order) -> Order:
         """Submit a written-ahead order; returns it as far as it is known. `unknown` is a possible end, for now.
 
-        A refusal is final only for an order that was never attempted before. Otherwise the earlier attempt may still
-        arrive, or has arrived and is the very reason for the refusal (it holds the buying power).
+        After a refusal the broker is asked for the id like after any other failure: an order that is there was taken,
+        whatever the answer said. A refusal is final only for an order that was never attempted before. Otherwise the
+        earlier attempt may still arrive, or has arrived and is the reason for the refusal (it holds the buying power).
+        Raises Stop when the broker refuses the keys: the order stays as it was written.
         """
         request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity)
         for _ in range(_SEND_ATTEMPTS):
-            match self._broker.submit(request):
-                case Accepted(found):
-                    return self.adopt(order, found)
-                case Rejected(reason) if order.status is OrderStatus.SUBMITTING:
-                    return self._record(advance(order, OrderStatus.REJECTED), reason)
-                case Rejected(reason) | Unknown(reason):
-                    order = self._record(advance(order, OrderStatus.UNKNOWN), reason)
+            was_attempted = order.status is not OrderStatus.SUBMITTING
+            outcome = self._broker.submit(request)
+            if isinstance(outcome, Accepted):
+                return self.adopt(order, outcome.order)
+            order = self._record(advance(order, OrderStatus.UNKNOWN), outcome.reason)
             try:
                 known = self.look_up(order)
             except Retry as error:
                 return self._record(order, str(error))
             if known is not None:
                 return self.adopt(order, known)
+            if isinstance(outcome, Rejected) and not was_attempted:
+                return self._record(advance(order, OrderStatus.REJECTED), outcome.reason)
         return order
 
     def send_again(self, order: Order) -> Order:

@@ -3,7 +3,8 @@
 - Payloads stay raw: the SDK's models turn quantities into floats and reject statuses they do not know.
 - Every request has a timeout; the SDK's have none.
 - The SDK must not repeat a POST after a 504: the first one may have been taken. It may after a 429, which was refused.
-- Nothing here decides what became of an order. That takes an answer from the broker, and no answer is `Unknown`.
+- Nothing here decides what became of an order. That takes an answer in the broker's own words: an HTTP code alone may
+  come from anybody on the way, and no answer is `Unknown`.
 """
 
 import functools
@@ -51,6 +52,8 @@ _ORDER_PAGE = 500
 _ACTIVITY_PAGE = 100
 _CUT_ATTEMPTS = 5
 _NO_SUCH_ORDER = 40410000
+_LEAST_CODE = 40_000_000
+_FORBIDDEN = "forbidden."
 _NOT_UNIQUE = "client_order_id must be unique"
 # Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
 _MARGIN = timedelta(days=2)
@@ -133,9 +136,11 @@ class AlpacaBroker:
         status, message = error.status_code, _message(error)
         if status == 422 and _NOT_UNIQUE in message:
             return self._sent_before(request)
-        if status in (400, 401, 403, 422):
+        if _refuses_keys(error):
+            raise Stop(f"{_keys_refused('/orders', status)}; orders that were written are sent once they are right")
+        if status in (400, 403, 404, 422) and _is_in_brokers_words(error):
             return Rejected(f"Alpaca refused the order ({status}): {message}")
-        return Unknown(f"Alpaca answered {status}: {message}")
+        return Unknown(f"no answer in Alpaca's words ({status}): {message}")
 
     def _sent_before(self, request: OrderRequest) -> SubmitOutcome:
         """The id exists: an earlier attempt of ours arrived, so the order is found, not refused."""
@@ -208,13 +213,19 @@ class AlpacaBroker:
         attempts = _READ_ATTEMPTS
         while True:
             attempts -= 1
+            is_unreadable = False
+            failure: Stop | Retry
             try:
                 return parse(self._client.get(path, dict(query or {})))
             except APIError as error:
                 failure = _failed_read(path, error)
+            except wire.BadPayload as error:
+                # what is whole and still not as documented is the same at the next look; half an answer is not
+                is_unreadable = True
+                failure = Stop(f"Alpaca's {path} cannot be read, and waiting will not mend it: {error}")
             except (requests.RequestException, ValueError) as error:
                 failure = Retry(f"Alpaca's {path} gave no usable answer: {_words(error)}")
-            if not attempts or not isinstance(failure, Retry):
+            if not attempts or not (isinstance(failure, Retry) or is_unreadable):
                 raise failure
             self._pause(_READ_PAUSE_SECONDS)
 
@@ -227,11 +238,29 @@ def _failed_read(path: str, error: APIError) -> Stop | Retry:
     status, body = error.status_code, _body(error)
     if status == 404 and body.get("code") == _NO_SUCH_ORDER:
         return _NoSuchOrder(_message(error))
-    if status in (401, 403):
-        return Stop(f"Alpaca refused the keys for {path} ({status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY")
+    if _refuses_keys(error):
+        return Stop(_keys_refused(path, status))
+    if status == 403 and not _is_in_brokers_words(error):
+        return Retry(f"something on the way to Alpaca's {path} answered 403: {_message(error)}")
     if status == 429 or (status is not None and status >= 500):
         return Retry(f"Alpaca's {path} answered {status}: {_message(error)}")
     return Stop(f"Alpaca's {path} answered {status}: {_message(error)}")
+
+
+def _refuses_keys(error: APIError) -> bool:
+    """401, or 403 with the one word that the broker has for it; both come from its door, before any order is read."""
+    return error.status_code == 401 or (error.status_code == 403 and _body(error).get("message") == _FORBIDDEN)
+
+
+def _keys_refused(path: str, status: int | None) -> str:
+    return f"Alpaca refused the keys for {path} ({status}): check APCA_API_KEY_ID and APCA_API_SECRET_KEY"
+
+
+def _is_in_brokers_words(error: APIError) -> bool:
+    """The broker itself answers with a number of its own and a message; a proxy does not know these."""
+    body = _body(error)
+    code, message = body.get("code"), body.get("message")
+    return isinstance(code, int) and not isinstance(code, bool) and code >= _LEAST_CODE and isinstance(message, str)
 
 
 def _body(error: APIError) -> Mapping[str, Any]:

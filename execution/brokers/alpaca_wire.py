@@ -4,10 +4,10 @@ Formats: Trading API v2. Quantities and money are texts and stay exact; times ar
 to the microsecond. Anything that is missing or malformed raises BadPayload: a half-read answer is no answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from execution.brokers.base import (
@@ -24,6 +24,7 @@ from execution.brokers.base import (
 from execution.orders import OrderStatus, Side
 
 Payload = Mapping[str, Any]
+Value = TypeVar("Value")
 
 NEW_YORK = ZoneInfo("America/New_York")
 ZERO = Decimal(0)
@@ -93,14 +94,12 @@ def positions(rows: Any) -> tuple[BrokerPosition, ...]:
 
 def order_page(rows: Any) -> list[tuple[datetime, BrokerOrder]]:
     """`GET /v2/orders`: each order with the time it was submitted, by which the list is paged."""
-    return [(_moment(row, "submitted_at"), order(row)) for row in _rows(rows)]
+    return [_row(row, lambda row: (_moment(row, "submitted_at"), order(row))) for row in _rows(rows)]
 
 
 def booking_page(rows: Any) -> list[tuple[str, Fill | Activity]]:
     """`GET /v2/account/activities`: each booking with its id, by which the list is paged."""
-    return [
-        (_text(row, "id"), fill(row) if _text(row, "activity_type") == "FILL" else activity(row)) for row in _rows(rows)
-    ]
+    return [_row(row, _booking) for row in _rows(rows)]
 
 
 def order(payload: Payload) -> BrokerOrder:
@@ -189,6 +188,18 @@ def _kind(code: str, cash: Decimal) -> ActivityKind | None:
     if code.startswith("DIV"):
         return ActivityKind.DIVIDEND
     return ActivityKind.SPLIT if code == "SPLIT" else None
+
+
+def _booking(row: Payload) -> tuple[str, Fill | Activity]:
+    return _text(row, "id"), fill(row) if _text(row, "activity_type") == "FILL" else activity(row)
+
+
+def _row(row: Payload, read: Callable[[Payload], Value]) -> Value:
+    """A row of a list. When it cannot be read, the error names the row."""
+    try:
+        return read(row)
+    except BadPayload as error:
+        raise BadPayload(f"{error} in {row.get('activity_type', 'order')} {row.get('id', 'without an id')}") from None
 
 
 def _rows(payload: Any) -> list[Payload]:

@@ -63,8 +63,8 @@ class OrderRequest:
 class BrokerOrder:
     """An order as the broker holds it. `quantity` is None for an order by notional, which truebar never sends.
 
-    When somebody replaced the order at the broker, this is the order with all that followed it: the ids of the first, the
-    quantity and status of the last, everything filled. `continued_as` are the ids of what followed, oldest first.
+    When somebody replaced the order at the broker, this is the order with all that followed it: the ids of the first,
+    the quantity and status of the last, everything filled. `continued_as` are the ids of what followed, oldest first.
     """
 
     broker_order_id: str
@@ -140,7 +140,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The broker said no: the order does not exist and never will."""
+    """The broker said no in its own words. Whether the order is there all the same is for a look-up to say."""
 
     reason: str
 
@@ -194,7 +194,7 @@ class Broker(Protocol):
         """Everything reconciliation compares, as one consistent cut."""
 
     def submit(self, request: OrderRequest) -> SubmitOutcome:
-        """Send once. Never raises for what became of the order: that is `Unknown`."""
+        """Send once. What became of the order is never raised: that is `Unknown`. Raises Stop when keys are refused."""
 
     def find(self, client_order_id: str) -> BrokerOrder | None:
         """The order with this id; None only when the broker itself says that it has none. Raises Retry or Stop."""

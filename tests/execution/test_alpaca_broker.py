@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+import requests
 
 from execution.brokers import alpaca
 from execution.brokers.alpaca import AlpacaBroker
@@ -69,6 +70,39 @@ def test_a_stranger_who_answers_404_is_not_believed(exchange):
     with pytest.raises(Stop, match="answered 404"):
         broker.find("tb-1")
     assert exchange.broker().find("tb-1") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (403, b"<html>Access denied</html>", Retry),
+        (403, b'{"message":"forbidden."}', Stop),
+        (401, b"", Stop),
+        (200, b'[{"id": "1", "activity_type": "FEE", "date": null}]', Stop),
+        (200, b'{"message": "busy"}', Stop),
+        (200, b'[{"id": "1", "activ', Retry),
+        (200, b"<html>Welcome to the hotel's network</html>", Retry),
+    ],
+)
+def test_what_will_not_pass_stops_and_what_may_is_tried_again(exchange, monkeypatch, status, body, kind):
+    broker = exchange.broker(pause=_no_pause)
+    answer = requests.Response()
+    answer.status_code, answer._content = status, body
+    monkeypatch.setattr(broker._client._session, "request", lambda *_, **__: answer)
+    with pytest.raises(kind):
+        broker._bookings(None)
+
+
+def test_a_row_that_cannot_be_read_is_named(exchange, monkeypatch):
+    broker = exchange.broker(pause=_no_pause)
+    answer = requests.Response()
+    answer.status_code, answer._content = (
+        200,
+        b'[{"id": "x-7", "activity_type": "FEE", "date": "2012-10-01", "net_amount": ""}]',
+    )
+    monkeypatch.setattr(broker._client._session, "request", lambda *_, **__: answer)
+    with pytest.raises(Stop, match="net_amount '', not an exact number in FEE x-7"):
+        broker._bookings(None)
 
 
 def test_history_is_read_page_by_page(exchange, monkeypatch):

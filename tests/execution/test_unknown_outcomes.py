@@ -10,7 +10,7 @@ from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_OPEN, rows, trading_days
-from warehouse.errors import Retry
+from warehouse.errors import Retry, Stop
 
 DAYS = trading_days()
 
@@ -83,7 +83,25 @@ def half_an_order_after_delivery(deliver: Callable) -> requests.Response:
     return _answer(200, b'{"id":"0b9c1f52"}')
 
 
-LOST = [request_lost, server_error]
+def proxy_page(_: Callable) -> requests.Response:
+    return _answer(403, b"<html><title>Access denied</title></html>")
+
+
+def proxy_in_json(_: Callable) -> requests.Response:
+    return _answer(422, b'{"code":403,"message":"blocked by policy"}')
+
+
+def refusal_after_delivery(deliver: Callable) -> requests.Response:
+    deliver()
+    return _answer(422, b'{"code":42210000,"message":"order could not be routed"}')
+
+
+def forbidden_words_after_delivery(deliver: Callable) -> requests.Response:
+    deliver()
+    return _answer(403, b'{"code":40310000,"message":"insufficient buying power"}')
+
+
+LOST = [request_lost, server_error, proxy_page, proxy_in_json]
 DELIVERED = [
     answer_lost,
     reset_after_delivery,
@@ -91,6 +109,8 @@ DELIVERED = [
     garbage_after_delivery,
     empty_after_delivery,
     half_an_order_after_delivery,
+    refusal_after_delivery,
+    forbidden_words_after_delivery,
 ]
 
 
@@ -194,6 +214,55 @@ def test_a_refusal_by_the_broker_is_final(exchange, warehouse, package, broker):
     assert exchange.book()["orders"] == []
     detail = rows("select detail from ledger.orders where client_order_id = %s", order.client_order_id)
     assert detail == [("Alpaca refused the order (403): insufficient buying power",)]
+
+
+KEYS_REFUSED = [
+    (401, b'{"code":40110000,"message":"request is not authorized"}'),
+    (401, b"<html>401</html>"),
+    (403, b'{"message":"forbidden."}'),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), KEYS_REFUSED)
+def test_keys_refused_while_sending_keep_the_orders_for_the_same_evening(
+    exchange, warehouse, package, broker, status, body
+):
+    wire = Wire(broker)
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.5})
+    session = Session.open([package], broker, pause=_no_pause)
+    wire.faults = [lambda _: _answer(status, body)]
+    with pytest.raises(Stop, match="check APCA_API_KEY_ID and APCA_API_SECRET_KEY"):
+        session.decide()
+    session.close()
+    assert exchange.book()["orders"] == []
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        assert [order.status for order in session.decide().sent] == [OrderStatus.ACCEPTED] * 2
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+        assert session.reconcile().outcome == "agreed"
+    assert len(exchange.book()["fills"]) == 2
+    assert_agree(exchange.book())
+
+
+def test_a_refusal_by_the_broker_is_final_only_after_a_look(exchange, warehouse, package, broker):
+    """The look fails, so nobody knows; the next session finds the order that was refused in words."""
+    wire = Wire(broker)
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+
+    def refuse_and_go_down(deliver: Callable) -> requests.Response:
+        deliver()
+        wire.is_down = True
+        return _answer(422, b'{"code":42210000,"message":"order could not be routed"}')
+
+    session = Session.open([package], broker, pause=_no_pause)
+    wire.faults = [refuse_and_go_down]
+    [order] = session.decide().sent
+    assert order.status is OrderStatus.UNKNOWN
+    session.close()
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+    assert_agree(exchange.book())
 
 
 def test_an_order_given_up_that_arrives_after_all_is_followed(exchange, warehouse, package, broker):
