@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot, Fill, Mode
 from execution.comparison import Comparison, LedgerSnapshot, RecordedFill
+from execution.concerns import concerns, halted
 from execution.findings import MissingActivity, MissingFill, OrderMoved, as_json
 from execution.orders import Order, OrderStatus, Side
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
@@ -190,6 +191,22 @@ class Ledger:
             )
             newest = cursor.fetchone()
         return newest[0] if newest and newest[1] != "discrepancy" else None
+
+    def newest_event(self) -> int:
+        """The id of the newest thing that was recorded of any order; later ones are greater."""
+        with self._transaction() as cursor:
+            cursor.execute("select coalesce(max(event_id), 0) from ledger.order_events")
+            return int(one(cursor)[0])
+
+    def halts(self) -> tuple[str, ...]:
+        """Why the account is halted and the way out, in one sentence; empty when it is not."""
+        with self._transaction() as cursor:
+            return tuple(halted(cursor.connection, self.account_id))
+
+    def concerns(self, after: int) -> tuple[str, ...]:
+        """What a person should hear; orders that ended short are those told of after the event `after`."""
+        with self._transaction() as cursor:
+            return concerns(cursor.connection, self.account_id, after)
 
     def halted_because(self) -> str | None:
         """Why the account is halted; None when it is not."""

@@ -63,6 +63,7 @@ class Session:
         self._market = market
         self._sender = Sender(broker, ledger, pause)
         self._pause = pause
+        self._opened_after = ledger.newest_event()
 
     @classmethod
     def open(
@@ -142,6 +143,14 @@ class Session:
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
         """Compare with the broker now; see `execution.reconcile.reconcile`."""
         return reconcile(self._broker, self._ledger, occasion, self._pause)
+
+    def halts(self) -> tuple[str, ...]:
+        """Why the account is halted and the way out, in one sentence; empty when it is not."""
+        return self._ledger.halts()
+
+    def concerns(self) -> tuple[str, ...]:
+        """What a person should hear: a halt, aged orders, and what ended short since the session was opened."""
+        return self._ledger.concerns(self._opened_after)
 
     def close(self) -> None:
         """Let go of the account. Orders stay as they are; the next session follows them."""

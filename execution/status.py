@@ -5,6 +5,10 @@ from typing import Any
 
 import psycopg
 
+from execution.concerns import aged, ended_short
+
+_NEWEST = 5
+
 _ACCOUNTS = """
     select
         accounts.account_id,
@@ -35,7 +39,9 @@ _ACCOUNTS = """
 
 
 def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
-    """One paragraph per account: cash, positions, orders in flight, the newest reconciliation, halts and refusals."""
+    """One paragraph per account: cash, positions, orders in flight, the newest reconciliation, halts, refusals, and
+    orders that aged or ended short.
+    """
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
         yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"
@@ -47,6 +53,12 @@ def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iter
         yield f"  reconciled   {reconciled or 'never'}"
         if refused:
             yield from _items("refused", refused)
+        for title, items in (
+            ("aged", aged(connection, account)),
+            ("ended short", ended_short(connection, account, most=_NEWEST)),
+        ):
+            if items:
+                yield from _items(title, items)
 
 
 def _items(title: str, items: list[Any] | None) -> Iterator[str]:

@@ -12,7 +12,9 @@ from datetime import date, datetime, timedelta
 from prefect import flow, task
 
 from execution.brokers.alpaca import AlpacaBroker
-from execution.session import Session
+from execution.orders import OrderStatus
+from execution.session import Session, Step
+from flows.attention import NeedsAttention, say
 from flows.ingest import ingest, land_newest
 from models_registry import registry
 from models_registry.package import ModelPackage
@@ -52,10 +54,22 @@ def decide(packages: list[ModelPackage]) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
     with Session.open(packages, AlpacaBroker.from_settings(load())) as session:
         step = session.decide()
-    for refused in step.refused:
-        log.warning("refused: %s", refused)
-    log.info("%d decisions, %d orders sent, %d bars refused", len(step.decisions), len(step.sent), len(step.refused))
+        concerns = session.concerns()
+    say(_in_words(step), concerns)
     return len(step.sent)
+
+
+def _in_words(step: Step) -> str:
+    bars = [f"{bar.symbol} ({'; '.join(bar.reasons)})" for bar in step.refused]
+    orders = [
+        f"{intent.side} {intent.quantity} {intent.symbol} ({'; '.join(intent.refusals)})"
+        for intent in step.intents
+        if not intent.is_approved
+    ]
+    taken = sum(order.status not in (OrderStatus.REJECTED, OrderStatus.UNKNOWN) for order in step.sent)
+    line = f"{len(step.decisions)} decisions, {len(step.sent)} orders sent, {taken} of them taken by the broker"
+    line += f"; bars refused: {', '.join(bars)}" if bars else ""
+    return line + (f"; orders refused by our rules: {', '.join(orders)}" if orders else "")
 
 
 @task
@@ -78,9 +92,13 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
                 log.info("through %s: %d sessions, %d orders", month, sessions, orders)
             month = f"{now.now:%Y-%m}"
             orders += len(session.decide().sent)
+            if halts := session.halts():
+                raise NeedsAttention("; ".join(halts))
             sessions += 1
             clock.advance_to(now.next_open + AFTER_OPEN)
         left = session.settle(SETTLE_SECONDS)
+        for concern in session.concerns():
+            log.warning("%s", concern)
     log.info("replay through %s: %d sessions, %d orders, %d still open", through, sessions, orders, len(left))
     return orders
 

@@ -8,10 +8,14 @@ from prefect import flow, task
 from execution.brokers.alpaca import AlpacaBroker
 from execution.ledger import Ledger
 from execution.reconcile import reconcile as compare
+from flows.attention import say
 from warehouse.errors import Stop
 from warehouse.settings import load
 
 log = logging.getLogger("truebar")
+
+
+_WORDS = {"agreed": "agree", "repaired": "were repaired"}
 
 
 class Discrepancy(Stop):
@@ -20,21 +24,28 @@ class Discrepancy(Stop):
 
 @task
 def compare_with_broker() -> str:
-    """The whole history, both sides; returns `agreed` or `repaired`, raises Discrepancy with what differs."""
+    """The whole history, both sides; returns `agreed` or `repaired`.
+
+    Raises Discrepancy with what differs, NeedsAttention when the account is halted or orders were refused, aged or
+    ended short.
+    """
     broker = AlpacaBroker.from_settings(load())
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+            before = ledger.newest_event()
             result = compare(broker, ledger, "by hand", time.sleep)
+            concerns = ledger.concerns(before)
     finally:
         broker.close()
     for finding in result.findings:
         log.info("%s", finding)
     if result.outcome == "discrepancy":
         raise Discrepancy(
-            f"account {account_id} is halted, ledger and broker differ: {'; '.join(map(str, result.findings))}"
+            f"account {account_id} is halted, ledger and broker differ: {'; '.join(map(str, result.findings))}; "
+            "`python -m execution adopt` books what is right, `python -m execution release` lets it trade again"
         )
-    log.info("account %s: ledger and broker %s", account_id, "agree" if result.outcome == "agreed" else "were repaired")
+    say(f"account {account_id}: ledger and broker {_WORDS[result.outcome]}", concerns)
     return result.outcome
 
 

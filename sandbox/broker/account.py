@@ -37,7 +37,12 @@ class Account:
         self.market = market
         self._namespace = uuid.UUID(book.account_id)
         self._updates: list[TradeUpdate] = []
-        self.standing: dict[str, object] = {"status": "ACTIVE", "trading_blocked": False, "account_blocked": False}
+        self.standing: dict[str, object] = {
+            "status": "ACTIVE",
+            "trading_blocked": False,
+            "account_blocked": False,
+            "refuses": "",
+        }
         # Not "a new file": the process may have been killed between making the book and this.
         if book.next_activity() == 1:
             with self.step():

@@ -8,6 +8,7 @@
 {"act": "book", "kind": "FEE", "cash": "-0.01", "symbol": ..., "qty": ...}   move cash, units, or nothing
 {"act": "reset"}                                                      a paper account begins anew under its old id
 {"act": "standing", "trading_blocked": true, "status": "ACTIVE"}      what the account may do
+    {"act": "standing", "refuses": "account is restricted"}               every order is refused in these words
 """
 
 from collections.abc import Callable, Mapping

@@ -93,6 +93,8 @@ class Desk:
         return order
 
     def _check(self, order: Order) -> None:
+        if self._account.standing["refuses"]:
+            raise Refusal(403, FORBIDDEN, str(self._account.standing["refuses"]))
         if self._book.order_of_client(order.client_order_id):
             raise Refusal(422, 40010001, "client_order_id must be unique")
         if order.symbol not in self._account.market.tape.symbols:

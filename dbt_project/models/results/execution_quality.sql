@@ -9,6 +9,7 @@ with orders as (
         orders.quantity,
         orders.filled_quantity,
         orders.status,
+        orders.detail,
         intents.reference_price,
         orders.average_price,
         decisions.score,
