@@ -1,9 +1,10 @@
-"""python -m execution status|reconcile|halt|release"""
+"""python -m execution status|reconcile|adopt|halt|release"""
 
 import argparse
 import sys
 import time
 
+from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Mode
 from execution.ledger import Ledger
@@ -23,6 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument("--account", help="only this account")
     compare = commands.add_parser("reconcile", help="compare the ledger's whole history with the broker's, now")
     compare.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
+    adoption = commands.add_parser(
+        "adopt",
+        help="book what you find right",
+        description="Book what differs between ledger and broker, as the broker states it. Then release the account.",
+    )
+    what = adoption.add_mutually_exclusive_group()
+    what.add_argument("--all", action="store_true", help="everything that differs now")
+    what.add_argument("--reset", action="store_true", help="begin anew from what the broker states now")
+    adoption.add_argument("--hold-apart", metavar="SYMBOL", nargs="+", default=[], help="symbols that are not ours")
+    adoption.add_argument("--about", metavar="SUBJECT", nargs="+", default=[], help="an id, a symbol or cash")
+    adoption.add_argument("--reason", required=True, help="for the record")
+    adoption.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
     for name, explanation in (("halt", "stop trading an account"), ("release", "let a halted account trade again")):
         command = commands.add_parser(name, help=explanation)
         command.add_argument("--account", help="needed when the ledger has more than one")
@@ -43,6 +56,8 @@ def _run(options: argparse.Namespace) -> int:
                 print("\n".join(lines(connection, options.account)))
         case "reconcile":
             return _reconcile(Mode(options.mode))
+        case "adopt":
+            return _adopt(options)
         case "halt":
             with Ledger.view(_account(options.account)) as ledger:
                 ledger.halt(options.reason)
@@ -70,6 +85,39 @@ def _reconcile(mode: Mode) -> int:
     for finding in result.findings:
         print(f"  {finding}")
     return 1 if result.outcome == "discrepancy" else 0
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    if not options.reason.strip():
+        raise Stop("--reason is empty: say why this is right")
+    broker = AlpacaBroker.from_settings(load(), mode=Mode(options.mode))
+    try:
+        account_id = broker.account().account_id
+        with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+            done = _acknowledge(broker, ledger, options)
+    finally:
+        broker.close()
+    for line in done.booked:
+        print(f"booked: {line}")
+    print(f"account {account_id}: {done.result.outcome}")
+    for finding in done.result.findings:
+        print(f"  {finding}")
+    if done.result.outcome == "discrepancy":
+        return 1
+    print("`python -m execution release` lets it trade again, if it is halted")
+    return 0
+
+
+def _acknowledge(broker: AlpacaBroker, ledger: Ledger, options: argparse.Namespace) -> Acknowledged:
+    apart: list[str] = options.hold_apart
+    if options.reset:
+        if options.about:
+            raise Stop("--reset begins anew from everything the broker states: leave --about out")
+        return begin_epoch(broker, ledger, options.reason, time.sleep, apart=apart)
+    if options.all or options.about or apart:
+        about = None if options.all else options.about
+        return adopt(broker, ledger, about, options.reason, time.sleep, apart=apart)
+    raise Stop("say what to adopt: --all, --about SUBJECT as `python -m execution reconcile` names it, or --reset")
 
 
 def _account(account_id: str | None) -> str:

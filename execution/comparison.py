@@ -5,15 +5,16 @@ and cash must agree as sums. So a difference that hides in one comparison shows 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from execution.adoption import Adopted
 from execution.brokers.base import Activity, BrokerOrder, BrokerSnapshot, Fill
 from execution.findings import (
     ActivityDiffers,
     ActivityUnknownToBroker,
+    AdoptedFill,
     AwaitingBroker,
     CashDiffers,
     Discrepancy,
@@ -28,26 +29,14 @@ from execution.findings import (
     OrderMoved,
     OrderUnknownToBroker,
     PositionDiffers,
+    RecordedFill,
     Repair,
     UnexplainedActivity,
 )
-from execution.orders import Contradiction, Order, OrderStatus, Side, restate
+from execution.orders import Contradiction, Order, OrderStatus, restate
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedFill:
-    """A fill as the ledger holds it."""
-
-    execution_id: str
-    client_order_id: str
-    symbol: str
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    filled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +55,7 @@ class LedgerSnapshot:
     activities: Mapping[str, Activity] = field(default_factory=dict)
     positions: Mapping[str, Decimal] = field(default_factory=dict)
     cash: Decimal = ZERO
+    adopted: Adopted = field(default_factory=Adopted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +75,20 @@ class Comparison:
 
 
 def compare(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Comparison:
-    """Find every difference in orders, fills, bookings, positions and cash."""
+    """Find every difference in orders, fills, bookings, positions and cash.
+
+    What was before the account's epoch is not looked at, and a discrepancy that was adopted is none any more.
+    """
+    broker = _of_epoch(broker, ledger.adopted.before)
     ours = _by_broker_id(ledger, broker)
-    findings = [
-        *_orders(ledger, broker),
-        *_fills(ledger, broker, ours),
+    fills = list(_fills(ledger, broker, ours))
+    found = [
+        *_orders(ledger, broker, _booked(ledger, fills)),
+        *fills,
         *_filled_quantities(ledger, broker, ours),
         *_activities(ledger, broker),
     ]
+    findings = [finding for finding in found if not ledger.adopted.covers(finding)]
     repairs = tuple(f for f in findings if isinstance(f, Repair))
     sums = [*_positions(ledger, broker, repairs), *_cash(ledger, broker, repairs)]
     return Comparison(
@@ -100,6 +96,24 @@ def compare(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Comparison:
         awaiting=tuple(f for f in findings if isinstance(f, AwaitingBroker)),
         discrepancies=tuple(f for f in [*findings, *sums] if isinstance(f, Discrepancy)),
     )
+
+
+def _of_epoch(broker: BrokerSnapshot, before: frozenset[str]) -> BrokerSnapshot:
+    return replace(
+        broker,
+        orders=tuple(order for order in broker.orders if order.broker_order_id not in before),
+        fills=tuple(fill for fill in broker.fills if fill.execution_id not in before),
+        activities=tuple(booked for booked in broker.activities if booked.activity_id not in before),
+    )
+
+
+def _booked(ledger: LedgerSnapshot, findings: Iterable[object]) -> Mapping[str, Decimal]:
+    """What of each order is in the ledger's fills, or is about to be."""
+    totals = defaultdict(lambda: ZERO, ledger.filled)
+    for finding in findings:
+        if isinstance(finding, MissingFill):
+            totals[finding.client_order_id] += finding.fill.quantity
+    return totals
 
 
 def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, Order]:
@@ -113,10 +127,14 @@ def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, O
     return {name: order for name, order in (listed | recorded).items() if name and order}
 
 
-def _orders(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Repair | AwaitingBroker | Discrepancy]:
+def _orders(
+    ledger: LedgerSnapshot, broker: BrokerSnapshot, booked: Mapping[str, Decimal]
+) -> Iterator[Repair | AwaitingBroker | Discrepancy]:
     listed = {order.client_order_id: order for order in broker.orders}
     for theirs in broker.orders:
         ours = ledger.orders.get(theirs.client_order_id)
+        if ours is None and theirs.symbol in ledger.adopted.apart:
+            continue
         if ours is None:
             yield ForeignOrder(theirs.broker_order_id, theirs.client_order_id, theirs.symbol)
             continue
@@ -124,6 +142,9 @@ def _orders(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Repair |
             yield OrderDiffers(theirs.client_order_id, "the broker lists more than one order with this id")
             continue
         finding = _order(ours, theirs)
+        if finding is not None and ledger.adopted.covers(finding):
+            name = ours.broker_order_id or theirs.broker_order_id
+            finding = _ended(ours, theirs.status, booked[ours.client_order_id], theirs.detail, name)
         if finding is not None:
             yield finding
     for ours in ledger.orders.values():
@@ -131,8 +152,21 @@ def _orders(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Repair |
             continue
         if ours.status.is_unresolved:
             yield AwaitingBroker(ours.client_order_id)
-        else:
-            yield OrderUnknownToBroker(ours.client_order_id)
+        elif not ledger.adopted.covers(lost := OrderUnknownToBroker(ours.client_order_id)):
+            yield lost
+        elif moved := _ended(
+            ours, OrderStatus.CANCELED, booked[ours.client_order_id], "not known to the broker", ours.broker_order_id
+        ):
+            yield moved
+
+
+def _ended(
+    ours: Order, status: OrderStatus, filled: Decimal, detail: str, broker_order_id: str | None
+) -> OrderMoved | None:
+    """An order about which an adopted difference remains: it takes the broker's state, and counts what was booked."""
+    status = ours.status if ours.status.is_terminal and not status.is_terminal else status
+    moved = replace(ours, status=status, filled_quantity=filled, broker_order_id=broker_order_id)
+    return None if moved == ours else OrderMoved(moved, ours.status, detail)
 
 
 def _order(ours: Order, theirs: BrokerOrder) -> OrderMoved | OrderDiffers | None:
@@ -159,7 +193,7 @@ def _order(ours: Order, theirs: BrokerOrder) -> OrderMoved | OrderDiffers | None
 
 def _fills(
     ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Order]
-) -> Iterator[MissingFill | Discrepancy]:
+) -> Iterator[MissingFill | AdoptedFill | Discrepancy]:
     reported = {fill.execution_id: fill for fill in broker.fills}
     for fill in broker.fills:
         if reported[fill.execution_id] != fill:
@@ -167,8 +201,13 @@ def _fills(
     for fill in reported.values():
         order = ours.get(fill.broker_order_id)
         recorded = ledger.fills.get(fill.execution_id)
-        if order is None:
-            yield ForeignFill(fill.execution_id, fill.symbol)
+        if order is None and fill.execution_id in ledger.adopted.subjects:
+            if not ledger.adopted.covers(foreign := ForeignFill.of(fill)):
+                yield foreign
+        elif order is None and (fill.symbol in ledger.adopted.apart or fill.broker_order_id in ledger.adopted.subjects):
+            yield AdoptedFill(fill)
+        elif order is None:
+            yield ForeignFill.of(fill)
         elif recorded is None:
             if (fill.symbol, fill.side) == (order.symbol, order.side):
                 yield MissingFill(order.client_order_id, fill)
@@ -202,8 +241,10 @@ def _activities(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Miss
         recorded = ledger.activities.get(booked.activity_id)
         if booked.kind is None:
             yield UnexplainedActivity(booked.activity_id, booked.detail)
-        elif recorded is None:
+        elif recorded is None and booked.activity_id not in ledger.adopted.subjects:
             yield MissingActivity(booked)
+        elif recorded is None:
+            continue
         else:
             reason = _difference(recorded, booked, ("kind", "symbol", "quantity", "cash"))
             if reason:
@@ -226,7 +267,7 @@ def _positions(
 ) -> Iterator[PositionDiffers]:
     ours = defaultdict(lambda: ZERO, ledger.positions)
     for repair in repairs:
-        if isinstance(repair, MissingFill):
+        if isinstance(repair, MissingFill | AdoptedFill):
             ours[repair.fill.symbol] += repair.fill.side.sign * repair.fill.quantity
         elif isinstance(repair, MissingActivity) and repair.activity.symbol is not None:
             ours[repair.activity.symbol] += repair.activity.quantity
@@ -239,7 +280,7 @@ def _positions(
 def _cash(ledger: LedgerSnapshot, broker: BrokerSnapshot, repairs: tuple[Repair, ...]) -> Iterator[CashDiffers]:
     cash = ledger.cash
     for repair in repairs:
-        if isinstance(repair, MissingFill):
+        if isinstance(repair, MissingFill | AdoptedFill):
             cash -= repair.fill.side.sign * repair.fill.quantity * repair.fill.price
         elif isinstance(repair, MissingActivity):
             cash += repair.activity.cash

@@ -1,11 +1,25 @@
 """What reconciliation can find: a small closed set. Repairs are recorded, discrepancies halt the account."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from execution.brokers.base import Activity, Fill
-from execution.orders import Order, OrderStatus
+from execution.orders import Order, OrderStatus, Side
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFill:
+    """A fill as the ledger holds it."""
+
+    execution_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    filled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +31,17 @@ class MissingFill:
 
     def __str__(self) -> str:
         return f"recorded fill {self.fill.execution_id} of {self.fill.quantity} {self.fill.symbol} at {self.fill.price}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptedFill:
+    """Repair: a fill of an order, or in a symbol, that is not ours and that a person has found right."""
+
+    fill: Fill
+
+    def __str__(self) -> str:
+        side, units, symbol = self.fill.side, self.fill.quantity, self.fill.symbol
+        return f"booked fill {self.fill.execution_id}, which is not ours: {side} {units} {symbol} at {self.fill.price}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +98,18 @@ class ForeignFill:
     """Discrepancy: an execution of an order that this ledger did not approve."""
 
     execution_id: str
+    side: Side
+    quantity: Decimal
     symbol: str
+    price: Decimal
+
+    @classmethod
+    def of(cls, fill: Fill) -> "ForeignFill":
+        return cls(fill.execution_id, fill.side, fill.quantity, fill.symbol, fill.price)
 
     def __str__(self) -> str:
-        return f"fill {self.execution_id} of {self.symbol} belongs to no order of ours"
+        what = f"{self.side} {self.quantity} {self.symbol} at {self.price}"
+        return f"fill {self.execution_id} ({what}) belongs to no order of ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +221,7 @@ class CashDiffers:
         return f"cash: ledger {self.ledger}, broker {self.broker}"
 
 
-Repair = MissingFill | MissingActivity | OrderMoved
+Repair = MissingFill | AdoptedFill | MissingActivity | OrderMoved
 Discrepancy = (
     ForeignOrder
     | ForeignFill

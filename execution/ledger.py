@@ -15,10 +15,20 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from execution.adoption import Adopted, Movement, subject
 from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot, Fill, Mode
-from execution.comparison import Comparison, LedgerSnapshot, RecordedFill
+from execution.comparison import Comparison, LedgerSnapshot
 from execution.concerns import concerns, halted
-from execution.findings import MissingActivity, MissingFill, OrderMoved, as_json
+from execution.findings import (
+    AdoptedFill,
+    Discrepancy,
+    ForeignFill,
+    MissingActivity,
+    MissingFill,
+    OrderMoved,
+    RecordedFill,
+    as_json,
+)
 from execution.orders import Order, OrderStatus, Side
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from warehouse.connection import connect
@@ -26,6 +36,8 @@ from warehouse.errors import Retry, Stop
 from warehouse.rows import one
 
 _LOCK_NAMESPACE = 7_203_517_002
+_STATEMENTS = {"opening": "as the broker states it", "before": "before the epoch", "apart": "not ours"}
+_OF_SUMS = ("PositionDiffers", "CashDiffers")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -100,6 +112,7 @@ class Ledger:
                 from ledger.orders inner join ledger.intents using (client_order_id)
                 inner join ledger.decisions on decisions.decision_id = orders.decision_id
                 where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
+                and orders.written_at >= ledger.epoch_start(orders.account_id)
                 order by orders.written_at, orders.client_order_id
                 """,
                 (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
@@ -126,6 +139,7 @@ class Ledger:
                 select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
                 filled_quantity from ledger.orders inner join ledger.decisions using (decision_id)
                 where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
+                and orders.written_at >= ledger.epoch_start(orders.account_id)
                 """,
                 (account, oldest, [order.client_order_id for order in broker.orders]),
             )
@@ -142,7 +156,8 @@ class Ledger:
 
                 select named.broker_order_id, client_order_id, symbol, side, quantity, status, orders.broker_order_id,
                 reported_quantity
-                from named inner join ledger.orders using (client_order_id) where account_id = %(account)s
+                from named inner join ledger.orders using (client_order_id)
+                where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
                 """,
                 {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
             )
@@ -151,6 +166,7 @@ class Ledger:
                 """
                 select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
                 where account_id = %s and (filled_at > %s or execution_id = any(%s))
+                and recorded_at >= ledger.epoch_start(account_id)
                 """,
                 (account, oldest, [fill.execution_id for fill in broker.fills]),
             )
@@ -161,6 +177,7 @@ class Ledger:
                 """
                 select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
                 where account_id = %s and (happened_at > %s or activity_id = any(%s))
+                and recorded_at >= ledger.epoch_start(account_id)
                 """,
                 (account, oldest, [activity.activity_id for activity in broker.activities]),
             )
@@ -169,7 +186,9 @@ class Ledger:
             positions = dict(cursor.fetchall())
             cursor.execute("select cash from ledger.cash where account_id = %s", (account,))
             cash = cursor.fetchone()
+            adopted = self._adopted(cursor)
         return LedgerSnapshot(
+            adopted=adopted,
             orders={row[0]: _order(row[:7]) for row in rows},
             earlier=earlier,
             fills=fills,
@@ -180,17 +199,33 @@ class Ledger:
         )
 
     def last_agreement(self) -> datetime | None:
-        """Broker time of the newest reconciliation, if that one left nothing unexplained; None otherwise."""
+        """Broker time of the newest reconciliation that left nothing unexplained; None before the epoch's first."""
         with self._transaction() as cursor:
             cursor.execute(
                 """
-                select broker_time, outcome from ledger.reconciliations
-                where account_id = %s order by reconciliation_id desc limit 1
+                select broker_time from ledger.reconciliations
+                where account_id = %s and outcome <> 'discrepancy' and reconciled_at >= ledger.epoch_start(account_id)
+                order by reconciliation_id desc limit 1
                 """,
                 (self.account_id,),
             )
             newest = cursor.fetchone()
-        return newest[0] if newest and newest[1] != "discrepancy" else None
+        return newest[0] if newest else None
+
+    def epoch_began(self) -> datetime | None:
+        """Broker time at which the account's epoch began; None while it reaches back to the account's beginning."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select broker_time from ledger.epochs where account_id = %s order by epoch_no desc limit 1",
+                (self.account_id,),
+            )
+            newest = cursor.fetchone()
+        return newest[0] if newest else None
+
+    def apart(self) -> frozenset[str]:
+        """Symbols that the account holds and that are not ours."""
+        with self._transaction() as cursor:
+            return self._adopted(cursor).apart
 
     def newest_event(self) -> int:
         """The id of the newest thing that was recorded of any order; later ones are greater."""
@@ -276,6 +311,11 @@ class Ledger:
                 match repair:
                     case MissingFill(client_order_id, fill):
                         self._insert_fill(cursor, client_order_id, fill)
+                    case AdoptedFill(fill):
+                        units = fill.side.sign * fill.quantity
+                        movement = Movement(fill.symbol, units, -units * fill.price)
+                        reason = "its order or symbol was adopted"
+                        self._insert_adoption(cursor, ForeignFill.of(fill), (movement,), reason)
                     case MissingActivity(activity):
                         values = asdict(activity)
                         del values["detail"]
@@ -296,6 +336,44 @@ class Ledger:
                 more = len(comparison.discrepancies) - 1
                 reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
                 self._insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+
+    def adopt(self, findings: Iterable[tuple[Discrepancy, tuple[Movement, ...]]], reason: str) -> None:
+        """Book discrepancies that a person found right, each with the movements that make the sums agree."""
+        with self._transaction() as cursor:
+            for finding, moved in findings:
+                self._insert_adoption(cursor, finding, moved, reason)
+
+    def hold_apart(self, symbols: Iterable[str], reason: str) -> None:
+        """From now on these symbols are not ours: booked, not valued, not traded."""
+        with self._transaction() as cursor:
+            for symbol in symbols:
+                self._insert_own(cursor, "apart", symbol, reason)
+
+    def begin_epoch(self, broker: BrokerSnapshot, broker_time: datetime, reason: str, apart: Iterable[str]) -> None:
+        """Begin anew with the cash and positions that the broker states; all that it lists was before.
+
+        `broker` must reach back as far as any later comparison of this epoch will.
+        """
+        account = self.account_id
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                insert into ledger.epochs (account_id, epoch_no, broker_time, reason)
+                select %(account)s, 1 + coalesce(max(epoch_no), 0), %(now)s, %(reason)s
+                from ledger.epochs where account_id = %(account)s
+                """,
+                {"account": account, "now": broker_time, "reason": reason},
+            )
+            before = [order.broker_order_id for order in broker.orders]
+            before += [fill.execution_id for fill in broker.fills]
+            before += [booked.activity_id for booked in broker.activities]
+            for name in before:
+                self._insert_own(cursor, "before", name, reason)
+            self._insert_own(cursor, "opening", "cash", reason, cash=broker.account.cash)
+            for held in broker.positions:
+                self._insert_own(cursor, "opening", held.symbol, reason, symbol=held.symbol, quantity=held.quantity)
+            for symbol in apart:
+                self._insert_own(cursor, "apart", symbol, reason)
 
     def halt(self, reason: str) -> None:
         """Stop trading the account until it is released."""
@@ -334,6 +412,50 @@ class Ledger:
         for name in continued_as:
             values = {"broker_order_id": name, "client_order_id": order.client_order_id, "reason": reason}
             self._insert(cursor, "order_continuations", once=True, account_id=self.account_id, **values)
+
+    def _insert_adoption(
+        self, cursor: psycopg.Cursor, finding: Discrepancy, moved: tuple[Movement, ...], reason: str
+    ) -> None:
+        for movement in moved or (Movement(None, Decimal(0), Decimal(0)),):
+            self._insert(
+                cursor,
+                "adoptions",
+                account_id=self.account_id,
+                finding=type(finding).__name__,
+                subject=subject(finding),
+                statement=str(finding),
+                reason=reason,
+                **asdict(movement),
+            )
+
+    def _insert_own(
+        self, cursor: psycopg.Cursor, finding: str, about: str, reason: str, **moved: str | Decimal
+    ) -> None:
+        """An adoption that is no discrepancy: an opening balance, history before the epoch, a symbol held apart."""
+        values = {"finding": finding, "subject": about, "statement": _STATEMENTS[finding], "reason": reason, **moved}
+        self._insert(cursor, "adoptions", once=False, account_id=self.account_id, **values)
+
+    def _adopted(self, cursor: psycopg.Cursor) -> Adopted:
+        cursor.execute(
+            """
+            select finding, subject, statement, symbol, quantity, cash from ledger.adoptions
+            where account_id = %s and adopted_at >= ledger.epoch_start(account_id) order by adoption_id
+            """,
+            (self.account_id,),
+        )
+        findings: set[tuple[str, str]] = set()
+        subjects: dict[str, tuple[Movement, ...]] = {}
+        own: dict[str, set[str]] = {name: set() for name in _STATEMENTS}
+        for finding, name, statement, *moved in cursor:
+            if finding in own:
+                own[finding].add(name)
+            elif finding in _OF_SUMS:
+                # a sum that was made to agree: the next time it differs is another time
+                continue
+            else:
+                findings.add((finding, statement))
+                subjects[name] = (*subjects.get(name, ()), Movement(*moved))
+        return Adopted(frozenset(findings), subjects, frozenset(own["before"]), frozenset(own["apart"]))
 
     def _insert_fill(self, cursor: psycopg.Cursor, client_order_id: str, fill: Fill) -> None:
         values = asdict(fill)

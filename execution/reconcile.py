@@ -12,7 +12,7 @@ from warehouse.errors import Stop
 
 _COMPARISONS = 3
 _PAUSE_SECONDS = 1.0
-_WHOLE_HISTORY = ("start", "close", "by hand")
+_WHOLE_EPOCH = ("by hand",)
 # Some bookings carry a day and no time: what is compared reaches back a day before the last agreement.
 _OVERLAP = timedelta(days=1)
 
@@ -40,13 +40,13 @@ class Reconciliation:
 def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float], None]) -> Reconciliation:
     """Compare ledger and broker, record repairs, and halt the account on what cannot be explained.
 
-    `start`, `close` and `by hand` compare the whole history; `continuous` and `reconnect` what is newer than the last
-    agreement, positions and cash always whole. A difference counts when it persists: both sides are read again before
+    `by hand` compares the account's whole epoch, the others what is newer than the last agreement; positions and cash
+    are always whole. A difference counts when it persists: both sides are read again before
     the account is halted. Raises Stop when the broker answers for another account, Retry when it cannot be read.
     """
     clock = broker.clock()
     for attempt in range(1, _COMPARISONS + 1):
-        since = None if occasion in _WHOLE_HISTORY else _since(ledger)
+        since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger)
         theirs = broker.snapshot(since)
         if theirs.account.account_id != ledger.account_id:
             raise Stop(f"the broker answers for account {theirs.account.account_id}, not for {ledger.account_id}")
@@ -58,9 +58,15 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     return Reconciliation(occasion, clock, theirs, comparison)
 
 
+def oldest(began: datetime | None) -> datetime | None:
+    """How far back an epoch is compared that began at this moment of the broker's time."""
+    return None if began is None else began - _OVERLAP
+
+
 def _since(ledger: Ledger) -> datetime | None:
     """From when on to compare: the last agreement, or the decision behind the oldest order still open."""
-    agreed = ledger.last_agreement()
+    agreed, began = ledger.last_agreement(), oldest(ledger.epoch_began())
     if agreed is None:
-        return None
-    return min([agreed, *(entry.decided_at for entry in ledger.unsettled())]) - _OVERLAP
+        return began
+    since = min([agreed, *(entry.decided_at for entry in ledger.unsettled())]) - _OVERLAP
+    return since if began is None else max(since, began)

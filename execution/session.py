@@ -11,7 +11,7 @@ id for ever. Time comes from the broker's clock alone.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Self
 
@@ -86,6 +86,7 @@ class Session:
             opened.callback(broker.close)
             account = broker.account()
             ledger = opened.enter_context(Ledger.open(account.account_id, broker.name, broker.mode))
+            _refuse_apart(chosen, ledger.apart())
             market = Market()
             opened.callback(market.close)
             session = cls(
@@ -169,11 +170,13 @@ class Session:
             self.close()
 
     def _situation(self, result: Reconciliation) -> Situation:
-        held = [position.symbol for position in result.broker.positions]
+        apart = self._ledger.apart()
+        ours = tuple(position for position in result.broker.positions if position.symbol not in apart)
+        held = [position.symbol for position in ours]
         return Situation.of(
             self._broker.mode,
             result.clock,
-            result.broker,
+            replace(result.broker, positions=ours),
             self._market.read(self._packages, held, result.clock.now),
             unsettled=self._ledger.unsettled(),
             halted_because=self._ledger.halted_because(),
@@ -226,6 +229,12 @@ class Session:
 def _occasion(events: Sequence[object]) -> str:
     reconnected = any(isinstance(event, StreamConnected) and event.is_reconnect for event in events)
     return "reconnect" if reconnected else "continuous"
+
+
+def _refuse_apart(packages: Sequence[Package], apart: frozenset[str]) -> None:
+    for package in packages:
+        if foreign := sorted(apart.intersection(package.symbols)):
+            raise Stop(f"model {package.model_id} trades {foreign[0]}, which the account holds apart: it is not ours")
 
 
 def _checked(packages: tuple[Package, ...]) -> tuple[Package, ...]:

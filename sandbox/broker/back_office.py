@@ -6,9 +6,12 @@
 {"act": "correct", "activity_id": ..., "price": "100.9"}              the price of an execution was another
 {"act": "bust", "activity_id": ...}                                   an execution did not happen after all
 {"act": "book", "kind": "FEE", "cash": "-0.01", "symbol": ..., "qty": ...}   move cash, units, or nothing
+{"act": "move", "symbol": ..., "qty": "-485"}                         units move without a booking
+{"act": "forget", "order_id": ...}                                    an order is not known any more
+{"act": "resize", "order_id": ..., "qty": "400"}                      an order was for another quantity
 {"act": "reset"}                                                      a paper account begins anew under its old id
 {"act": "standing", "trading_blocked": true, "status": "ACTIVE"}      what the account may do
-    {"act": "standing", "refuses": "account is restricted"}               every order is refused in these words
+{"act": "standing", "refuses": "account is restricted"}               every order is refused in these words
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +40,9 @@ class BackOffice:
             "correct": self._correct,
             "bust": self._bust,
             "book": self._record,
+            "move": self._move,
+            "forget": self._forget,
+            "resize": self._resize,
             "reset": self._reset,
             "standing": self._stand,
         }
@@ -79,12 +85,21 @@ class BackOffice:
         cash = _number(fields, "cash") if "cash" in fields else ZERO
         details: dict[str, object] = {}
         if fields.get("symbol"):
-            symbol, qty = str(fields["symbol"]), _number(fields, "qty")
-            held = self._book.position(symbol)
-            self._book.put_position(Position(symbol, held.qty + qty, held.cost))
-            details = {"symbol": symbol, "qty": qty}
+            self._move(fields)
+            details = {"symbol": str(fields["symbol"]), "qty": _number(fields, "qty")}
         kind = str(fields.get("kind"))
         self._account.record(kind, self._book.clock, cash=cash, description=f"{kind} by the back office", **details)
+
+    def _move(self, fields: Fields) -> None:
+        symbol = str(fields["symbol"])
+        held = self._book.position(symbol)
+        self._book.put_position(Position(symbol, held.qty + _number(fields, "qty"), held.cost))
+
+    def _forget(self, fields: Fields) -> None:
+        self._book.forget_order(self._order(fields))
+
+    def _resize(self, fields: Fields) -> None:
+        self._book.put_order(replace(self._order(fields), qty=_number(fields, "qty")))
 
     def _reset(self, _: Fields) -> None:
         self._book.forget(OPENING_DEPOSIT)

@@ -193,6 +193,10 @@ class Book:
         self._db.execute("delete from orders where number = ?", [order.number])
         self._db.execute(INSERT_ORDER, _cells(order))
 
+    def forget_order(self, order: Order) -> None:
+        """The order is not known any more; what it moved stays."""
+        self._db.execute("delete from orders where number = ?", [order.number])
+
     def positions(self) -> list[Position]:
         """Everything held, by symbol."""
         rows = self._db.execute("select symbol, qty, cost from positions order by symbol")

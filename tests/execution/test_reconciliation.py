@@ -21,7 +21,7 @@ from execution.brokers.base import (
     execution_id,
 )
 from execution.brokers.replacements import joined
-from execution.comparison import Comparison, LedgerSnapshot, RecordedFill, compare
+from execution.comparison import Comparison, LedgerSnapshot, compare
 from execution.findings import (
     ActivityDiffers,
     ActivityUnknownToBroker,
@@ -38,6 +38,7 @@ from execution.findings import (
     OrderMoved,
     OrderUnknownToBroker,
     PositionDiffers,
+    RecordedFill,
     UnexplainedActivity,
     as_json,
 )

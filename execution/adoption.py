@@ -1,0 +1,105 @@
+"""What a person finds right becomes the ledger's: movements that book it, findings that are none any more. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+
+from execution.brokers.base import Activity, BrokerSnapshot, Fill
+from execution.findings import (
+    ActivityDiffers,
+    ActivityUnknownToBroker,
+    CashDiffers,
+    Discrepancy,
+    FillDiffers,
+    FillUnknownToBroker,
+    ForeignFill,
+    PositionDiffers,
+    RecordedFill,
+    UnexplainedActivity,
+)
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """Signed units of a symbol and signed cash."""
+
+    symbol: str | None
+    quantity: Decimal
+    cash: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What was adopted in the account's epoch.
+
+    `findings` are names and texts of discrepancies, `subjects` what they are about, with the movements that book them.
+    `before` are the broker's ids of orders, executions and bookings from before the epoch. `apart` are symbols that the
+    account holds and that are not ours: they are booked, and neither valued nor traded.
+    """
+
+    findings: frozenset[tuple[str, str]] = frozenset()
+    subjects: Mapping[str, tuple[Movement, ...]] = field(default_factory=dict)
+    before: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
+
+    def covers(self, finding: object) -> bool:
+        """Whether this very discrepancy was found right. Another statement about the same subject is another one."""
+        return (type(finding).__name__, str(finding)) in self.findings
+
+
+def subject(finding: Discrepancy) -> str:
+    """What a discrepancy is about: the id that its sentence names, a symbol, or `cash`."""
+    if isinstance(finding, CashDiffers):
+        return "cash"
+    return str(getattr(finding, fields(finding)[0].name))
+
+
+def movements(
+    finding: Discrepancy,
+    fills: Mapping[str, RecordedFill],
+    activities: Mapping[str, Activity],
+    broker: BrokerSnapshot,
+    adopted: Adopted,
+) -> tuple[Movement, ...]:
+    """What has to be booked so that the ledger's sums become what the broker states of the finding's subject."""
+    name = subject(finding)
+    match finding:
+        case PositionDiffers(symbol, ours, theirs):
+            return (Movement(symbol, theirs - ours, ZERO),)
+        case CashDiffers(ours, theirs):
+            return (Movement(None, ZERO, theirs - ours),)
+        case ForeignFill() | FillDiffers() | FillUnknownToBroker():
+            stated = [_of_fill(fill) for fill in broker.fills if fill.execution_id == name][-1:]
+            recorded = [_of_fill(fills[name])] if name in fills else []
+        case UnexplainedActivity() | ActivityDiffers() | ActivityUnknownToBroker():
+            stated = [_of_activity(booked) for booked in broker.activities if booked.activity_id == name][-1:]
+            recorded = [_of_activity(activities[name])] if name in activities else []
+        case _:
+            return ()
+    return _sum(stated, [*recorded, *adopted.subjects.get(name, ())])
+
+
+def _of_fill(fill: Fill | RecordedFill) -> Movement:
+    return Movement(fill.symbol, fill.side.sign * fill.quantity, -fill.side.sign * fill.quantity * fill.price)
+
+
+def _of_activity(booked: Activity) -> Movement:
+    return Movement(booked.symbol if booked.quantity else None, booked.quantity, booked.cash)
+
+
+def _sum(plus: Iterable[Movement], minus: Iterable[Movement]) -> tuple[Movement, ...]:
+    """One movement per symbol; the cash is with the first."""
+    units: dict[str | None, Decimal] = defaultdict(lambda: ZERO)
+    cash = ZERO
+    for sign, side in ((1, plus), (-1, minus)):
+        for movement in side:
+            units[movement.symbol] += sign * movement.quantity
+            cash += sign * movement.cash
+    moved = [Movement(symbol, quantity, ZERO) for symbol, quantity in units.items() if symbol is not None and quantity]
+    if not cash:
+        return tuple(moved)
+    first = moved[0] if moved else Movement(None, ZERO, ZERO)
+    return (Movement(first.symbol, first.quantity, cash), *moved[1:])
