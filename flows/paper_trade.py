@@ -18,6 +18,7 @@ from flows.attention import NeedsAttention, say
 from flows.ingest import ingest, land_newest
 from models_registry import registry
 from models_registry.package import ModelPackage
+from warehouse import addresses
 from warehouse.settings import load
 
 log = logging.getLogger("truebar")
@@ -30,10 +31,13 @@ SETTLE_SECONDS = 30.0
 
 
 class SteppedClock:
-    """The clock of a replayed market, moved over HTTP. Steps go forward only; what falls due happens on the way."""
+    """The clock of a replayed market on this machine, moved over HTTP.
+
+    Steps go forward only; what falls due happens on the way.
+    """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = addresses.checked(url, "the stepped clock", ())
 
     def advance_to(self, moment: datetime) -> None:
         """Move to a moment (UTC)."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from alpaca.common.exceptions import APIError
@@ -37,13 +37,15 @@ from execution.brokers.base import (
     Unknown,
 )
 from execution.brokers.replacements import joined
+from warehouse import addresses
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
 
 Value = TypeVar("Value")
 
 _HOSTS = {Mode.PAPER: "paper-api.alpaca.markets", Mode.LIVE: "api.alpaca.markets"}
-_VENDOR_DOMAIN = "alpaca.markets"
+# how the ids of paper keys and the numbers of paper accounts begin
+_PAPER_KEY, _LIVE_KEY, _PAPER_ACCOUNT = "PK", "AK", "PA"
 _TIMEOUT = (3.05, 10.0)
 _READ_ATTEMPTS = 3
 _READ_PAUSE_SECONDS = 0.5
@@ -60,7 +62,7 @@ _MARGIN = timedelta(days=2)
 
 
 class AlpacaBroker:
-    """One trading account at Alpaca. Raises Stop when keys are missing or a host does not fit the mode."""
+    """One trading account at Alpaca. Raises Stop when a host or the key does not fit the mode."""
 
     name = "alpaca"
 
@@ -75,14 +77,16 @@ class AlpacaBroker:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.mode = Mode(mode)
-        _check_host(base_url, self.mode, "https")
-        _check_host(stream_url, self.mode, "wss")
+        base_url = _address(base_url, "APCA_API_BASE_URL", self.mode)
+        stream_url = _address(stream_url, "APCA_API_STREAM_URL", self.mode, socket=True)
+        _check_key(key_id, base_url, self.mode)
         self._pause = pause
         self._client = TradingClient(
-            key_id, secret_key, paper=self.mode is Mode.PAPER, raw_data=True, url_override=base_url.rstrip("/")
+            key_id, secret_key, paper=self.mode is Mode.PAPER, raw_data=True, url_override=base_url
         )
         self._client._retry_codes = [429]
         session = self._client._session
+        addresses.confine(session, base_url)
         # the SDK has no time limit of its own
         session.request = functools.partial(session.request, timeout=_TIMEOUT)  # type: ignore[method-assign]
         self._stream_arguments = (key_id, secret_key, stream_url)
@@ -100,7 +104,16 @@ class AlpacaBroker:
         return self._read("/clock", wire.clock)
 
     def account(self) -> AccountSnapshot:
-        return self._read("/account", wire.account)
+        """The account as it is now. Raises Stop for a real account in paper mode, and for a paper one in live mode."""
+        return self._read("/account", self._own_account)
+
+    def _own_account(self, payload: Any) -> AccountSnapshot:
+        number = wire.account_number(payload)
+        is_paper = number.startswith(_PAPER_ACCOUNT)
+        if is_paper is not (self.mode is Mode.PAPER):
+            kind = "a paper account" if is_paper else "no paper account"
+            raise Stop(f"Alpaca's account {number} is {kind}, and this is {self.mode} trading: check the keys")
+        return wire.account(payload)
 
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
         """Orders, bookings, positions and account as one cut: read again when something was booked in between."""
@@ -283,14 +296,16 @@ def _after(moment: datetime | None) -> dict[str, str]:
     return {} if moment is None else {"after": f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"}
 
 
-def _check_host(url: str, mode: Mode, secure_scheme: str) -> None:
-    """At the vendor only the mode's own host, and encrypted; elsewhere (a stand-in) only in paper mode."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    at_vendor = host == _VENDOR_DOMAIN or host.endswith(f".{_VENDOR_DOMAIN}")
-    fits = host == _HOSTS[mode] and parts.scheme == secure_scheme if at_vendor else host and mode is Mode.PAPER
+def _address(url: str, setting: str, mode: Mode, *, socket: bool = False) -> str:
+    """The mode's own host at the vendor; a stand-in on this machine only in paper mode."""
+    return addresses.checked(url, setting, [_HOSTS[mode]], socket=socket, stand_in=mode is Mode.PAPER)
+
+
+def _check_key(key_id: str, base_url: str, mode: Mode) -> None:
+    """A stand-in takes any key but a real one, which would only be shown around. Raises Stop."""
+    at_vendor = base_url.startswith(f"https://{_HOSTS[mode]}")
+    is_paper = key_id.startswith(_PAPER_KEY)
+    fits = is_paper is (mode is Mode.PAPER) if at_vendor else not key_id.startswith(_LIVE_KEY)
     if not fits:
-        allowed = f"{secure_scheme}://{_HOSTS[mode]}"
-        raise Stop(
-            f"{url} is not a host for {mode} trading at Alpaca: {allowed}, or in paper mode a stand-in's address"
-        )
+        kind = "a paper key" if is_paper else "no paper key"
+        raise Stop(f"APCA_API_KEY_ID is {kind}, and this is {mode} trading: a paper key's id begins with {_PAPER_KEY}")

@@ -70,6 +70,11 @@ def account(payload: Payload) -> AccountSnapshot:
     )
 
 
+def account_number(payload: Payload) -> str:
+    """The number that people know the account by, of `GET /v2/account`."""
+    return _text(payload, "account_number")
+
+
 def clock(payload: Payload) -> BrokerClock:
     """`GET /v2/clock`."""
     return BrokerClock(

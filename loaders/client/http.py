@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import requests
 
-from warehouse.errors import Retry, Stop
+from warehouse.errors import Retry
 
 # connecting, and each read after that
 TIMEOUT_S = (5.0, 30.0)
@@ -45,13 +44,6 @@ def unreachable(vendor: str, error: requests.RequestException) -> Retry:
     if isinstance(error, requests.ConnectionError):
         return Retry(f"{vendor} could not be reached: connection refused or lost")
     return Retry(f"{vendor} could not be reached: {type(error).__name__}")
-
-
-def stream_address(url: str, setting: str) -> str:
-    """The address of a socket, without a slash at its end. Raises Stop naming the setting."""
-    if urlsplit(url).scheme not in ("ws", "wss") or not urlsplit(url).netloc:
-        raise Stop(f"{setting} is not the address of a socket: it starts with wss:// and names a host")
-    return url.rstrip("/")
 
 
 def one_line(text: object, secret: str | None = None) -> str:

@@ -24,8 +24,16 @@ from websockets.exceptions import WebSocketException
 from loaders.client import http
 from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.rate_limit import RequestBudget
+from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
+
+# binance.us is another exchange, with other bars
+HOSTS = (
+    "api.binance.com", "api1.binance.com", "api2.binance.com", "api3.binance.com", "api4.binance.com",
+    "api-gcp.binance.com", "data-api.binance.vision",
+)  # fmt: skip
+STREAM_HOSTS = ("stream.binance.com:9443", "stream.binance.com", "data-stream.binance.vision")
 
 PAGE_LIMIT = 1_000
 KLINES_WEIGHT, TIME_WEIGHT = 2, 1
@@ -77,12 +85,13 @@ class BinanceSource:
         stream_url: str = "wss://stream.binance.com:9443",
     ) -> None:
         self._key = api_key
-        self._stream_url = stream_url
+        self._stream_url = addresses.checked(stream_url, "BINANCE_STREAM_URL", STREAM_HOSTS, socket=True)
+        base_url = addresses.checked(base_url, "BINANCE_BASE_URL", HOSTS)
         self._budget = budget
         self._api = Client(api_key, ping=False, requests_params={"timeout": http.TIMEOUT_S})
-        self._api.API_URL = f"{base_url.rstrip('/')}/api"
+        self._api.API_URL = f"{base_url}/api"
         # a redirect would carry the key in its header to another host
-        self._api.session.max_redirects = 0
+        addresses.confine(self._api.session, base_url)
 
     def now(self) -> datetime:
         answer: Any = self._ask(self._api.get_server_time, TIME_WEIGHT, "the time")
@@ -210,7 +219,7 @@ def make(settings: Settings) -> BinanceSource:
         settings.binance_base_url,
         RequestBudget("binance", limit=WEIGHT_A_MINUTE),
         key.get_secret_value() if key else None,
-        http.stream_address(settings.binance_stream_url, "BINANCE_STREAM_URL"),
+        settings.binance_stream_url,
     )
 
 

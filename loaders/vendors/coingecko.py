@@ -15,17 +15,17 @@ from typing import Any
 
 import requests
 from pycoingecko import CoinGeckoAPI
-from requests.adapters import HTTPAdapter
 
 from loaders.client import http
 from loaders.client.base import TIMEFRAMES, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
+from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
 REQUESTS_A_MINUTE = {"demo": 30, "pro": 250}
-HOSTS = {"demo": "https://api.coingecko.com", "pro": "https://pro-api.coingecko.com"}
+HOSTS = {"demo": "api.coingecko.com", "pro": "pro-api.coingecko.com"}
 # answers are cached for a quarter of an hour; a finished UTC day appears after about 35 minutes
 CACHE_AGE = timedelta(minutes=40)
 # without a paid plan the granularity follows from the days asked for: (what may be asked, how far that reaches)
@@ -57,13 +57,12 @@ class CoinGeckoSource:
         self._budget = budget
         self._answer: requests.Response | None = None
         self._api = CoinGeckoAPI()
-        self._api.api_base_url = f"{(base_url or HOSTS[plan]).rstrip('/')}/api/v3/"
+        address = addresses.checked(base_url or f"https://{HOSTS[plan]}", "COINGECKO_BASE_URL", [HOSTS[plan]])
+        self._api.api_base_url = f"{address}/api/v3/"
         self._api.request_timeout = http.TIMEOUT_S
         session = self._api.session
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter())
         # a redirect would carry the key in its header to another host
-        session.max_redirects = 0
+        addresses.confine(session, address)
         session.hooks["response"].append(self._keep)
         if api_key:
             session.headers[f"x-cg-{plan}-api-key"] = api_key

@@ -17,9 +17,11 @@ from loaders.client import http
 from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
+from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
+HOSTS = ("api.geckoterminal.com",)
 PAGE_LIMIT = 1_000
 REQUESTS_A_MINUTE = 30
 # answers are cached for about this long, so a candle may look unfinished for as long after its end
@@ -52,10 +54,10 @@ class GeckoTerminalSource:
     )
 
     def __init__(self, base_url: str, budget: RequestBudget) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url = addresses.checked(base_url, "GECKOTERMINAL_BASE_URL", HOSTS)
         self._budget = budget
         self._session = requests.Session()
-        self._session.max_redirects = 0
+        addresses.confine(self._session, self._base_url)
         self._session.headers["Accept"] = "application/json;version=20230302"
 
     def now(self) -> datetime:

@@ -11,6 +11,7 @@ from execution.brokers import alpaca
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Accepted, Mode, OrderRequest, OrderUpdate, Rejected, StreamConnected
 from execution.orders import OrderStatus, Side
+from sandbox.broker import alpaca_wire
 from tests.execution.world import AFTER_OPEN, KEY, SECRET, trading_days
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
@@ -32,16 +33,56 @@ PAPER_STREAM, LIVE_STREAM = "wss://paper-api.alpaca.markets/stream", "wss://api.
         ("http://127.0.0.1:8765", "ws://127.0.0.1:8765/stream", Mode.LIVE),
         ("https://broker-api.alpaca.markets", PAPER_STREAM, Mode.PAPER),
         ("paper-api.alpaca.markets", PAPER_STREAM, Mode.PAPER),
+        ("https://paper-api.alpaca.markets.", PAPER_STREAM, Mode.PAPER),
+        (PAPER.replace("https", "http"), PAPER_STREAM, Mode.PAPER),
+        (PAPER, PAPER_STREAM.replace("wss", "ws"), Mode.PAPER),
+        ("https://example.com", PAPER_STREAM, Mode.PAPER),
+        (PAPER, "wss://example.com/stream", Mode.PAPER),
     ],
 )
 def test_a_host_that_does_not_fit_the_mode_is_refused(url, stream, mode):
-    with pytest.raises(Stop, match=f"is not a host for {mode} trading"):
+    with pytest.raises(Stop, match="is not an address that truebar sends to"):
         AlpacaBroker("k", "s", url, stream, mode=mode)
 
 
-@pytest.mark.parametrize(("url", "stream", "mode"), [(PAPER, PAPER_STREAM, "paper"), (LIVE, LIVE_STREAM, "live")])
-def test_the_vendors_own_hosts_fit_their_mode(url, stream, mode):
-    assert AlpacaBroker("k", "s", url, stream, mode=mode).mode is Mode(mode)
+@pytest.mark.parametrize(
+    ("key_id", "url", "stream", "mode"),
+    [("PK1", PAPER, PAPER_STREAM, "paper"), ("AK1", LIVE, LIVE_STREAM, "live")],
+)
+def test_the_vendors_own_hosts_fit_their_mode(key_id, url, stream, mode):
+    assert AlpacaBroker(key_id, "s", url, stream, mode=mode).mode is Mode(mode)
+
+
+@pytest.mark.parametrize(
+    ("key_id", "url", "stream", "mode"),
+    [
+        ("AK1", PAPER, PAPER_STREAM, "paper"),
+        ("pk1", PAPER, PAPER_STREAM, "paper"),
+        ("PK1", LIVE, LIVE_STREAM, "live"),
+        ("AK1", "http://127.0.0.1:9", "ws://127.0.0.1:9/stream", "paper"),
+    ],
+)
+def test_a_key_of_the_other_mode_is_refused(key_id, url, stream, mode):
+    with pytest.raises(Stop, match=f"paper key, and this is {mode} trading") as stopped:
+        AlpacaBroker(key_id, "very-secret", url, stream, mode=mode)
+    assert "very-secret" not in str(stopped.value)
+
+
+def test_an_account_of_the_other_mode_is_refused(exchange, monkeypatch):
+    """A key may look like a paper one, and its account not be one: the account's own number decides."""
+    told = []
+    monkeypatch.setattr(alpaca_wire, "account", _as_a_real_account(told, alpaca_wire.account))
+    with pytest.raises(Stop, match="account 512345678 is no paper account, and this is paper trading"):
+        exchange.broker().account()
+    assert told
+
+
+def _as_a_real_account(told, render):
+    def account(*arguments):
+        told.append(arguments)
+        return {**render(*arguments), "account_number": "512345678"}
+
+    return account
 
 
 def test_without_keys_it_says_which(monkeypatch):

@@ -75,6 +75,15 @@ def test_pages_are_followed_within_the_budget(exchange) -> None:
     assert not any("secret-key" in request.line for request in found.vendor.requests)
 
 
+def test_no_key_goes_where_the_next_page_points(exchange) -> None:
+    """The SDK glues what it takes for a path to the address: `@host` would make the address a user's name."""
+    with serving(lambda request: page([BAR])) as elsewhere:
+        found = exchange(page([BAR], f"@{elsewhere.url.removeprefix('http://')}/next?cursor=a"))
+        with pytest.raises(Stop, match="next page is at another address: no key was sent"):
+            found.rows()
+        assert elsewhere.requests == []
+
+
 def test_an_unknown_ticker_is_an_empty_answer(exchange) -> None:
     assert exchange(Answer({"status": "OK", "resultsCount": 0, "request_id": "x"})).rows() == []
 

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime, timedelta
 
-from loaders.client import http
 from loaders.client.base import Page, RawTable, Row, Window, known_timeframe
 from loaders.client.calendars import EXCHANGE_TIME
 from loaders.client.rate_limit import RequestBudget
 from loaders.vendors.polygon.formats import BAR, DIVIDEND, DIVIDENDS, SPLIT, SPLITS
 from loaders.vendors.polygon.rest import RestApi
 from loaders.vendors.polygon.stream import live_minutes
+from warehouse import addresses
 from warehouse.errors import Stop
 from warehouse.settings import Settings
 
@@ -18,6 +18,10 @@ PAGE_LIMIT = 50_000
 TIMESPANS = {"1m": (1, "minute"), "1h": (1, "hour"), "1d": (1, "day")}
 # the vendor builds every bar from minutes or days, and the limit counts those
 PAGE_SPANS = {"1m": timedelta(days=30), "1h": timedelta(days=30), "1d": timedelta(days=36_500)}
+
+# the vendor calls itself Massive now, and answers under both names
+HOSTS = ("api.polygon.io", "api.massive.com")
+STREAM_HOSTS = ("socket.polygon.io", "delayed.polygon.io", "socket.massive.com", "delayed.massive.com")
 
 # how long after its end a bar may arrive
 LATE = timedelta(seconds=90)
@@ -41,8 +45,8 @@ class PolygonSource:
         self, api_key: str, base_url: str, budget: RequestBudget, stream_url: str = "wss://socket.polygon.io"
     ) -> None:
         self._key = api_key
-        self._stream_url = stream_url
-        self._api = RestApi(api_key, base_url, budget)
+        self._stream_url = addresses.checked(stream_url, "POLYGON_STREAM_URL", STREAM_HOSTS, socket=True)
+        self._api = RestApi(api_key, addresses.checked(base_url, "POLYGON_BASE_URL", HOSTS), budget)
 
     def now(self) -> datetime:
         return self._api.now()
@@ -107,5 +111,5 @@ def make(settings: Settings) -> PolygonSource:
         settings.polygon_api_key.get_secret_value(),
         settings.polygon_base_url,
         RequestBudget("polygon", limit=settings.polygon_requests_a_minute),
-        http.stream_address(settings.polygon_stream_url, "POLYGON_STREAM_URL"),
+        settings.polygon_stream_url,
     )

@@ -74,7 +74,7 @@ class RestApi:
 
     def _sdk(self, base_url: str) -> RESTClient:
         """The SDK's client with what it does over HTTP put right."""
-        client = RESTClient(self._key, base=base_url.rstrip("/"), custom_json=self._json)
+        client = RESTClient(self._key, base=base_url, custom_json=self._json)
         pool = client.client
         # the SDK stores its timeouts and never hands them to its connection pool; it tries again by itself, where
         # the budget cannot count and a Retry-After of minutes cannot be told; a redirect would carry the key along
@@ -83,10 +83,13 @@ class RestApi:
         pool.connection_pool_kw.update(timeout=timeout, retries=no_retries)
         send = pool.urlopen
 
-        def within_budget(*arguments: object, **options: object) -> urllib3.BaseHTTPResponse:
+        def within_budget(method: str, url: str, *arguments: object, **options: object) -> urllib3.BaseHTTPResponse:
+            # the SDK glues the vendor's `next_url` to the address: what it says must not become part of the host
+            if not url.startswith(f"{base_url}/"):
+                raise Stop("Polygon's next page is at another address: no key was sent there")
             self._budget.take()
             # the SDK's exception keeps neither status nor headers
-            self._answer = send(*arguments, **options)
+            self._answer = send(method, url, *arguments, **options)
             return self._answer
 
         pool.urlopen = within_budget
