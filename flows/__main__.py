@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from flows import processes
-from flows.prefect_server import prefect_server
+from flows.prefect_server import access, prefect_server, serve
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
 from warehouse.settings import load
@@ -25,9 +25,16 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
     commands.add_parser("reconcile", help="compare the ledger with the broker")
+    for name, what in (("server", "a Prefect server for deployments"), ("access", "shell lines to reach it")):
+        commands.add_parser(name, help=what).add_argument("--port", type=int, default=4200, help="default: 4200")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:
+        if options.command == "server":
+            serve(options.port)
+        if options.command == "access":
+            print(access(options.port))
+            return 0
         processes.end_like_ctrl_c(load().state_dir)
         with in_words(), prefect_server() as wait_until_ready:
             _run(options, wait_until_ready)

@@ -5,17 +5,20 @@ reports to it, and the flow would retry for two minutes.
 """
 
 import atexit
+import base64
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows import processes
+from flows import prefect_access, processes
 from warehouse.errors import Stop
 from warehouse.logs import first_error
 from warehouse.settings import load, make_state_dir
@@ -39,10 +42,15 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     # a Prefect that does not find its folder warns about it
     make_state_dir(home)
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
 
     if configured := PREFECT_API_URL.value():
-        yield lambda: _check(configured)
+        yield lambda: _check(configured, PREFECT_API_AUTH_STRING.value())
         return
     log_file = home / "server.log"
     port = _free_port()
@@ -54,19 +62,50 @@ def prefect_server() -> Iterator[Callable[[], None]]:
             state_dir,
             stdout=output,
             stderr=output,
+            env=prefect_access.server_environment(os.environ, home, port),
         )
     # not with the block: Prefect's threads send their last events when the interpreter ends
     atexit.register(processes.end, process, state_dir)
-    url = f"http://127.0.0.1:{port}/api"
-    # nobody watches heartbeats here, and each flow ends by waiting up to a second for its own, in which Ctrl-C is lost
-    with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield lambda: _wait(process, f"{url}/health", log_file)
+    access = prefect_access.client_environment(home, port)
+    settings = {
+        PREFECT_API_URL: access["PREFECT_API_URL"],
+        PREFECT_API_AUTH_STRING: access["PREFECT_API_AUTH_STRING"],
+        # nobody watches heartbeats here, and each flow ends by waiting up to a second for its own, in which Ctrl-C is
+        # lost
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+    }
+    with temporary_settings(settings):
+        yield lambda: _wait(process, f"{access['PREFECT_API_URL']}/health", log_file)
 
 
-def _check(api_url: str) -> None:
-    """Raises Stop when nobody answers at a configured PREFECT_API_URL."""
+def serve(port: int) -> None:
+    """Become a server with pages, for deployments and workers; it ends with the terminal's Ctrl-C. Never returns."""
+    home = load().state_dir / "prefect"
+    make_state_dir(home)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    os.execve(sys.executable, command, prefect_access.server_environment(os.environ, home, port))
+
+
+def access(port: int) -> str:
+    """Shell lines that let a terminal call the server of `serve`."""
+    home = load().state_dir / "prefect"
+    variables = {"PREFECT_HOME": str(home), **prefect_access.client_environment(home, port)}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+
+
+def _check(api_url: str, credential: str | None) -> None:
+    """Raises Stop when nobody answers at a configured PREFECT_API_URL, or does not let us in."""
+    request = urllib.request.Request(f"{api_url}/admin/version")
+    if credential:
+        request.add_header("Authorization", f"Basic {base64.b64encode(credential.encode()).decode()}")
     try:
-        urllib.request.urlopen(f"{api_url}/health", timeout=10).close()
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise Stop(
+                f"the Prefect server at PREFECT_API_URL {api_url} refuses PREFECT_API_AUTH_STRING: "
+                'for a server of truebar run `eval "$(.venv/bin/python -m flows access)"`'
+            ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Stop(

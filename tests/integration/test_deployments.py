@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import prefect_access
 from tests.machine import ROOT, Demo
 
 pytestmark = pytest.mark.xdist_group("demo")
@@ -26,15 +27,17 @@ def server(demo: Demo, tmp_path: Path) -> Iterator[dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    home = tmp_path / "prefect"
     environment = {
         **os.environ,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_HOME": str(home),
+        **prefect_access.client_environment(home, port),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    process = _start(["server", "start", "--port", str(port)], environment)
+    process = _start(
+        ["server", "start", "--port", str(port)], prefect_access.server_environment(environment, home, port)
+    )
     try:
         _until_answered(f"http://127.0.0.1:{port}/api/health")
         yield environment

@@ -1,0 +1,158 @@
+"""A real Prefect server of `python -m flows server`: who may command it, and what it holds."""
+
+import base64
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+
+from flows import prefect_access
+from tests.machine import ROOT
+from warehouse.errors import Stop
+
+pytestmark = pytest.mark.long
+
+SECRETS = {
+    "POLYGON_API_KEY": "hunter2-polygon",
+    "APCA_API_KEY_ID": "PK-hunter2",
+    "APCA_API_SECRET_KEY": "hunter2-alpaca",
+    "BINANCE_API_KEY": "hunter2-binance",
+    "COINGECKO_API_KEY": "hunter2-gecko",
+    "PGPASSWORD": "hunter2-pg",
+    "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/x",
+    "A_KEY_OF_TOMORROW": "hunter2-unknown",
+}
+
+
+class Server:
+    """A running server, and how to ask it something."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, state_dir: Path) -> None:
+        self.process, self.port = process, port
+        self.home = state_dir / "prefect"
+        self.url = f"http://127.0.0.1:{port}/api"
+
+    def status(self, path: str, credential: str | None = None, **headers: str) -> tuple[int, dict[str, str]]:
+        """What a POST of an empty filter is answered with: the code and the headers."""
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps({}).encode(), headers)
+        request.add_header("Content-Type", "application/json")
+        if credential is not None:
+            request.add_header("Authorization", f"Basic {base64.b64encode(credential.encode()).decode()}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    state_dir = tmp_path_factory.mktemp("state")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "server", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **SECRETS, "TRUEBAR_STATE_DIR": str(state_dir)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        yield Server(process, port, state_dir)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "path", ["/flow_runs/filter", "/deployments/filter", "/work_pools/", "/variables/", "/logs/filter"]
+)
+def test_nobody_commands_it_without_the_credential(server: Server, path: str) -> None:
+    assert server.status(path)[0] == 401
+    assert server.status(path, "truebar:wrong")[0] == 401
+    assert server.status(path, "")[0] == 401
+
+
+def test_whoever_holds_the_credential_may(server: Server) -> None:
+    assert server.status("/flow_runs/filter", prefect_access.credential(server.home))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/events/in", "/events/out", "/logs/out"])
+def test_no_socket_opens_without_the_credential(server: Server, path: str) -> None:
+    address = f"ws://127.0.0.1:{server.port}/api{path}"
+    with pytest.raises(WebSocketException), connect(address, proxy=None) as talk:
+        talk.recv(timeout=20)
+    with connect(address, subprotocols=["prefect"], proxy=None) as talk:
+        talk.send(json.dumps({"type": "auth", "token": "wrong"}))
+        with pytest.raises(WebSocketException):
+            talk.recv(timeout=20)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:1"])
+def test_no_web_page_of_another_origin_may_read_it(server: Server, origin: str) -> None:
+    credential = prefect_access.credential(server.home)
+    assert "access-control-allow-origin" not in {
+        name.lower() for name in server.status("/flow_runs/filter", credential, Origin=origin)[1]
+    }
+
+
+def test_no_process_of_it_holds_a_key(server: Server) -> None:
+    processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    held = [process.environ() for process in processes]
+    assert held[0]["PREFECT_HOME"] == str(server.home)
+    assert not [name for found in held for name in SECRETS if name in found]
+    assert not [name for found in held for name, text in found.items() if "hunter2" in text]
+
+
+def test_only_its_owner_can_read_the_credential(server: Server) -> None:
+    path = server.home / "credential"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() not in " ".join(psutil.Process(server.process.pid).cmdline())
+
+
+def test_flows_refused_by_a_server_say_so(server: Server, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "reconcile"],
+        cwd=ROOT,
+        env={**os.environ, "TRUEBAR_STATE_DIR": str(tmp_path), "PREFECT_API_URL": server.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "refuses PREFECT_API_AUTH_STRING" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_credential_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    prefect_access.credential(tmp_path)
+    (tmp_path / "credential").chmod(0o644)
+    with pytest.raises(Stop, match="others can read"):
+        prefect_access.credential(tmp_path)
