@@ -130,7 +130,9 @@ def float_frames(table: str, parts: list[list[str]], progress: Progress) -> None
     """
     compiled = load().state_dir / "dbt" / "target" / "compiled" / "truebar" / "models" / "features" / "features_1d.sql"
     query, sums = re.subn(
-        r"features\.moving_sum\((\w+)\) over (last_\d+)", r"sum(\1::float8) over \2", compiled.read_text()
+        r"features\.moving_sum\(\w+__1\) over last_\d+(?: \+ features\.moving_sum\(\w+\) over last_\d+)*",
+        _plain_sum,
+        compiled.read_text(),
     )
     query, histories = re.subn(r"features_1d__(history|next)", f"{table}_empty", query)
     assert sums, f"{compiled} has no moving sum over a named window"
@@ -150,6 +152,13 @@ def float_frames(table: str, parts: list[list[str]], progress: Progress) -> None
 
     with ThreadPoolExecutor(WORKERS) as workers:
         list(workers.map(fill, parts))
+
+
+def _plain_sum(sums: re.Match[str]) -> str:
+    """One sum of the whole values for the sums of their parts."""
+    parts = re.findall(r"moving_sum\((\w+)\)", sums[0])
+    frame = sums[0].rsplit(" ", 1)[1]
+    return f"sum({' + '.join(parts)}) over {frame}"
 
 
 def bars_of(symbols: list[str]) -> tuple[pyarrow.Table, pyarrow.Table]:

@@ -1,5 +1,6 @@
 """What the warehouse says at this moment about the bars that models decide: one consistent, read-only snapshot."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -98,6 +99,7 @@ class MarketView:
             canonical_bar_start=bar.bar_start if bar else None,
             bar_end=bar.bar_end if bar else None,
             is_ready=row.is_ready if row else None,
+            undefined_features=_undefined(package, row) if row else (),
             freshness_is_known=symbol in self.stale_from,
             stale_from=self.stale_from.get(symbol),
             changed_features=self.changed.get(package.model_id),
@@ -176,6 +178,12 @@ def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:
 def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
     trained_on = package.fingerprints
     return tuple(name for name in package.feature_names if catalog.get(name) != trained_on.get(name))
+
+
+def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
+    """Names of the features without a finite value."""
+    pairs = zip(package.feature_names, row.values, strict=True)
+    return tuple(name for name, value in pairs if value is None or not math.isfinite(value))
 
 
 def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:

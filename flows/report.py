@@ -41,7 +41,7 @@ order by experiment_id asc, net_sharpe desc""",
         "Paper trading",
         """
 select model_id as model, symbol, orders, filled, first_bar::date as "from", last_bar::date as "to", slippage_bps,
-    round(profit, 2) as profit, round(100 * symbol_return, 1) as "symbol_%"
+    round(profit, 2) as profit, round(100 * symbol_return::numeric, 1) as "symbol_%"
 from results.paper_record
 order by model_id, symbol""",
     ),

@@ -63,8 +63,9 @@ class Dataset:
     """A grid of T sessions x S symbols with F features. Arrays are read-only by convention.
 
     sessions: (T,) UTC starts, datetime64[us]. opens: (T, S) adjusted opens, NaN where there is no bar.
-    features: (T, S, F) float64, NaN where not ready. ready: (T, S). fingerprints: of the F features, in their order.
-    unready_rows: rows of the feature relation that were skipped because they are not ready.
+    features: (T, S, F) float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F
+    features has a value. fingerprints: of the F features, in their order. unready_rows: rows of the feature relation
+    that were skipped because they are not ready.
     """
 
     symbols: tuple[str, ...]
@@ -177,17 +178,13 @@ def _validated_features(symbols: list[str], first: object, last: object, names: 
     features = features[["symbol", "bar_start", "is_ready", *names]]
     schema = pa.DataFrameSchema(
         {**KEYS, "is_ready": pa.Column(bool), **{name: pa.Column(float, nullable=True) for name in names}},
-        checks=pa.Check(lambda rows: _finite_when_ready(rows, names), error="a ready row without a finite value"),
         unique=["symbol", "bar_start"],
     )
     features = _validate("features.features_1d", schema, features)
+    # what has no value on a day, a ratio to a volume of zero for example, costs that row of whoever uses it
+    features["is_ready"] &= np.isfinite(features[names].to_numpy(dtype=np.float64)).all(axis=1)
     features.loc[~features["is_ready"], names] = np.nan
     return features
-
-
-def _finite_when_ready(rows: pd.DataFrame, names: list[str]) -> pd.Series:
-    finite = pd.Series(np.isfinite(rows[names].to_numpy(dtype=np.float64)).all(axis=1), index=rows.index)
-    return finite | ~rows["is_ready"]
 
 
 def _validate(relation: str, schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:

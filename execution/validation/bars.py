@@ -33,10 +33,14 @@ class BeforeNextOpen:
 
 
 class FeatureRowReady:
-    """Warm-up is done and the lookback has no open gap."""
+    """Warm-up is done, the lookback has no open gap, and every feature that the model uses has a value."""
 
     def validate(self, subject: BarEvidence) -> str | None:
-        return None if subject.is_ready is True else "the feature row is not ready (warm-up, or a gap in its lookback)"
+        if subject.is_ready is not True:
+            return "the feature row is not ready (warm-up, or a gap in its lookback)"
+        if subject.undefined_features:
+            return f"{', '.join(subject.undefined_features)} of {subject.feature_bar_start:%F %R} UTC has no value"
+        return None
 
 
 class HistoryFresh:

@@ -30,6 +30,7 @@ class BarEvidence:
     canonical_bar_start: datetime | None = None
     bar_end: datetime | None = None
     is_ready: bool | None = None
+    undefined_features: tuple[str, ...] = ()
     freshness_is_known: bool = False
     stale_from: datetime | None = None
     changed_features: tuple[str, ...] | None = None

@@ -67,6 +67,7 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"market_is_open": True}, "BeforeNextOpen"),
         ({"now": START + timedelta(days=1)}, "BeforeNextOpen"),
         ({"is_ready": False}, "FeatureRowReady"),
+        ({"undefined_features": ("volume_change_1",)}, "FeatureRowReady"),
         ({"stale_from": START - timedelta(days=9)}, "HistoryFresh"),
         ({"freshness_is_known": False}, "HistoryFresh"),
         ({"changed_features": ("rsi_14",)}, "FingerprintsMatch"),

@@ -17,7 +17,7 @@ QUANTITIES = "macros/features/quantities.sql"
 EDITS = {
     QUANTITIES: [
         ("{# What several features share, computed once. #}", "{# Shared. #}"),
-        ("-- weights 1 to 20, the newest bar the heaviest", "-- the newest bar weighs most"),
+        ("-- the mean with weights 1 to 20, the newest bar the heaviest", "-- the newest bar weighs most"),
         ("{{ ema('close', 12) }} as ema_12,", "{{ ema('close', 13) }}\n        as ema_12,"),
     ],
     "macros/features/groups/momentum.sql": [

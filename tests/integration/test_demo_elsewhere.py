@@ -69,7 +69,9 @@ def run(checkout: Path, words: str, env: dict[str, str], **options: object) -> s
 def outcome(checkout: Path, env: dict[str, str], **options: object) -> list[str]:
     # a shell prints a warning of its own about a language that the machine has not
     known_language = {**env, "LC_ALL": "C"}
-    shown = run(checkout, f".venv/bin/python -m warehouse psql -At -c {shlex.quote(_OUTCOME)}", known_language, **options)
+    shown = run(
+        checkout, f".venv/bin/python -m warehouse psql -At -c {shlex.quote(_OUTCOME)}", known_language, **options
+    )
     return shown.split()
 
 

@@ -14,10 +14,7 @@
 {% macro filled() %}
         select
             *,
-            coalesce(
-                close,
-                round(canonical.newest(close * split_factor) over (order by bar_no) / nullif(split_factor, 0), 10)
-            ) as last_close
+            canonical.carried_close(close, split_ratio) over (order by bar_no) as last_close
         from with_shares
     {% endmacro %}
 
@@ -25,7 +22,7 @@
 {% macro stepped() %}
         select
             *,
-            lag(last_close) over (order by bar_no) as previous_close
+            lag(last_close) over (order by bar_no)::float8 / split_ratio as previous_close
         from filled
     {% endmacro %}
 
@@ -40,11 +37,9 @@
             canonical.compound(
                 case
                     when bar_no = watermarks.bar_no then watermarks.adjustment_factor
-                    when previous_close is null then 1::numeric
-                    when dividend >= previous_close / split_ratio then split_ratio
-                    else round(
-                        split_ratio * (previous_close / split_ratio) / (previous_close / split_ratio - dividend), 18
-                    )
+                    when previous_close is null then 1
+                    when dividend >= previous_close then split_ratio
+                    else split_ratio * (previous_close / (previous_close - dividend))
                 end
             ) over (order by bar_no) as adjustment_factor
         from stepped
@@ -64,11 +59,11 @@
             volume,
             split_factor,
             adjustment_factor,
-            round(coalesce(open, last_close) * adjustment_factor, watermarks.price_decimals) as adj_open,
-            round(coalesce(high, last_close) * adjustment_factor, watermarks.price_decimals) as adj_high,
-            round(coalesce(low, last_close) * adjustment_factor, watermarks.price_decimals) as adj_low,
-            round(last_close * adjustment_factor, watermarks.price_decimals) as adj_close,
-            round(volume / nullif(split_factor, 0), 8) as adj_volume,
+            coalesce(open, last_close)::float8 * adjustment_factor as adj_open,
+            coalesce(high, last_close)::float8 * adjustment_factor as adj_high,
+            coalesce(low, last_close)::float8 * adjustment_factor as adj_low,
+            last_close::float8 * adjustment_factor as adj_close,
+            volume::float8 / split_factor as adj_volume,
             source,
             volume_source,
             revision,

@@ -8,21 +8,21 @@
         select
             execution_date,
             split_id,
-            round(split_to / split_from, 12) as ratio
+            split_to::float8 / split_from::float8 as ratio
         from {{ ref('stg_polygon__splits') }}
         where symbol = watermarks.symbol and {{ is_possible_split() }}
     {% endmacro %}
 
 
 {% macro is_possible_split() -%}
-    split_from > 0 and split_to > 0 and split_to / nullif(split_from, 0) between 1e-6 and 1e6
+    split_from between 1e-9 and 1e9 and split_to between split_from * 1e-6 and split_from * 1e6
 {%- endmacro %}
 
 
 {% macro dividends() %}
         select
             ex_dividend_date,
-            cash_amount
+            {{ as_float('cash_amount') }} as cash_amount
         from {{ ref('stg_polygon__dividends') }}
         where symbol = watermarks.symbol
     {% endmacro %}
@@ -37,7 +37,7 @@
             select
                 execution_date,
                 split_id,
-                canonical.product(ratio) over (order by execution_date, split_id) as factor
+                canonical.compound(ratio) over (order by execution_date, split_id) as factor
             from splits
         ) as steps
     {% endmacro %}
@@ -87,7 +87,7 @@
 {% macro split_ratios() %}
         select
             {{ first_session_from('execution_date') }} as session_date,
-            canonical.product(ratio order by split_id) as ratio
+            canonical.compound(ratio order by split_id) as ratio
         from splits
         where execution_date > (select min(session_date) from dated)
         group by 1
@@ -121,3 +121,9 @@
         left join cash_per_share
             on dated.session_date = cash_per_share.session_date and dated.previous_date < dated.session_date
     {% endmacro %}
+
+
+{# A number of any size as a float. #}
+{% macro as_float(x) -%}
+    round(least(greatest({{ x }}, -1e100), 1e100), 100)::float8
+{%- endmacro %}

@@ -27,6 +27,8 @@
                 when high < greatest(open, low, close) then 'high is not the highest'
                 when low > least(open, high, close) then 'low is not the lowest'
                 when volume < 0 then 'negative volume'
+                when least(open, low) < 1e-100 or greatest(open, high) > 1e100 then 'price beyond any scale'
+                when volume > 1e100 or (volume > 0 and volume < 1e-100) then 'volume beyond any scale'
             end as fault
         from located
     {% endmacro %}

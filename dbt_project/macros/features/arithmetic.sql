@@ -1,13 +1,28 @@
 {#
     The few words in which features are written, beside SQL's own. What they yield is null where it cannot be computed.
 
-    Exactness: what is summed over a window is an integer, so it does not matter where the series began. What is
-    recursive starts from its stored state. All else is an expression over one row.
+    Exactness: what is summed over a window is cut into parts whose sums are exact, so it does not matter where the series
+    began. What is recursive starts from its stored state. All else is an expression over one row.
 #}
 
 {# Logarithm of a ratio, null where either side is zero: one bad row must not fail the reading of all others. #}
 {% macro log_ratio(numerator, denominator) -%}
     ln(nullif({{ numerator }}, 0) / nullif({{ denominator }}, 0))
+{%- endmacro %}
+
+
+{# The same, and null too where the powers of the logarithm are more than their sums can hold. #}
+{% macro summable_log_ratio(numerator, denominator) -%}
+    case
+        when {{ numerator }} between 2e-5 * {{ denominator }} and 5e4 * {{ denominator }}
+            then {{ log_ratio(numerator, denominator) }}
+    end
+{%- endmacro %}
+
+
+{# ln(1 + x), as exact for a small x as for a large one: the rounding of 1 + x is divided out (Kahan). #}
+{% macro log_of_one_and(x) -%}
+    case when 1 + {{ x }} = 1 then {{ x }} else ln(1 + {{ x }}) * ({{ x }} / (1 + {{ x }} - 1)) end
 {%- endmacro %}
 
 
@@ -36,17 +51,19 @@
 
 
 {#
-    Sample variance and covariance of the last n values, from exact sums of their units (1e-12) and products (1e-16).
-    x names the sums: x_units and x_squares.
+    Sample variance and covariance of the last n values, from their sums and the sums of their products. x is the value's
+    name in the singular: its summands are `xs` and `x_squares`. What is left where all values are equal is the rounding of
+    sums, about 1e-16 of the squares: below 1e-12 of them the variance is zero.
 #}
-{% macro variance(x, n, unit='1e-16') -%}
-    {{ x }}_squares_sum_{{ n }} * {{ unit }} / {{ n - 1 }} - {{ square(x ~ '_units_sum_' ~ n ~ ' * 1e-12') }} / {{ n * (n - 1) }}
+{% macro variance(x, n) -%}
+    {%- set squares = x ~ '_squares_sum_' ~ n -%}
+    {%- set difference = squares ~ ' - ' ~ square(x ~ 's_sum_' ~ n) ~ ' / ' ~ n -%}
+    case when {{ difference }} > 1e-12::float8 * {{ squares }} then ({{ difference }}) / {{ n - 1 }} else 0 end
 {%- endmacro %}
 
 
-{% macro covariance(products, x, y, n, unit='1e-16') -%}
-    {{ products }}_sum_{{ n }} * {{ unit }} / {{ n - 1 }}
-    - {{ x }}_units_sum_{{ n }} * 1e-12 * {{ y }}_units_sum_{{ n }} * 1e-12 / {{ n * (n - 1) }}
+{% macro covariance(products, x, y, n) -%}
+    ({{ products }}_sum_{{ n }} - {{ x }}s_sum_{{ n }} * {{ y }}s_sum_{{ n }} / {{ n }}) / {{ n - 1 }}
 {%- endmacro %}
 
 
@@ -61,21 +78,9 @@
 {%- endmacro %}
 
 
-{#
-    A number as an integer that its sums can hold, null outside the bounds. Weighted sums of 20 prices need 210 of the
-    largest to fit in int8.
-#}
-{% macro whole(x, least, most) -%}
-    case when {{ x }} between {{ least }} and {{ most }} then ({{ x }})::int8 end
-{%- endmacro %}
-
-
-{#
-    A quantity as a whole number of units, to be summed. It saturates at 1e17 units, so that 92 of them fit in int8 and a
-    wild value fails nobody's reading. What would saturate is a break: see first_bar and first_volume.
-#}
-{% macro units(x, per_one) -%}
-    least(greatest(({{ x }}) * {{ per_one }}, -1e17::float8), 1e17::float8)::int8
+{# A number that its sums can hold, null outside the bounds. #}
+{% macro within(x, least, most) -%}
+    case when {{ x }} between {{ least }}::float8 and {{ most }}::float8 then {{ x }} end
 {%- endmacro %}
 
 

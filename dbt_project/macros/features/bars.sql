@@ -1,10 +1,8 @@
-{# What every feature starts from and ends with: the bars in units that sums can keep exact, and the rows that come out. #}
+{# What every feature starts from and ends with: the bars of the lookback, and the rows that come out. #}
 
-{# The instrument's units, and the benchmark that it is compared with. #}
+{# The instrument's lot, and the benchmark that it is compared with. #}
 {% macro instrument_units() -%}
     select
-        10::numeric ^ watermarks.price_decimals as price_scale,
-        10::float8 ^ watermarks.price_decimals as price_unit,
         watermarks.lot_size::float8 as lot_size,
         pairs.read_symbol as benchmark
     from (select watermarks.symbol) as instrument
@@ -33,10 +31,13 @@
     {% endmacro %}
 
 
-{% macro bars_in_ticks() %}
+{# The instrument's bars, each beside its benchmark's. #}
+{% macro bars_beside_benchmark() %}
         select
             {{- list_declared(bar_columns()) }}
-            bars.bar_no
+            bars.bar_no,
+            bars.bar_no = watermarks.bar_no as is_watermark,
+            watermarks.bar_no is null or bars.bar_no > watermarks.bar_no as is_after
         from read_bars as bars
         left join read_bars as benchmark on benchmark.is_benchmark and benchmark.bar_no = bars.bar_no
         where bars.is_own
@@ -44,22 +45,11 @@
     {% endmacro %}
 
 
-{% macro bars_in_units() %}
-        select
-            {{- list_declared(bar_quantities()) }}
-            *,
-            bar_no = watermarks.bar_no as is_watermark,
-            watermarks.bar_no is null or bar_no > watermarks.bar_no as is_after
-        from scaled
-        offset 0
-    {% endmacro %}
-
-
 {# What a bar was some rows ago, and how many bars there have been. #}
-{% macro bars_counted(needed, last_used) %}
+{% macro bars_counted(needed, library, last_used) %}
         {%- set passes = feature_passes() %}
         select
-            {{- windows_of_pass(passes.counted, needed) }}
+            {{- windows_of_pass(passes.counted, needed, library) }}
             coalesce(watermarks.bar_count, 0) + case
                 when is_watermark then 0
                 when is_after then count(*) filter (where is_after) over bars_in_order
@@ -134,4 +124,5 @@
             {% if library[name].step in (passes.summed, passes.smoothed) -%} {{ name }} {%- else -%} {{ feature_expression(name, columns[name], needed[name], name) }} as {{ name }} {%- endif %}
             {%- endfor %}
         from in_session
+        offset 0
     {% endmacro %}

@@ -39,25 +39,28 @@
 
 
 {#
-    {name: {expression, step, group, file}} of every quantity and feature, and what is wrong with the declarations as
+    {name: {expression, step, group, file, kind}} of every quantity and feature, and what is wrong with the declarations as
     sentences.
 #}
 {% macro feature_library() -%}
     {%- set library, wrong = {}, [] -%}
     {%- set passes = feature_passes() -%}
     {%- set parts = [
-        (passes.scaled, none, 'quantities.sql', bar_columns()),
-        (passes.bars, none, 'quantities.sql', bar_quantities()),
+        (passes.bars, none, 'quantities.sql', bar_columns()),
         (passes.measured, none, 'quantities.sql', measures()),
-        (passes.summable, none, 'quantities.sql', summands()),
+        (passes.summable, none, 'quantities.sql', streaks()),
         (passes.summed, none, 'quantities.sql', recursions()),
         (passes.computed, none, 'quantities.sql', statistics()),
         (passes.smoothed, none, 'quantities.sql', second_recursions()),
     ] -%}
+    {%- for kind, text in summands().items() -%}
+        {%- do parts.append((passes.summable, none, 'quantities.sql', text, kind)) -%}
+    {%- endfor -%}
     {%- for group, text in feature_groups().items() -%}
         {%- do parts.append((passes.described, group, 'groups/' ~ group ~ '.sql', text)) -%}
     {%- endfor -%}
-    {%- for step, group, file, text in parts -%}
+    {%- for part in parts -%}
+        {%- set step, group, file, text = part[:4] -%}
         {%- set declarations = read_declarations(text) -%}
         {%- for name in declarations.twice -%}
             {%- do wrong.append('macros/features/' ~ file ~ ": " ~ name ~ " is declared twice") -%}
@@ -69,7 +72,7 @@
             {%- if name in library -%}
                 {%- do wrong.append('macros/features/' ~ file ~ ": " ~ name ~ " is declared in " ~ library[name].file ~ " too") -%}
             {%- endif -%}
-            {%- do library.update({name: {'expression': expression, 'step': step, 'group': group, 'file': file}}) -%}
+            {%- do library.update({name: {'expression': expression, 'step': step, 'group': group, 'file': file, 'kind': part[4] if part | length > 4 else none}}) -%}
         {%- endfor -%}
     {%- endfor -%}
     {{ return({'declared': library, 'wrong': wrong}) }}
@@ -91,13 +94,12 @@
 
 {# What a name says about its window: {of, kind, rows}, or none. #}
 {% macro window_named(name) -%}
-    {%- set parts = modules.re.match('^(\\w+)_(ago|before|sum|mean|sd|max|min)_(\\d+)$', name) -%}
+    {%- set parts = modules.re.match('^(\\w+)_(ago|sum|sd|slope|max|min)_(\\d+)$', name) -%}
     {%- if parts -%}
         {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': parts.group(3) | int}) }}
     {%- endif -%}
-    {%- set parts = modules.re.match('^(\\w+)_(total|newest)$', name) -%}
-    {#- what a total adds and takes away again leaves it one row later, so the oldest row of its steps does not count -#}
-    {{ return({'of': parts.group(1), 'kind': parts.group(2), 'rows': 0 if parts.group(2) == 'total' else 1} if parts else none) }}
+    {%- set parts = modules.re.match('^(\\w+)_newest$', name) -%}
+    {{ return({'of': parts.group(1), 'kind': 'newest', 'rows': 1} if parts else none) }}
 {%- endmacro %}
 
 
@@ -110,9 +112,10 @@
     {%- set lines = [feature_expression(name, column, resolved, library[name].expression)] -%}
     {%- for reached in resolved[name].reach | sort if reached in library -%}
         {%- do lines.append(reached ~ ' = ' ~ library[reached].expression) -%}
+        {%- do lines.append(reached ~ ' in parts of ' ~ summand_parts()[library[reached].kind]) if library[reached].kind -%}
     {%- endfor -%}
     {%- for reached in resolved[name].reach | sort if resolved[reached].window -%}
-        {%- do lines.append(reached ~ ' = ' ~ window_function(resolved[reached].window)) -%}
+        {%- do lines.append(reached ~ ' = ' ~ window_function(resolved[reached].window, library)) -%}
     {%- endfor -%}
     {{ return(lines | join('\n')) }}
 {%- endmacro %}
@@ -145,10 +148,15 @@
     {%- do open.update({name: true}) -%}
     {%- set reach, steps, spans = [], [passes.given], [1] -%}
     {%- for input in inputs -%}
+        {%- set is_summand = input in library and library[input].kind is not none -%}
         {%- if input in open and input not in resolved -%}
             {%- do wrong.append(place ~ name ~ " is made of itself, through " ~ input) -%}
         {%- elif input not in resolved and input not in library and not window_named(input) -%}
             {%- do wrong.append(place ~ name ~ " names " ~ input ~ ", which is no column of the bars and is declared nowhere") -%}
+        {%- elif window.kind == 'sum' and not is_summand -%}
+            {%- do wrong.append(place ~ name ~ " sums " ~ input ~ ", which is no summand") -%}
+        {%- elif window.kind != 'sum' and is_summand -%}
+            {%- do wrong.append(place ~ name ~ " names the summand " ~ input ~ ", of which only sums are known") -%}
         {%- else -%}
             {%- set below = _resolve(input, library, passes, resolved, open, wrong) -%}
             {%- do steps.append(below.step) -%}
@@ -158,13 +166,16 @@
         {%- endif -%}
     {%- endfor -%}
     {%- set below = steps | max -%}
+    {%- if window.kind == 'sum' and window.rows > 100 -%}
+        {%- do wrong.append(place ~ name ~ " sums " ~ window.rows ~ " bars, but parts of summands are exact up to 100") -%}
+    {%- endif -%}
     {%- if window -%}
-        {%- if below < passes.counted and window.kind in ('ago', 'before') -%}
+        {%- if below < passes.counted and window.kind == 'ago' -%}
             {%- set step = passes.counted -%}
         {%- else -%}
             {%- set step = passes.summed if below < passes.summed else passes.smoothed -%}
         {%- endif -%}
-        {%- set span = spans | max + window.rows - (0 if window.kind in ('ago', 'before') else 1) -%}
+        {%- set span = spans | max + window.rows - (0 if window.kind == 'ago' else 1) -%}
     {%- else -%}
         {%- set step = declared.step -%}
         {%- set span = spans | max -%}

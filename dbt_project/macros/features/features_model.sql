@@ -41,11 +41,9 @@ cross join lateral (
 cross join lateral (
     with read_bars as materialized ({{ bars_from_lookback(bars, lookback) }}),
 
-    scaled as ({{ bars_in_ticks() }}),
+    bars as ({{ bars_beside_benchmark() }}),
 
-    bars as ({{ bars_in_units() }}),
-
-    counted as ({{ bars_counted(needed, last_used) }}),
+    counted as ({{ bars_counted(needed, library, last_used) }}),
 
     measured as ({{ pass_without_windows(passes.measured, 'counted', needed, library, last_used) }}),
 
@@ -61,14 +59,29 @@ cross join lateral (
 
     described as ({{ described_bars(lookback, features, levels, columns, needed, library) }})
 
-    select * from described
+    select
+        *
+        {{- defined_groups(columns) }}
+    from described
 ) as tail
+{%- endmacro %}
+
+
+{# For each group whether the row is ready and every feature of the group has a value. #}
+{% macro defined_groups(columns) -%}
+    {%- set members = {} -%}
+    {%- for name, column in columns.items() if column.meta.group != 'level' -%}
+        {%- do members.setdefault(column.meta.group, []).append(name) -%}
+    {%- endfor -%}
+    {%- for group, names in members.items() %},
+        is_ready and num_nulls({{ names | join(', ') }}) = 0 as has_{{ group }}
+    {%- endfor %}
 {%- endmacro %}
 
 
 {# A feature is null unless the bars of its lookback are consecutive, with volume or benchmark where it needs them. #}
 {% macro feature_expression(name, column, needed, expression) -%}
-    {%- set rows = 'volumes_in_row' if 'lots' in needed.reach or 'volume' in needed.reach else 'bars_in_row' -%}
+    {%- set rows = 'volumes_in_row' if 'volume' in needed.reach else 'bars_in_row' -%}
     case
                 when {{ rows }} >= {{ column.meta.lookback }}
                 {%- if 'benchmark_close' in needed.reach %} and benchmarks_in_row >= {{ column.meta.lookback }}{% endif %} then {{ expression }}

@@ -6,8 +6,8 @@
 {# {name: its place in the order}. #}
 {% macro feature_passes() -%}
     {{ return({
-        'given': 0,      'scaled': 1,    'bars': 2,      'counted': 3,   'measured': 4,
-        'summable': 5,   'summed': 6,    'computed': 7,  'smoothed': 8,  'described': 9,
+        'given': 0,     'bars': 1,      'counted': 2,   'measured': 3,  'summable': 4,
+        'summed': 5,    'computed': 6,  'smoothed': 7,  'described': 8,
     }) }}
 {%- endmacro %}
 
@@ -26,7 +26,7 @@
 {# A pass of windows and recursions. `also` names columns that it hands on beside the quantities. #}
 {% macro pass_with_windows(step, previous, needed, library, last_used, also=[]) %}
         select
-            {{- windows_of_pass(step, needed) }}
+            {{- windows_of_pass(step, needed, library) }}
             {{- scalars_of_pass(step, needed, library) }}
             {{- passed_on(step, needed, last_used) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after,
@@ -45,16 +45,19 @@
 
 {% macro scalars_of_pass(step, needed, library) -%}
     {%- for name, quantity in needed.items() if quantity.step == step and not quantity.window %}
-            {{ library[name].expression | replace('stored_state', 'watermarks.' ~ name) }} as {{ name }},
+        {%- set expression = library[name].expression | replace('stored_state', 'watermarks.' ~ name) %}
+        {%- for part in (cut_summand(expression, library[name].kind) if library[name].kind else [expression]) %}
+            {{ part }} as {{ name }}{{ '__' ~ loop.index if library[name].kind }},
+        {%- endfor %}
     {%- endfor %}
 {%- endmacro %}
 
 
-{% macro windows_of_pass(step, needed) -%}
+{% macro windows_of_pass(step, needed, library) -%}
     {%- for is_read_again in (true, false) -%}
         {%- for name, quantity in needed.items() if quantity.step == step and quantity.window -%}
-            {%- if (quantity.window.kind in ('mean', 'sd', 'max', 'min')) == is_read_again %}
-            {{ window_function(quantity.window) }} as {{ name }},
+            {%- if (quantity.window.kind in ('sd', 'slope', 'max', 'min')) == is_read_again %}
+            {{ window_function(quantity.window, library) }} as {{ name }},
             {%- endif -%}
         {%- endfor -%}
     {%- endfor -%}
@@ -86,25 +89,28 @@
 {%- endmacro %}
 
 
-{% macro window_function(window) -%}
+{% macro window_function(window, library) -%}
+    {%- set frame = 'last_' ~ window.rows -%}
+    {%- set sums = [] -%}
+    {%- for part in (summand_parts()[library[window.of].kind] if window.kind == 'sum' else []) -%}
+        {%- do sums.append('features.moving_sum(' ~ window.of ~ '__' ~ loop.index ~ ') over ' ~ frame) -%}
+    {%- endfor -%}
     {%- set calls = {
         'ago': 'lag(' ~ window.of ~ ', ' ~ window.rows ~ ') over bars_in_order',
-        'before': 'features.moving_sum(' ~ window.of ~ ') over (order by bar_no rows between ' ~ window.rows ~ ' preceding and 1 preceding)',
-        'sum': 'features.moving_sum(' ~ window.of ~ ') over last_' ~ window.rows,
-        'mean': 'sum(' ~ window.of ~ ') over last_' ~ window.rows ~ ' / ' ~ window.rows,
-        'sd': 'stddev_pop(' ~ window.of ~ ') over last_' ~ window.rows,
-        'max': 'max(' ~ window.of ~ ') over last_' ~ window.rows,
-        'min': 'min(' ~ window.of ~ ') over last_' ~ window.rows,
-        'total': 'features.moving_sum(' ~ window.of ~ ') over bars_in_order',
+        'sum': sums | join(' + '),
+        'sd': 'stddev_pop(' ~ window.of ~ ') over ' ~ frame,
+        'slope': 'regr_slope(' ~ window.of ~ ', bar_no) over ' ~ frame,
+        'max': 'max(' ~ window.of ~ ') over ' ~ frame,
+        'min': 'min(' ~ window.of ~ ') over ' ~ frame,
         'newest': 'max(' ~ window.of ~ ') over bars_in_order',
     } -%}
-    {{ return(calls[window.kind] ~ ('::float8' if window.kind in ('sum', 'total') else '')) }}
+    {{ return(calls[window.kind]) }}
 {%- endmacro %}
 
 
 {% macro window_clauses(step, needed) -%}
     {%- set lengths = [] -%}
-    {%- for quantity in needed.values() if quantity.step == step and quantity.window and quantity.window.kind in ('sum', 'mean', 'sd', 'max', 'min') -%}
+    {%- for quantity in needed.values() if quantity.step == step and quantity.window and quantity.window.rows and quantity.window.kind not in ('ago', 'newest') -%}
         {%- do lengths.append(quantity.window.rows) -%}
     {%- endfor -%}
     window
@@ -112,4 +118,42 @@
             {%- for rows in lengths | unique | sort %},
             last_{{ rows }} as (order by bar_no rows between {{ rows - 1 }} preceding and current row)
             {%- endfor %}
+{%- endmacro %}
+
+
+{#
+    Cuts a value into parts whose sums over a window are exact: each part is a multiple of a power of two, so small a one
+    that what is left over is known, and so large a one that a hundred of the largest values sum to less than 2^53 of it.
+    Taken together the parts hold the value, to the last part's power.
+#}
+{% macro cut_summand(expression, kind) -%}
+    {%- set parts = [] -%}
+    {%- set rest = namespace(text='(' ~ expression ~ ')') -%}
+    {%- for exponent in summand_parts()[kind] -%}
+        {%- if exponent is none -%}
+            {%- do parts.append(rest.text) -%}
+        {%- else -%}
+            {#- adding 1.5 * 2^(52 + e) rounds to a multiple of 2^e, because a float has 53 binary digits -#}
+            {%- set rounder = "'" ~ 1.5 * 2.0 ** (52 + exponent) ~ "'::float8" -%}
+            {%- do parts.append(rest.text ~ ' + ' ~ rounder ~ ' - ' ~ rounder) -%}
+            {%- set rest.text = '(' ~ rest.text ~ ' - (' ~ parts[-1] ~ '))' -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(parts) }}
+{%- endmacro %}
+
+
+{#
+    {kind: the exponents of its parts' powers of two}. The first follows from the largest value: prices to 1e18, volume and
+    turnover to 1e21, logarithms of price ratios to 11 and their powers, logarithms of volume ratios to 49, a flag.
+#}
+{% macro summand_parts() -%}
+    {{ return({
+        'price': [14, -33, -80, -127],
+        'volume': [24, -23, -70],
+        'return': [-38, -85],
+        'power': [-32, -79, -126],
+        'volume_return': [-34, -81],
+        'count': [none],
+    }) }}
 {%- endmacro %}

@@ -1,58 +1,49 @@
 {#
     What features are made of, step by step; each step may name what stands above it.
 
-    A name tells its window: `x_ago_n` is x as it was n rows ago, `x_sum_n`, `x_max_n`, `x_min_n`, `x_sd_n` are over the
-    last n rows, `x_newest` is the greatest x so far. Windows count rows; a feature is null unless the rows of its
-    lookback are consecutive bars, so nothing here asks.
+    A name tells its window: `x_ago_n` is x as it was n rows ago, `x_sum_n`, `x_max_n`, `x_min_n`, `x_sd_n` and `x_slope_n`
+    are over the last n rows, `x_newest` is the greatest x so far. Windows count rows; a feature is null unless the rows of
+    its lookback are consecutive bars, so nothing here asks.
 
     Beside them, features_model gives bar_no, bar_count (bars so far), session_open and session_close.
 #}
 
-{# From the bar and, as `benchmark`, the benchmark's bar of the same start. Prices are adjusted, and integers in ticks. #}
+{#
+    From the bar and, as `benchmark`, the benchmark's bar of the same start. Prices are adjusted, volume is in lots. What no
+    sum can hold is null: prices from 1e-24 to 1e18 and volumes up to 1e21 lots are more than any market has had.
+#}
 {% macro bar_columns() %}
     bars.bar_start as bar_start,
     bars.bar_end as bar_end,
     bars.session_date as session_date,
     bars.is_confirmed_late as is_confirmed_late,
-    {{ whole('bars.adj_open * units.price_scale', 1, '4e16') }} as open_ticks,
-    {{ whole('bars.adj_high * units.price_scale', 1, '4e16') }} as high_ticks,
-    {{ whole('bars.adj_low * units.price_scale', 1, '4e16') }} as low_ticks,
-    {{ whole('bars.adj_close * units.price_scale', 1, '4e16') }} as ticks,
-    {{ whole('bars.adj_volume / watermarks.lot_size', 0, '1e17') }} as lots,
-    benchmark.adj_close::float8 as benchmark_close
-{% endmacro %}
-
-
-{# The same in the units that formulas are written in. #}
-{% macro bar_quantities() %}
-    units.price_unit as price_unit,
-    open_ticks / units.price_unit as open,
-    high_ticks / units.price_unit as high,
-    low_ticks / units.price_unit as low,
-    ticks / units.price_unit as close,
-    high_ticks + low_ticks + ticks as typical_ticks,
-    lots::float8 as volume
+    {{ within('bars.adj_open', '1e-24', '1e18') }} as open,
+    {{ within('bars.adj_high', '1e-24', '1e18') }} as high,
+    {{ within('bars.adj_low', '1e-24', '1e18') }} as low,
+    {{ within('bars.adj_close', '1e-24', '1e18') }} as close,
+    {{ within('bars.adj_volume / units.lot_size', '0', '1e21') }} as volume,
+    {{ within('benchmark.adj_close', '1e-24', '1e18') }} as benchmark_close
 {% endmacro %}
 
 
 {# Of one bar and those before it. Returns are logarithms of ratios. #}
 {% macro measures() %}
-    -- a price that its scale cannot tell, or a return whose square its sums cannot hold, is a break like a missing bar
+    -- a price that is not known, or a ratio whose powers no sum can hold, is a break like a missing bar
     case
-        when open_ticks + high_ticks + low_ticks + ticks is null
-            or greatest(high, open, close_ago_1, close_ago_5) > 22 * least(low, open, close_ago_1, close_ago_5)
+        when open + high + low + close is null
+            or greatest(high, open, close_ago_1, close_ago_5) > 5e4 * least(low, open, close_ago_1, close_ago_5)
             then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
         else bar_no
     end as first_bar,
     case
-        when lots is null or lots > 1e13 or high * volume * units.lot_size > 1e12 then bar_no + 1
+        when volume is null or high * volume * units.lot_size > 1e21 then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
         else bar_no
     end as first_volume,
     case
         when benchmark_close is null
-            or greatest(benchmark_close, benchmark_close_ago_1) > 22 * least(benchmark_close, benchmark_close_ago_1)
+            or greatest(benchmark_close, benchmark_close_ago_1) > 5e4 * least(benchmark_close, benchmark_close_ago_1)
             then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
         else bar_no
@@ -63,64 +54,112 @@
     close - least(low, close_ago_1) as buying_pressure,
     case when high - high_ago_1 > greatest(low_ago_1 - low, 0) then high - high_ago_1 else 0 end as up_move,
     case when low_ago_1 - low > greatest(high - high_ago_1, 0) then low_ago_1 - low else 0 end as down_move,
-    (high + low + close) / 3 * volume * units.lot_size as turnover,
+    -- how far the typical price moved; sums of equal prices may differ by their rounding, which is no move
+    case
+        when abs(high + low + close - high_ago_1 - low_ago_1 - close_ago_1) < 1e-12 * close then 0
+        else high + low + close - high_ago_1 - low_ago_1 - close_ago_1
+    end as typical_change,
+    case when high * volume * units.lot_size <= 1e21 then (high + low + close) / 3 * volume * units.lot_size end
+        as turnover,
     coalesce({{ ratio('2 * close - high - low', 'high - low') }}, 0) as close_location,
 
-    {{ log_ratio('close', 'close_ago_1') }} as log_return,
-    {{ log_ratio('close_ago_1', 'close_ago_2') }} as last_return,
-    {{ log_ratio('close', 'close_ago_5') }} as return_of_5,
-    {{ log_ratio('open', 'close_ago_1') }} as overnight_return,
-    {{ log_ratio('close', 'open') }} as session_return,
-    {{ log_ratio('high', 'open') }} as high_return,
-    {{ log_ratio('low', 'open') }} as low_return,
-    {{ log_ratio('benchmark_close', 'benchmark_close_ago_1') }} as benchmark_return,
-    ln((volume + 1) / (volume_ago_1 + 1)) as volume_return
+    {{ summable_log_ratio('close', 'close_ago_1') }} as log_return,
+    {{ summable_log_ratio('close_ago_1', 'close_ago_2') }} as last_return,
+    {{ summable_log_ratio('close', 'close_ago_5') }} as return_of_5,
+    {{ summable_log_ratio('open', 'close_ago_1') }} as overnight_return,
+    {{ summable_log_ratio('close', 'open') }} as session_return,
+    {{ summable_log_ratio('high', 'open') }} as high_return,
+    {{ summable_log_ratio('low', 'open') }} as low_return,
+    {{ summable_log_ratio('benchmark_close', 'benchmark_close_ago_1') }} as benchmark_return,
+    case
+        when 2 * (volume + 1) < volume_ago_1 + 1 then ln((volume + 1) / (volume_ago_1 + 1))
+        else {{ log_of_one_and('(volume - volume_ago_1) / (volume_ago_1 + 1)') }}
+    end as volume_return
 {% endmacro %}
 
 
-{# The same as whole numbers of units, for sums: returns in 1e-12, their products in 1e-16, turnover in 1e-5 of a dollar. #}
+{#
+    What is summed over windows, by the kind of its values: {kind: declarations}. A kind says into which parts a value is cut,
+    see summand_parts. A summand is named by its sums only.
+#}
 {% macro summands() %}
-    {{ units('log_return', '1e12') }} as return_units,
-    {{ units('log_return * log_return', '1e16') }} as return_squares,
+    {{ return({
+        'price': price_summands(),
+        'volume': volume_summands(),
+        'return': return_summands(),
+        'power': power_summands(),
+        'volume_return': volume_return_summands(),
+        'count': count_summands(),
+    }) }}
+{% endmacro %}
+
+
+{% macro price_summands() %}
+    close as closes,
+    abs(change) as path,
+    true_range as true_ranges,
+    buying_pressure as buying,
+    greatest(close - open, 0) as body_up,
+    abs(close - open) as body
+{% endmacro %}
+
+
+{% macro volume_summands() %}
+    volume as volumes,
+    sign(change) * volume as signed_volumes,
+    close_location * volume as accumulation,
+    turnover as money,
+    case when typical_change > 0 then turnover else 0 end as money_in,
+    case when typical_change < 0 then turnover else 0 end as money_out
+{% endmacro %}
+
+
+{# Logarithms and their products: of price ratios up to 5e4. #}
+{% macro return_summands() %}
+    log_return as returns,
+    log_return * log_return as return_squares,
+    abs(log_return) as return_sizes,
+    abs(log_return * last_return) as return_size_products,
+    least(log_return, 0) * log_return as loss_squares,
+    last_return as last_returns,
+    last_return * last_return as last_return_squares,
+    log_return * last_return as lagged_products,
+    return_of_5 * return_of_5 as return_of_5_squares,
+
+    (high_return - low_return) * (high_return - low_return) as range_squares,
+    session_return as session_returns,
+    session_return * session_return as session_return_squares,
+    overnight_return as overnight_returns,
+    overnight_return * overnight_return as overnight_return_squares,
+    high_return * (high_return - session_return) + low_return * (low_return - session_return) as rogers_satchell,
+
+    benchmark_return as benchmark_returns,
+    benchmark_return * benchmark_return as benchmark_return_squares,
+    log_return * benchmark_return as benchmark_products
+{% endmacro %}
+
+
+{% macro power_summands() %}
     log_return * log_return * log_return as return_cubes,
-    log_return * log_return * log_return * log_return as return_fourths,
-    {{ units('abs(log_return)', '1e12') }} as return_sizes,
-    {{ units('abs(log_return * last_return)', '1e16') }} as return_size_products,
-    {{ units('least(log_return, 0) * log_return', '1e16') }} as loss_squares,
-    case when log_return > 0 then 1 else 0 end::int8 as ups,
-    {{ units('last_return', '1e12') }} as last_return_units,
-    {{ units('last_return * last_return', '1e16') }} as last_return_squares,
-    {{ units('log_return * last_return', '1e16') }} as lagged_products,
-    {{ units('return_of_5 * return_of_5', '1e16') }} as return_of_5_squares,
+    log_return * log_return * log_return * log_return as return_fourths
+{% endmacro %}
 
-    {{ units('(high_return - low_return) * (high_return - low_return)', '1e16') }} as range_squares,
-    {{ units('session_return * session_return', '1e16') }} as session_squares,
-    {{ units('session_return', '1e12') }} as session_units,
-    {{ units('overnight_return * overnight_return', '1e16') }} as overnight_squares,
-    {{ units('overnight_return', '1e12') }} as overnight_units,
-    {{
-        units('high_return * (high_return - session_return) + low_return * (low_return - session_return)', '1e16')
-    }} as rogers_satchell,
 
-    {{ units('benchmark_return', '1e12') }} as benchmark_units,
-    {{ units('benchmark_return * benchmark_return', '1e16') }} as benchmark_squares,
-    {{ units('log_return * benchmark_return', '1e16') }} as benchmark_products,
+{# Logarithms of ratios of volumes, up to 1e21. #}
+{% macro volume_return_summands() %}
+    volume_return as volume_returns,
+    volume_return * volume_return as volume_return_squares,
+    log_return * volume_return as volume_products
+{% endmacro %}
 
-    {{ units('volume_return', '1e12') }} as volume_units,
-    {{ units('volume_return * volume_return', '1e14') }} as volume_squares,
-    {{ units('log_return * volume_return', '1e14') }} as volume_products,
-    {{ units('turnover', '1e5') }} as money,
-    {{ units('case when typical_ticks > typical_ticks_ago_1 then turnover else 0 end', '1e5') }} as money_in,
-    {{ units('case when typical_ticks < typical_ticks_ago_1 then turnover else 0 end', '1e5') }} as money_out,
-    {{ units('sign(change) * volume', '1') }} as signed_lots,
-    {{ units('close_location * volume', '1e4') }} as accumulation,
 
-    {{ units('abs(change)', 'price_unit') }} as path,
-    {{ units('true_range', 'price_unit') }} as true_range_ticks,
-    {{ units('buying_pressure', 'price_unit') }} as buying_ticks,
-    {{ units('greatest(close - open, 0)', 'price_unit') }} as body_up,
-    {{ units('abs(close - open)', 'price_unit') }} as body,
-    20 * ticks - coalesce(ticks_before_20, 0) as weighted_step,
+{% macro count_summands() %}
+    case when log_return > 0 then 1 else 0 end::float8 as ups
+{% endmacro %}
+
+
+{# Flags of a bar, to be looked for in the rows before. #}
+{% macro streaks() %}
     case when change > 0 then null else bar_no end as not_up,
     case when change < 0 then null else bar_no end as not_down
 {% endmacro %}
@@ -152,24 +191,25 @@
 
 {# What several features share, computed once. #}
 {% macro statistics() %}
-    ticks_sum_5 / price_unit / 5 as sma_5,
-    ticks_sum_20 / price_unit / 20 as sma_20,
-    ticks_sum_60 / price_unit / 60 as sma_60,
-    -- weights 1 to 20, the newest bar the heaviest
-    weighted_step_total / price_unit as weighted_sum_of_20,
-    (weighted_step_total - 10.5 * ticks_sum_20) / price_unit / 665 as slope_20,
-    return_units_sum_5 * 1e-12 / 5 as return_mean_5,
-    return_units_sum_20 * 1e-12 / 20 as return_mean_20,
-    return_units_sum_60 * 1e-12 / 60 as return_mean_60,
+    closes_sum_5 / 5 as sma_5,
+    closes_sum_20 / 20 as sma_20,
+    closes_sum_60 / 60 as sma_60,
+    -- the mean with weights 1 to 20, the newest bar the heaviest
+    closes_sum_20 / 20 + close_slope_20 * 19 / 6 as wma_20,
+    returns_sum_5 / 5 as return_mean_5,
+    returns_sum_20 / 20 as return_mean_20,
+    returns_sum_60 / 60 as return_mean_60,
     {{ root(variance('return', 5)) }} as return_deviation_5,
     {{ root(variance('return', 20)) }} as return_deviation_20,
     {{ root(variance('return', 60)) }} as return_deviation_60,
-    return_squares_sum_20 * 1e-16 / 20 as return_square_mean_20,
+    return_squares_sum_20 / 20 as return_square_mean_20,
+    return_cubes_sum_20 / 20 as return_cube_mean_20,
+    return_fourths_sum_20 / 20 as return_fourth_mean_20,
     {{ root(variance('last_return', 20)) }} as last_return_deviation_20,
-    {{ variance('benchmark', 20) }} as benchmark_variance_20,
-    {{ variance('benchmark', 60) }} as benchmark_variance_60,
-    {{ covariance('benchmark_products', 'return', 'benchmark', 20) }} as benchmark_covariance_20,
-    {{ covariance('benchmark_products', 'return', 'benchmark', 60) }} as benchmark_covariance_60,
+    {{ variance('benchmark_return', 20) }} as benchmark_variance_20,
+    {{ variance('benchmark_return', 60) }} as benchmark_variance_60,
+    {{ covariance('benchmark_products', 'return', 'benchmark_return', 20) }} as benchmark_covariance_20,
+    {{ covariance('benchmark_products', 'return', 'benchmark_return', 60) }} as benchmark_covariance_60,
     100 * {{ ratio('up_move_14', 'directional_range_14') }} as plus_di,
     100 * {{ ratio('down_move_14', 'directional_range_14') }} as minus_di,
     100 * {{ ratio('abs(up_move_14 - down_move_14)', 'up_move_14 + down_move_14') }} as dx,

@@ -38,7 +38,9 @@ dividends as (
             dividends.symbol = sessions.symbol
             and dividends.ex_dividend_date > sessions.previous_date
             and dividends.ex_dividend_date <= sessions.session_date
-    where dividends.cash_amount >= sessions.previous_close * sessions.previous_factor / nullif(sessions.split_factor, 0)
+    where
+        {{ as_float('dividends.cash_amount') }}
+        >= sessions.previous_close::float8 * sessions.previous_factor / sessions.split_factor
 )
 
 select * from splits

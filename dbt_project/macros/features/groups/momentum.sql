@@ -17,9 +17,9 @@
     (fast_k + 2 * fast_k_ago_1 + 3 * fast_k_ago_2 + 2 * fast_k_ago_3 + fast_k_ago_4) / 9 as stoch_d_20,
     fast_k - 100 as willr_20,
     100 * (
-        4 * {{ ratio('buying_ticks_sum_5', 'true_range_ticks_sum_5') }}
-        + 2 * {{ ratio('buying_ticks_sum_20', 'true_range_ticks_sum_20') }}
-        + {{ ratio('buying_ticks_sum_60', 'true_range_ticks_sum_60') }}
+        4 * {{ ratio('buying_sum_5', 'true_ranges_sum_5') }}
+        + 2 * {{ ratio('buying_sum_20', 'true_ranges_sum_20') }}
+        + {{ ratio('buying_sum_60', 'true_ranges_sum_60') }}
     ) / 7 as ultosc_5_20_60,
     100 * {{ ratio('body_up_sum_20', 'body_sum_20') }} as imi_20,
     {{ ratio('close - ' ~ lowest_of_60(), highest_of_60() ~ ' - ' ~ lowest_of_60()) }} as position_in_range_60,

@@ -5,13 +5,13 @@
     {{ ratio('log_return - return_mean_20', 'return_deviation_20') }} as return_zscore_20,
     {{
         ratio(
-            'return_cubes_mean_20 - return_mean_20 * (3 * return_square_mean_20 - 2 * return_mean_20 * return_mean_20)',
+            'return_cube_mean_20 - return_mean_20 * (3 * return_square_mean_20 - 2 * return_mean_20 * return_mean_20)',
             'return_deviation_20 * return_deviation_20 * return_deviation_20'
         )
     }} / sqrt(6859 / 8000::float8) as skewness_20,
     {{
         ratio(
-            'return_fourths_mean_20 - return_mean_20 * (4 * return_cubes_mean_20 - return_mean_20 * ('
+            'return_fourth_mean_20 - return_mean_20 * (4 * return_cube_mean_20 - return_mean_20 * ('
             ~ '6 * return_square_mean_20 - 3 * return_mean_20 * return_mean_20))',
             square('return_deviation_20 * return_deviation_20')
         )
@@ -27,7 +27,7 @@
     ups_sum_60 / 60 as up_share_60,
     {{ ratio('loss_squares_sum_20', 'return_squares_sum_20') }} as downside_share_20,
     {{ ratio('pi() / 2 * return_size_products_sum_20', 'return_squares_sum_20') }} as bipower_share_20,
-    {{ ratio('return_sizes_sum_20 * 1e-12 / 20', 'return_deviation_20') }} as mean_size_to_volatility_20,
+    {{ ratio('return_sizes_sum_20 / 20', 'return_deviation_20') }} as mean_size_to_volatility_20,
     {{ ratio('log_return_max_20', 'return_deviation_20') }} as largest_gain_20,
     {{ ratio('log_return_min_20', 'return_deviation_20') }} as largest_loss_20
 {% endmacro %}
