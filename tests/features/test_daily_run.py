@@ -1,11 +1,17 @@
 """The daily run beside people who read, and dry runs beside it."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from flows.dbt_command import run_dbt
+from flows.dbt_command import DBT_PROJECT_DIR, run_dbt
 from tests.machine import Demo
 from warehouse import sessions
-from warehouse.connection import connect
+from warehouse.connection import connect, endpoint
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -43,3 +49,35 @@ def test_a_dry_run_leaves_everything_as_it_was(demo: Demo) -> None:
         run_dbt("run", "--empty", "--select", "stg_polygon__bars")
         run_dbt("run", "--select", "ohlcv_1d", "features_1d")
         assert connection.execute(look).fetchall() == before
+
+
+def test_dbt_show_of_a_live_model_shows_its_rows(demo: Demo, tmp_path: Path) -> None:
+    folders = ("--profiles-dir", ".", "--target-path", str(tmp_path), "--log-path", str(tmp_path))
+    command = (sys.executable, "-m", "dbt.cli.main", "--quiet", "show", "--select", "ohlcv_1d", "--limit", "3")
+    shown = subprocess.run(
+        [*command, "--output", "json", *folders],
+        cwd=DBT_PROJECT_DIR,
+        env=os.environ | endpoint().environment("transformer"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [row["symbol"] for row in json.loads(shown.stdout)["show"]] == ["AAPL"] * 3
+
+
+def test_a_symbol_that_leaves_the_seeds_leaves_the_relations(demo: Demo) -> None:
+    """It goes from each relation and comes back as it was; nothing of the others moves."""
+    look = """
+        select symbol, count(*), md5(string_agg(bars::text, ';' order by bar_start)) from {} as bars
+        group by symbol order by symbol
+    """
+    relations = ("canonical.ohlcv_1d", "features.features_1d")
+    with connect("transformer", autocommit=True) as connection:
+        before = [connection.execute(look.format(relation)).fetchall() for relation in relations]
+        connection.execute("delete from reference.instruments where symbol = 'GOOG'")
+        run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+        without = [[row for row in rows if row[0] != "GOOG"] for rows in before]
+        assert [connection.execute(look.format(relation)).fetchall() for relation in relations] == without
+        run_dbt("seed")
+        run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+        assert [connection.execute(look.format(relation)).fetchall() for relation in relations] == before

@@ -44,6 +44,22 @@ def test_the_dataset_is_what_the_warehouse_holds() -> None:
     assert (read.unready_rows, read.fingerprints) == (20, worlds.FINGERPRINTS)
 
 
+def test_a_row_without_a_value_is_dropped_and_counted() -> None:
+    """A feature may have no value on a day: that costs the day of whoever uses the feature, and no hypothesis."""
+    one_row = "symbol = 'EDGE' and bar_start = (select bar_start from canonical.ohlcv_1d where " + ONE_BAR + ")"
+    with connect("transformer") as connection:
+        before = connection.execute(f"select wind_direction from features.features_1d where {one_row}").fetchone()[0]
+        connection.execute(f"update features.features_1d set wind_direction = null where {one_row}")
+    try:
+        read = dataset.read(worlds.hypothesis())
+        assert read.unready_rows == 21
+        assert np.isnan(read.features[~read.ready]).all()
+        assert np.isfinite(read.features[read.ready]).all()
+    finally:
+        with connect("transformer") as connection:
+            connection.execute(f"update features.features_1d set wind_direction = %s where {one_row}", (before,))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -82,6 +82,9 @@
             select '{{ model.name }}', symbol, '-infinity' from {{ ref('instruments') }}
         {%- endcall %}
     {%- elif existing_history is not none -%}
+        {% call statement('let_go') -%}
+            {{ live_let_go(history) }}
+        {%- endcall %}
         {% call statement('take_back') -%}
             {{ live_take_back(history, inputs) }}
         {%- endcall %}

@@ -53,6 +53,18 @@
 {%- endmacro %}
 
 
+{# A symbol that was taken out of the seeds leaves the history; put back, it is computed from the beginning. #}
+{% macro live_let_go(history) -%}
+            delete from {{ history }} as history
+            using canonical.live_watermarks as noted
+            where noted.model = '{{ model.name }}'
+                and history.symbol = noted.symbol
+                and not exists (
+                    select 1 from {{ ref('instruments') }} as instruments where instruments.symbol = noted.symbol
+                )
+{%- endmacro %}
+
+
 {# The view: the history and the rows after it. The look back is asked for outside of the union, because a condition inside
    would hide the history's index. #}
 {% macro live_both_halves(history, sql, columns, typed_columns) -%}
