@@ -30,7 +30,7 @@ from execution.findings import (
     as_json,
 )
 from execution.orders import Order, OrderStatus, Side
-from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
@@ -121,6 +121,34 @@ class Ledger:
                 OpenOrder(_order(row[:7]), row[8], row[9], row[10], row[11], reference_price=row[12], filled=row[7])
                 for row in cursor
             )
+
+    def given_up(self) -> tuple[GivenUp, ...]:
+        """Orders that were given up and have not turned up since."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select client_order_id, symbol, happened_at from ledger.orders
+                where account_id = %s and status = 'not_sent' and happened_at is not null
+                and written_at >= ledger.epoch_start(account_id)
+                """,
+                (self.account_id,),
+            )
+            return tuple(GivenUp(*row) for row in cursor)
+
+    def arrived_late(self) -> tuple[Order, ...]:
+        """Orders that were given up, turned up at the broker after all, and are open there."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity
+                from ledger.orders
+                where account_id = %s and status in ('accepted', 'partially_filled') and broker_order_id is not null
+                and exists (select from ledger.order_events
+                  where order_events.client_order_id = orders.client_order_id and order_events.status = 'not_sent')
+                """,
+                (self.account_id,),
+            )
+            return tuple(_order(row) for row in cursor)
 
     def decided(self, decision_ids: Sequence[str]) -> frozenset[str]:
         """Those of the given decisions that were made before."""

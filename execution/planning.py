@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 
 from execution.brokers.base import AccountSnapshot, BrokerClock, BrokerPosition, BrokerSnapshot, Mode
 from execution.market import MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
-from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
 from execution.validation.orders import order_rules
@@ -16,6 +17,8 @@ from execution.validation.rules import Proposal, refusals
 from warehouse.errors import Stop
 
 ZERO = Decimal(0)
+# From the open that an order missed past the next close: its symbol is decided again a session later.
+LATE_ARRIVAL = timedelta(hours=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Situation:
     unsettled: tuple[OpenOrder, ...]
     halted_because: str | None
     has_discrepancy: bool
+    given_up: tuple[GivenUp, ...] = ()
 
     @classmethod
     def of(
@@ -42,9 +46,10 @@ class Situation:
         unsettled: tuple[OpenOrder, ...],
         halted_because: str | None,
         has_discrepancy: bool,
+        given_up: tuple[GivenUp, ...] = (),
     ) -> "Situation":
         positions = {position.symbol: position for position in broker.positions}
-        return cls(mode, clock, broker.account, positions, market, unsettled, halted_because, has_discrepancy)
+        return cls(mode, clock, broker.account, positions, market, unsettled, halted_because, has_discrepancy, given_up)
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -63,10 +68,19 @@ class Situation:
         position = self.positions.get(symbol)
         return position.quantity if position else ZERO
 
+    def may_arrive(self, symbol: str) -> tuple[str, ...]:
+        """Orders of the symbol that were given up less than a day's wait ago, by the broker's clock."""
+        lately = self.clock.now - LATE_ARRIVAL
+        return tuple(entry.client_order_id for entry in self.given_up if entry.symbol == symbol and entry.at > lately)
+
+    def in_flight(self, symbol: str, but_not: str | None = None) -> tuple[str, ...]:
+        """Orders of the symbol that have not settled."""
+        orders = (entry.order for entry in self.unsettled if entry.order.symbol == symbol)
+        return tuple(order.client_order_id for order in orders if order.client_order_id != but_not)
+
     def proposal(self, order: Order, price: Decimal, committed: Decimal) -> Proposal:
         """An order as the order rules see it. `committed` is what earlier orders of this step will cost."""
         symbol, position = order.symbol, self.positions.get(order.symbol)
-        others = (entry.order for entry in self.unsettled if entry.order.client_order_id != order.client_order_id)
         return Proposal(
             symbol=symbol,
             side=order.side,
@@ -78,7 +92,7 @@ class Situation:
             account=self.account,
             halted_because=self.halted_because,
             has_discrepancy=self.has_discrepancy,
-            in_flight=tuple(other.client_order_id for other in others if other.symbol == symbol),
+            in_flight=self.in_flight(symbol, order.client_order_id),
             broker_mark=position.mark if position else None,
         )
 
@@ -101,11 +115,23 @@ class _Change:
     price: Decimal
 
 
-def refused_bars(package: Package, symbols: Iterable[str], situation: Situation) -> dict[str, RefusedBar]:
-    """Those of the symbols whose newest bar may not be decided now, with the reasons."""
+def refused_bars(
+    package: Package, symbols: Iterable[str], situation: Situation, resumed: str | None = None
+) -> dict[str, RefusedBar]:
+    """Those of the symbols whose newest bar may not be decided now, with the reasons.
+
+    `resumed` is the client order id of an order that was decided before: it does not hinder itself.
+    """
     refused = {}
     for symbol in symbols:
-        evidence = situation.market.evidence(package, symbol, situation.clock, situation.mode, situation.unpriced)
+        evidence = replace(
+            situation.market.evidence(package, symbol, situation.clock, situation.mode, situation.unpriced),
+            account=situation.account,
+            halted_because=situation.halted_because,
+            has_discrepancy=situation.has_discrepancy,
+            in_flight=situation.in_flight(symbol, resumed),
+            may_arrive=situation.may_arrive(symbol),
+        )
         reasons = tuple(str(refusal) for refusal in refusals(BAR_RULES, evidence))
         if reasons:
             bar_start = evidence.feature_bar_start

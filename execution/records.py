@@ -58,6 +58,15 @@ class RefusedBar:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """An order that the broker did not have when its time had passed, and when that was by the broker's clock."""
+
+    client_order_id: str
+    symbol: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An approved intent that is not settled: it has not ended, or fills of it are still missing."""
 

@@ -111,6 +111,8 @@ class Session:
         it still may be. Raises Retry or Stop when broker or warehouse cannot be read: nothing is sent then.
         """
         result = self.reconcile(_occasion(self._broker.events(0)))
+        if self._withdraw_late():
+            result = self.reconcile("continuous")
         situation = self._situation(result)
         resent = self._resume(situation)
         if resent:
@@ -138,6 +140,7 @@ class Session:
             followed = [follow(event, open_orders, self._ledger) for event in events]
             if not followed or not all(followed):
                 result = self.reconcile(_occasion(events))
+                self._withdraw_late()
                 self._resolve(result.clock)
         return unsettled
 
@@ -181,6 +184,7 @@ class Session:
             unsettled=self._ledger.unsettled(),
             halted_because=self._ledger.halted_because(),
             has_discrepancy=bool(result.comparison.discrepancies),
+            given_up=self._ledger.given_up(),
         )
 
     def _resume(self, situation: Situation) -> list[Order]:
@@ -190,13 +194,20 @@ class Session:
         resent, committed = [], Decimal(0)
         for entry in self._resolve(situation.clock):
             order, package = entry.order, packages.get(entry.model_id)
-            if package is None or refused_bars(package, [order.symbol], situation):
+            if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
                 continue
             proposal = situation.proposal(order, entry.reference_price, committed)
             if not refusals(rules, proposal):
                 committed += proposal.cost
                 resent.append(self._sender.send_again(order))
         return resent
+
+    def _withdraw_late(self) -> bool:
+        """Cancel by id what was given up and arrived after all: its successor must not fill beside it."""
+        late = self._ledger.arrived_late()
+        for order in late:
+            self._sender.withdraw(order)
+        return bool(late)
 
     def _send(self, orders: Sequence[Order]) -> list[Order]:
         """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it."""
@@ -222,7 +233,7 @@ class Session:
             elif times is not None and times.is_timely(entry.bar_end, clock):
                 waiting.append(entry)
             else:
-                self._sender.give_up(entry.order)
+                self._sender.give_up(entry.order, clock.now)
         return waiting
 
 

@@ -113,7 +113,7 @@ class AlpacaBroker:
         if is_paper is not (self.mode is Mode.PAPER):
             kind = "a paper account" if is_paper else "no paper account"
             raise Stop(f"Alpaca's account {number} is {kind}, and this is {self.mode} trading: check the keys")
-        return wire.account(payload)
+        return wire.account(payload, mode=self.mode)
 
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
         """Orders, bookings, positions and account as one cut: read again when something was booked in between."""
@@ -166,6 +166,17 @@ class AlpacaBroker:
     def find(self, client_order_id: str) -> BrokerOrder | None:
         found = self._one_order("/orders:by_client_order_id", {"client_order_id": client_order_id})
         return None if found is None else joined([found], self._order)[0]
+
+    def cancel(self, broker_order_id: str) -> None:
+        path = f"/orders/{quote(broker_order_id, safe='')}"
+        try:
+            self._client.delete(path)
+        except APIError as error:
+            # in the broker's words: it has ended, or is not there any more
+            if error.status_code not in (404, 422) or not _is_in_brokers_words(error):
+                raise _failed_read(path, error) from None
+        except (requests.RequestException, ValueError) as error:
+            raise Retry(f"Alpaca's {path} gave no usable answer: {_words(error)}") from None
 
     def _order(self, broker_order_id: str) -> BrokerOrder | None:
         return self._one_order(f"/orders/{quote(broker_order_id, safe='')}")

@@ -18,6 +18,7 @@ from execution.brokers.base import (
     BrokerOrder,
     BrokerPosition,
     Fill,
+    Mode,
     OrderUpdate,
     execution_id,
 )
@@ -53,10 +54,11 @@ class BadPayload(ValueError):
     """An answer that is not what the vendor documents."""
 
 
-def account(payload: Payload) -> AccountSnapshot:
-    """`GET /v2/account`."""
+def account(payload: Payload, mode: Mode) -> AccountSnapshot:
+    """`GET /v2/account`. An account that is for paper only trades on paper."""
     reasons = [reason for name, reason in _BLOCKS.items() if _field(payload, name) is not False]
-    if _field(payload, "status") != "ACTIVE":
+    trades_on_paper = mode is Mode.PAPER and _field(payload, "status") == "PAPER_ONLY"
+    if _field(payload, "status") != "ACTIVE" and not trades_on_paper:
         reasons.insert(0, f"the account's status is {payload['status']}")
     if _field(payload, "currency") != "USD":
         reasons.append(f"the account's currency is {payload['currency']}")

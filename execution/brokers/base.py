@@ -199,6 +199,9 @@ class Broker(Protocol):
     def find(self, client_order_id: str) -> BrokerOrder | None:
         """The order with this id; None only when the broker itself says that it has none. Raises Retry or Stop."""
 
+    def cancel(self, broker_order_id: str) -> None:
+        """Ask for an order's cancellation. Nothing is said of an order that has ended. Raises Retry or Stop."""
+
     def open_stream(self) -> None:
         """Start listening for pushed updates. Everything works without it, only later."""
 

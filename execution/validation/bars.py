@@ -1,6 +1,7 @@
 """What must be proven before a bar is decided."""
 
 from execution.brokers.base import Mode
+from execution.validation.account import ACCOUNT_RULES
 from execution.validation.rules import BarEvidence, Rule
 
 
@@ -87,6 +88,15 @@ class AccountCanBeValued:
         )
 
 
+class NoOrderMayArrive:
+    """No order of this symbol was given up so lately that it may still arrive, and fill beside its successor."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.may_arrive is None:
+            return "the orders that were given up are not known"
+        return f"order {subject.may_arrive[0]} was given up and may still arrive" if subject.may_arrive else None
+
+
 BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     BarIsFresh(),
     BeforeNextOpen(),
@@ -95,5 +105,7 @@ BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     FingerprintsMatch(),
     ModelMayTrade(),
     AccountCanBeValued(),
+    *ACCOUNT_RULES,
+    NoOrderMayArrive(),
 )
 """A bar that one of these refuses is not decided; it may be decided later, once the obstacle is gone."""

@@ -4,41 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from execution.policy import TradingPolicy
+from execution.validation.account import ACCOUNT_RULES
 from execution.validation.rules import Proposal, Rule
-
-
-class AccountReady:
-    """The broker knows the account and would take orders for it."""
-
-    def validate(self, subject: Proposal) -> str | None:
-        if subject.account is None:
-            return "the broker's account is not known"
-        return subject.account.blocked_because or None
-
-
-class NotHalted:
-    """Nobody and nothing has halted the account."""
-
-    def validate(self, subject: Proposal) -> str | None:
-        return None if subject.halted_because is None else f"the account is halted: {subject.halted_because}"
-
-
-class Reconciled:
-    """The newest reconciliation left no open discrepancy."""
-
-    def validate(self, subject: Proposal) -> str | None:
-        if subject.has_discrepancy is None:
-            return "the account was not reconciled since the session started"
-        return "the newest reconciliation found a discrepancy" if subject.has_discrepancy else None
-
-
-class NoOrderInFlight:
-    """No other order of this symbol is open or unresolved."""
-
-    def validate(self, subject: Proposal) -> str | None:
-        if subject.in_flight is None:
-            return "the orders in flight are not known"
-        return f"order {subject.in_flight[0]} of {subject.symbol} is in flight" if subject.in_flight else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +87,7 @@ class BuyingPower:
 def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
     """An order that one of these refuses is recorded as refused, and this bar never gets another."""
     return (
-        AccountReady(),
-        NotHalted(),
-        Reconciled(),
-        NoOrderInFlight(),
+        *ACCOUNT_RULES,
         PriceSane(policy.price_tolerance),
         MaxOrderNotional(policy.max_order_notional),
         MaxPositionWeight(policy.max_position_weight),

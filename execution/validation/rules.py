@@ -36,6 +36,11 @@ class BarEvidence:
     changed_features: tuple[str, ...] | None = None
     model_state: str | None = None
     unpriced: tuple[str, ...] | None = None
+    account: AccountSnapshot | None = None
+    halted_because: str | None = "whether it is halted is not known"
+    has_discrepancy: bool | None = None
+    in_flight: tuple[str, ...] | None = None
+    may_arrive: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,21 @@ class Refusal:
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.reason}"
+
+
+class Hindrances(Protocol):
+    """What may hinder the account, whatever it is asked to do. A subject of rules about bars and orders alike."""
+
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def account(self) -> AccountSnapshot | None: ...
+    @property
+    def halted_because(self) -> str | None: ...
+    @property
+    def has_discrepancy(self) -> bool | None: ...
+    @property
+    def in_flight(self) -> tuple[str, ...] | None: ...
 
 
 class Rule(Protocol, Generic[Subject]):

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from execution.brokers import alpaca_wire as wire
-from execution.brokers.base import ActivityKind
+from execution.brokers.base import ActivityKind, Mode
 from execution.orders import OrderStatus, Side
 
 ORDER = {
@@ -105,9 +105,15 @@ def test_bookings_move_what_their_kind_moves(row, kind, quantity, cash):
 
 
 def test_a_blocked_account_says_why():
-    assert wire.account(ACCOUNT).blocked_because == ""
-    blocked = wire.account({**ACCOUNT, "status": "ONBOARDING", "trading_blocked": True})
+    assert wire.account(ACCOUNT, Mode.PAPER).blocked_because == ""
+    blocked = wire.account({**ACCOUNT, "status": "ONBOARDING", "trading_blocked": True}, Mode.PAPER)
     assert blocked.blocked_because == "Alpaca says that the account's status is ONBOARDING and trading is blocked"
+
+
+def test_an_account_for_paper_only_trades_on_paper():
+    payload = {**ACCOUNT, "status": "PAPER_ONLY"}
+    assert wire.account(payload, Mode.PAPER).blocked_because == ""
+    assert "PAPER_ONLY" in wire.account(payload, Mode.LIVE).blocked_because
 
 
 @pytest.mark.parametrize("name", ["trading_blocked", "status", "cash", "buying_power", "id"])
@@ -115,7 +121,7 @@ def test_an_account_without_a_field_is_no_account(name):
     payload = deepcopy(ACCOUNT)
     del payload[name]
     with pytest.raises(wire.BadPayload, match=name):
-        wire.account(payload)
+        wire.account(payload, Mode.PAPER)
 
 
 @pytest.mark.parametrize(

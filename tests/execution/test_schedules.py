@@ -100,8 +100,8 @@ def test_an_order_that_is_still_open_keeps_its_symbol(ledger_db, monkeypatch):
         assert len(session.decide().sent) == 2
         broker.close_market()
         step = session.decide()
-    assert step.sent == ()
-    assert [reason.split(":")[0] for intent in step.intents for reason in intent.refusals] == ["NoOrderInFlight"] * 2
+    assert (step.sent, step.decisions) == ((), ())
+    assert [reason.split(":")[0] for bar in step.refused for reason in bar.reasons] == ["NoOrderInFlight"] * 2
     assert len(broker.orders) == 2
 
 

@@ -142,10 +142,7 @@ def test_an_order_that_is_not_ours_halts_the_account_until_it_is_explained(excha
     account = exchange.book()["account_id"]
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         step = session.decide()
-        assert {reason.split(":")[0] for intent in step.intents for reason in intent.refusals} == {
-            "NotHalted",
-            "Reconciled",
-        }
+        assert (step.decisions, _rules(step)) == ((), {"NotHalted", "Reconciled"})
         assert "is not ours" in rows("select reason from ledger.halts where account_id = %s", account)[0][0]
         Ledger.view(account).release("I know that order")
         assert session.reconcile().outcome == "discrepancy"
@@ -153,14 +150,45 @@ def test_an_order_that_is_not_ours_halts_the_account_until_it_is_explained(excha
     assert len(rows("select 1 from ledger.halts where account_id = %s and action = 'halt'", account)) == 2
 
 
-def test_a_halt_by_hand_stops_orders_and_keeps_the_decisions(exchange, package, first_day):
-    with Session.open([package], exchange.broker()) as session:
+def test_what_hinders_the_account_does_not_use_up_the_bar(exchange, package, first_day):
+    """Halted, blocked, or with an unexplained booking: the same evening, once that is over, the bar is traded."""
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         with Ledger.view(session.account_id) as operator:
             operator.halt("lunch")
-        step = session.decide()
-        assert len(step.decisions) == 2
-        assert {intent.refusals for intent in step.intents} == {("NotHalted: the account is halted: lunch",)}
-    assert exchange.book()["orders"] == []
+            step = session.decide()
+            assert (step.decisions, _rules(step)) == ((), {"NotHalted"})
+            operator.release("back")
+        exchange.act("standing", trading_blocked=True)
+        assert _rules(session.decide()) == {"AccountReady"}
+        exchange.act("standing", trading_blocked=False)
+        exchange.act("move", symbol="BETA", qty="1")
+        assert {"NotHalted", "Reconciled"} <= _rules(session.decide())
+        exchange.act("move", symbol="BETA", qty="-1")
+        with Ledger.view(session.account_id) as operator:
+            operator.release("it was late")
+        assert exchange.book()["orders"] == []
+        assert len(session.decide().sent) == 2
+        assert session.decide().sent == ()
+    exchange.advance(DAYS[1].opens + AFTER_OPEN)
+    assert len(exchange.book()["fills"]) == 2
+
+
+def test_orders_written_before_a_halt_go_out_after_it(exchange, package, first_day, monkeypatch):
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        send = session._sender.send
+
+        def send_and_halt(order):
+            with Ledger.view(session.account_id) as operator:
+                operator.halt("stop")
+            return send(order)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(session._sender, "send", send_and_halt)
+            assert len(session.decide().sent) == 1
+        with Ledger.view(session.account_id) as operator:
+            operator.release("go on")
+        assert len(session.decide().sent) == 1
+    assert len(exchange.book()["orders"]) == 2
 
 
 def test_one_session_an_account(exchange, package):

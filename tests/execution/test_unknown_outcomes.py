@@ -9,7 +9,7 @@ from execution.brokers.alpaca import AlpacaBroker
 from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.agreement import assert_agree
-from tests.execution.world import AFTER_OPEN, rows, trading_days
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, rows, trading_days
 from warehouse.errors import Retry, Stop
 
 DAYS = trading_days()
@@ -279,6 +279,54 @@ def test_an_order_given_up_that_arrives_after_all_is_followed(exchange, warehous
         exchange.trade(symbol="ALPHA", side="buy", qty=f"{order.quantity:f}", client_order_id=order.client_order_id)
         assert session.reconcile().outcome == "repaired"
     assert_agree(exchange.book())
+
+
+def _give_up(exchange, session, wire):
+    """An order that is lost on the way, until its open has passed."""
+    wire.faults = [request_lost] * 3
+    [order] = session.decide().sent
+    exchange.advance(DAYS[1].opens + AFTER_OPEN)
+    session.settle(timeout=10)
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+    return order
+
+
+def _arrive(exchange, order) -> None:
+    exchange.trade(symbol="ALPHA", side="buy", qty=f"{order.quantity:f}", client_order_id=order.client_order_id)
+
+
+@pytest.mark.parametrize("arrives", ["before", "after", "a day after"])
+def test_a_late_order_does_not_fill_beside_its_successor(exchange, warehouse, package, broker, arrives):
+    wire = Wire(broker)
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    with Session.open([package], broker, pause=_no_pause) as session:
+        late = _give_up(exchange, session, wire)
+        warehouse.publish(DAYS[1], {"ALPHA": 0.2})
+        if arrives == "before":
+            _arrive(exchange, late)
+        step = session.decide()
+        if arrives == "before":
+            # canceled by its id, and then the bar is decided as any other
+            assert [order.status for order in step.sent] == [OrderStatus.ACCEPTED]
+        else:
+            assert (step.sent, [decision.symbol for decision in step.decisions]) == ((), ["BETA"])
+            assert any("may still arrive" in reason for bar in step.refused for reason in bar.reasons)
+        if arrives == "after":
+            _arrive(exchange, late)
+            session.reconcile()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.advance(DAYS[2].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[2], {"ALPHA": 0.2})
+        if arrives == "a day after":
+            _arrive(exchange, late)
+        session.decide()
+        exchange.advance(DAYS[3].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+        assert session.reconcile().outcome == "agreed"
+    [held] = exchange.book()["positions"]
+    assert 150 < int(held["qty"]) < 200
+    assert rows("select count(*) from ledger.halts where account_id = %s", exchange.book()["account_id"]) == [(0,)]
 
 
 def test_an_order_of_ours_that_is_not_what_we_wrote_halts_the_account(exchange, warehouse, package, broker):

@@ -32,6 +32,11 @@ GOOD_BAR = BarEvidence(
     changed_features=(),
     model_state="paper",
     unpriced=(),
+    account=ACCOUNT,
+    halted_because=None,
+    has_discrepancy=False,
+    in_flight=(),
+    may_arrive=(),
 )
 GOOD_ORDER = Proposal(
     symbol="AAPL",
@@ -75,6 +80,11 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"model_state": "retired"}, "ModelMayTrade"),
         ({"mode": Mode.LIVE}, "ModelMayTrade"),
         ({"unpriced": ("GOOG",)}, "AccountCanBeValued"),
+        ({"account": replace(ACCOUNT, blocked_because="trading is blocked")}, "AccountReady"),
+        ({"halted_because": "a discrepancy"}, "NotHalted"),
+        ({"has_discrepancy": True}, "Reconciled"),
+        ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
+        ({"may_arrive": ("tb-2",)}, "NoOrderMayArrive"),
     ],
 )
 def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
@@ -111,6 +121,10 @@ def test_a_bad_order_is_refused_by_its_rule(changes, rule):
         "changed_features",
         "model_state",
         "unpriced",
+        "account",
+        "has_discrepancy",
+        "in_flight",
+        "may_arrive",
     ],
 )
 def test_a_bar_that_is_not_known_well_enough_is_refused(name):

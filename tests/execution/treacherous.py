@@ -136,6 +136,12 @@ class TreacherousBroker:
         self._may_fail()
         return self.orders.get(client_order_id)
 
+    def cancel(self, broker_order_id: str) -> None:
+        self._may_fail()
+        for name, order in self.orders.items():
+            if order.broker_order_id == broker_order_id and order.status is OrderStatus.ACCEPTED:
+                self.orders[name] = replace(order, status=OrderStatus.CANCELED)
+
     def open_stream(self) -> None:
         self.pushed = [StreamConnected(is_reconnect=False)]
 
