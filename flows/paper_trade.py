@@ -19,6 +19,7 @@ from flows.ingest import ingest, land_newest
 from models_registry import registry
 from models_registry.package import ModelPackage
 from warehouse import addresses
+from warehouse.errors import Stop
 from warehouse.settings import load
 
 log = logging.getLogger("truebar")
@@ -49,8 +50,14 @@ class SteppedClock:
 
 @task
 def models_to_trade() -> list[ModelPackage]:
-    """The packages of all models in state paper."""
-    return [registry.load_model(record.model_id) for record in registry.models("paper")]
+    """The packages of all models in state paper; one that cannot be true is left out with a sentence."""
+    packages = []
+    for record in registry.models("paper"):
+        try:
+            packages.append(registry.load_model(record.model_id))
+        except Stop as stopped:
+            log.warning("not traded: %s", stopped)
+    return packages
 
 
 @task

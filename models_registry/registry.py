@@ -1,7 +1,8 @@
 """Which models exist, in which state, and the only ways from one state to the next.
 
 candidate -> paper -> live -> retired. Paper needs a passed gate; live needs a paper record without open discrepancies
-and an operator who says so. There is no other way in. States are rows of research.model_states, the newest counts.
+and an operator who says so. There is no other way in: states are rows of research.model_states, the newest counts, and
+only the functions of migration 0022 write them.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ NEXT: dict[str, tuple[str, ...]] = {
     "live": ("retired",),
     "retired": (),
 }
+
+# states in which a model decides orders
+TRADABLE = ("paper", "live")
 
 MODELS = """
     select
@@ -119,10 +123,18 @@ def get(model_id: str, *, role: str = "executor") -> ModelRecord:
 def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
     """The package of a registered model, verified against its own checksums and the registry's.
 
-    Raises RegistryError for an unknown model, PackageError for a package that is not the registered one.
+    Raises RegistryError for an unknown model and for one whose state its verdict does not allow, PackageError for a
+    package that is not the registered one or lies elsewhere than in the models folder.
     """
-    record = get(model_id, role=role)
-    package = ModelPackage.load(load().models_dir / record.package_path)
+    with connect(role) as connection:
+        record = _record(connection, model_id)
+        if record.state in TRADABLE:
+            _require_passed_gate(connection, model_id)
+    folder = load().models_dir / record.package_path
+    # a name with a slash, and a link, lead elsewhere
+    if folder.name != record.package_path or folder.resolve().parent != load().models_dir.resolve():
+        raise PackageError(f"the package of model {model_id} is not a folder of the models folder {load().models_dir}")
+    package = ModelPackage.load(folder)
     if package.sha256 != record.package_sha256:
         raise PackageError(
             f"the package of model {model_id} is not the one that was registered: restore {record.package_path} "
@@ -151,8 +163,7 @@ def register(package: ModelPackage, reason: str) -> ModelRecord:
         manifest = package.manifest
         connection.execute(
             """
-            insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256,
-            trained_through) values (%s, %s, %s, %s, %s, %s, %s)
+            select research.register_model(%s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 model_id,
@@ -162,9 +173,9 @@ def register(package: ModelPackage, reason: str) -> ModelRecord:
                 folder.name,
                 package.sha256,
                 manifest.training_window.end,
+                reason,
             ),
         )
-        _enter(connection, model_id, "candidate", reason)
         return _record(connection, model_id)
 
 
@@ -175,7 +186,7 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
     """
     if state not in get_args(State):
         raise RegistryError(f"unknown state {state!r}: one of {', '.join(get_args(State))}")
-    with connect("trainer") as connection:
+    with connect("gate" if state == "paper" else "operator") as connection:
         _lock(connection, model_id)
         record = _record(connection, model_id)
         if record.state == state:
@@ -185,12 +196,14 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
             raise RegistryError(f"model {model_id} is {record.state}: from there it may become {allowed}, not {state}")
         if state == "paper":
             _require_passed_gate(connection, model_id)
+            connection.execute("select research.admit_model(%s, %s)", (model_id, reason))
         if state == "live":
             if not operator or not operator.strip():
                 raise RegistryError(f"model {model_id} can only be put live by an operator who gives a name")
             _require_clean_paper_record(model_id)
-            reason = f"{reason} (by {operator.strip()})"
-        _enter(connection, model_id, state, reason)
+            connection.execute("select research.promote_model(%s, %s, %s)", (model_id, operator, reason))
+        if state == "retired":
+            connection.execute("select research.retire_model(%s, %s)", (model_id, reason))
         return _record(connection, model_id)
 
 
@@ -217,12 +230,6 @@ def _is_stored(package: ModelPackage, folder: Path) -> bool:
 
 def _lock(connection: psycopg.Connection, model_id: str) -> None:
     connection.execute("select pg_advisory_xact_lock(hashtextextended('model ' || %s, 0))", (model_id,))
-
-
-def _enter(connection: psycopg.Connection, model_id: str, state: str, reason: str) -> None:
-    connection.execute(
-        "insert into research.model_states (model_id, state, reason) values (%s, %s, %s)", (model_id, state, reason)
-    )
 
 
 def _require_passed_gate(connection: psycopg.Connection, model_id: str) -> None:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
+
 from warehouse import embedded
-from warehouse.connection import connect
+from warehouse.connection import connect, endpoint, open_connection
 from warehouse.migrate import bring_up
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +38,12 @@ def running_warehouse(state_dir: Path) -> Iterator[Path]:
         embedded.stop(state_dir)
         os.environ.clear()
         os.environ.update(before)
+
+
+def as_owner() -> psycopg.Connection:
+    """The administrator's connection, for what no role of the product may do."""
+    where = endpoint()
+    return open_connection(where, where.conninfo())
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import psycopg
 import pyarrow
+from psycopg.types.json import Jsonb
 
-from training.gate import Family, Thresholds, Trial, Verdict, judge, level_of_look
+from training.gate import Family, Trial, Verdict, judge
 from training.hypothesis import Hypothesis
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
@@ -60,7 +61,7 @@ def judge_family(family_id: str, evidence: DataEvidence) -> dict[str, Verdict]:
     Every trial ever made on this data counts in the tests, failures included. Returns the new verdicts by trial_id;
     with nothing new it returns none and spends no look. Raises JudgementError for an unknown family.
     """
-    with connect("trainer") as connection:
+    with connect("gate") as connection:
         connection.execute("select pg_advisory_xact_lock(hashtextextended('family ' || %s, 0))", (family_id,))
         periods_per_year = _periods_per_year(connection, family_id)
         stored = _stored_trials(connection, family_id)
@@ -74,7 +75,7 @@ def judge_family(family_id: str, evidence: DataEvidence) -> dict[str, Verdict]:
             only = [trial.trial_id for trial in new if trial.hypothesis.thresholds == thresholds]
             # the seed is the family's: asking again is no second draw
             verdicts |= judge(family, look_no=look, thresholds=thresholds, seed=int(family_id[:8], 16), only=only)
-        _store(connection, family_id, look, len(stored), verdicts)
+        _store(connection, family_id, look, verdicts)
     return verdicts
 
 
@@ -142,64 +143,36 @@ def _next_look(connection: psycopg.Connection, family_id: str) -> int:
     )
 
 
-def _store(
-    connection: psycopg.Connection, family_id: str, look: int, trials: int, verdicts: dict[str, Verdict]
-) -> None:
-    connection.execute(
-        "insert into research.gate_looks (family_id, look_no, trials, alpha) values (%s, %s, %s, %s)",
-        (family_id, look, trials, level_of_look(Thresholds().reality_check_p, look)),
-    )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """
-            insert into research.verdicts (trial_id, look_no, family_id, verdict, explanation, years_missing,
-            net_sharpe, shrunk_sharpe, deflated_sharpe_probability, minimum_track_record_years, pbo)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-            """,
-            [
-                (
-                    verdict.trial_id,
-                    look,
-                    family_id,
-                    verdict.verdict,
-                    verdict.explanation,
-                    *map(
-                        _finite,
-                        (
-                            verdict.years_missing,
-                            verdict.net_sharpe,
-                            verdict.shrunk_sharpe,
-                            verdict.deflated_sharpe_probability,
-                            verdict.minimum_track_record_years,
-                            verdict.pbo,
-                        ),
-                    ),
-                )
-                for verdict in verdicts.values()
-            ],
-        )
-        cursor.executemany(
-            """
-            insert into research.gate_checks (trial_id, look_no, tier, check_name, value, threshold, comparison,
-            outcome, explanation, years_missing) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-            """,
-            [
-                (
-                    verdict.trial_id,
-                    look,
-                    check.tier,
-                    check.name,
-                    _finite(check.value),
-                    _finite(check.threshold),
-                    check.comparison,
-                    check.outcome,
-                    check.explanation,
-                    _finite(check.years_missing),
-                )
-                for verdict in verdicts.values()
+def _store(connection: psycopg.Connection, family_id: str, look: int, verdicts: dict[str, Verdict]) -> None:
+    """The database counts looks and trials itself, and refuses a verdict that its checks do not say."""
+    judged = [
+        {
+            "trial_id": verdict.trial_id,
+            "verdict": verdict.verdict,
+            "explanation": verdict.explanation,
+            "years_missing": _finite(verdict.years_missing),
+            "net_sharpe": _finite(verdict.net_sharpe),
+            "shrunk_sharpe": _finite(verdict.shrunk_sharpe),
+            "deflated_sharpe_probability": _finite(verdict.deflated_sharpe_probability),
+            "minimum_track_record_years": _finite(verdict.minimum_track_record_years),
+            "pbo": _finite(verdict.pbo),
+            "checks": [
+                {
+                    "tier": check.tier,
+                    "check_name": check.name,
+                    "value": _finite(check.value),
+                    "threshold": _finite(check.threshold),
+                    "comparison": check.comparison,
+                    "outcome": check.outcome,
+                    "explanation": check.explanation,
+                    "years_missing": _finite(check.years_missing),
+                }
                 for check in verdict.checks
             ],
-        )
+        }
+        for verdict in verdicts.values()
+    ]
+    connection.execute("select research.record_look(%s, %s, %s)", (family_id, look, Jsonb(judged)))
 
 
 def _finite(value: float | None) -> float | None:

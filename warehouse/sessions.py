@@ -5,7 +5,7 @@ every float that is read, a German date style would turn days and months round. 
 connection of ours (psycopg, ADBC, dbt and psql), and `migrate` gives them to the roles, for every other client.
 """
 
-ROLES = ("loader", "transformer", "trainer", "executor", "analyst")
+ROLES = ("loader", "transformer", "trainer", "executor", "analyst", "gate", "operator")
 
 # roles that change nothing
 READERS = ("analyst",)

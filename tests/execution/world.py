@@ -24,6 +24,7 @@ from execution.brokers.alpaca import AlpacaBroker
 from sandbox.server import Keys, Sandbox
 from sandbox.tape.files import Tape
 from sandbox.timekeeping import micros
+from tests.machine import as_owner
 from warehouse.connection import connect
 
 KEY, SECRET = "test-key", "test-secret"
@@ -213,7 +214,7 @@ class Warehouse:
 
     def enter_state(self, model_id: str, state: str) -> None:
         """Register the model, with all that the registry wants behind it, and put it into a state."""
-        with connect("trainer") as connection:
+        with as_owner() as connection:
             connection.execute(_REGISTERED, {"name": model_id})
             connection.execute(
                 "insert into research.model_states (model_id, state, reason) values (%s, %s, 'a test')",

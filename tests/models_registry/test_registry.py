@@ -1,82 +1,15 @@
 """The only ways into a state, tried one by one against the database."""
 
-import itertools
 import shutil
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from models_registry import registry
-from models_registry.package import FeatureColumn, ModelPackage, PackageError, TrainingWindow, model_id
+from models_registry.package import ModelPackage, PackageError
 from models_registry.registry import RegistryError
-from models_registry.scoring import PositionSizing, Target
+from tests.models_registry.conftest import Candidate, made_up_package
 from warehouse.connection import connect
 from warehouse.settings import load
-
-NOW = datetime(2012, 9, 28, 13, 30, tzinfo=UTC)
-_numbers = itertools.count(1)
-
-Candidate = Callable[[str | None], ModelPackage]
-
-
-@pytest.fixture
-def candidate(warehouse_db: Path) -> Candidate:
-    """Makes a registered candidate whose trial has this verdict, or none."""
-
-    def make(verdict: str | None) -> ModelPackage:
-        trial = f"{next(_numbers):08x}"
-        with connect("trainer") as connection:
-            for statement in (
-                "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
-                "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
-                "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
-                "periods_per_year) values ('reg', '{X}', '1d', now(), now(), 1, 252) on conflict do nothing",
-                "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
-                "rows_unready, device, feature_fingerprints, library_versions) "
-                "values ('reg', 'reg', 'reg', now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
-                "insert into research.gate_looks (family_id, look_no, trials, alpha) values ('reg', 1, 1, 0.025) "
-                "on conflict do nothing",
-            ):
-                connection.execute(statement)
-            connection.execute(
-                "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
-                "values (%s, 'reg', 'reg', 'reg', %s, '{}')",
-                (trial, int(trial, 16)),
-            )
-            if verdict:
-                connection.execute(
-                    "insert into research.verdicts (trial_id, look_no, family_id, verdict, explanation) "
-                    "values (%s, 1, 'reg', %s, '')",
-                    (trial, verdict),
-                )
-        package = _package(trial)
-        registry.register(package, "for a test")
-        return package
-
-    return make
-
-
-def _package(trial: str, booster: bytes = b"not used here") -> ModelPackage:
-    return ModelPackage.build(
-        booster,
-        model_id=model_id("reg", trial),
-        experiment_id="reg",
-        hypothesis_id="reg",
-        run_id="reg",
-        trial_id=trial,
-        symbols=("X",),
-        timeframe="1d",
-        features=(FeatureColumn(name="f", fingerprint="1"),),
-        target=Target(kind="binary"),
-        position_sizing=PositionSizing(policy="long_flat"),
-        cost_bps_per_side=2.0,
-        parameters={},
-        training_window=TrainingWindow(start=NOW, end=NOW, rows=1),
-        data_watermark=NOW,
-        library_versions={},
-    )
 
 
 def paper_record(package: ModelPackage, outcomes: list[str], halts: list[str] | None = None) -> None:
@@ -169,13 +102,13 @@ def test_the_same_package_again_restores_its_folder_and_another_is_refused(candi
     registry.register(package, "again")
     assert registry.load_model(package.model_id) == package
     with pytest.raises(RegistryError, match="is registered with another package"):
-        registry.register(_package(package.manifest.trial_id, b"another booster"), "swap")
+        registry.register(made_up_package(package.manifest.trial_id, b"another booster"), "swap")
     assert registry.load_model(package.model_id) == package
 
 
 def test_a_swapped_package_is_refused_though_its_own_checksums_agree(candidate: Candidate) -> None:
     package = candidate(None)
-    _package(package.manifest.trial_id, b"another booster").save(load().models_dir / package.model_id)
+    made_up_package(package.manifest.trial_id, b"another booster").save(load().models_dir / package.model_id)
     with pytest.raises(PackageError, match="is not the one that was registered"):
         registry.load_model(package.model_id)
 

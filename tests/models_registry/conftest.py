@@ -1,0 +1,83 @@
+"""Candidates in a registry of their own, judged by the gate's function or not at all."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from models_registry import registry
+from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, model_id
+from models_registry.scoring import PositionSizing, Target
+from warehouse.connection import connect
+
+NOW = datetime(2012, 9, 28, 13, 30, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+Candidate = Callable[[str | None], ModelPackage]
+
+
+@pytest.fixture
+def candidate(warehouse_db: Path) -> Candidate:
+    """Makes a registered candidate whose trial has this verdict, or none."""
+
+    def make(verdict: str | None) -> ModelPackage:
+        trial = f"{next(_numbers):08x}"
+        with connect("trainer") as connection:
+            for statement in (
+                "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
+                "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
+                "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
+                "periods_per_year) values ('reg', '{X}', '1d', now(), now(), 1, 252) on conflict do nothing",
+                "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
+                "rows_unready, device, feature_fingerprints, library_versions) "
+                "values ('reg', 'reg', 'reg', now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
+            ):
+                connection.execute(statement)
+            connection.execute(
+                "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
+                "values (%s, 'reg', 'reg', 'reg', %s, '{}')",
+                (trial, int(trial, 16)),
+            )
+        if verdict:
+            judge(trial, verdict)
+        package = made_up_package(trial)
+        registry.register(package, "for a test")
+        return package
+
+    return make
+
+
+def judge(trial: str, verdict: str) -> None:
+    outcome = {"PASSED": "passed", "FAILED": "failed", "INSUFFICIENT_EVIDENCE": "undecided"}[verdict]
+    check = {"tier": 1, "check_name": "x", "comparison": ">", "outcome": outcome, "explanation": ""}
+    judged = [{"trial_id": trial, "verdict": verdict, "explanation": "", "checks": [check]}]
+    with connect("gate") as connection:
+        connection.execute(
+            "select research.record_look('reg', (select count(*) + 1 from research.gate_looks "
+            "where family_id = 'reg')::integer, %s)",
+            (Jsonb(judged),),
+        )
+
+
+def made_up_package(trial: str, booster: bytes = b"not used here") -> ModelPackage:
+    return ModelPackage.build(
+        booster,
+        model_id=model_id("reg", trial),
+        experiment_id="reg",
+        hypothesis_id="reg",
+        run_id="reg",
+        trial_id=trial,
+        symbols=("X",),
+        timeframe="1d",
+        features=(FeatureColumn(name="f", fingerprint="1"),),
+        target=Target(kind="binary"),
+        position_sizing=PositionSizing(policy="long_flat"),
+        cost_bps_per_side=2.0,
+        parameters={},
+        training_window=TrainingWindow(start=NOW, end=NOW, rows=1),
+        data_watermark=NOW,
+        library_versions={},
+    )
