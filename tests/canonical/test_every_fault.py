@@ -32,6 +32,7 @@ from sandbox.tape import files as tape
 from sandbox.tape.minutes import daily, minutes
 from sandbox.timekeeping import micros
 from tests.canonical.market import PRICES, as_frame, bars
+from tests.loaders import landings
 from tests.machine import ROOT
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
@@ -184,6 +185,7 @@ def test_canonical_bars_are_the_tapes(
         made = sources(url)
         failures += persist(lambda: gap_fill.fill(loader, lambda name: made[name](), build))
     assert failures > 1, "the plan was to be harder than that"
+    assert landings.differing() == [], "history, revisions and what closed gaps"
 
     check_against_tape(as_frame(table), faults, tape_dir, end)
 

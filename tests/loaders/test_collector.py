@@ -16,6 +16,7 @@ from loaders.live.collector import Collector, Pace
 from loaders.raw.instruments import Instrument
 from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import klines, milliseconds
+from tests.loaders.landings import missing
 from tests.loaders.streams import MINUTE, Exchange, live_kline
 from tests.loaders.vendors import NOW, Answer, CountingBudget
 from tests.loaders.watching import ask, assert_whole, covered, feed, is_whole, starts, until
@@ -56,6 +57,7 @@ def test_a_feed_lands_final_bars_and_says_how_it_is(market: Exchange) -> None:
         async with collecting(market) as run:
             await until(lambda: run.collector.feed.newest_bar_start and len(starts()) > 65)
             await asyncio.sleep(0.3)
+            assert missing("binance_klines", "open_time") == [], "what came by stream and over REST"
             row = feed()
             assert (row["state"], row["symbols"], row["reconnects"]) == ("live", ["BTCUSDT"], 0)
             assert row["newest_bar_start"] >= market.newest_final() - 20 * MINUTE

@@ -21,6 +21,7 @@ from loaders.raw.landing import uncovered
 from loaders.vendors.binance import BinanceSource
 from tests import forked
 from tests.loaders.exchange import klines
+from tests.loaders.landings import missing
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.errors import Retry, Skip, Stop
@@ -97,6 +98,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, kills: int)
     assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", Window(first, last)) == []
     landed = loader.execute("select sum(rows_landed) from raw.coverage where dataset = 'bars'").fetchone()[0]
     assert landed == len(expected)
+    assert missing("binance_klines", "open_time") == [], "a landing without its rows, or rows without their landing"
 
 
 def test_the_unfinished_bar_waits_for_the_vendors_clock(loader) -> None:

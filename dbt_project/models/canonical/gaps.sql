@@ -99,15 +99,17 @@ spans_{{ timeframe }} as (
     ) as bars on instruments.symbol = bars.symbol
     left join lateral (
         select
-            1 + reference.bars_ended(instruments.calendar, '{{ timeframe }}', min(revisions.vendor_start))
-                as first_bar_no
-        from {{ ref('int_vendor_revisions') }} as revisions
-        inner join ranked
-            on
-                revisions.symbol = ranked.symbol
-                and revisions.timeframe = ranked.timeframe
-                and revisions.source = ranked.source
-        where revisions.symbol = instruments.symbol and revisions.timeframe = '{{ timeframe }}'
+            1 + reference.bars_ended(instruments.calendar, '{{ timeframe }}', min(firsts.first_bar)) as first_bar_no
+        from ranked
+        cross join lateral (
+            select min(landings.first_bar) as first_bar
+            from {{ source('raw', 'landings') }} as landings
+            where
+                landings.source = ranked.source
+                and landings.vendor_symbol = ranked.vendor_symbol
+                and landings.timeframe = ranked.timeframe
+        ) as firsts
+        where ranked.symbol = instruments.symbol and ranked.timeframe = '{{ timeframe }}'
     ) as sent on true
     left join answered on instruments.symbol = answered.symbol and answered.timeframe = '{{ timeframe }}'
     where least(bars.first_bar_no, sent.first_bar_no) is not null

@@ -4,50 +4,37 @@ with ranked as (
     select * from {{ ref('ranked_vendors') }}
 ),
 
+landings as (
+    select * from {{ source('raw', 'landings') }}
+),
+
 bars as (
     select
-        revisions.symbol,
-        revisions.timeframe,
-        revisions.vendor_start as bar_start,
+        ranked.symbol,
+        ranked.timeframe,
+        landings.first_bar as bar_start,
         false as is_absence,
-        revisions.landed_xid
-    from {{ ref('int_vendor_revisions') }} as revisions
+        landings.landed_xid
+    from landings
     inner join ranked
         on
-            revisions.symbol = ranked.symbol
-            and revisions.timeframe = ranked.timeframe
-            and revisions.source = ranked.source
-),
-
-splits as (
-    select
-        symbol,
-        execution_date::timestamp at time zone 'America/New_York' as bar_start,
-        landed_xid
-    from {{ ref('stg_polygon__splits') }}
-),
-
-dividends as (
-    select
-        symbol,
-        ex_dividend_date::timestamp at time zone 'America/New_York' as bar_start,
-        landed_xid
-    from {{ ref('stg_polygon__dividends') }}
+            landings.source = ranked.source
+            and landings.vendor_symbol = ranked.vendor_symbol
+            and landings.timeframe = ranked.timeframe
 ),
 
 actions as (
     select
-        actions.symbol,
+        vendor_symbols.symbol,
         timeframes.timeframe,
-        actions.bar_start,
+        landings.first_bar as bar_start,
         false as is_absence,
-        actions.landed_xid
-    from (
-        select * from splits
-        union all
-        select * from dividends
-    ) as actions
+        landings.landed_xid
+    from landings
+    inner join {{ ref('vendor_symbols') }} as vendor_symbols
+        on landings.source = vendor_symbols.vendor and landings.vendor_symbol = vendor_symbols.vendor_symbol
     cross join {{ source('reference', 'timeframes') }} as timeframes
+    where landings.timeframe is null
 ),
 
 -- the last vendor's answer makes a bar silent that nobody sent a row for; only what lies behind a history's end counts
