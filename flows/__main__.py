@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("fill-gaps", help="ask the next vendor in rank for bars that are missing")
     build = commands.add_parser("build", help="dbt build and the look-ahead audit")
     build.add_argument("--full-refresh", action="store_true", help="compute all histories anew")
+    commands.add_parser("full-tests", help="every data test over all rows, not only over new ones")
     look_ahead = commands.add_parser("look-ahead", help="audit that no feature knows the future")
     look_ahead.add_argument("timeframes", nargs="*", metavar="TIMEFRAME", help="e.g. 5m 1d (default: all)")
     train = commands.add_parser("train", help="train and judge hypotheses")
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> None:
     # imported here, because Prefect reads its settings at import
-    from flows.build import build, look_ahead
+    from flows.build import build, full_tests, look_ahead
     from flows.fill_gaps import fill_gaps
     from flows.ingest import ingest
     from flows.paper_trade import paper_trade
@@ -64,6 +65,8 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
             fill_gaps()
         case "build":
             build(full_refresh=options.full_refresh)
+        case "full-tests":
+            full_tests()
         case "look-ahead":
             look_ahead(options.timeframes)
         case "train":

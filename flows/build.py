@@ -37,6 +37,16 @@ def look_ahead(timeframes: list[str] | None = None) -> dict[str, int]:
 
 
 @flow
+def full_tests() -> None:
+    """Every data test over everything, as after a copy or a repair of the database by hand. Fails with what failed.
+
+    A build tests what was built or landed since each test last passed.
+    """
+    nodes = run_dbt("test", "--vars", "full_tests: true")
+    log.info("dbt test: %d tests passed over all rows", sum(node.kind == "test" for node in nodes))
+
+
+@flow
 def build(full_refresh: bool = False) -> None:
     """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
     build_models(full_refresh)

@@ -6,7 +6,7 @@ with bars as (
         symbol,
         bar_start,
         bar_no
-    from {{ ref('ohlcv_' ~ timeframe) }}
+    from {{ untested(ref('ohlcv_' ~ timeframe), ['ohlcv_' ~ timeframe, 'features_' ~ timeframe]) }} as tested
     {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 ),
@@ -18,7 +18,7 @@ features as (
         symbol,
         bar_start,
         bar_no
-    from {{ ref('features_' ~ timeframe) }}
+    from {{ untested(ref('features_' ~ timeframe), ['ohlcv_' ~ timeframe, 'features_' ~ timeframe]) }} as tested
     {% if not loop.last %}union all{% endif %}
     {%- endfor %}
 )

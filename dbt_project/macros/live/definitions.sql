@@ -23,7 +23,12 @@
     instruments is not among them: a new instrument changes nobody's history.
 #}
 {% macro live_definition(sql) -%}
-    {%- set below = models_below(model.name) -%}
+    {{ return(definition_over(sql, models_below(model.name))) }}
+{%- endmacro %}
+
+
+{# SQL, what the models that it stands on were last built from, and their seeds of rules, as one hash. #}
+{% macro definition_over(sql, below) -%}
     {%- set parts = [bare_sql(sql)] -%}
     {%- set built = run_query(
         "select relation || ' ' || definition from canonical.definitions where relation in ('" ~ below | join("', '")

@@ -91,8 +91,21 @@
 {%- endmacro %}
 
 
-{# Where each symbol's history ends now, and the rules that it was computed by. #}
+{# How far each symbol's history has grown, where it ends now, and the rules that it was computed by. #}
 {% macro live_note_watermarks(history) -%}
+        insert into canonical.live_growths (model, symbol, bar_start)
+        select
+            '{{ model.name }}',
+            instruments.symbol,
+            coalesce(noted.bar_start, '-infinity')
+        from {{ ref('instruments') }} as instruments
+        left join canonical.live_watermarks as noted
+            on noted.model = '{{ model.name }}' and instruments.symbol = noted.symbol
+        where exists (
+            select 1
+            from {{ history }} as history
+            where history.symbol = instruments.symbol and history.bar_start > coalesce(noted.bar_start, '-infinity')
+        );
         delete from canonical.live_watermarks where model = '{{ model.name }}';
         insert into canonical.live_watermarks (model, symbol, bar_start, rules)
         select

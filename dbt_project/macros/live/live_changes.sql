@@ -60,12 +60,17 @@
 {%- endmacro %}
 
 
+{# A transaction that the last build could not see. #}
+{% macro _is_new(xid, model_name) -%}
+    {{ _is_unseen(xid, "(select snapshot from canonical.live_builds where model = '" ~ model_name ~ "')") }}
+{%- endmacro %}
+
+
 {#
-    A transaction that the last build could not see. The two bounds narrow it down by index: a range is planned as few
+    A transaction that is not visible in a snapshot. The two bounds narrow it down by index: a range is planned as few
     rows, which an open end is not.
 #}
-{% macro _is_new(xid, model_name) -%}
-    {%- set snapshot -%} (select snapshot from canonical.live_builds where model = '{{ model_name }}') {%- endset -%}
+{% macro _is_unseen(xid, snapshot) -%}
     {{ xid }} >= pg_snapshot_xmin({{ snapshot }})
             and {{ xid }} <= pg_snapshot_xmax(pg_current_snapshot())
             and not pg_visible_in_snapshot({{ xid }}, {{ snapshot }})

@@ -1,6 +1,6 @@
 {% test unique_combination(model, columns) %}
 select {{ columns | join(', ') }}, count(*) as rows_found
-from {{ model }}
+from {{ untested(model) }} as tested
 group by {{ columns | join(', ') }}
 having count(*) > 1
 {% endtest %}
@@ -8,14 +8,14 @@ having count(*) > 1
 
 {% test expression_is_true(model, expression) %}
 select *
-from {{ model }}
+from {{ untested(model) }} as tested
 where ({{ expression }}) is not true
 {% endtest %}
 
 
 {% test never_null(model, columns) %}
 select *
-from (select {{ columns | join(', ') }} from {{ model }}) as required
+from (select {{ columns | join(', ') }} from {{ untested(model) }} as tested) as required
 where num_nulls({{ columns | join(', ') }}) > 0
 {% endtest %}
 
@@ -23,7 +23,7 @@ where num_nulls({{ columns | join(', ') }}) > 0
 {# Of prices under several prefixes: as traded, and adjusted. #}
 {% test ohlc_is_sane(model, prefixes) %}
 select *
-from {{ model }}
+from {{ untested(model) }} as tested
 where
     {%- for prefix in prefixes %}
     {{ prefix }}low > least({{ prefix }}open, {{ prefix }}high, {{ prefix }}close)
@@ -38,21 +38,33 @@ where
 {% test no_unexplained_gap(model, gaps) %}
 with bars as (
     select symbol, count(*) as bars_found, min(bar_no) as first_bar_no, max(bar_no) as newest_bar_no
-    from {{ model }}
+    from {{ untested(model) }} as tested
     group by symbol
 ),
 
-explained as (
-    select bars.symbol, count(*) as gaps_found
+-- the ledger is asked about those alone
+incomplete as (
+    select *
     from bars
-    inner join {{ gaps }} as gaps
-        on gaps.symbol = bars.symbol and gaps.bar_no between bars.first_bar_no and bars.newest_bar_no
-    where gaps.timeframe = '{{ model.identifier.split('_')[-1] }}' and not gaps.has_flat_bar
-    group by bars.symbol
+    where newest_bar_no - first_bar_no + 1 <> bars_found
+),
+
+explained as (
+    select
+        incomplete.*,
+        (
+            select count(*)
+            from {{ gaps }} as gaps
+            where
+                gaps.symbol = incomplete.symbol
+                and gaps.timeframe = '{{ model.identifier.split('_')[-1] }}'
+                and gaps.bar_no between incomplete.first_bar_no and incomplete.newest_bar_no
+                and not gaps.has_flat_bar
+        ) as gaps_found
+    from incomplete
 )
 
-select bars.*, explained.gaps_found
-from bars
-left join explained on bars.symbol = explained.symbol
-where bars.newest_bar_no - bars.first_bar_no + 1 <> bars.bars_found + coalesce(explained.gaps_found, 0)
+select *
+from explained
+where newest_bar_no - first_bar_no + 1 <> bars_found + gaps_found
 {% endtest %}

@@ -1,0 +1,86 @@
+{#
+    What a data test has to read of a relation: the rows that were built or landed since the test last passed. The comments
+    around it tell the materialization `test` where it stands, which puts the whole relation there for a full test.
+
+    Of a live relation: the tail, and of the history what builds grew since then, by symbol, with the row before it. `builds`
+    are the live models whose builds count, by default the relation's own; a test of two relations that belong together names
+    both, so that it reads the same bars of each.
+
+    Of a relation with landed_xid: the rows of transactions that the test has not seen. Of any other: everything.
+#}
+{% macro untested(relation, builds=[]) -%}
+    {%- set node = _node_of(relation) if execute else none -%}
+    {%- if node and node.config.materialized == 'live' -%}
+        {%- set rows = _built_since(relation, builds or [node.name]) -%}
+    {%- elif node and 'landed_xid' in node.columns -%}
+        {%- set rows = 'select * from ' ~ relation ~ ' as landed where ' ~ _is_unseen('landed.landed_xid', _passed_snapshot()) -%}
+    {%- else -%}
+        {{ return(relation) }}
+    {%- endif -%}
+    {{ return('/*untested of ' ~ relation ~ '*/ (' ~ rows ~ ') /*until here*/') }}
+{%- endmacro %}
+
+
+{# A test's SQL over the whole of the relations that it tests. #}
+{% macro over_everything(sql) -%}
+    {{ return(modules.re.sub('(?s)/\\*untested of (.*?)\\*/.*?/\\*until here\\*/', '\\1', sql)) }}
+{%- endmacro %}
+
+
+{# The model of this project that a relation is, where dbt builds it; none for another schema's (--defer) or a subquery. #}
+{% macro _node_of(relation) -%}
+    {%- set node = model_node(relation.identifier) if relation.identifier is defined
+        and 'model.' ~ project_name ~ '.' ~ relation.identifier in graph.nodes else none -%}
+    {{ return(node if node and node.schema == relation.schema else none) }}
+{%- endmacro %}
+
+
+{% macro _passed_snapshot() -%}
+    {{ return("(select snapshot from canonical.passed_tests where test = '" ~ this.identifier ~ "')") }}
+{%- endmacro %}
+
+
+{% macro _built_since(relation, builds) -%}
+    {%- set models -%} ('{{ builds | join("', '") }}') {%- endset -%}
+    {%- set first = model_node(builds[0]) -%}
+    {%- set first_history = api.Relation.create(
+        database=first.database, schema=first.schema, identifier=first.name ~ '__history'
+    ) -%}
+    select tested.*
+    from {{ graph.nodes['seed.' ~ project_name ~ '.instruments'].relation_name }} as instruments
+    left join (
+        select
+            symbol,
+            case when count(*) = {{ builds | length }} then min(bar_start) else '-infinity' end as bar_start
+        from canonical.live_watermarks
+        where model in {{ models }}
+        group by symbol
+    ) as watermarks on instruments.symbol = watermarks.symbol
+    left join (
+        select
+            symbol,
+            min(bar_start) as bar_start
+        from (
+            select symbol, bar_start, model, built_xid from canonical.live_growths
+            union all
+            select symbol, bar_start, model, built_xid from canonical.live_regrowths
+        ) as builds
+        where model in {{ models }} and {{ _is_unseen('built_xid', _passed_snapshot()) }}
+        group by symbol
+    ) as built on instruments.symbol = built.symbol
+    cross join lateral (
+        select coalesce(least(watermarks.bar_start, built.bar_start), '-infinity') as bar_start
+    ) as since
+    cross join lateral (
+        select coalesce(max(history.bar_start), since.bar_start) as bar_start
+        from {{ first_history }} as history
+        where history.symbol = instruments.symbol and history.bar_start < since.bar_start
+    ) as before
+    -- not joined: the tail is computed for one symbol at a time
+    cross join lateral (
+        select *
+        from {{ relation }} as rows
+        where rows.symbol = instruments.symbol and rows.bar_start >= before.bar_start
+        offset 0
+    ) as tested
+{%- endmacro %}
