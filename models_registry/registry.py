@@ -2,7 +2,7 @@
 
 candidate -> paper -> live -> retired. Paper needs a passed gate; live needs a paper record without open discrepancies
 and an operator who says so. There is no other way in: states are rows of research.model_states, the newest counts, and
-only the functions of migration 0022 write them.
+only the functions of migration 0023 write them.
 """
 
 from dataclasses import dataclass
