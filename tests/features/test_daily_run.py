@@ -81,3 +81,30 @@ def test_a_symbol_that_leaves_the_seeds_leaves_the_relations(demo: Demo) -> None
         run_dbt("seed")
         run_dbt("run", "--select", "ohlcv_1d", "features_1d")
         assert [connection.execute(look.format(relation)).fetchall() for relation in relations] == before
+
+
+def test_two_builds_at_once_take_turns(demo: Demo, tmp_path: Path) -> None:
+    """Both end well, and what both of them grew is there once."""
+    look = "select symbol, bar_start, md5(bars::text) from {} as bars order by symbol, bar_start"
+    relations = ("reference.instruments", "canonical.ohlcv_1d", "features.features_1d")
+    keys = {"reference.instruments": "select * from reference.instruments order by symbol"}
+    with connect("transformer", autocommit=True) as connection:
+        before = [connection.execute(keys.get(name) or look.format(name)).fetchall() for name in relations]
+        for relation in ("canonical.ohlcv_1d__history", "features.features_1d__history"):
+            connection.execute(f"delete from {relation} where bar_start >= '2012-01-01'")
+        builds = [
+            subprocess.Popen(
+                [sys.executable, "-m", "dbt.cli.main", "--quiet", "build", "--exclude-resource-type", "test",
+                 "--exclude-resource-type", "unit_test", "--select", "+features_1d", "catalog", "--profiles-dir", ".",
+                 "--target-path", str(tmp_path / number), "--log-path", str(tmp_path / number)],
+                cwd=DBT_PROJECT_DIR,
+                env=os.environ | endpoint().environment("transformer"),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in ("1", "2")
+        ]  # fmt: skip
+        for build in builds:
+            printed, _ = build.communicate(timeout=300)
+            assert build.returncode == 0, printed
+        assert [connection.execute(keys.get(name) or look.format(name)).fetchall() for name in relations] == before

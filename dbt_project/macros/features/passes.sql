@@ -151,7 +151,7 @@
     {{ return({
         'price': [14, -33, -80, -127],
         'volume': [24, -23, -70],
-        'return': [-38, -85],
+        'return': [-37, -84],
         'power': [-32, -79, -126],
         'volume_return': [-34, -81],
         'count': [none],

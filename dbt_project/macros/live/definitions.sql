@@ -54,3 +54,21 @@
     {%- endfor -%}
     {{ return(found) }}
 {%- endmacro %}
+
+
+{#
+    Two builds of one relation take turns: the second waits here until the transaction of the first has ended. A row is
+    locked and not the relation, so that no reader is held up and no reader can hold up.
+#}
+{% macro take_turn() -%}
+    insert into canonical.definitions (relation, definition)
+    values ('{{ model.name }}', '')
+    on conflict (relation) do update set relation = excluded.relation
+{%- endmacro %}
+
+
+{# A relation if it is there now, whatever dbt found when it started: another build may have made it. #}
+{% macro found_now(relation) -%}
+    {%- set found = run_query("select to_regclass('" ~ relation ~ "') is not null") -%}
+    {{ return(relation if found.columns[0].values()[0] else none) }}
+{%- endmacro %}

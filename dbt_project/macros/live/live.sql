@@ -37,8 +37,11 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-    {%- set existing_view = load_relation(view) -%}
-    {%- set existing_history = load_relation(resting_history) -%}
+    {%- if not flags.EMPTY -%}
+        {% call statement('turn') -%} {{ take_turn() }} {%- endcall %}
+    {%- endif -%}
+    {%- set existing_view = found_now(view) -%}
+    {%- set existing_history = found_now(resting_history) -%}
     {% call statement('built_from', fetch_result=True) -%}
         select definition from canonical.live_builds where model = '{{ model.name }}'
     {%- endcall %}

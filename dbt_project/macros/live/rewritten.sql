@@ -16,6 +16,7 @@
     {%- if is_kept and flags.EMPTY -%}
         {% call statement('main') -%} explain {{ sql }} {%- endcall %}
     {%- elif is_kept -%}
+        {% call statement('turn') -%} {{ take_turn() }} {%- endcall %}
         {% call statement('clear') -%} delete from {{ target }} {%- endcall %}
         {% call statement('main') -%} insert into {{ target }} ({{ columns }}) select {{ columns }} from ({{ sql }}) as rows {%- endcall %}
     {%- else -%}

@@ -6,6 +6,7 @@
     {%- if full_refresh -%}
         {{ return(default__reset_csv_table(model, full_refresh, old_relation, agate_table)) }}
     {%- endif -%}
+    {%- do adapter.add_query(take_turn()) -%}
     {%- set sql = 'delete from ' ~ old_relation.render() -%}
     {%- do adapter.add_query(sql) -%}
     {{ return(sql) }}

@@ -25,6 +25,7 @@
     {%- elif found and is_built_from(sql, found) -%}
         {% call statement('main') -%} select 'as it was' {%- endcall %}
     {%- else -%}
+        {% call statement('turn') -%} {{ take_turn() }} {%- endcall %}
         {% call statement('main') -%}
             {{ replace_view(target, sql) }}
         {%- endcall %}
