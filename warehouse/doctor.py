@@ -118,6 +118,12 @@ def _state_folder(settings: Settings) -> Iterator[Finding]:
     except OperatorError as error:
         yield Finding(str(error), "export TRUEBAR_STATE_DIR=/a/local/folder")
         return
+    # root's PostgreSQL runs as another user, who passes through
+    allowed = 0o711 if os.geteuid() == 0 else 0o700
+    if folder.exists() and stat.S_IMODE(folder.stat().st_mode) & ~allowed:
+        yield Finding(
+            f"the state folder {folder} can be read by other users", f"chmod {allowed:o} {shlex.quote(str(folder))}"
+        )
     stuck = folder / "stuck.log"
     if stuck.exists() and stuck.stat().st_size:
         yield Finding(

@@ -26,6 +26,7 @@ from warehouse.errors import Stop
 from warehouse.locks import exclusive
 from warehouse.logs import first_error
 from warehouse.server_user import ServerUser, server_user
+from warehouse.settings import make_state_dir
 
 POSTGRES_MAJOR = embedded_files.POSTGRES_MAJOR
 SUPERUSER = "postgres"
@@ -218,7 +219,7 @@ def _pid_file_lines(data: Path) -> list[str]:
 @contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        make_state_dir(state_dir)
         with exclusive(state_dir / "pg.lock", "starting or stopping PostgreSQL"):
             yield
     except (PermissionError, NotADirectoryError, FileExistsError) as error:

@@ -69,10 +69,10 @@ def _has_capability(number: int) -> bool:
 
 
 def _reaches(entry: pwd.struct_passwd, path: Path) -> bool:
-    """Whether a user can enter every folder above a path, and read and run the path itself."""
+    """Whether a user can enter every folder above a path and the path itself, or read and run it if it is a file."""
     for folder in (path, *path.resolve().parents):
         found = folder.stat()
-        needed = stat.S_IROTH | stat.S_IXOTH if folder == path else stat.S_IXOTH
+        needed = stat.S_IXOTH if folder.is_dir() else stat.S_IROTH | stat.S_IXOTH
         if found.st_uid != entry.pw_uid and found.st_mode & needed != needed:
             return False
     return True

@@ -1,5 +1,6 @@
 """Settings come from the environment and `.env`; secrets never print."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -59,9 +60,14 @@ class Settings(BaseSettings):
 
 
 def make_state_dir(folder: Path) -> None:
-    """Make the state folder or a folder in it. Raises Stop when that cannot be done."""
+    """Make the state folder or a folder in it, for its owner alone. Raises Stop when that cannot be done.
+
+    Root's PostgreSQL runs as another user, who has to pass through a folder of root's but not to list it.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise Stop(
             f"the state folder {folder} cannot be made: {error.strerror}; set TRUEBAR_STATE_DIR to a folder of yours"
