@@ -182,8 +182,8 @@ class Ledger:
                     where account_id = %(account)s and broker_order_id = any(%(reported)s)
                 )
 
-                select named.broker_order_id, client_order_id, symbol, side, quantity, status, orders.broker_order_id,
-                reported_quantity
+                select named.broker_order_id as reported_id, client_order_id, symbol, side, quantity, status,
+                orders.broker_order_id, reported_quantity
                 from named inner join ledger.orders using (client_order_id)
                 where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
                 """,
@@ -387,7 +387,8 @@ class Ledger:
             cursor.execute(
                 """
                 insert into ledger.epochs (account_id, epoch_no, broker_time, reason)
-                select %(account)s, 1 + coalesce(max(epoch_no), 0), %(now)s, %(reason)s
+                select %(account)s as account_id, 1 + coalesce(max(epoch_no), 0) as epoch_no, %(now)s as broker_time,
+                %(reason)s as reason
                 from ledger.epochs where account_id = %(account)s
                 """,
                 {"account": account, "now": broker_time, "reason": reason},
