@@ -69,7 +69,6 @@
         instruments.symbol,
         instruments.asset_class,
         instruments.calendar,
-        instruments.price_decimals,
         instruments.lot_size
         {%- for column in model.columns.values() if column.name != 'symbol' %},
         null::{{ column.data_type }} as {{ column.name }}

@@ -6,7 +6,7 @@
 
 
 {#
-    One row per instrument: its symbol, scales, and the newest row of the model's history, or nulls where there is none yet.
+    One row per instrument: its symbol, lot, and the newest row of the model's history, or nulls where there is none yet.
     A null watermark means "from the beginning", so the first build, a full refresh and a live tail are one SQL. So is a
     look back (canonical.as_of): what was known then is computed from the beginning, from what had landed by then.
     A unit test overrides this macro with the rows it wants to start from.
@@ -16,7 +16,6 @@
         instruments.symbol,
         instruments.asset_class,
         instruments.calendar,
-        instruments.price_decimals,
         instruments.lot_size
         {%- for column in model.columns.values() if column.name != 'symbol' %},
         newest.{{ column.name }}

@@ -19,7 +19,6 @@ described as (
             ' ',
             instruments.asset_class,
             instruments.calendar,
-            instruments.price_decimals,
             instruments.lot_size,
             vendor_symbols.vendor_names
         ) as rules
