@@ -63,23 +63,23 @@ def smoothed(x: Sequence[Decimal | None], alpha: Decimal, n: int) -> list[Decima
 
 def features(bars: Bars) -> dict[str, Callable[[int], Decimal | None]]:
     """{feature: its value at the t-th bar, 61 bars or more into the series}; None where it divides by nothing."""
-    o, h, l, c, v = bars.open, bars.high, bars.low, bars.close, bars.volume  # noqa: E741
+    o, h, low, c, v = bars.open, bars.high, bars.low, bars.close, bars.volume
     count = len(c)
     r = [ZERO, *((c[t] / c[t - 1]).ln() for t in range(1, count))]
     change = [ZERO, *(c[t] - c[t - 1] for t in range(1, count))]
-    true_range = [ZERO, *(max(h[t], c[t - 1]) - min(l[t], c[t - 1]) for t in range(1, count))]
-    buying = [ZERO, *(c[t] - min(l[t], c[t - 1]) for t in range(1, count))]
+    true_range = [ZERO, *(max(h[t], c[t - 1]) - min(low[t], c[t - 1]) for t in range(1, count))]
+    buying = [ZERO, *(c[t] - min(low[t], c[t - 1]) for t in range(1, count))]
     volume_return = [ZERO, *(((v[t] + 1) / (v[t - 1] + 1)).ln() for t in range(1, count))]
-    typical = [(h[t] + l[t] + c[t]) / 3 for t in range(count)]
+    typical = [(h[t] + low[t] + c[t]) / 3 for t in range(count)]
     money = [typical[t] * v[t] for t in range(count)]
     inflow = [ZERO, *(money[t] if typical[t] > typical[t - 1] else ZERO for t in range(1, count))]
     outflow = [ZERO, *(money[t] if typical[t] < typical[t - 1] else ZERO for t in range(1, count))]
-    located = [ZERO if h[t] == l[t] else (2 * c[t] - h[t] - l[t]) / (h[t] - l[t]) * v[t] for t in range(count)]
+    located = [ZERO if h[t] == low[t] else (2 * c[t] - h[t] - low[t]) / (h[t] - low[t]) * v[t] for t in range(count)]
     signed = [v[t] * (1 if change[t] > 0 else -1 if change[t] < 0 else 0) for t in range(count)]
     body = [c[t] - o[t] for t in range(count)]
     gap = [ZERO, *((o[t] / c[t - 1]).ln() for t in range(1, count))]
     session = [(c[t] / o[t]).ln() for t in range(count)]
-    up, down = [(h[t] / o[t]).ln() for t in range(count)], [(l[t] / o[t]).ln() for t in range(count)]
+    up, down = [(h[t] / o[t]).ln() for t in range(count)], [(low[t] / o[t]).ln() for t in range(count)]
     ema_12, ema_26 = smoothed(c, Decimal(2) / 13, 12), smoothed(c, Decimal(2) / 27, 26)
     atr = smoothed([None, *true_range[1:]], Decimal(1) / 14, 14)
     gains = smoothed([None, *(max(x, ZERO) for x in change[1:])], Decimal(1) / 14, 14)
@@ -118,7 +118,7 @@ def features(bars: Bars) -> dict[str, Callable[[int], Decimal | None]]:
         "volatility_20": lambda t: deviation(last(r, 20, t)),
         "volatility_60": lambda t: deviation(last(r, 60, t)),
         "parkinson_20": lambda t: (
-            sum(((h[s] / l[s]).ln() ** 2 for s in range(t - 19, t + 1)), ZERO) / (80 * Decimal(2).ln())
+            sum(((h[s] / low[s]).ln() ** 2 for s in range(t - 19, t + 1)), ZERO) / (80 * Decimal(2).ln())
         ).sqrt(),
         "yang_zhang_20": yang_zhang,
         "sharpe_20": lambda t: ratio(mean(last(r, 20, t)), deviation(last(r, 20, t))),

@@ -74,10 +74,16 @@ def attempt(role: str, statement: str, package: ModelPackage) -> type[Exception]
     return None
 
 
-@pytest.mark.parametrize(("role", "statement"), list(itertools.product(ROLES, FORGERIES)))
+# a role may become itself
+TRIES = [
+    (role, statement)
+    for role, statement in itertools.product(ROLES, FORGERIES)
+    if role != "gate" or "gate" not in statement.split()
+]
+
+
+@pytest.mark.parametrize(("role", "statement"), TRIES)
 def test_no_role_writes_what_only_functions_may(role: str, statement: str, candidate: Candidate) -> None:
-    if role == "gate" and "gate" in statement.split():
-        pytest.skip("a role may become itself")
     assert attempt(role, statement, candidate(None)) is errors.InsufficientPrivilege
 
 
