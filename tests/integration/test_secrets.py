@@ -143,7 +143,7 @@ def _run_flows(world: World) -> None:
             },
             stdout=log,
             stderr=log,
-            timeout=300,
+            timeout=900,
             check=False,
         )
     printed = world.log.read_text()

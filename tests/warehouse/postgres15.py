@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,9 @@ def postgres15() -> Iterator[Server]:
     password.write_text("super")
     os.chown(password, owner.pw_uid, owner.pw_gid)
     as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": "/"}
-    port = 20_000 + os.getpid() % 20_000
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     subprocess.run(
         [BIN / "initdb", "-D", folder / "data", "--auth=scram-sha-256", f"--pwfile={password}", "-U", "postgres"],
         check=True,
