@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import ROOT, Demo, count_rows, run_demo, running_warehouse
+from tests.machine import ROOT, SEEDED, TEMPLATES, Demo, count_rows, run_demo, running_warehouse
 from warehouse import embedded
 
 
@@ -30,6 +30,15 @@ def _no_database() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _templates(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    """The workers' own folders lie side by side."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "templates"
+    folder.mkdir(exist_ok=True)
+    os.environ[TEMPLATES] = str(folder)
+
+
 @pytest.fixture(scope="session")
 def warehouse_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One migrated PostgreSQL for the session; yields its state folder. Nothing of the user's is touched."""
@@ -41,6 +50,13 @@ def warehouse_db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def empty_warehouse(tmp_path: Path) -> Iterator[Path]:
     """A PostgreSQL of one test's own, for tests that need all of it."""
     with running_warehouse(tmp_path / "state") as state_dir:
+        yield state_dir
+
+
+@pytest.fixture
+def seeded_by_dbt(tmp_path: Path) -> Iterator[Path]:
+    """The same with dbt's seeds."""
+    with running_warehouse(tmp_path / "state", SEEDED) as state_dir:
         yield state_dir
 
 

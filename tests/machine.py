@@ -1,12 +1,14 @@
 """A machine of a test's own: a warehouse that nobody else uses, and the demo as a user runs it."""
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,28 +16,117 @@ from pathlib import Path
 
 import psycopg
 
-from warehouse import embedded
+from warehouse import embedded, migrate
 from warehouse.connection import connect, endpoint, open_connection
+from warehouse.locks import exclusive
 from warehouse.migrate import bring_up
+from warehouse.settings import make_state_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# names a folder that all workers of a run share, where the warehouses lie that are copied
+TEMPLATES = "TRUEBAR_TESTS_TEMPLATES"
+
 _DATABASE_VARIABLES = ("DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE")
+# these warehouses need not outlive a loss of power; what a server leaves when it is killed stays whole
+_SETTINGS = "\nfsync = off\nfull_page_writes = off\n"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a new warehouse holds: all that the kind below it holds, and what `fill` adds to that."""
+
+    name: str
+    below: "Kind | None"
+    fill: Callable[[], object]
+
+
+def _run_dbt(*arguments: str) -> None:
+    # imported here, because most tests need no dbt
+    from flows.dbt_command import run_dbt
+
+    run_dbt(*arguments)
+
+
+MIGRATED = Kind("migrated", None, bring_up)
+SEEDED = Kind("seeded", MIGRATED, lambda: _run_dbt("seed"))
+# every relation, and no bar in any
+BUILT = Kind(
+    "built",
+    SEEDED,
+    lambda: _run_dbt("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"),
+)
 
 
 @contextmanager
-def running_warehouse(state_dir: Path) -> Iterator[Path]:
-    """A fresh embedded PostgreSQL with all migrations, which the environment points to until the end of the block."""
+def running_warehouse(state_dir: Path, kind: Kind = MIGRATED) -> Iterator[Path]:
+    """A PostgreSQL that nobody else uses, which the environment points to until the end of the block.
+
+    Each kind is made once in a run of the tests, by whoever needs it first, and copied from then on.
+    """
+    with _environment_of(state_dir):
+        template = _made(kind)
+        make_state_dir(state_dir)
+        # with its owner: where root runs the tests, the server has a user of its own
+        subprocess.run(["cp", "-a", str(template / "pg"), str(state_dir)], check=True)
+        try:
+            embedded.start(state_dir)
+            if kind is not MIGRATED:
+                _copy_parsed(template, state_dir / "dbt" / "target")
+            yield state_dir
+        finally:
+            embedded.stop(state_dir)
+
+
+def lend_parsed(target: Path) -> None:
+    """Spare a dbt with this target folder and the environment's warehouse to read the whole project."""
+    _copy_parsed(_made(SEEDED), target)
+
+
+def _made(kind: Kind) -> Path:
+    """The state folder of a kind, its server stopped. Where the migrations are others, it is another."""
+    migrations = repr([(migration.name, migration.checksum) for migration in migrate.available()])
+    folder = Path(os.environ[TEMPLATES]) / f"{kind.name}-{hashlib.sha256(migrations.encode()).hexdigest()[:8]}"
+    with exclusive(folder.with_suffix(".lock"), f"making the tests' {kind.name} warehouse", wait=600):
+        if not folder.exists():
+            aside = folder.with_suffix(".new")
+            shutil.rmtree(aside, ignore_errors=True)
+            with running_warehouse(aside, kind.below) if kind.below else _empty_server(aside):
+                kind.fill()
+            aside.rename(folder)
+    return folder
+
+
+def _copy_parsed(template: Path, target: Path) -> None:
+    # imported here, because most tests need no dbt
+    from tests import parse_cache
+
+    made_at = (template / "pg_socket").read_text()
+    parse_cache.copy(template / "dbt" / "target", made_at, target, endpoint().environment("transformer")["PGHOST"])
+
+
+@contextmanager
+def _empty_server(state_dir: Path) -> Iterator[None]:
+    with _environment_of(state_dir):
+        try:
+            embedded.start(state_dir)
+            yield
+        finally:
+            embedded.stop(state_dir)
+    with (state_dir / "pg" / "postgresql.conf").open("a") as file:
+        file.write(_SETTINGS)
+
+
+@contextmanager
+def _environment_of(state_dir: Path) -> Iterator[None]:
     before = dict(os.environ)
     for name in _DATABASE_VARIABLES:
         os.environ.pop(name, None)
     os.environ["TRUEBAR_STATE_DIR"] = str(state_dir)
     os.environ["TRUEBAR_MODELS_DIR"] = str(state_dir / "models")
     try:
-        bring_up()
-        yield state_dir
+        yield
     finally:
-        embedded.stop(state_dir)
         os.environ.clear()
         os.environ.update(before)
 

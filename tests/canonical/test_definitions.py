@@ -21,14 +21,13 @@ MONDAY, CLOSES = date(2023, 3, 13), (50, 51, 180, 52, 53)
 
 
 @pytest.fixture
-def project(empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A dbt project to be edited, and a warehouse with the calendar."""
+def project(seeded_by_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A dbt project to be edited, and a warehouse with the seeds and the calendar."""
     project = tmp_path / "dbt_project"
     shutil.copytree(dbt_command.DBT_PROJECT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
     monkeypatch.setattr(dbt_command, "DBT_PROJECT_DIR", project)
     with connect("loader") as loader:
         ensure_sessions(loader, "XNYS", date(2023, 12, 31))
-    run_dbt("seed")
     return project
 
 

@@ -159,7 +159,7 @@ def struck(plan: fault_plan.FaultPlan, vendor: str, symbol: str, starts: np.ndar
     [(date(2026, 7, 7), 2, 11), pytest.param(date(2026, 2, 20), 30, 12, marks=pytest.mark.slow)],
 )
 def test_canonical_bars_are_the_tapes(
-    first: date, days: int, seed: int, empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    first: date, days: int, seed: int, seeded_by_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "TIMEOUT_S", (1.0, 1.5))
     tape_dir, faults = tmp_path / "tape", tmp_path / "faults.yaml"
@@ -174,7 +174,6 @@ def test_canonical_bars_are_the_tapes(
 
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = start + timedelta(days=days)
-    run_dbt("seed")
     with sandbox_of(tape_dir, faults, end - timedelta(hours=20)) as url, connect("loader") as loader:
         failures = pull_all(loader, url, first)
         build()

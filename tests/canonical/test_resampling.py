@@ -94,11 +94,10 @@ def test_the_half_day_has_four_hours(market: Market) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("first", "days"), [(date(2025, 10, 27), 35), (date(2025, 2, 24), 28)])
-def test_the_clocks_change(first: date, days: int, empty_warehouse: Path) -> None:
+def test_the_clocks_change(first: date, days: int, seeded_by_dbt: Path) -> None:
     """The same over weeks in which daylight saving time ends or begins."""
     tape = market_of.as_frame(minutes(market_of.EQUITIES, market_of.PAIRS, first, days, seed=7, quiet={"IBM": 0.2}))
     start = pd.Timestamp(first, tz="UTC").to_pydatetime()
-    run_dbt("seed")
     with connect("loader") as connection:
         for calendar in ("XNYS", "24x7"):
             ensure_sessions(connection, calendar, date(2025, 12, 31))

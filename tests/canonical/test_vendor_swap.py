@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.canonical.market import Market
-from tests.machine import ROOT
+from tests.machine import ROOT, lend_parsed
 from warehouse.connection import connect, endpoint
 
 VENDOR = '''"""A vendor that has the last two days of one pair, and no SDK."""
@@ -67,6 +67,7 @@ def test_a_vendor_is_one_file_and_seed_lines(market: Market, tmp_path: Path) -> 
         if (ROOT / name).exists() and not name.startswith("tests/"):
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
+    lend_parsed(project / "dbt_project" / "target")
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
     (project / "loaders" / "vendors" / "other.py").write_text(VENDOR)

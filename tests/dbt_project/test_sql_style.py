@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.dbt_project import linted_sql
+from tests.machine import lend_parsed
 from warehouse.connection import endpoint
 
 pytestmark = pytest.mark.long
@@ -63,6 +64,7 @@ def lint(folder: Path, off: dict[str, str]) -> str:
 
 
 def test_models_and_tests_are_clean(warehouse_db: Path, tmp_path: Path) -> None:
+    lend_parsed(tmp_path / "target")
     subprocess.run(
         [str(BIN / "dbt"), "compile", "--quiet", "--target-path", str(tmp_path / "target")],
         cwd=PROJECT,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine import lend_parsed
 from warehouse.connection import connect, endpoint
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
@@ -78,6 +79,7 @@ def complaint(request: pytest.FixtureRequest, warehouse_db: Path, tmp_path_facto
             content = path.read_text()
             assert before in content
             path.write_text(content.replace(before, text + before, 1))
+    lend_parsed(project / "target")
     answer = subprocess.run(
         [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", request.param, "--project-dir", str(project)],
         cwd=project,

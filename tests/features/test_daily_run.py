@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.dbt_command import DBT_PROJECT_DIR, run_dbt
-from tests.machine import Demo
+from tests.machine import Demo, lend_parsed
 from warehouse import sessions
 from warehouse.connection import connect, endpoint
 
@@ -52,6 +52,7 @@ def test_a_dry_run_leaves_everything_as_it_was(demo: Demo) -> None:
 
 
 def test_dbt_show_of_a_live_model_shows_its_rows(demo: Demo, tmp_path: Path) -> None:
+    lend_parsed(tmp_path)
     folders = ("--profiles-dir", ".", "--target-path", str(tmp_path), "--log-path", str(tmp_path))
     command = (sys.executable, "-m", "dbt.cli.main", "--quiet", "show", "--select", "ohlcv_1d", "--limit", "3")
     shown = subprocess.run(
@@ -93,6 +94,8 @@ def test_two_builds_at_once_take_turns(demo: Demo, tmp_path: Path) -> None:
         before = [connection.execute(keys.get(name) or look.format(name)).fetchall() for name in relations]
         for relation in ("canonical.ohlcv_1d__history", "features.features_1d__history"):
             connection.execute(f"delete from {relation} where bar_start >= '2012-01-01'")
+        for number in ("1", "2"):
+            lend_parsed(tmp_path / number)
         builds = [
             subprocess.Popen(
                 [sys.executable, "-m", "dbt.cli.main", "--quiet", "build", "--exclude-resource-type", "test",

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from dbt.cli.main import dbtRunner
 
+from tests.machine import lend_parsed
 from warehouse.connection import connect, endpoint, open_connection
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
@@ -60,6 +61,7 @@ def edited(edits: dict[str, list[tuple[str, str]]], project: Path) -> Path:
 
 def compiled(project: Path, scratch: Path) -> str:
     """What `dbt run` would build the catalog from."""
+    lend_parsed(scratch)
     folders = ["--project-dir", project, "--profiles-dir", project, "--target-path", scratch, "--log-path", scratch]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in endpoint().environment("transformer").items():

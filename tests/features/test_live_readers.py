@@ -11,6 +11,7 @@ from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 SYMBOLS = ("AAPL", "IBM")
@@ -55,8 +56,8 @@ class Reader(threading.Thread):
         self._seen[relation] = found
 
 
-def test_readers_never_notice_a_build(empty_warehouse: Path) -> None:
-    with connect("loader") as loader:
+def test_readers_never_notice_a_build(tmp_path: Path) -> None:
+    with running_warehouse(tmp_path, BUILT), connect("loader") as loader:
         ensure_sessions(loader, "XNYS", date(2012, 12, 31))
         starts = loader.execute(
             "select session_date::timestamp at time zone 'America/New_York' from reference.trading_sessions"
@@ -77,7 +78,7 @@ def test_readers_never_notice_a_build(empty_warehouse: Path) -> None:
         land_bars(range(150), 50)
         loader.execute("select raw.refresh_statistics()")
         loader.commit()
-        run_dbt("build", "--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+        run_dbt(*BUILD)
         reader = Reader()
         reader.start()
         try:

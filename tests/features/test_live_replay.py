@@ -16,7 +16,7 @@ from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from tests.features.arrivals import Change, Market
 from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules
-from tests.machine import running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect, endpoint, open_connection
 
 # rows after the history's end, of every symbol that the product itself says can be trusted
@@ -130,12 +130,11 @@ class Record:
 @pytest.fixture(scope="module")
 def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection]:
     """A warehouse with all relations and no bars; the loader's connection to it."""
-    with running_warehouse(tmp_path_factory.mktemp("replay")), connect("loader") as loader:
+    with running_warehouse(tmp_path_factory.mktemp("replay"), BUILT), connect("loader") as loader:
         for calendar in ("XNYS", "24x7"):
             ensure_sessions(loader, calendar, date(2024, 12, 31))
         loader.execute("select raw.refresh_statistics()")
         loader.commit()
-        run_dbt("build", "--exclude", "results", "test_type:data", "test_type:unit")
         yield loader
 
 

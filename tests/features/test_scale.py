@@ -14,7 +14,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
 from tests.features.exact import Bars, decimal, features
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
 SESSIONS, LATEST, COMPARED = 420, 3, 40
@@ -101,8 +101,7 @@ def _series(symbol: str, kind: Kind) -> tuple[list[tuple[Decimal, ...]], dict[in
 def every_scale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Bars]]:
     """All but the latest sessions built, the latest landed; the exact bars by symbol."""
     exact = {}
-    with running_warehouse(tmp_path_factory.mktemp("scale")):
-        run_dbt("seed")
+    with running_warehouse(tmp_path_factory.mktemp("scale"), SEEDED):
         with connect("loader") as connection:
             ensure_sessions(connection, "XNYS", date(2017, 1, 1))
         with connect("transformer") as connection:
