@@ -9,6 +9,9 @@ INSTALLED := .venv/.installed
 PACKAGES := --require-hashes -r constraints.txt
 CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 
+# images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install lock demo test check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make

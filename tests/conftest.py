@@ -1,6 +1,8 @@
 """Fixtures that stand for real things: a real PostgreSQL, migrated, private to one test session."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,14 @@ import pytest
 
 from tests.machine import ROOT, SEEDED, TEMPLATES, Demo, count_rows, run_demo, running_warehouse
 from warehouse import embedded
+
+# images of containers forbid Python to keep what it has compiled: then each of hundreds of processes compiles it anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# dbt makes a million objects and no garbage: looking for some takes a third of its time
+gc.set_threshold(100_000, 50, 50)
+# a second of each run of dbt, for files that nobody reads; who does sets it
+os.environ["DBT_WRITE_JSON"] = "false"
 
 
 @pytest.hookimpl(tryfirst=True)

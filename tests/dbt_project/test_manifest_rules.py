@@ -24,6 +24,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The manifest of `dbt parse`, which needs no database and no variable of the environment."""
     target = tmp_path_factory.mktemp("target")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    environment["DBT_WRITE_JSON"] = "true"
     subprocess.run(
         [str(BIN / "dbt"), "parse", "--quiet", "--target-path", str(target), "--log-path", str(target)],
         cwd=ROOT / "dbt_project",
