@@ -24,7 +24,7 @@ from statistics import median
 
 from bench.vendors import HISTORY_START, SYMBOLS, answering
 from flows.dbt_command import run_dbt
-from loaders.client.base import Page, RawTable, Row, Window
+from loaders.client.base import Notes, Page, RawTable, Row, Window
 from loaders.history.pull import pull
 from loaders.raw.instruments import Instrument
 from loaders.vendor_by_name import source_named
@@ -68,6 +68,7 @@ class _Prepared:
 
     def __init__(self, table: RawTable, rows: list[Row]) -> None:
         self.bars_table = table
+        self.notes = Notes()
         self._rows = rows
 
     def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:

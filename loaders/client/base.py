@@ -1,9 +1,9 @@
 """What every vendor module offers, and the values it speaks in."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from warehouse.errors import Stop
@@ -48,11 +48,34 @@ class Window:
 
 
 @dataclass(frozen=True)
+class RefusedRow:
+    """A row that the vendor's module cannot read, and the window in which its bar must be."""
+
+    reason: str
+    payload: object
+    window: Window
+
+
+@dataclass(frozen=True)
 class Page:
-    """All that the vendor has in a window: landed and covered in one transaction."""
+    """All that the vendor has in a window: landed and covered in one transaction.
+
+    The windows of refused rows are not covered: what is there is not known.
+    """
 
     rows: Sequence[Row]
     window: Window
+    refused: Sequence[RefusedRow] = ()
+
+    @property
+    def covered(self) -> list[Window]:
+        """The parts of the window of which everything was read, oldest first."""
+        parts, start = [], self.window.start
+        for hole in sorted((row.window for row in self.refused), key=lambda hole: hole.start):
+            if start < hole.start:
+                parts.append(Window(start, hole.start))
+            start = max(start, hole.end)
+        return [*parts, Window(start, self.window.end)] if start < self.window.end else parts
 
 
 @dataclass(frozen=True)
@@ -60,13 +83,15 @@ class RawTable:
     """A vendor's table in `raw`: its payload columns, and those that name the thing a row is a revision of.
 
     `partly_told` are payload columns that the vendor does not tell on every channel: null in one of two rows, they make
-    it no revision of the other.
+    it no revision of the other. `amounts` say how much of the market a row has seen: of two rows in one answer that
+    contradict each other, the one with more counts.
     """
 
     name: str
     key: tuple[str, ...]
     payload: tuple[str, ...]
     partly_told: tuple[str, ...] = ()
+    amounts: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -78,16 +103,49 @@ VENDOR_BARS = RawTable(
     "raw.vendor_bars",
     ("source", "vendor_symbol", "timeframe", "bar_start"),
     ("open", "high", "low", "close", "volume"),
+    amounts=("volume",),
 )
 
 
-class UnknownFormat(Stop):
-    """The vendor sent something that its module does not know; the payload is kept for a person to read."""
+@dataclass(frozen=True)
+class Actions:
+    """All of a symbol's actions of one kind, a split or a dividend; `moment` is the column of its date."""
 
-    def __init__(self, text: str, payload: object, vendor_symbol: str | None = None) -> None:
+    kind: str
+    moment: str
+    table: RawTable
+    rows: Sequence[Row]
+    refused: Sequence[RefusedRow] = ()
+
+
+class UnknownFormat(Stop):
+    """The vendor sent something that its module does not know; the payload is kept for a person to read.
+
+    `rows` are those of an answer of which no row could be read.
+    """
+
+    def __init__(
+        self, text: str, payload: object, vendor_symbol: str | None = None, rows: Sequence[RefusedRow] = ()
+    ) -> None:
         super().__init__(text)
         self.payload = payload
         self.vendor_symbol = vendor_symbol
+        self.rows = rows
+
+
+class Notes:
+    """Sentences about what was odd in answers and no reason to refuse them, until somebody takes them."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    def add(self, sentence: str) -> None:
+        self._sentences[sentence] = None
+
+    def take(self) -> list[str]:
+        """The sentences since the last call, each once."""
+        taken, self._sentences = list(self._sentences), {}
+        return taken
 
 
 class Source(Protocol):
@@ -96,6 +154,7 @@ class Source(Protocol):
     name: str
     bars_table: RawTable
     timeframes: tuple[str, ...]
+    notes: Notes
 
     def now(self) -> datetime:
         """The vendor's clock, UTC, less the age its cached answers may have: a bar that has ended by then is final."""
@@ -127,11 +186,22 @@ class LiveSource(Source, Protocol):
 
 
 @runtime_checkable
+class PairSource(Source, Protocol):
+    """A vendor that says which two things a price is about, so that it can be compared with the product's symbol."""
+
+    # the product's symbol of each vendor symbol; one that is not in it is not compared
+    symbols: dict[str, str]
+
+
+@runtime_checkable
 class EquitySource(Source, Protocol):
     """A vendor of equities, which also has their corporate actions."""
 
-    def corporate_actions(self, since: date) -> Iterable[tuple[RawTable, list[Row]]]:
-        """Rows of all corporate actions effective on or after a date, for all the vendor's symbols."""
+    def corporate_actions(self, vendor_symbol: str) -> list[Actions]:
+        """All actions of a symbol that the vendor lists, whenever they are effective: one answer per kind.
+
+        Their tables have the columns id, ticker and is_withdrawn.
+        """
 
 
 def floor(moment: datetime, length: timedelta) -> datetime:

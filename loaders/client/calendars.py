@@ -1,7 +1,7 @@
 """Trading sessions from exchange_calendars: they say which bars must exist."""
 
 from collections.abc import Collection
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import exchange_calendars
@@ -48,6 +48,11 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
 def session_zone(calendar_name: str) -> tzinfo:
     """The time zone at whose midnight a session's date begins."""
     return ZoneInfo("UTC") if calendar_name == ALWAYS_OPEN else EXCHANGE_TIME
+
+
+def midnight(day: date, calendar: str = "XNYS") -> datetime:
+    """When a session's date begins where its exchange is, as UTC."""
+    return datetime.combine(day, time.min, session_zone(calendar)).astimezone(UTC)
 
 
 def last_final_session(connection: psycopg.Connection, calendar_name: str, moment: datetime) -> date | None:

@@ -1,4 +1,7 @@
-"""What a vendor's JSON object must look like: every field known, of the type it has always had, and none missing."""
+"""What a vendor's JSON object must look like: no field missing, each of the type it has always had.
+
+A field that the vendor has added is noted and not read.
+"""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -8,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from loaders.client import http
-from loaders.client.base import Row, UnknownFormat
+from loaders.client.base import Notes, Row, UnknownFormat
 
 Reader = Callable[[object], object]
 
@@ -27,12 +30,12 @@ class ObjectSchema:
     fields: Mapping[str, Reader]
     optional: frozenset[str] = frozenset()
 
-    def read(self, found: object, about: str = "an unknown symbol") -> Row:
+    def read(self, found: object, about: str = "an unknown symbol", notes: Notes | None = None) -> Row:
         """The object by field, None for what is missing. Raises UnknownFormat naming field, symbol and time."""
         if not isinstance(found, dict):
             raise UnknownFormat(f"{self.vendor} sent a {self.what} of {about} that has no fields", found)
         if found.keys() != self.fields.keys():
-            self._check_names(found, about)
+            self._check_names(found, about, notes)
         row = {}
         for name, reader in self.fields.items():
             value = found.get(name)
@@ -43,12 +46,15 @@ class ObjectSchema:
                 raise UnknownFormat(sentence, found, self._symbol(found)) from None
         return row
 
-    def _check_names(self, found: dict[str, Any], about: str) -> None:
-        said = [f"an unknown field {name!r}" for name in found if name not in self.fields]
-        said += [f"no field {name!r}" for name in self.fields if name not in found and name not in self.optional]
-        if said:
+    def _check_names(self, found: dict[str, Any], about: str, notes: Notes | None) -> None:
+        added = [name for name in found if name not in self.fields]
+        missing = [name for name in self.fields if name not in found and name not in self.optional]
+        if missing:
+            said = [f"an unknown field {name!r}" for name in added] + [f"no field {name!r}" for name in missing]
             sentence = f"{self.vendor} sent {' and '.join(said)} in {self._name(found, about)}"
             raise UnknownFormat(sentence, found, self._symbol(found))
+        for name in added:
+            (notes or Notes()).add(f"{self.vendor} sends an unknown field {name!r} in a {self.what}: it is not read")
 
     def _symbol(self, found: dict[str, Any]) -> str | None:
         symbol = found.get(self.symbol)

@@ -9,8 +9,8 @@ from datetime import date, datetime
 
 import psycopg
 
-from loaders.client.base import Source, Window
-from loaders.history.ingest import days_of, reachable
+from loaders.client.base import Source, UnknownFormat, Window
+from loaders.history.ingest import days_of, introduce, reachable
 from loaders.history.progress import Progress
 from loaders.history.pull import pull
 from loaders.raw.instruments import instruments_of
@@ -138,9 +138,10 @@ def ask(
 ) -> list[Attempt]:
     """Land what a vendor has of its questions. A question it fails at is an attempt like any other.
 
-    Raises Stop when the vendor can answer nothing (a refused key, an unknown format).
+    Raises Stop when the vendor can answer nothing: a refused key, or its clock in an unknown format.
     """
     attempts = []
+    introduce(source, instruments_of(connection, source.name, sorted({missing.symbol for missing in questions})))
     now = source.now()
     for missing in questions:
         try:
@@ -157,7 +158,7 @@ def ask(
             attempts.append(Attempt(missing, "failed" if left else "answered", "not all of it" if left else ""))
         except Skip as error:
             attempts.append(Attempt(missing, "unknown symbol", str(error)))
-        except Retry as error:
+        except (Retry, UnknownFormat) as error:
             attempts.append(Attempt(missing, "failed", str(error)))
     return attempts
 

@@ -1,24 +1,32 @@
 """Bring raw up to the source's newest final bar: what no coverage covers yet, and the newest bars once more."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import psycopg
 
-from loaders.client.base import TIMEFRAMES, EquitySource, Source, UnknownFormat, Window, floor, known_timeframe
-from loaders.client.calendars import EXCHANGE_TIME, ORIGIN, ensure_sessions, last_final_session, session_zone
+from loaders.client.base import (
+    TIMEFRAMES,
+    EquitySource,
+    PairSource,
+    Source,
+    UnknownFormat,
+    Window,
+    floor,
+    known_timeframe,
+)
+from loaders.client.calendars import ORIGIN, ensure_sessions, last_final_session, midnight
+from loaders.history.actions import ingest_actions
 from loaders.history.progress import Progress
 from loaders.history.pull import keep_aside, pull
-from loaders.raw.instruments import Instrument, instruments_of
-from loaders.raw.landing import Landed, covered_until, land, record_coverage, uncovered
-from warehouse.errors import Skip, Stop
+from loaders.raw.instruments import Instrument, instruments_of, unranked
+from loaders.raw.landing import Landed, uncovered
+from loaders.raw.vendor_notes import ALL_SYMBOLS
+from warehouse.errors import OperatorError, Retry, Skip, Stop
 
 # asked again at every ingest, so that a vendor's late corrections are seen
 REVISION_BARS, REVISION_SHORTEST = 7, timedelta(hours=1)
-REVISION_DAYS = 7
-# what an answer is about that is about no symbol of its own
-ALL_SYMBOLS = "*"
 # from here on a landing changes what the planner should know
 MANY_ROWS = 1_000
 
@@ -35,36 +43,102 @@ def ingest(
     """Land bars and corporate actions of the symbols (None: all the source has) up to the newest final bar.
 
     Safe to run twice and to interrupt: coverage is written with the rows it covers, and what is covered up to the
-    newest final bar is not asked again. A symbol that the source cannot serve is named and left out. Raises Stop for
-    an unknown symbol, timeframe or a window outside history, Skip when no symbol could be served, and whatever else
-    the source raises.
+    newest final bar is not asked again. A symbol that the source cannot serve is named and left out, and so is one
+    whose calendar nobody knows. A symbol that fails keeps no other out: the first failure is raised after all others
+    had their turn, at once only when two symbols in a row fail. Raises Stop for an unknown symbol, timeframe or a
+    window outside history, Skip when no symbol could be served, and whatever else the source raises.
     """
     known_timeframe(source, timeframe)
     instruments = instruments_of(connection, source.name, symbols)
+    introduce(source, instruments)
     now = vendors_now(connection, source, timeframe)
     _check_start(history_start, now)
-    for calendar in sorted({instrument.calendar for instrument in instruments}):
-        ensure_sessions(connection, calendar, now.date())
-    total, skipped = Landed(0, 0), []
-    for instrument in instruments:
-        try:
-            landed = _ingest_bars(connection, source, instrument, timeframe, history_start, now, progress)
-        except Skip as error:
-            progress(f"{instrument.symbol}: left out: {error}")
-            skipped.append(error)
-            continue
-        if landed.landed:
-            progress(f"{instrument.symbol}: {landed.landed} bars landed")
-        total += landed
-    if instruments and len(skipped) == len(instruments):
-        raise skipped[0]
+    instruments = with_sessions(connection, instruments, now.date(), progress)
+    for sentence in unranked(connection, source.name, timeframe, instruments):
+        progress(sentence)
+    turns = _Turns(connection, progress)
+    total = turns.take(
+        instruments,
+        lambda instrument: _ingest_bars(connection, source, instrument, timeframe, history_start, now, progress),
+        "bars",
+    )
     if isinstance(source, EquitySource) and timeframe == "1d":
-        last = [last_final_session(connection, instrument.calendar, now) for instrument in instruments]
-        total += _ingest_actions(connection, source, history_start, max((day for day in last if day), default=None))
+        total += turns.take(
+            instruments, lambda instrument: ingest_actions(connection, source, instrument, now, progress), "actions"
+        )
     if total.landed >= MANY_ROWS:
         connection.execute("select raw.refresh_statistics()")
     connection.commit()
+    turns.end()
     return total
+
+
+class _Turns:
+    """Every symbol has its turn, whatever befalls the one before it."""
+
+    def __init__(self, connection: psycopg.Connection, progress: Progress) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._failed: list[OperatorError] = []
+        self._skipped: list[Skip] = []
+        self._served = False
+
+    def take(self, instruments: Sequence[Instrument], work: Callable[[Instrument], Landed], what: str) -> Landed:
+        """The sum of what was landed. Raises what two symbols in a row fail with: then the vendor fails, not they."""
+        total, has_failed = Landed(0, 0), False
+        for instrument in instruments:
+            try:
+                landed = work(instrument)
+            except Skip as error:
+                self._connection.rollback()
+                self._progress(f"{instrument.symbol}: left out: {error}")
+                self._skipped.append(error)
+                continue
+            except (Retry, UnknownFormat) as error:
+                self._connection.rollback()
+                self._failed.append(error)
+                if has_failed:
+                    raise self._failed[0] from None
+                has_failed = True
+                self._progress(f"{instrument.symbol}: failed, the others go on: {error}")
+                continue
+            has_failed, self._served = False, True
+            if landed.landed:
+                self._progress(f"{instrument.symbol}: {landed.landed} {what} landed")
+            total += landed
+        return total
+
+    def end(self) -> None:
+        """Raises the first failure, or why no symbol could be served."""
+        if self._failed:
+            raise self._failed[0]
+        if self._skipped and not self._served:
+            raise self._skipped[0]
+
+
+def introduce(source: Source, instruments: Sequence[Instrument]) -> None:
+    """Tell a source that says which pair a price is about what the product calls it."""
+    if isinstance(source, PairSource):
+        source.symbols.update({instrument.vendor_symbol: instrument.symbol for instrument in instruments})
+
+
+def with_sessions(
+    connection: psycopg.Connection, instruments: Sequence[Instrument], today: date, progress: Progress
+) -> list[Instrument]:
+    """The instruments whose calendar has sessions. Raises Stop when none has, naming the calendar."""
+    unknown: dict[str, Stop] = {}
+    for calendar in sorted({instrument.calendar for instrument in instruments}):
+        try:
+            ensure_sessions(connection, calendar, today)
+        except Stop as error:
+            unknown[calendar] = error
+    known = [instrument for instrument in instruments if instrument.calendar not in unknown]
+    if unknown and not known:
+        raise next(iter(unknown.values()))
+    for instrument in instruments:
+        if instrument.calendar in unknown:
+            progress(f"{instrument.symbol}: left out: {unknown[instrument.calendar]}")
+    return known
 
 
 def vendors_now(connection: psycopg.Connection, source: Source, timeframe: str) -> datetime:
@@ -93,7 +167,7 @@ def _ingest_bars(
     progress: Progress,
 ) -> Landed:
     end = final_until(connection, instrument, timeframe, now)
-    start = _midnight(history_start, instrument.calendar)
+    start = midnight(history_start, instrument.calendar)
     if end is None or end <= start:
         return Landed(0, 0)
     window = reachable(source, timeframe, Window(start, end), now)
@@ -133,7 +207,7 @@ def reachable(source: Source, timeframe: str, window: Window, now: datetime) -> 
 
 def days_of(first: date, last: date, calendar: str) -> Window:
     """The window of the daily bars of sessions first to last, both included: whole days where the exchange is."""
-    return Window(_midnight(first, calendar), _midnight(last + timedelta(days=1), calendar))
+    return Window(midnight(first, calendar), midnight(last + timedelta(days=1), calendar))
 
 
 def final_until(
@@ -142,47 +216,8 @@ def final_until(
     """The end of the newest final bar: of the newest final session's day for daily bars."""
     if timeframe == "1d":
         last = last_final_session(connection, instrument.calendar, now)
-        return _midnight(last + timedelta(days=1), instrument.calendar) if last else None
+        return midnight(last + timedelta(days=1), instrument.calendar) if last else None
     return floor(now, TIMEFRAMES[timeframe])
-
-
-def _ingest_actions(
-    connection: psycopg.Connection, source: EquitySource, history_start: date, last: date | None
-) -> Landed:
-    if last is None:
-        return Landed(0, 0)
-    end = _midnight(last + timedelta(days=1))
-    until = covered_until(connection, source.name, "corporate_actions", ALL_SYMBOLS, None)
-    if until is not None and until >= end:
-        return Landed(0, 0)
-    since = history_start
-    if until is not None:
-        since = max(history_start, until.astimezone(EXCHANGE_TIME).date() - timedelta(days=REVISION_DAYS))
-    known = {instrument.vendor_symbol for instrument in instruments_of(connection, source.name, None)}
-    total, window = Landed(0, 0), Window(_midnight(since), end)
-    try:
-        with connection.transaction():
-            for table, rows in source.corporate_actions(since):
-                total += land(connection, table, [row for row in rows if row["ticker"] in known])
-            record_coverage(
-                connection,
-                source=source.name,
-                dataset="corporate_actions",
-                symbol=ALL_SYMBOLS,
-                timeframe=None,
-                start=window.start,
-                end=window.end,
-                landed=total,
-            )
-    except UnknownFormat as error:
-        keep_aside(connection, source, ALL_SYMBOLS, "1d", window, error)
-        raise
-    connection.commit()
-    return total
-
-
-def _midnight(day: date, calendar: str = "XNYS") -> datetime:
-    return datetime.combine(day, time.min, session_zone(calendar)).astimezone(UTC)
 
 
 def grid_above(moment: datetime, length: timedelta) -> datetime:

@@ -9,11 +9,13 @@ from decimal import Decimal
 import psycopg
 
 from loaders.client.backoff import Backoff
-from loaders.client.base import Page, Source, UnknownFormat, Window
+from loaders.client.base import Page, RefusedRow, Source, UnknownFormat, Window
 from loaders.history.progress import Meter, Progress
 from loaders.raw.instruments import Instrument
-from loaders.raw.landing import Landed, land, record_coverage
+from loaders.raw.landing import Landed, conflict_notes, land, record_coverage
+from loaders.raw.vendor_notes import ALL_SYMBOLS, note
 from warehouse.errors import OperatorError, Retry
+from warehouse.rows import scalar
 
 # consecutive failures, without a page between them, after which the caller has to decide
 ATTEMPTS = 5
@@ -36,19 +38,21 @@ def pull(
 ) -> Landed:
     """Land all bars of the windows. What the source fails at is tried again, from where it was, a few times.
 
-    Memory holds a page, or a second's worth of small ones. Raises what the source raises; pages that came before that
-    are landed.
+    Memory holds a page, or a second's worth of small ones. A row that nobody can read is kept aside and its bar stays
+    uncovered. Raises what the source raises, an unknown format after the other windows; pages that came before that are
+    landed.
     """
     asked = [window.length for window in windows]
     meter = Meter(f"{instrument.symbol} {timeframe}", sum(asked, timedelta()), progress)
     total = Landed(0, 0)
+    unknown: UnknownFormat | None = None
     for window in windows:
         remaining: Window | None = window
         failures, backoff = 0, Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
         while remaining is not None:
             try:
                 for page in _batches(source.bars(instrument.vendor_symbol, timeframe, remaining)):
-                    landed = _land_page(connection, source, instrument, timeframe, page)
+                    landed = _land_page(connection, source, instrument, timeframe, page, progress)
                     total += landed
                     meter.page(landed.received, page.window)
                     remaining = remaining and remaining.without(page.window)
@@ -69,8 +73,13 @@ def pull(
                 progress(f"{instrument.symbol} {timeframe}: interrupted, still to ask for: {remaining or 'nothing'}")
                 raise
             except UnknownFormat as error:
-                keep_aside(connection, source, instrument.symbol, timeframe, remaining or window, error)
-                raise
+                if not _is_known(connection, source, instrument.symbol, timeframe, error):
+                    keep_aside(connection, source, instrument.symbol, timeframe, remaining or window, error)
+                    unknown = unknown or error
+                progress(f"{instrument.symbol} {timeframe}: {error}; kept in raw.refused_payloads")
+                remaining = None
+    if unknown:
+        raise unknown
     return total
 
 
@@ -96,41 +105,110 @@ def _batches(pages: Iterator[Page], clock: Callable[[], float] = time.monotonic)
 
 def _joined(one: Page, other: Page) -> Page:
     window = Window(min(one.window.start, other.window.start), max(one.window.end, other.window.end))
-    return Page([*one.rows, *other.rows], window)
+    return Page([*one.rows, *other.rows], window, [*one.refused, *other.refused])
 
 
 def _land_page(
-    connection: psycopg.Connection, source: Source, instrument: Instrument, timeframe: str, page: Page
+    connection: psycopg.Connection,
+    source: Source,
+    instrument: Instrument,
+    timeframe: str,
+    page: Page,
+    progress: Progress,
 ) -> Landed:
     with connection.transaction():
         landed = land(connection, source.bars_table, page.rows)
-        record_coverage(
-            connection,
-            source=source.name,
-            dataset="bars",
-            symbol=instrument.symbol,
-            timeframe=timeframe,
-            start=page.window.start,
-            end=page.window.end,
-            landed=landed,
-        )
+        counted = landed
+        for part in page.covered:
+            record_coverage(
+                connection,
+                source=source.name,
+                dataset="bars",
+                symbol=instrument.symbol,
+                timeframe=timeframe,
+                start=part.start,
+                end=part.end,
+                landed=counted,
+            )
+            # a page's rows are counted once, however many parts it covers
+            counted = Landed(0, 0)
+        said = keep_rows(connection, source, instrument.symbol, timeframe, page.refused)
+        said += tell_odd(connection, source, instrument.symbol, timeframe, landed)
     connection.commit()
+    for sentence in said:
+        progress(f"{instrument.symbol} {timeframe}: {sentence}")
     return landed
+
+
+def tell_odd(connection: psycopg.Connection, source: Source, symbol: str, timeframe: str, landed: Landed) -> list[str]:
+    """Keep what was odd and no reason to refuse; returns the sentences that nobody has heard yet."""
+    said = note(connection, source.name, ALL_SYMBOLS, timeframe, source.notes.take())
+    return said + note(connection, source.name, symbol, timeframe, conflict_notes(source.bars_table, landed))
+
+
+def keep_rows(
+    connection: psycopg.Connection, source: Source, symbol: str, timeframe: str, rows: Sequence[RefusedRow]
+) -> list[str]:
+    """Keep rows that nobody can read, each once; returns a sentence for each that is new."""
+    return [
+        f"{row.reason}; kept in raw.refused_payloads"
+        for row in rows
+        if _keep(connection, source, symbol, timeframe, row.window, row.reason, row.payload)
+    ]
+
+
+def _is_known(
+    connection: psycopg.Connection, source: Source, symbol: str, timeframe: str, error: UnknownFormat
+) -> bool:
+    """Whether the answer held nothing but rows that were refused before: then its format is no news."""
+    known = """
+        select exists (
+            select from raw.refused_payloads
+            where source = %s and symbol = %s and timeframe = %s and md5(payload) = md5(%s)
+        )
+    """
+    found = [
+        scalar(connection.execute(known, (source.name, symbol, timeframe, _text(row.payload)))) for row in error.rows
+    ]
+    return bool(found) and all(found)
 
 
 def keep_aside(
     connection: psycopg.Connection, source: Source, symbol: str, timeframe: str, window: Window, error: UnknownFormat
 ) -> None:
     """Store what nobody understands, with the window that it was the answer for, and commit."""
-    payload = json.dumps(error.payload, default=_as_received)[:PAYLOAD_CHARACTERS]
-    connection.execute(
+    _keep(connection, source, symbol, timeframe, window, str(error), error.payload)
+    connection.commit()
+
+
+def _keep(
+    connection: psycopg.Connection,
+    source: Source,
+    symbol: str,
+    timeframe: str,
+    window: Window,
+    reason: str,
+    payload: object,
+) -> bool:
+    """Store a payload unless it is there already; returns whether it was new."""
+    parts = (source.name, symbol, timeframe, window.start, window.end, reason, _text(payload))
+    stored = connection.execute(
         """
         insert into raw.refused_payloads (source, symbol, timeframe, window_start, window_end, reason, payload)
-        values (%s, %s, %s, %s, %s, %s, %s)
+        select %(source)s, %(symbol)s, %(timeframe)s, %(start)s, %(end)s, %(reason)s, %(payload)s
+        where not exists (
+            select from raw.refused_payloads
+            where source = %(source)s and symbol = %(symbol)s and timeframe = %(timeframe)s
+                and md5(payload) = md5(%(payload)s)
+        )
         """,
-        (source.name, symbol, timeframe, window.start, window.end, str(error), payload),
+        dict(zip(("source", "symbol", "timeframe", "start", "end", "reason", "payload"), parts, strict=True)),
     )
-    connection.commit()
+    return stored.rowcount > 0
+
+
+def _text(payload: object) -> str:
+    return json.dumps(payload, default=_as_received)[:PAYLOAD_CHARACTERS]
 
 
 def _as_received(value: object) -> object:

@@ -7,8 +7,7 @@ from functools import partial
 import psycopg
 
 from loaders.client.base import TIMEFRAMES, Source, Window, floor
-from loaders.client.calendars import ensure_sessions
-from loaders.history.ingest import final_until, grid_above, vendors_now, windows_to_ask
+from loaders.history.ingest import final_until, grid_above, vendors_now, windows_to_ask, with_sessions
 from loaders.history.progress import Progress
 from loaders.history.pull import pull
 from loaders.live.feed_status import stored
@@ -32,7 +31,7 @@ class Backfill:
         self._instruments = instruments
         self._timeframe = timeframe
         self._tell = tell
-        self._left_out: set[str] = set()
+        self._said: set[str] = set()
 
     def close(self) -> Landed:
         """Blocks for as long as the vendor takes. A symbol that the vendor does not serve is said once and left out.
@@ -42,18 +41,20 @@ class Backfill:
         total = Landed(0, 0)
         with connect("loader") as connection:
             now = vendors_now(connection, self._source, self._timeframe)
-            for calendar in sorted({instrument.calendar for instrument in self._instruments}):
-                ensure_sessions(connection, calendar, now.date())
+            instruments = with_sessions(connection, self._instruments, now.date(), self._say_once)
             connection.commit()
-            for instrument in self._instruments:
+            for instrument in instruments:
                 try:
                     total += self._close(connection, instrument, now)
                 except Skip as error:
                     connection.rollback()
-                    if instrument.symbol not in self._left_out:
-                        self._tell(f"{instrument.symbol}: left out: {error}")
-                        self._left_out.add(instrument.symbol)
+                    self._say_once(f"{instrument.symbol}: left out: {error}")
         return total
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._tell(line)
+            self._said.add(line)
 
     def _close(self, connection: psycopg.Connection, instrument: Instrument, now: datetime) -> Landed:
         end = final_until(connection, instrument, self._timeframe, now)

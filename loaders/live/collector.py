@@ -19,14 +19,15 @@ from loaders.client.backoff import Backoff
 from loaders.client.base import LiveSource, Row, UnknownFormat, Window
 from loaders.client.calendars import ALWAYS_OPEN, open_since
 from loaders.client.worker_thread import WorkerThread
-from loaders.history.ingest import ALL_SYMBOLS
+from loaders.history.ingest import introduce
 from loaders.history.progress import Progress
-from loaders.history.pull import keep_aside
+from loaders.history.pull import keep_aside, tell_odd
 from loaders.live.backfill import Backfill
 from loaders.live.buffer import RowBuffer
 from loaders.live.feed_status import Feed, FeedConnection, now, write
 from loaders.raw.instruments import Instrument
 from loaders.raw.landing import Landed, land
+from loaders.raw.vendor_notes import ALL_SYMBOLS
 from warehouse.errors import OperatorError, Retry, Unreachable
 
 T = TypeVar("T")
@@ -76,6 +77,8 @@ class Collector:
         tell: Progress,
         pace: Pace = DEFAULT_PACE,
     ) -> None:
+        introduce(live, instruments)
+        introduce(history, instruments)
         self._live = live
         self._instruments = instruments
         self._timeframe = timeframe
@@ -207,7 +210,10 @@ class Collector:
     def _land_rows(self, connection: psycopg.Connection, batch: Sequence[Row]) -> Landed:
         # the feed's row with them: a process that is killed leaves no bar that the next one does not know of
         write(connection, self._feed)
-        return land(connection, self._live.bars_table, batch)
+        landed = land(connection, self._live.bars_table, batch)
+        for sentence in tell_odd(connection, self._live, ALL_SYMBOLS, self._timeframe, landed):
+            self._tell(f"{self._name}: {sentence}")
+        return landed
 
     async def _run_backfill(self) -> None:
         backoff = self._new_backoff()

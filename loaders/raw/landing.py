@@ -4,7 +4,7 @@ A page of new bars goes by COPY straight into its table. Only a page that meets 
 table, to be compared with them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -20,10 +20,14 @@ from warehouse.rows import scalar
 
 @dataclass(frozen=True)
 class Landed:
-    """Rows received from a source, and how many of them were new or revised."""
+    """Rows received from a source, and how many of them were new or revised.
+
+    `conflicts` are the keys that one answer named twice with different payloads; a sum leaves them out.
+    """
 
     received: int
     landed: int
+    conflicts: tuple[tuple[Any, ...], ...] = ()
 
     def __add__(self, other: "Landed") -> "Landed":
         return Landed(self.received + other.received, self.landed + other.landed)
@@ -32,20 +36,66 @@ class Landed:
 def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -> Landed:
     """Append rows whose payload differs from the newest landed revision of their key, inside the open transaction.
 
-    When a batch names a key twice, its last row counts. Loaders of one table take turns, so two of them that land
-    the same answer leave one row.
+    Equal rows of one key fold. Different ones are a conflict: all of them land, and the one that has seen most of the
+    market lands last, so it is the newest revision; where none has seen more, the last received. Loaders of one table
+    take turns, so two of them that land the same answer leave one row.
     """
     if not rows:
         return Landed(0, 0)
-    key = itemgetter(*table.key)
-    batch = {key(row): row for row in rows}
+    batch, lesser = _by_key(table, rows)
     # a statement of its own: what follows must see what the loader before has committed
     connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (table.name,))
     series = _series(batch)
+    if lesser:
+        # by the time of landing revisions are told apart, so each statement lands one of a key
+        landed = sum(_append_unknown(connection, table, one) for one in lesser)
+        landed += _append_what_differs(connection, table, batch.values(), None)
+        return Landed(len(rows), landed, tuple({key: None for one in lesser for key in one}))
     if series and not scalar(connection.execute(_statements(table).meets_known, series)):
         _copy(connection, _statements(table).copy_new, table, batch.values())
         return Landed(len(rows), len(batch))
     return Landed(len(rows), _append_what_differs(connection, table, batch.values(), series))
+
+
+Batch = dict[tuple[Any, ...], Row]
+
+
+def _by_key(table: RawTable, rows: Iterable[Row]) -> tuple[Batch, list[Batch]]:
+    """The row of each key that counts, and batches of what contradicts it, in the order in which they land."""
+    key = itemgetter(*table.key)
+    counting: Batch = {}
+    lesser: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        name = key(row)
+        known = counting.get(name)
+        if known is None:
+            counting[name] = row
+        elif not _is_same(table, known, row):
+            less, more = (row, known) if _amounts(table, row) < _amounts(table, known) else (known, row)
+            counting[name] = more
+            lesser.setdefault(name, []).append(less)
+    longest = max(map(len, lesser.values()), default=0)
+    return counting, [{name: of[n] for name, of in lesser.items() if n < len(of)} for n in range(longest)]
+
+
+def _is_same(table: RawTable, one: Row, other: Row) -> bool:
+    return all(
+        one[column] == other[column] or (column in table.partly_told and None in (one[column], other[column]))
+        for column in table.payload
+    )
+
+
+def _amounts(table: RawTable, row: Row) -> tuple[Any, ...]:
+    return tuple(row[column] or 0 for column in table.amounts)
+
+
+def conflict_notes(table: RawTable, landed: Landed) -> list[str]:
+    """A sentence per bar that one answer named twice."""
+    return [
+        f"the bar of {' '.join(map(str, key))} came twice with different values in one answer:"
+        f" both are in {table.name}, and the one with more volume counts"
+        for key in landed.conflicts
+    ]
 
 
 def _series(keys: Collection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
@@ -72,6 +122,15 @@ def _append_what_differs(
     return connection.execute(statements.append).rowcount
 
 
+def _append_unknown(connection: psycopg.Connection, table: RawTable, rows: Batch) -> int:
+    """Append rows that are no revision of their key yet, the newest or another."""
+    statements = _statements(table)
+    connection.execute(statements.make_staging)
+    connection.execute(statements.empty_staging)
+    _copy(connection, statements.copy_staging, table, rows.values())
+    return connection.execute(statements.append_unknown).rowcount
+
+
 def _copy(connection: psycopg.Connection, statement: sql.Composed, table: RawTable, rows: Collection[Row]) -> None:
     values = itemgetter(*table.columns)
     with connection.cursor() as cursor, cursor.copy(statement) as stream:
@@ -89,6 +148,7 @@ class _Statements:
     empty_staging: sql.Composed
     copy_staging: sql.Composed
     append: sql.Composed
+    append_unknown: sql.Composed
     append_to_series: sql.Composed
 
 
@@ -105,6 +165,8 @@ def _statements(table: RawTable) -> _Statements:
         "received": _list(table.columns, "received"),
         "received_payload": _told(table, "received", "newest"),
         "newest_payload": _told(table, "newest", "received"),
+        "received_payload_of_revision": _told(table, "received", "revision"),
+        "revision_payload": _told(table, "revision", "received"),
         "same_key": sql.SQL(" and ").join(
             sql.SQL("revision.{0} = received.{0}").format(sql.Identifier(column)) for column in table.key
         ),
@@ -135,6 +197,14 @@ def _statements(table: RawTable) -> _Statements:
             "   order by revision.landed_at desc limit 1"
             " ) as newest on true",
         ),
+        "append_unknown": """
+        insert into {target} ({columns})
+        select {received} from {staging} as received
+        where not exists (
+            select from {target} as revision
+            where {same_key} and ({received_payload_of_revision}) is not distinct from ({revision_payload})
+        )
+        """,
         # the known bars of the series in one pass over the index, instead of one look-up per row
         "append_to_series": append.replace(
             "{newest}",

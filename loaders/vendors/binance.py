@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import requests
@@ -22,7 +23,8 @@ from binance.ws.streams import BinanceSocketManager
 from websockets.exceptions import WebSocketException
 
 from loaders.client import http
-from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.answers import check_spacing, read_rows
+from loaders.client.base import Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.rate_limit import RequestBudget
 from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
@@ -40,6 +42,8 @@ KLINES_WEIGHT, TIME_WEIGHT = 2, 1
 # of 6000 a minute and IP; the rest is for those who trade from the same address
 WEIGHT_A_MINUTE = 3_000
 FIELDS = 12
+# the vendor counts in milliseconds
+SMALLEST = timedelta(milliseconds=1)
 # later than any window
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -57,7 +61,8 @@ LIVE_NAMES = {*LIVE_FIELDS.values(), "s", "i", "x", "f", "L", "B"}
 # how long after its end a bar may arrive
 LATE = timedelta(seconds=90)
 
-UNKNOWN_SYMBOL = -1121
+# unknown, or with characters that no symbol has
+BAD_SYMBOL = (-1121, -1100)
 BAD_KEY = (-1002, -2014, -2015)
 TRANSIENT = (-1000, -1001, -1003, -1006, -1007, -1008, -1015)
 
@@ -75,6 +80,7 @@ class BinanceSource:
             "open", "high", "low", "close", "volume", "close_time", "quote_volume", "trades", "taker_buy_volume",
             "taker_buy_quote_volume",
         ),
+        amounts=("trades", "volume"),
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +90,7 @@ class BinanceSource:
         api_key: str | None = None,
         stream_url: str = "wss://stream.binance.com:9443",
     ) -> None:
+        self.notes = Notes()
         self._key = api_key
         self._stream_url = addresses.checked(stream_url, "BINANCE_STREAM_URL", STREAM_HOSTS, socket=True)
         base_url = addresses.checked(base_url, "BINANCE_BASE_URL", HOSTS)
@@ -104,20 +111,32 @@ class BinanceSource:
         return None
 
     def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
-        """Oldest first. The first page also covers the time before the pair was listed."""
+        """Oldest first. The first page also covers the time before the pair was listed.
+
+        A page covers what was received: the next goes on right after its last kline, on the grid or off it, until the
+        window's last bar is there or the vendor says that nothing comes any more.
+        """
         length = known_timeframe(self, timeframe)
+        about = f"Binance's {vendor_symbol} {timeframe} klines"
         start = window.start
         while start < window.end:
-            klines = self._klines(vendor_symbol, timeframe, Window(start, window.end))
-            rows = [_row(vendor_symbol, timeframe, kline) for kline in klines]
-            if not rows:
-                self._confirm_nothing(vendor_symbol, timeframe, Window(start, window.end))
-            end = window.end
-            if len(rows) >= PAGE_LIMIT:
-                end = min(end, rows[-1]["open_time"] + length)
-            if end <= start:
+            left = Window(start, window.end)
+            klines = self._klines(vendor_symbol, timeframe, left)
+            rows, refused = read_rows(klines, partial(self._row, vendor_symbol, timeframe), _start, left, about)
+            check_spacing(rows, _start, length, about)
+            is_full = len(klines) >= PAGE_LIMIT
+            inside = [row for row in rows if start <= row["open_time"] < window.end]
+            if rows and is_full and rows[-1]["open_time"] < start:
                 raise UnknownFormat(f"Binance sent {vendor_symbol} {timeframe} klines from before {start}", klines)
-            yield Page([row for row in rows if start <= row["open_time"] < end], Window(start, end))
+            if not inside and not refused:
+                self._confirm_nothing(vendor_symbol, timeframe, left)
+            end = window.end
+            if inside and rows[-1]["open_time"] < end:
+                last = inside[-1]["open_time"]
+                has_unread_tail = any(row.window.start > last for row in refused)
+                is_whole = last + length == end or (not is_full and (has_unread_tail or last + length > end))
+                end = end if is_whole else last + SMALLEST
+            yield Page(inside, Window(start, end), [row for row in refused if row.window.start < end])
             start = end
 
     def silence(self, timeframe: str) -> timedelta | None:
@@ -140,15 +159,14 @@ class BinanceSource:
             except (OSError, WebSocketException) as error:
                 raise Retry(f"Binance's stream could not be reached: {type(error).__name__}") from None
             try:
-                yield _final_rows(socket, timeframe)
+                yield self._final_rows(socket, timeframe)
             finally:
                 await socket.close()
         finally:
             await client.close_connection()
 
     def bar_start(self, row: Row) -> datetime:
-        start: datetime = row["open_time"]
-        return start
+        return _start(row)
 
     def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window) -> None:
         """An empty list says either that a pair did not trade or that the vendor lost its head: ask what comes next.
@@ -156,7 +174,8 @@ class BinanceSource:
         Raises Retry when that is a kline of the window.
         """
         following = self._klines(vendor_symbol, timeframe, Window(window.start, LATEST), limit=1)
-        if any(_row(vendor_symbol, timeframe, kline)["open_time"] < window.end for kline in following):
+        rows = [self._row(vendor_symbol, timeframe, kline) for kline in following]
+        if any(window.start <= row["open_time"] < window.end for row in rows):
             raise Retry(f"Binance sent no {vendor_symbol} {timeframe} klines for {window}, and has some")
 
     def _klines(self, vendor_symbol: str, timeframe: str, window: Window, limit: int = PAGE_LIMIT) -> list[Any]:
@@ -176,6 +195,36 @@ class BinanceSource:
         if not isinstance(klines, list):
             raise UnknownFormat(f"Binance sent no list of {vendor_symbol} {timeframe} klines for {window}", klines)
         return klines
+
+    def _row(self, vendor_symbol: str, timeframe: str, kline: object) -> Row:
+        """One kline by field. Raises UnknownFormat naming the field, the symbol and the time."""
+        if not isinstance(kline, list) or len(kline) < FIELDS:
+            raise UnknownFormat(f"Binance sent a {vendor_symbol} {timeframe} kline that has not {FIELDS} fields", kline)
+        if len(kline) > FIELDS:
+            self.notes.add(f"Binance sends klines of {len(kline)} fields: those after the first {FIELDS} are not read")
+        return _typed(vendor_symbol, timeframe, dict(zip(PLACES, kline, strict=False)), kline)
+
+    async def _final_rows(self, socket: ReconnectingWebsocket, timeframe: str) -> AsyncIterator[Row]:
+        """Rows of klines that are closed, until the SDK reports an error."""
+        while True:
+            try:
+                message = await socket.recv()
+            except ReadLoopClosed:
+                raise Retry("Binance's stream ended") from None
+            event = message.get("data", message) if isinstance(message, dict) else None
+            match event:
+                case {"e": "error", "type": kind}:
+                    raise Retry(f"Binance's stream was lost: {kind}")
+                case {"e": "serverShutdown"}:
+                    raise Retry("Binance announced that it closes the stream")
+                case {"e": "kline", "k": {"s": str(symbol), "i": interval, "t": _} as kline} if interval == timeframe:
+                    row = _live_row(symbol, timeframe, kline)
+                    for name in _added(kline):
+                        self.notes.add(f"Binance's stream sends klines with an unknown {name}: it is not read")
+                case _:
+                    raise UnknownFormat("Binance's stream sent what is no kline of the timeframe asked for", message)
+            if row:
+                yield row
 
     def _ask(self, request: Callable[[], Any], weight: int, what: str) -> object:
         """Run one SDK call within the budget and turn what can go wrong into the product's three errors."""
@@ -207,7 +256,7 @@ class BinanceSource:
             return Stop(f"Binance refused BINANCE_API_KEY: {text}")
         if status == 451:
             return Stop(f"Binance does not serve this place: set BINANCE_BASE_URL to a host that does: {text}")
-        if code == UNKNOWN_SYMBOL:
+        if code in BAD_SYMBOL:
             return Skip(f"Binance does not know {what}: {text}")
         return Stop(f"Binance refused the request for {what} (HTTP {status}): {text}")
 
@@ -223,13 +272,6 @@ def make(settings: Settings) -> BinanceSource:
     )
 
 
-def _row(vendor_symbol: str, timeframe: str, kline: object) -> Row:
-    """One kline by field. Raises UnknownFormat naming the field, the symbol and the time."""
-    if not isinstance(kline, list) or len(kline) != FIELDS:
-        raise UnknownFormat(f"Binance sent a {vendor_symbol} {timeframe} kline that has not {FIELDS} fields", kline)
-    return _typed(vendor_symbol, timeframe, dict(zip(PLACES, kline, strict=False)), kline)
-
-
 def _typed(vendor_symbol: str, timeframe: str, values: Mapping[str, object], payload: object) -> Row:
     row: Row = {"symbol": vendor_symbol, "interval": timeframe}
     for name in PLACES:
@@ -243,42 +285,30 @@ def _typed(vendor_symbol: str, timeframe: str, values: Mapping[str, object], pay
     return row
 
 
-async def _final_rows(socket: ReconnectingWebsocket, timeframe: str) -> AsyncIterator[Row]:
-    """Rows of klines that are closed, until the SDK reports an error."""
-    while True:
-        try:
-            message = await socket.recv()
-        except ReadLoopClosed:
-            raise Retry("Binance's stream ended") from None
-        event = message.get("data", message) if isinstance(message, dict) else None
-        match event:
-            case {"e": "error", "type": kind}:
-                raise Retry(f"Binance's stream was lost: {kind}")
-            case {"e": "serverShutdown"}:
-                raise Retry("Binance announced that it closes the stream")
-            case {"e": "kline", "k": {"s": str(symbol), "i": interval, "t": _} as kline} if interval == timeframe:
-                row = _live_row(symbol, timeframe, kline)
-            case _:
-                raise UnknownFormat("Binance's stream sent what is no kline of the timeframe asked for", message)
-        if row:
-            yield row
-
-
 def _live_row(symbol: str, timeframe: str, kline: Mapping[str, object]) -> Row | None:
     """One kline of the socket, None while it is not closed. Raises UnknownFormat."""
-    strange = sorted(LIVE_NAMES ^ kline.keys())
-    if strange or not isinstance(kline["x"], bool):
+    missing = sorted(LIVE_NAMES - kline.keys())
+    if missing or not isinstance(kline["x"], bool):
         try:
             at = str(http.moment_ms(kline["t"]))
         except ValueError:
             at = "an unknown time"
-        names = ", ".join(f"{'no' if name in LIVE_NAMES else 'an unknown'} {name}" for name in strange)
+        names = ", ".join([*(f"no {name}" for name in missing), *(f"an unknown {name}" for name in _added(kline))])
         raise UnknownFormat(
             f"Binance's stream sent {names or 'an x that is not true or false'} of {symbol} {timeframe} at {at}",
             kline, symbol,
         )  # fmt: skip
     row = _typed(symbol, timeframe, {name: kline[field] for name, field in LIVE_FIELDS.items()}, kline)
     return row if kline["x"] else None
+
+
+def _added(kline: Mapping[str, object]) -> list[str]:
+    return sorted(kline.keys() - LIVE_NAMES)
+
+
+def _start(row: Row) -> datetime:
+    start: datetime = row["open_time"]
+    return start
 
 
 def _count(value: object) -> int:

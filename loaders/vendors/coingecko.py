@@ -11,13 +11,16 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import requests
 from pycoingecko import CoinGeckoAPI
 
 from loaders.client import http
-from loaders.client.base import TIMEFRAMES, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.answers import read_rows
+from loaders.client.base import TIMEFRAMES, Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
 from warehouse import addresses
@@ -53,6 +56,7 @@ class CoinGeckoSource:
         self, budget: RequestBudget, *, plan: str = "demo", api_key: str | None = None, base_url: str | None = None
     ) -> None:
         self.timeframes = self.live_timeframes = (*RECENT_DAYS, *RANGES) if plan == "pro" else tuple(RECENT_DAYS)
+        self.notes = Notes()
         self._key = api_key
         self._budget = budget
         self._answer: requests.Response | None = None
@@ -87,12 +91,17 @@ class CoinGeckoSource:
         while start < window.end:
             is_range = timeframe in RANGES
             end = min(window.end, start + RANGES[timeframe][1]) if is_range else window.end
-            found = self._candles(coin, currency, timeframe, Window(start, end))
-            rows = [_row(candle, coin, currency, timeframe) for candle in found]
-            oldest = min((row["close_time"] - length for row in rows), default=end)
+            asked = Window(start, end)
+            about = f"CoinGecko's {coin} {timeframe} candles"
+            found = self._candles(coin, currency, timeframe, asked)
+            read = partial(self._row, coin, currency, timeframe)
+            every, refused = read_rows(found, read, self.bar_start, asked, about)
+            rows = [row for row in every if start < row["close_time"] <= end]
+            _check_distance(rows, length, about)
+            oldest = min((self.bar_start(row) for row in every), default=end)
             covered = Window(start if is_range else max(start, oldest), end)
             if covered.start < covered.end:
-                yield Page([row for row in rows if covered.start < row["close_time"] <= end], covered)
+                yield Page(rows, covered, refused)
             start = end
 
     def silence(self, timeframe: str) -> timedelta | None:
@@ -123,6 +132,21 @@ class CoinGeckoSource:
         if not isinstance(found, list):
             raise UnknownFormat(f"CoinGecko sent no list of {coin} {timeframe} candles for {window}", found)
         return found
+
+    def _row(self, coin: str, currency: str, timeframe: str, candle: object) -> Row:
+        """One candle by field. Raises UnknownFormat naming the field, the coin and the time."""
+        if not isinstance(candle, list) or len(candle) < len(FIELDS):
+            raise UnknownFormat(f"CoinGecko sent a {coin} {timeframe} candle that has not {len(FIELDS)} fields", candle)
+        if len(candle) > len(FIELDS):
+            self.notes.add(f"CoinGecko sends candles of {len(candle)} fields: those after close are not read")
+        row: Row = {"coin_id": coin, "vs_currency": currency, "granularity": timeframe}
+        for name, value in zip(FIELDS, candle, strict=False):
+            try:
+                row[name] = http.moment_ms(value) if name == "close_time" else http.number(value)
+            except ValueError as error:
+                at = row.get("close_time", "an unknown time")
+                raise UnknownFormat(f"CoinGecko sent {name} of {coin} {timeframe} at {at}: {error}", candle) from None
+        return row
 
     def _keep(self, response: requests.Response, **_: object) -> None:
         self._answer = response
@@ -174,18 +198,16 @@ def make(settings: Settings) -> CoinGeckoSource:
     )
 
 
-def _row(candle: object, coin: str, currency: str, timeframe: str) -> Row:
-    """One candle by field. Raises UnknownFormat naming the field, the coin and the time."""
-    if not isinstance(candle, list) or len(candle) != len(FIELDS):
-        raise UnknownFormat(f"CoinGecko sent a {coin} {timeframe} candle that has not {len(FIELDS)} fields", candle)
-    row: Row = {"coin_id": coin, "vs_currency": currency, "granularity": timeframe}
-    for name, value in zip(FIELDS, candle, strict=True):
-        try:
-            row[name] = http.moment_ms(value) if name == "close_time" else http.number(value)
-        except ValueError as error:
-            at = row.get("close_time", "an unknown time")
-            raise UnknownFormat(f"CoinGecko sent {name} of {coin} {timeframe} at {at}: {error}", candle) from None
-    return row
+def _check_distance(rows: list[Row], length: timedelta, about: str) -> None:
+    """Raises UnknownFormat unless candles are as far apart as was asked for; the vendor leaves out hardly any.
+
+    Without a paid plan the distance follows from the days asked for, and the vendor has changed how.
+    """
+    moments = sorted({row["close_time"] for row in rows})
+    distances = [later - earlier for earlier, later in pairwise(moments)]
+    other = [distance for distance in distances if distance != length]
+    if len(other) > max(1, len(distances) / 2):
+        raise UnknownFormat(f"{about} are {min(other)} apart, {length} was asked for", rows)
 
 
 def _code_and_words(body: str) -> tuple[int, str]:

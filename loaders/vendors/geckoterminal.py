@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import requests
 
 from loaders.client import http
-from loaders.client.base import Page, RawTable, Row, UnknownFormat, Window, known_timeframe
+from loaders.client.answers import check_spacing, read_rows
+from loaders.client.base import Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
 from warehouse import addresses
@@ -51,9 +53,12 @@ class GeckoTerminalSource:
         "raw.geckoterminal_ohlcv",
         ("network", "pool_address", "timeframe", "aggregate", "currency", "t"),
         ("o", "h", "l", "c", "v"),
+        amounts=("v",),
     )
 
     def __init__(self, base_url: str, budget: RequestBudget) -> None:
+        self.notes = Notes()
+        self.symbols: dict[str, str] = {}
         self._base_url = addresses.checked(base_url, "GECKOTERMINAL_BASE_URL", HOSTS)
         self._budget = budget
         self._session = requests.Session()
@@ -69,21 +74,26 @@ class GeckoTerminalSource:
 
     def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
         """Newest first. A page reaches from its oldest bar to where the page before began."""
-        known_timeframe(self, timeframe)
+        length = known_timeframe(self, timeframe)
         network, _, pool = vendor_symbol.partition("/")
         unit, aggregate = INTERVALS[timeframe]
         names: Row = dict(zip(self.bars_table.key, (network, pool, unit, aggregate, CURRENCY), strict=False))
+        about = f"GeckoTerminal's {vendor_symbol} {timeframe} bars"
         end = window.end
         while end > window.start:
+            left = Window(window.start, end)
             found = self._candles(vendor_symbol, timeframe, end)
-            rows = [names | _row(candle, vendor_symbol, timeframe) for candle in found]
+            read = partial(self._row, vendor_symbol, timeframe, names)
+            rows, refused = read_rows(found[::-1], read, self.bar_start, left, about)
+            check_spacing(rows, self.bar_start, length, about)
             earlier = [row for row in rows if row["t"] < end]
             if rows and not earlier:
                 raise UnknownFormat(f"GeckoTerminal sent {vendor_symbol} {timeframe} bars from after {end}", found)
             oldest: datetime = min((row["t"] for row in earlier), default=window.start)
             start = max(oldest, window.start)
-            page = sorted((row for row in earlier if row["t"] >= start), key=lambda row: row["t"])
-            yield Page(page, Window(start, end))
+            page = [row for row in earlier if row["t"] >= start]
+            # a refused row at the page's beginning is asked for once more, with those before it
+            yield Page(page, Window(start, end), [row for row in refused if row.window.end > start])
             end = start
 
     def silence(self, timeframe: str) -> timedelta | None:
@@ -126,7 +136,46 @@ class GeckoTerminalSource:
             raise UnknownFormat(
                 f"GeckoTerminal sent no ohlcv_list of {vendor_symbol} {timeframe} before {before}", answer
             )
+        if vendor_symbol in self.symbols:
+            self._check_pair(vendor_symbol, self.symbols[vendor_symbol], answer)
         return candles
+
+    def _check_pair(self, vendor_symbol: str, symbol: str, answer: dict[str, Any]) -> None:
+        """Raises UnknownFormat when the pool says that its price is the symbol's upside down, or says nothing."""
+        try:
+            base, quote = (answer["meta"][side]["symbol"].upper() for side in ("base", "quote"))
+        except (KeyError, TypeError, AttributeError):
+            raise UnknownFormat(
+                f"GeckoTerminal did not say which tokens {vendor_symbol} trades: no symbol in meta",
+                answer.get("meta"), vendor_symbol,
+            ) from None  # fmt: skip
+        if _is_pair(symbol, base, quote):
+            return
+        if _is_pair(symbol, quote, base):
+            raise UnknownFormat(
+                f"GeckoTerminal says that {vendor_symbol} trades {base} in {quote}: upside down for {symbol}",
+                answer["meta"], vendor_symbol,
+            )  # fmt: skip
+        self.notes.add(f"GeckoTerminal says that {vendor_symbol} trades {base} in {quote}: is that {symbol}?")
+
+    def _row(self, vendor_symbol: str, timeframe: str, names: Row, candle: object) -> Row:
+        """One candle by field. Raises UnknownFormat naming the field, the symbol and the time."""
+        if not isinstance(candle, list) or len(candle) < len(FIELDS):
+            raise UnknownFormat(
+                f"GeckoTerminal sent a {vendor_symbol} {timeframe} bar that has not {len(FIELDS)} fields", candle
+            )
+        if len(candle) > len(FIELDS):
+            self.notes.add(f"GeckoTerminal sends bars of {len(candle)} fields: those after volume are not read")
+        row: Row = {}
+        for name, value in zip(FIELDS, candle, strict=False):
+            try:
+                row[name] = http.moment_s(value) if name == "t" else http.number(value)
+            except ValueError as error:
+                at = row.get("t", "an unknown time")
+                raise UnknownFormat(
+                    f"GeckoTerminal sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", candle
+                ) from None
+        return names | row
 
     def _get(self, path: str, query: dict[str, str | int], what: str) -> requests.Response:
         """Ask within the budget and turn what can go wrong into the product's three errors."""
@@ -164,22 +213,14 @@ def _refusal(response: requests.Response, what: str) -> Exception:
     return Stop(f"GeckoTerminal refused the request for {what} (HTTP {status}): {text}")
 
 
-def _row(candle: object, vendor_symbol: str, timeframe: str) -> Row:
-    """One candle by field. Raises UnknownFormat naming the field, the symbol and the time."""
-    if not isinstance(candle, list) or len(candle) != len(FIELDS):
-        raise UnknownFormat(
-            f"GeckoTerminal sent a {vendor_symbol} {timeframe} bar that has not {len(FIELDS)} fields", candle
-        )
-    row: Row = {}
-    for name, value in zip(FIELDS, candle, strict=True):
-        try:
-            row[name] = http.moment_s(value) if name == "t" else http.number(value)
-        except ValueError as error:
-            at = row.get("t", "an unknown time")
-            raise UnknownFormat(
-                f"GeckoTerminal sent {name} of {vendor_symbol} {timeframe} at {at}: {error}", candle
-            ) from None
-    return row
+def _is_pair(symbol: str, base: str, quote: str) -> bool:
+    """Whether a symbol such as BTCUSDT or BTC/USDT names a base and a quote; a wrapped coin is the coin."""
+    plain = "".join(letter for letter in symbol.upper() if letter.isalnum())
+    return any(plain == one + other for one in _unwrapped(base) for other in _unwrapped(quote))
+
+
+def _unwrapped(token: str) -> set[str]:
+    return {token, token.removeprefix("W")}
 
 
 def _words(body: str) -> str:

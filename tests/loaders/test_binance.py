@@ -44,7 +44,7 @@ def always(answer: Answer) -> Callable[[Request], Answer]:
 def test_numbers_keep_the_digits_of_the_wire(exchange) -> None:
     row = kline(milliseconds(START), MINUTE)
     row[1], row[5] = "0.00000123", "987654321.12345678"
-    (page,) = exchange(always(Answer([row]))).pages(WINDOW)
+    page, *_ = exchange(always(Answer([row]))).pages(WINDOW)
     assert page.rows[0]["open"] == Decimal("0.00000123")
     assert page.rows[0]["volume"] == Decimal("987654321.12345678")
     assert page.rows[0]["open_time"] == START
@@ -150,9 +150,76 @@ def test_an_unknown_type_names_field_symbol_and_time(exchange, place: int, value
     assert caught.value.payload == row
 
 
-def test_an_unknown_field_is_refused(exchange) -> None:
+def test_a_missing_field_is_refused_and_an_added_one_noted(exchange) -> None:
     with pytest.raises(UnknownFormat, match="has not 12 fields"):
-        exchange(always(Answer([[*kline(milliseconds(START), MINUTE), "new"]]))).pages(WINDOW)
+        exchange(always(Answer([kline(milliseconds(START), MINUTE)[:-1]]))).pages(WINDOW)
+    found = exchange(always(Answer([[*kline(milliseconds(START) + n * MINUTE, MINUTE), "new"] for n in range(5)])))
+    (page,) = found.pages(WINDOW)
+    assert len(page.rows) == 5
+    assert found.source.notes.take() == ["Binance sends klines of 13 fields: those after the first 12 are not read"]
+
+
+def opened(pages: list[Page]) -> list[datetime]:
+    return [row["open_time"] for page in pages for row in page.rows]
+
+
+def test_a_page_that_ends_off_the_grid_skips_nothing(exchange) -> None:
+    """As Binance's minutes of 2018-02-09: the 1,000th stands at 16:39:14.789 and the next at 16:40:00."""
+    odd = milliseconds(START) + 999 * MINUTE + 14_789
+
+    def answer(request: Request) -> Answer:
+        every = klines(request).body
+        first = milliseconds(START) + 999 * MINUTE
+        # the kline on the grid is the one that is off it
+        rows = [[odd, *row[1:]] if row[0] == first else row for row in every]
+        return Answer([row for row in rows if row[0] >= int(request.query["startTime"])])
+
+    pages = exchange(answer).pages(Window(START, START + timedelta(minutes=1_500)))
+    starts = opened(pages)
+    assert len(pages[0].rows) == 1_000
+    assert starts[998:1_002] == [
+        START + timedelta(minutes=998),
+        START + timedelta(minutes=999, milliseconds=14_789),
+        START + timedelta(minutes=1_000),
+        START + timedelta(minutes=1_001),
+    ]
+    assert len(starts) == len(set(starts)) == 1_500
+
+
+def test_a_vendor_that_sends_less_than_its_limit_is_asked_on(exchange) -> None:
+    """A limit that the vendor lowers would leave holes that look like minutes without a trade."""
+    found = exchange(lambda request: Answer(klines(request).body[:300]))
+    pages = found.pages(Window(START, START + timedelta(minutes=1_000)))
+    assert opened(pages) == [START + timedelta(minutes=n) for n in range(1_000)]
+
+
+def test_one_unreadable_kline_of_thirty_keeps_no_other_out(exchange) -> None:
+    for bad in (0, 13, 29):
+        rows = [kline(milliseconds(START) + n * MINUTE, MINUTE) for n in range(30)]
+        rows[bad][5] = None
+        (page,) = exchange(always(Answer(rows))).pages(Window(START, START + timedelta(minutes=30)))
+        assert [row["open_time"].minute for row in page.rows] == [n for n in range(30) if n != bad]
+        (refused,) = page.refused
+        assert refused.payload == rows[bad]
+        moment = START + timedelta(minutes=bad)
+        assert refused.window.start <= moment < refused.window.end
+        for n in range(30):
+            is_covered = any(part.start <= START + timedelta(minutes=n) < part.end for part in page.covered)
+            assert is_covered == (n != bad)
+
+
+def test_klines_that_do_not_ascend_or_are_of_another_timeframe_are_an_unknown_format(exchange) -> None:
+    rows = [kline(milliseconds(START) + n * MINUTE, MINUTE) for n in range(30)]
+    window = Window(START, START + timedelta(minutes=30))
+    with pytest.raises(UnknownFormat, match="BTCUSDT 1m klines do not ascend"):
+        exchange(always(Answer(rows[::-1]))).pages(window)
+    halves = [kline(milliseconds(START) + n * MINUTE // 2, MINUTE // 2) for n in range(60)]
+    with pytest.raises(UnknownFormat, match="klines are 0:00:30 apart, 0:01:00 was asked for"):
+        exchange(always(Answer(halves))).pages(window)
+    # a few in the wrong place are put right
+    rows[3], rows[4] = rows[4], rows[3]
+    (page,) = exchange(always(Answer(rows))).pages(window)
+    assert opened([page]) == [START + timedelta(minutes=n) for n in range(30)]
 
 
 def test_a_vendor_that_repeats_itself_does_not_turn_us_in_circles(exchange) -> None:

@@ -16,7 +16,8 @@ from warehouse.connection import connect
 from warehouse.errors import OperatorError, Retry, Skip, Stop
 
 END = datetime(2026, 3, 10, 8, tzinfo=UTC)
-WINDOW = Window(END - timedelta(days=3), END)
+START_OF_WINDOW = END - timedelta(days=3)
+WINDOW = Window(START_OF_WINDOW, END)
 LENGTHS = {"hourly": timedelta(hours=1), "daily": timedelta(days=1)}
 
 
@@ -115,6 +116,29 @@ def test_history_that_the_plan_has_not_is_left_out(gecko, seeded_warehouse: Path
     assert last == datetime(2026, 3, 10, 8, tzinfo=UTC)
     assert last - first <= timedelta(days=30)
     assert landed.landed == (last - first) / timedelta(hours=4) + 1
+
+
+def test_candles_of_another_width_are_an_unknown_format(gecko) -> None:
+    """Half hours where four hours were asked for would be bars with a right start and a wrong high."""
+    halves = [candle(END - timedelta(minutes=30) * n) for n in reversed(range(38))]
+    with pytest.raises(UnknownFormat, match="bitcoin 4h candles are 0:30:00 apart, 4:00:00 was asked for"):
+        gecko(market(Answer(halves))).pages()
+    with pytest.raises(UnknownFormat, match="bitcoin 30m candles are 4:00:00 apart, 0:30:00 was asked for"):
+        gecko(market(Answer([candle(END - timedelta(hours=4) * n) for n in reversed(range(6))]))).pages(WINDOW, "30m")
+    with pytest.raises(UnknownFormat, match="do not ascend"):
+        gecko(market(Answer([candle(END - timedelta(hours=4) * n) for n in range(6)]))).pages()
+
+
+def test_one_unreadable_candle_keeps_no_other_out_and_an_added_field_is_noted(gecko) -> None:
+    rows = [[*candle(END - timedelta(hours=4) * n), 1.5] for n in reversed(range(18))]
+    rows[7][2] = None
+    found = gecko(market(Answer(rows)))
+    (page,) = found.pages()
+    assert len(page.rows) == 17
+    bad = START_OF_WINDOW + timedelta(hours=28)
+    assert not any(part.start <= bad < part.end for part in page.covered)
+    assert sum((part.length for part in page.covered), timedelta()) >= timedelta(hours=60)
+    assert found.source.notes.take() == ["CoinGecko sends candles of 6 fields: those after close are not read"]
 
 
 @pytest.mark.parametrize(("plan", "header"), [("demo", "x-cg-demo-api-key"), ("pro", "x-cg-pro-api-key")])

@@ -95,7 +95,7 @@ def test_pages_go_back_until_the_window_is_covered(terminal) -> None:
 
 def test_an_empty_answer_covers_the_rest(terminal) -> None:
     (page,) = terminal(always(Answer(body([])))).pages()
-    assert page == Page([], WINDOW)
+    assert page == Page([], WINDOW, [])
 
 
 def test_the_unfinished_bar_is_dropped(terminal) -> None:
@@ -154,6 +154,51 @@ def test_a_vendor_that_sends_only_later_bars_is_refused(terminal) -> None:
     later = int((START + 90 * MINUTE).timestamp())
     with pytest.raises(UnknownFormat, match="bars from after"):
         terminal(always(Answer(body([candle(later)])))).pages()
+
+
+def told(base: str, quote: str) -> dict:
+    rows = [candle(int(START.timestamp()) + 60 * n) for n in range(5)]
+    return body(rows[::-1]) | {"meta": {"base": {"symbol": base}, "quote": {"symbol": quote}}}
+
+
+@pytest.mark.parametrize(
+    ("symbol", "base", "quote"),
+    [("ETHUSDT", "WETH", "USDT"), ("BTCUSDT", "wbtc", "usdt"), ("WIFSOL", "WIF", "WSOL"), ("ETH/USDT", "ETH", "USDT")],
+)
+def test_a_pool_that_trades_the_symbol_is_read(terminal, symbol: str, base: str, quote: str) -> None:
+    found = terminal(always(Answer(told(base, quote))))
+    found.source.symbols[POOL] = symbol
+    assert sum(len(page.rows) for page in found.pages()) == 5
+    assert found.source.notes.take() == []
+
+
+def test_a_pool_upside_down_is_an_unknown_format(terminal) -> None:
+    found = terminal(always(Answer(told("USDT", "WETH"))))
+    found.source.symbols[POOL] = "ETHUSDT"
+    with pytest.raises(UnknownFormat, match="trades USDT in WETH: upside down for ETHUSDT"):
+        found.pages()
+
+
+def test_a_pool_that_does_not_say_what_it_trades_is_an_unknown_format(terminal) -> None:
+    found = terminal(always(Answer(body([candle(int(START.timestamp()))]))))
+    found.source.symbols[POOL] = "ETHUSDT"
+    with pytest.raises(UnknownFormat, match="did not say which tokens"):
+        found.pages()
+
+
+def test_a_pool_of_other_tokens_is_a_question_to_a_person(terminal) -> None:
+    found = terminal(always(Answer(told("cbBTC", "USDC"))))
+    found.source.symbols[POOL] = "BTCUSDT"
+    assert sum(len(page.rows) for page in found.pages()) == 5
+    assert found.source.notes.take() == ["GeckoTerminal says that eth/0xpool trades CBBTC in USDC: is that BTCUSDT?"]
+
+
+def test_one_unreadable_bar_keeps_no_other_out(terminal) -> None:
+    rows = [candle(int(START.timestamp()) + 60 * n) for n in range(-5, 5)]
+    rows[7][4] = "n/a"
+    (first, *_) = terminal(always(Answer(body(rows[::-1])))).pages()
+    assert [row["t"] for row in first.rows] == [START + n * MINUTE for n in (0, 1, 3, 4)]
+    assert not any(part.start <= START + 2 * MINUTE < part.end for part in first.covered)
 
 
 def test_a_pull_that_ends_between_pages_goes_on_from_there(terminal, seeded_warehouse: Path) -> None:

@@ -20,7 +20,7 @@ from loaders.raw.instruments import Instrument, instruments_of
 from loaders.raw.landing import uncovered
 from loaders.vendors.binance import BinanceSource
 from tests import forked
-from tests.loaders.exchange import klines
+from tests.loaders.exchange import klines, milliseconds
 from tests.loaders.landings import missing
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving
 from warehouse.connection import connect, endpoint, open_connection
@@ -28,7 +28,7 @@ from warehouse.errors import Retry, Skip, Stop
 
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
 START = datetime(2026, 3, 1, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
+MINUTE, MILLISECOND = timedelta(minutes=1), timedelta(milliseconds=1)
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def loader(seeded_warehouse: Path) -> Iterator:
 def empty() -> None:
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
-        owner.execute("truncate raw.binance_klines, raw.coverage, raw.request_budgets, raw.refused_payloads")
+        owner.execute(
+            "truncate raw.binance_klines, raw.coverage, raw.request_budgets, raw.refused_payloads, raw.vendor_notes"
+        )
 
 
 def stored() -> list[tuple[datetime, int]]:
@@ -167,7 +169,7 @@ def test_what_nobody_understands_is_kept_aside(loader) -> None:
         pull(loader, source, BTC, "1m", [Window(START, START + 1_500 * MINUTE)])
     rows = loader.execute("select symbol, window_start, reason, payload from raw.refused_payloads").fetchall()
     assert [(symbol, start, payload) for symbol, start, _, payload in rows] == [
-        ("BTCUSDT", START + 1_000 * MINUTE, '["renamed"]')
+        ("BTCUSDT", START + 999 * MINUTE + MILLISECOND, '["renamed"]')
     ]
     assert len(stored()) == 1_000
 
@@ -198,6 +200,131 @@ def test_a_symbol_that_the_vendor_does_not_know_does_not_stop_the_others(loader)
 def test_windows_outside_history_are_one_sentence(loader, start: date, timeframe: str, words: str) -> None:
     with source_of(klines) as source, pytest.raises(Stop, match=words):
         ingest(loader, source, symbols=["BTCUSDT"], history_start=start, timeframe=timeframe)
+
+
+def test_an_unreadable_kline_is_kept_once_and_its_minute_stays_uncovered(loader) -> None:
+    """The other 29 land, the symbols behind it too, and the next runs go on, until the vendor sends it right."""
+    bad = milliseconds(datetime(2026, 3, 10, 12, 5, tzinfo=UTC))
+    now, is_bad = NOW, True
+
+    def answer(request: Request) -> Answer:
+        found = klines(request, now)
+        for row in found.body if is_bad and request.query.get("symbol") == "BTCUSDT" else []:
+            if row[0] == bad:
+                row[5] = None
+        return found
+
+    lines: list[str] = []
+    arguments = {"symbols": ["BTCUSDT", "ETHUSDT"], "history_start": date(2026, 3, 10), "timeframe": "1m"}
+    window = Window(datetime(2026, 3, 10, tzinfo=UTC), NOW.replace(second=0))
+    with source_of(answer) as source:
+        first = ingest(loader, source, progress=lines.append, **arguments)
+        assert first.landed == 2 * (12 * 60 + 34) - 1
+        (hole,) = uncovered(loader, "binance", "bars", "BTCUSDT", "1m", window)
+        assert hole == Window(window.start + 724 * MINUTE + MILLISECOND, window.start + 726 * MINUTE)
+        assert any("volume of BTCUSDT 1m at 2026-03-10 12:05" in line for line in lines)
+        for _ in range(2):
+            now += timedelta(minutes=5)
+            assert ingest(loader, source, **arguments).landed == 10
+            kept = loader.execute("select symbol, window_start, window_end from raw.refused_payloads").fetchall()
+            assert kept == [("BTCUSDT", hole.start, hole.end)]
+        is_bad = False
+        assert ingest(loader, source, **arguments).landed == 1
+    assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", window) == []
+
+
+def test_one_minute_twice_in_one_answer_lands_twice_and_the_fuller_counts(loader) -> None:
+    """The second row of a minute holds the 3 trades that the first left out; it is told once, and lands once."""
+
+    def answer(request: Request) -> Answer:
+        found = klines(request)
+        if isinstance(found.body, list) and found.body:
+            rest = [*found.body[0]]
+            found.body[0][5], found.body[0][8] = "55.20000000", 900
+            rest[5], rest[8] = "0.05000000", 3
+            found.body.insert(1, rest)
+            found.body.insert(2, list(rest))
+        return found
+
+    lines: list[str] = []
+    window = Window(START, START + 5 * MINUTE)
+    with source_of(answer) as source:
+        assert pull(loader, source, BTC, "1m", [window], progress=lines.append).landed == 6
+        assert pull(loader, source, BTC, "1m", [window], progress=lines.append).landed == 0
+    rows = loader.execute(
+        "select trades from raw.binance_klines where open_time = %s order by landed_at", (START,)
+    ).fetchall()
+    assert rows == [(3,), (900,)]
+    assert [line for line in lines if "twice" in line] == [
+        f"BTCUSDT 1m: the bar of BTCUSDT 1m {START} came twice with different values in one answer:"
+        " both are in raw.binance_klines, and the one with more volume counts"
+    ]
+    assert len(loader.execute("select note from raw.vendor_notes").fetchall()) == 1
+
+
+def test_a_symbol_that_fails_keeps_the_symbols_behind_it_out_no_more(loader) -> None:
+    """The first of three answers with an error, or in another format; the other two land and then it is said."""
+    for strange, error in ((Answer("", 503), Retry), (Answer([["renamed"]]), UnknownFormat)):
+
+        def answer(request: Request, strange: Answer = strange) -> Answer:
+            return strange if request.query.get("symbol") == "BTCUSDT" else klines(request)
+
+        with source_of(answer) as source, pytest.MonkeyPatch.context() as patch:
+            patch.setattr("loaders.history.pull.ATTEMPTS", 1)
+            with pytest.raises(error):
+                ingest(loader, source, symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT"], history_start=date(2026, 3, 1))
+        landed = loader.execute("select symbol, count(*) from raw.binance_klines group by symbol order by symbol")
+        assert landed.fetchall() == [("ETHUSDT", 9), ("SOLUSDT", 9)]
+        loader.rollback()
+        empty()
+
+
+def test_a_vendor_that_fails_is_not_asked_for_every_symbol(loader) -> None:
+    with serving(lambda request: klines(request) if "time" in request.path else Answer("", 503)) as vendor:
+        source = BinanceSource(vendor.url, CountingBudget())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("loaders.history.pull.ATTEMPTS", 1)
+            with pytest.raises(Retry):
+                ingest(loader, source, symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT"], history_start=date(2026, 3, 1))
+        assert {request.query.get("symbol") for request in vendor.requests} == {None, "BTCUSDT", "ETHUSDT"}
+
+
+def test_what_no_precedence_ranks_is_said(loader) -> None:
+    with connect("transformer") as owner:
+        owner.execute("create table reference.precedence (asset_class text, timeframe text, source text)")
+        owner.execute("insert into reference.precedence values ('crypto', '1d', 'binance')")
+    try:
+        lines: list[str] = []
+        with source_of(klines) as source:
+            for timeframe in ("1d", "30m"):
+                ingest(
+                    loader, source, symbols=["BTCUSDT"], history_start=date(2026, 3, 9), timeframe=timeframe,
+                    progress=lines.append,
+                )  # fmt: skip
+        assert [line for line in lines if "precedence" in line] == [
+            "BTCUSDT: no line of seeds/precedence.csv ranks 30m bars of binance for crypto:"
+            " they land in raw, and no canonical bar is made of them"
+        ]
+    finally:
+        loader.rollback()
+        with connect("transformer") as owner:
+            owner.execute("drop table reference.precedence")
+
+
+def test_one_strange_calendar_keeps_no_other_instrument_out(loader) -> None:
+    with connect("transformer") as owner:
+        owner.execute("update reference.instruments set calendar = 'XMARS' where symbol = 'BTCUSDT'")
+    lines: list[str] = []
+    try:
+        with source_of(klines) as source:
+            landed = ingest(
+                loader, source, symbols=["BTCUSDT", "ETHUSDT"], history_start=date(2026, 3, 1), progress=lines.append
+            )
+    finally:
+        with connect("transformer") as owner:
+            owner.execute("update reference.instruments set calendar = '24x7' where symbol = 'BTCUSDT'")
+    assert landed.landed == 9
+    assert any("BTCUSDT: left out: unknown exchange calendar 'XMARS'" in line for line in lines)
 
 
 def test_a_symbol_list_without_symbols_is_one_sentence(loader) -> None:
@@ -266,7 +393,7 @@ def test_ctrl_c_says_where_it_stopped(loader, tmp_path: Path) -> None:
     assert re.search(r"BTCUSDT 1m: [\d,]+ bars, [\d,]+ bars/s, now .*, \d+% done, .* left", progress)
     assert last == "loaders: interrupted; what was landed stays, and the next ingest goes on from there"
     newest = stored()[-1][0]
-    assert stopped == f"BTCUSDT 1m: interrupted, still to ask for: {Window(newest + MINUTE, NOW.replace(second=0))}"
+    assert stopped == f"BTCUSDT 1m: interrupted, still to ask for: {Window(newest, NOW.replace(second=0))}"
 
 
 def printed_so_far(path: Path) -> str:

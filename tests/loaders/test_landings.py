@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -153,6 +154,7 @@ def split(split_id: str, ticker: str) -> Row:
         "execution_date": (START + 48 * HOUR).date(),
         "split_from": 1,
         "split_to": 2,
+        "is_withdrawn": False,
     }
 
 
@@ -164,6 +166,8 @@ def test_a_loader_cannot_write_landings_itself(staged: Path) -> None:
 def test_a_database_from_before_gets_its_landings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that landed before there were landings have the ones that they would have left."""
     before = [migration for migration in available() if migration.version < 24]
+    # nothing was withdrawn then
+    splits = replace(SPLITS, payload=SPLITS.payload[:-1])
     with monkeypatch.context() as patch:
         for module in ("migrate", "versions"):
             patch.setattr(f"warehouse.{module}.available", lambda: before)
@@ -174,7 +178,7 @@ def test_a_database_from_before_gets_its_landings(tmp_path: Path, monkeypatch: p
                         for choice in range(3):
                             key = {name: values[choice % len(values)] for name, values in keys.items()}
                             land(connection, table, [row(table, key, hour, price) for hour in range(4)])
-                    land(connection, SPLITS, [split(f"B{price}", "IBM")])
+                    land(connection, splits, [split(f"B{price}", "IBM")])
                     connection.commit()
             patch.undo()
             assert "0024_landings" in migrate()

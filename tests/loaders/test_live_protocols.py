@@ -193,11 +193,26 @@ def test_what_binance_may_say_becomes_a_sentence(talk: Talk, error: type[Operato
 
 
 def test_a_payload_that_nobody_knows_comes_with_the_error() -> None:
-    strange = minute(close=1)
+    strange = minute(c=None, close=1)
     with pytest.raises(UnknownFormat) as caught:
         of_polygon(polygon([strange]))
     assert caught.value.payload == json.loads(json.dumps(strange), parse_float=Decimal)
     assert caught.value.vendor_symbol == "AAPL"
+
+
+def test_an_added_field_is_noted_and_the_feed_goes_on() -> None:
+    with streaming(polygon([minute(x=1)])) as url:
+        source = PolygonSource(KEY, "http://127.0.0.1:9", CountingBudget(), url)
+        (row,) = asyncio.run(take(source, 1))
+    assert row["ticker"] == "AAPL"
+    assert source.notes.take() == ["Polygon sends an unknown field 'x' in a live minute: it is not read"]
+    added = live_kline(OPENED)
+    added["data"]["k"]["Z"] = "1"
+    with streaming(binance(added)) as url:
+        pairs = BinanceSource("http://127.0.0.1:9", CountingBudget(), stream_url=url)
+        (row,) = asyncio.run(take(pairs, 1, symbols=("BTCUSDT",)))
+    assert row["symbol"] == "BTCUSDT"
+    assert pairs.notes.take() == ["Binance's stream sends klines with an unknown Z: it is not read"]
 
 
 def test_nobody_listening_is_worth_a_retry() -> None:

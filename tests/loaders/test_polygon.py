@@ -34,7 +34,7 @@ class Exchange:
         return [row for page in self.source.bars("AAPL", timeframe, WINDOW) for row in page.rows]
 
     def actions(self) -> list[list[Row]]:
-        return [rows for _, rows in self.source.corporate_actions(date(2020, 1, 1))]
+        return [list(actions.rows) for actions in self.source.corporate_actions("AAPL")]
 
 
 @pytest.fixture
@@ -144,7 +144,6 @@ def test_retry_after_is_told_to_everybody(exchange, status: int) -> None:
 @pytest.mark.parametrize(
     ("bar", "words"),
     [
-        (BAR | {"x": 1}, "unknown field 'x' in the bar of AAPL at 2024-01-02 05:00:00"),
         (without(BAR, "o"), "no field 'o' in the bar of AAPL at 2024-01-02 05:00:00"),
         (without(BAR, "o") | {"open": 1}, "unknown field 'open' and no field 'o' in the bar of AAPL at 2024-01-02"),
         (without(BAR, "t"), "no field 't' in the bar of AAPL at an unknown time"),
@@ -160,15 +159,37 @@ def test_retry_after_is_told_to_everybody(exchange, status: int) -> None:
 )
 def test_an_unknown_bar_names_field_symbol_and_time(exchange, bar: object, words: str) -> None:
     with pytest.raises(UnknownFormat, match=words) as caught:
-        exchange(page([BAR, bar])).rows()
+        exchange(page([bar])).rows()
     assert json.dumps(caught.value.payload, default=float) == json.dumps(bar)
+
+
+def test_one_unreadable_bar_keeps_no_other_out(exchange) -> None:
+    day = 86_400_000
+    bars = [BAR | {"t": BAR["t"] + n * day} | ({"c": "much"} if n == 1 else {}) for n in range(3)]
+    (found,) = exchange(page(bars)).source.bars("AAPL", "1d", WINDOW)
+    assert [row["t"].day for row in found.rows] == [2, 4]
+    (refused,) = found.refused
+    assert "c in the bar of AAPL at 2024-01-03" in refused.reason
+    assert [part.start.day for part in found.covered] == [2, 4]
+    assert not any(part.start <= datetime(2024, 1, 3, 5, tzinfo=UTC) < part.end for part in found.covered)
+
+
+def test_an_added_field_is_noted_once_and_not_read(exchange) -> None:
+    found = exchange(page([BAR | {"x": 1}, BAR | {"x": 2}], next_page="https://elsewhere/"))
+    rows = found.rows()
+    assert len(rows) == 2
+    assert not any("x" in row for row in rows)
+    assert found.source.notes.take() == [
+        "Polygon sends an unknown field 'next_page' in its answers: it is not read",
+        "Polygon sends an unknown field 'x' in a bar: it is not read",
+    ]
+    assert found.source.notes.take() == []
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer({"status": "OK", "resultsCount": 1, "rows": [BAR]}), "unknown field 'rows' about AAPL"),
-        (page([BAR], next_page="https://elsewhere/"), "unknown field 'next_page' about AAPL"),
+        (Answer({"status": "OK", "resultsCount": 1, "rows": [BAR]}), "sent 'rows' and no results about AAPL"),
         (Answer({"status": "OK", "resultsCount": 1, "results": {"0": BAR}}), "no list of results"),
         (page([BAR], 1), "no list of results, or no next_url"),
     ],
@@ -181,7 +202,6 @@ def test_an_unknown_envelope_is_refused(exchange, answer: Answer, words: str) ->
 @pytest.mark.parametrize(
     ("splits", "dividends", "words"),
     [
-        ([SPLIT | {"x": 1}], [], "unknown field 'x' in the split of AAPL at 2020-08-31"),
         ([without(SPLIT, "split_to")], [], "no field 'split_to' in the split of AAPL at 2020-08-31"),
         ([SPLIT | {"split_to": "4"}], [], "split_to in the split of AAPL at 2020-08-31"),
         ([SPLIT | {"execution_date": "31/08/2020"}], [], "execution_date in the split of AAPL"),
@@ -199,6 +219,25 @@ def test_corporate_actions_have_dates_and_digits(exchange) -> None:
     assert (split["execution_date"], split["split_from"], split["split_to"]) == (date(2020, 8, 31), 1, 4)
     assert dividend["cash_amount"] == Decimal("0.22")
     assert (dividend["pay_date"], dividend["currency"]) == (None, None)
+
+
+def test_an_action_without_an_id_gets_one_from_its_content(exchange) -> None:
+    bare = without(SPLIT, "id")
+    ((one, twin, other), (dividend,)) = exchange(
+        page([bare, bare | {"id": None}, bare | {"split_to": 5}]), page([without(DIVIDEND, "id")])
+    ).actions()
+    assert one["id"] == twin["id"] != other["id"]
+    assert one["id"].startswith("content:")
+    assert dividend["id"] != one["id"]
+    ((again, *_), _) = exchange(page([bare]), page([])).actions()
+    assert again["id"] == one["id"]
+
+
+def test_actions_of_other_tickers_are_dropped_and_one_unreadable_is_refused(exchange) -> None:
+    answers = (page([SPLIT, SPLIT | {"ticker": "MSFT"}, SPLIT | {"split_to": "4"}]), page([]))
+    splits, _ = exchange(*answers).source.corporate_actions("AAPL")
+    assert [row["id"] for row in splits.rows] == ["E1"]
+    assert "split_to in the split of AAPL" in splits.refused[0].reason
 
 
 @pytest.mark.parametrize(
@@ -223,7 +262,7 @@ def test_what_nobody_understands_is_kept_aside(seeded_warehouse: Path) -> None:
     def answer(request: Request) -> Answer:
         if "marketstatus" in request.path:
             return Answer({"market": "closed", "serverTime": clocks.pop(0)})
-        return page([SPLIT | {"x": 1}]) if "splits" in request.path else page([])
+        return page([without(SPLIT, "split_to") | {"x": 1}]) if "splits" in request.path else page([])
 
     clocks = ["2026-03-10T08:34:56-04:00", "half past eight"]
     with serving(answer) as vendor, connect("loader") as connection:
@@ -232,7 +271,7 @@ def test_what_nobody_understands_is_kept_aside(seeded_warehouse: Path) -> None:
             with pytest.raises(UnknownFormat):
                 ingest(connection, source, symbols=["AAPL"], history_start=date(2026, 3, 1))
         kept = connection.execute("select symbol, payload from raw.refused_payloads order by refused_at").fetchall()
-    assert [symbol for symbol, _ in kept] == ["*", "*"]
+    assert [symbol for symbol, _ in kept] == ["AAPL", "*"]
     assert '"x": 1' in kept[0][1]
     assert "half past eight" in kept[1][1]
 

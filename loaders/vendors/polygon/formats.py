@@ -4,15 +4,18 @@ from loaders.client import http
 from loaders.client.base import RawTable
 from loaders.client.schema import ObjectSchema, amount, count, day, flag, text
 
-SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to"))
+SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to", "is_withdrawn"))
 DIVIDENDS = RawTable(
     "raw.polygon_dividends",
     ("id",),
     (
         "ticker", "ex_dividend_date", "cash_amount", "currency", "dividend_type", "frequency", "declaration_date",
-        "record_date", "pay_date",
+        "record_date", "pay_date", "is_withdrawn",
     ),
 )  # fmt: skip
+
+# an action that comes without an id gets this and a digest of its content
+CONTENT_ID = "content:"
 
 PRICES = ("o", "h", "l", "c", "v", "vw")
 BAR = ObjectSchema(
@@ -42,6 +45,7 @@ SPLIT = ObjectSchema(
     "ticker",
     "execution_date",
     {"id": text, "ticker": text, "execution_date": day, "split_from": amount, "split_to": amount},
+    frozenset({"id"}),
 )
 DIVIDEND = ObjectSchema(
     "Polygon",
@@ -54,7 +58,7 @@ DIVIDEND = ObjectSchema(
         "cash_amount": amount,
         "frequency": count,
     },
-    frozenset({"currency", "dividend_type", "frequency", "declaration_date", "record_date", "pay_date"}),
+    frozenset({"id", "currency", "dividend_type", "frequency", "declaration_date", "record_date", "pay_date"}),
 )
 ENVELOPE = {
     "status", "request_id", "ticker", "adjusted", "queryCount", "resultsCount", "count", "results", "next_url",

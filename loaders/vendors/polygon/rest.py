@@ -1,8 +1,8 @@
 """Polygon's REST interface by the SDK.
 
 The SDK turns failures into short results: an undecodable page ends the iteration, a body without `results` is empty,
-and its models drop the fields that they do not know. It takes a JSON decoder of the caller's, so ours refuses the
-first two and reads the rows itself. What the SDK does over HTTP is put right in `_sdk`.
+and its models make None of what is missing. It takes a JSON decoder of the caller's, so ours refuses the first two and
+keeps the results as they came. What the SDK does over HTTP is put right in `_sdk`.
 """
 
 import json
@@ -16,36 +16,35 @@ from polygon import RESTClient
 from polygon.exceptions import BadResponse
 
 from loaders.client import http
-from loaders.client.base import Row, UnknownFormat
+from loaders.client.base import Notes, UnknownFormat
 from loaders.client.rate_limit import RequestBudget
-from loaders.client.schema import ObjectSchema
 from loaders.vendors.polygon.formats import ENVELOPE
 from warehouse.errors import Retry, Skip, Stop
 
 
 class RestApi:
-    """Requests within a budget, whose rows are read by ourselves, and whose failures are the product's errors."""
+    """Requests within a budget, whose results are kept as they came, and whose failures are the product's errors."""
 
-    def __init__(self, key: str, base_url: str, budget: RequestBudget) -> None:
+    def __init__(self, key: str, base_url: str, budget: RequestBudget, notes: Notes) -> None:
         self._key = key
         self._budget = budget
-        self._json = _StrictJson(key)
+        self._json = _StrictJson(key, notes)
         self._answer: urllib3.BaseHTTPResponse | None = None
         self._api = self._sdk(base_url)
 
     def now(self) -> datetime:
-        self._json.expect(None)
+        self._json.expect()
         try:
             self._ask(self._api.get_market_status, "the time")
             return datetime.fromisoformat(cast("dict[str, str]", self._json.answer)["serverTime"]).astimezone(UTC)
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
-    def rows(self, schema: ObjectSchema, about: str, request: Callable[[RESTClient], Iterable[Any]]) -> list[Row]:
-        """The rows of all pages. The SDK follows the pages; the rows are read before it sees them."""
-        rows = self._json.expect(schema, about)
+    def results(self, about: str, request: Callable[[RESTClient], Iterable[Any]]) -> list[Any]:
+        """The results of all pages. The SDK follows the pages; the results are taken before it sees them."""
+        results = self._json.expect(about)
         self._ask(lambda: list(request(self._api)), about)
-        return rows
+        return results
 
     def _ask(self, request: Callable[[], object], about: str) -> object:
         """Run one SDK call and turn what can go wrong into the product's three errors."""
@@ -97,18 +96,19 @@ class RestApi:
 
 
 class _StrictJson:
-    """The SDK's `custom_json`: numbers as decimals, no answer passes for an empty one, and no field goes unread."""
+    """The SDK's `custom_json`: numbers as decimals, no answer passes for an empty one, and no result for an object."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, notes: Notes) -> None:
         self._secret = secret
-        self.expect(None)
+        self._notes = notes
+        self.expect()
 
-    def expect(self, schema: ObjectSchema | None, about: str = "") -> list[Row]:
-        """Where the rows of the next answer will be gathered; without a schema it is only decoded, and kept."""
-        self._schema, self._about = schema, about
+    def expect(self, about: str | None = None) -> list[Any]:
+        """Where the results of the next answer will be gathered; about nothing it is only decoded, and kept."""
+        self._about = about
         self.answer: object = None
-        self._rows: list[Row] = []
-        return self._rows
+        self._gathered: list[Any] = []
+        return self._gathered
 
     def loads(self, body: str) -> object:
         try:
@@ -120,21 +120,23 @@ class _StrictJson:
         if not answer:
             raise Retry("Polygon sent an empty answer")
         if answer.get("status", "OK") not in ("OK", "DELAYED"):
-            raise _from_body(body, self._secret, self._about)
-        if not self._schema:
+            raise _from_body(body, self._secret, self._about or "")
+        if self._about is None:
             self.answer = answer
             return answer
-        self._rows.extend(self._schema.read(result, self._about) for result in self._results(answer))
+        self._gathered.extend(self._results(answer))
         # the SDK need not make objects of them, nor keep them
         return {**answer, "results": []}
 
     def _results(self, answer: dict[str, Any]) -> list[Any]:
-        unknown = sorted(answer.keys() - ENVELOPE)
-        if unknown:
-            raise UnknownFormat(f"Polygon sent an unknown field {unknown[0]!r} about {self._about}", answer)
+        added = sorted(answer.keys() - ENVELOPE)
+        for name in added:
+            self._notes.add(f"Polygon sends an unknown field {name!r} in its answers: it is not read")
         if "results" not in answer:
             if answer.get("resultsCount") == 0:
                 return []
+            if added:
+                raise UnknownFormat(f"Polygon sent {added[0]!r} and no results about {self._about}", answer)
             raise Retry(f"Polygon announced {answer.get('resultsCount', 'no')} results and sent none")
         if not isinstance(answer["results"], list) or not isinstance(answer.get("next_url", ""), str):
             raise UnknownFormat(f"Polygon sent no list of results, or no next_url, about {self._about}", answer)

@@ -17,7 +17,7 @@ from polygon import WebSocketClient
 from websockets.exceptions import WebSocketException
 
 from loaders.client import http
-from loaders.client.base import Row, UnknownFormat
+from loaders.client.base import Notes, Row, UnknownFormat
 from loaders.vendors.polygon.formats import MINUTE, PRICES
 from warehouse.errors import Retry, Stop
 
@@ -29,13 +29,15 @@ QUEUED_FRAMES = 1_000
 
 
 @asynccontextmanager
-async def live_minutes(key: str, stream_url: str, vendor_symbols: Sequence[str]) -> AsyncIterator[AsyncIterator[Row]]:
+async def live_minutes(
+    key: str, stream_url: str, vendor_symbols: Sequence[str], notes: Notes
+) -> AsyncIterator[AsyncIterator[Row]]:
     """Minutes as they end. The vendor allows one connection per key and cluster."""
     messages: asyncio.Queue[Message | Exception] = asyncio.Queue(QUEUED_FRAMES)
     reading = asyncio.create_task(_read(key, stream_url, vendor_symbols, messages))
     try:
         first = await _next_message(messages, key)
-        yield _final_rows(first, messages, key)
+        yield _final_rows(first, messages, key, notes)
     finally:
         reading.cancel()
         await asyncio.wait({reading})
@@ -117,19 +119,21 @@ async def _next_message(messages: asyncio.Queue[Message | Exception], key: str) 
         raise Retry(f"Polygon's stream refused: {text}")
 
 
-async def _final_rows(first: Message, messages: asyncio.Queue[Message | Exception], key: str) -> AsyncIterator[Row]:
+async def _final_rows(
+    first: Message, messages: asyncio.Queue[Message | Exception], key: str, notes: Notes
+) -> AsyncIterator[Row]:
     message = first
     while True:
         if message.get("ev") != "status":
-            yield _live_row(message)
+            yield _live_row(message, notes)
         message = await _next_message(messages, key)
 
 
-def _live_row(message: Message) -> Row:
+def _live_row(message: Message, notes: Notes) -> Row:
     """One minute of the socket; it has no number of trades. Raises UnknownFormat naming field, symbol and time."""
     if message.get("ev") != "AM":
         raise UnknownFormat(f"Polygon's stream sent an unknown event: ev is {message.get('ev')!r}", message)
-    minute = MINUTE.read(message)
+    minute = MINUTE.read(message, notes=notes)
     if minute["e"] - minute["s"] != timedelta(minutes=1):
         about = f"the live minute of {minute['sym']} at {minute['s']}"
         raise UnknownFormat(f"Polygon sent e in {about}: {minute['e']} is not a minute later", message, minute["sym"])

@@ -27,6 +27,7 @@ renamed as (
     from newest_revisions as dividends
     inner join {{ ref('vendor_symbols') }} as vendor_symbols
         on dividends.ticker = vendor_symbols.vendor_symbol and vendor_symbols.vendor = 'polygon'
+    where not dividends.is_withdrawn
 )
 
 select * from renamed

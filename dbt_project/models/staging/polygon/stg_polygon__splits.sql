@@ -26,6 +26,7 @@ renamed as (
     from newest_revisions as splits
     inner join {{ ref('vendor_symbols') }} as vendor_symbols
         on splits.ticker = vendor_symbols.vendor_symbol and vendor_symbols.vendor = 'polygon'
+    where not splits.is_withdrawn
 )
 
 select * from renamed
