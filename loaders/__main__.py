@@ -4,11 +4,13 @@ import argparse
 import sys
 from datetime import UTC, date, datetime
 from functools import partial
+from pathlib import Path
 
+from loaders.history.files import ingest_files
 from loaders.history.ingest import ingest
 from loaders.live.collector import Pace
 from loaders.live.process import collect
-from loaders.vendor_by_name import NAMES, source_named
+from loaders.vendor_by_name import NAMES, files_of, source_named
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
@@ -43,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
         "--from", dest="history_start", type=_date, default=HISTORY_START, metavar="YYYY-MM-DD",
         help="first date of the history (default: %(default)s)",
     )  # fmt: skip
+    command.add_argument(
+        "--files", type=Path, metavar="DIR",
+        help="land the vendor's files that lie in this folder instead: Binance's kline archives, Polygon's flat files;"
+        " their timeframe and dates are their own",
+    )  # fmt: skip
     command = commands.add_parser(
         "collect",
         help="land live bars as they end, until SIGTERM or Ctrl-C",
@@ -65,14 +72,22 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ingest(options: argparse.Namespace) -> None:
+    progress = partial(print, flush=True)
     with connect("loader") as connection:
+        if options.files:
+            landed = ingest_files(
+                connection, options.source, files_of(options.source), options.files, symbols=options.symbols,
+                progress=progress,
+            )  # fmt: skip
+            print(f"{landed.received} rows received, {landed.landed} landed")
+            return
         landed = ingest(
             connection,
             source_named(options.source, load()),
             symbols=options.symbols,
             history_start=options.history_start,
             timeframe=options.timeframe,
-            progress=partial(print, flush=True),
+            progress=progress,
         )
     print(f"{landed.received} rows received, {landed.landed} landed")
 

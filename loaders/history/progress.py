@@ -36,11 +36,11 @@ class Meter:
         left = elapsed * (1 - share) / share
         self._tell(
             f"{self._what}: {self._bars:,} bars, {self._bars / elapsed:,.0f} bars/s,"
-            f" now {window}, {share:.0%} done, {_duration(left)} left"
+            f" now {window}, {share:.0%} done, {duration(left)} left"
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

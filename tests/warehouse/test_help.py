@@ -13,6 +13,7 @@ pytestmark = pytest.mark.long
 
 MODULES = [
     "bench.features",
+    "bench.files",
     "bench.landing",
     "bench.same_values",
     "execution",
