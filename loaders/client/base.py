@@ -184,6 +184,9 @@ class LiveSource(Source, Protocol):
     def bar_start(self, row: Row) -> datetime:
         """When the bar of a row of bars_table starts, UTC."""
 
+    def vendor_symbol(self, row: Row) -> str:
+        """Whose bar a row of bars_table is, as reference.vendor_symbols writes it."""
+
 
 @runtime_checkable
 class PairSource(Source, Protocol):

@@ -32,6 +32,12 @@ class Backfill:
         self._timeframe = timeframe
         self._tell = tell
         self._said: set[str] = set()
+        self._newest: dict[str, datetime] = {}
+
+    @property
+    def newest(self) -> dict[str, datetime]:
+        """Per symbol the start of the newest bar that has landed, whichever way, when this was last closed."""
+        return self._newest
 
     def close(self) -> Landed:
         """Blocks for as long as the vendor takes. A symbol that the vendor does not serve is said once and left out.
@@ -49,7 +55,32 @@ class Backfill:
                 except Skip as error:
                     connection.rollback()
                     self._say_once(f"{instrument.symbol}: left out: {error}")
+            self._newest = self._newest_bars(connection)
         return total
+
+    def _newest_bars(self, connection: psycopg.Connection) -> dict[str, datetime]:
+        """As raw.landings says; the landing that begins last holds it, but for a bar or two."""
+        rows = connection.execute(
+            """
+            select symbols.symbol, newest.last_bar
+            from unnest(%s::text[], %s::text[]) as symbols (symbol, vendor_symbol)
+            cross join lateral (
+                select last_bar from raw.landings as landings
+                where
+                    landings.source = %s and landings.vendor_symbol = symbols.vendor_symbol
+                    and landings.timeframe = %s
+                order by first_bar desc
+                limit 1
+            ) as newest
+            """,
+            (
+                [instrument.symbol for instrument in self._instruments],
+                [instrument.vendor_symbol for instrument in self._instruments],
+                self._source.name,
+                self._timeframe,
+            ),
+        ).fetchall()
+        return dict(rows)
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:

@@ -6,10 +6,10 @@ one for the vendor's REST, so that neither keeps the stream waiting.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from loaders.history.pull import keep_aside, tell_odd
 from loaders.live.backfill import Backfill
 from loaders.live.buffer import RowBuffer
 from loaders.live.feed_status import Feed, FeedConnection, now, write
+from loaders.live.mute_symbols import MuteSymbols
 from loaders.raw.instruments import Instrument
 from loaders.raw.landing import Landed, land
 from loaders.raw.vendor_notes import ALL_SYMBOLS
@@ -88,6 +89,8 @@ class Collector:
         silence = live.silence(timeframe)
         # None when silence is an answer too
         self._silence_s = (pace.silence_s or silence.total_seconds()) if silence else None
+        self._symbols = {instrument.vendor_symbol: instrument.symbol for instrument in instruments}
+        self._mute = MuteSymbols(silence) if silence else None
         self._feed = Feed(live.name, timeframe, tuple(one.symbol for one in instruments), "connecting", now())
         self._connection = FeedConnection(live.name, timeframe)
         self._backfill = Backfill(history, instruments, timeframe, lambda line: tell(f"{self._name}: {line}"))
@@ -145,6 +148,8 @@ class Collector:
                     rows = await stack.enter_async_context(self._live.live(vendor_symbols, self._timeframe))
             except TimeoutError:
                 raise Retry(f"{self._live.name} did not subscribe us within {self._pace.connect_s:.0f} s") from None
+            if self._mute:
+                self._mute.connected()
             self._change("live", f"subscribed to {', '.join(self._feed.symbols)}", connected_at=now())
             self._asking.set()
             await self._read(rows)
@@ -168,6 +173,9 @@ class Collector:
             if row is None:
                 raise Retry(f"{self._live.name} closed the stream")
             self._backoff.reset()
+            if self._mute:
+                symbol = self._live.vendor_symbol(row)
+                self._mute.heard(self._symbols.get(symbol, symbol), self._live.bar_start(row))
             if self._buffer.is_full:
                 self._tell(f"{self._name}: {len(self._buffer)} rows wait for the database: reading stops until it is")
             await self._buffer.put(row)
@@ -232,6 +240,24 @@ class Collector:
             backoff.reset()
             if closed.landed:
                 self._tell(f"{self._name}: {closed.landed} rows over REST, missed by the stream or revised")
+            self._compare(self._backfill.newest)
+
+    def _compare(self, newest: Mapping[str, datetime]) -> None:
+        """Name the symbols that the stream does not send though REST has them, when they are others than before."""
+        behind = self._mute.behind(newest) if self._mute else {}
+        if tuple(behind) == self._feed.mute_symbols:
+            return
+        for symbol in set(self._feed.mute_symbols) - behind.keys():
+            self._tell(f"{self._name}: {symbol} is heard again")
+        self._feed = replace(self._feed, mute_symbols=tuple(behind))
+        self._changed.set()
+        if behind:
+            self._note(
+                "; ".join(
+                    f"{symbol} is mute: its newest bar by the stream is {heard:%Y-%m-%d %H:%M}, over REST {known:%H:%M}"
+                    for symbol, (heard, known) in behind.items()
+                )
+            )
 
     async def _show_health(self) -> None:
         while True:
@@ -251,6 +277,7 @@ class Collector:
                 f"{self._name} {feed.state} since {feed.since:%Y-%m-%d %H:%M:%S}: {landed.received} rows received,"
                 f" {landed.landed} landed, {len(self._buffer)} waiting, newest bar {newest},"
                 f" {feed.reconnects} reconnects"
+                f"{', mute: ' + ', '.join(feed.mute_symbols) if feed.mute_symbols else ''}"
             )
 
     async def _leave(self, error: BaseException | None) -> None:

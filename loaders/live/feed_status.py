@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ class Feed:
     newest_landed_at: datetime | None = None
     reconnects: int = 0
     last_error: str | None = None
+    mute_symbols: tuple[str, ...] = ()
     process: str = f"{socket.gethostname()}:{os.getpid()}"
 
 
@@ -95,11 +96,14 @@ def stored(connection: psycopg.Connection, source: str, timeframe: str) -> Feed 
     row = connection.execute(
         """
         select symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at, reconnects,
-        last_error, process from raw.feeds where source = %s and timeframe = %s
+        last_error, mute_symbols, process from raw.feeds where source = %s and timeframe = %s
         """,
         (source, timeframe),
     ).fetchone()
-    return Feed(source, timeframe, tuple(row[0]), *row[1:]) if row else None
+    if row is None:
+        return None
+    feed = Feed(source, timeframe, *row)
+    return replace(feed, symbols=tuple(feed.symbols), mute_symbols=tuple(feed.mute_symbols))
 
 
 def write(connection: psycopg.Connection, feed: Feed) -> None:
@@ -108,20 +112,21 @@ def write(connection: psycopg.Connection, feed: Feed) -> None:
         """
         insert into raw.feeds as feed
         (source, timeframe, symbols, state, since, connected_at, first_bar_start, newest_bar_start, newest_landed_at,
-        reconnects, last_error, process, heartbeat_at)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
+        reconnects, last_error, mute_symbols, process, heartbeat_at)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())
         on conflict (source, timeframe) do update set
         symbols = excluded.symbols, state = excluded.state, since = excluded.since,
         connected_at = excluded.connected_at, newest_landed_at = excluded.newest_landed_at,
         first_bar_start = least(feed.first_bar_start, excluded.first_bar_start),
         newest_bar_start = greatest(feed.newest_bar_start, excluded.newest_bar_start),
-        reconnects = excluded.reconnects, last_error = excluded.last_error, process = excluded.process,
+        reconnects = excluded.reconnects, last_error = excluded.last_error,
+        mute_symbols = excluded.mute_symbols, process = excluded.process,
         heartbeat_at = excluded.heartbeat_at
         """,
         (
             feed.source, feed.timeframe, list(feed.symbols), feed.state, feed.since, feed.connected_at,
             feed.first_bar_start, feed.newest_bar_start, feed.newest_landed_at, feed.reconnects,
-            feed.last_error, feed.process,
+            feed.last_error, list(feed.mute_symbols), feed.process,
         ),
     )  # fmt: skip
 

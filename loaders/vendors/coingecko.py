@@ -116,6 +116,9 @@ class CoinGeckoSource:
         end: datetime = row["close_time"]
         return end - TIMEFRAMES[row["granularity"]]
 
+    def vendor_symbol(self, row: Row) -> str:
+        return f"{row['coin_id']}/{row['vs_currency']}"
+
     def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list[Any]:
         if timeframe in RANGES:
             interval = RANGES[timeframe][0]

@@ -108,6 +108,9 @@ class GeckoTerminalSource:
         start: datetime = row["t"]
         return start
 
+    def vendor_symbol(self, row: Row) -> str:
+        return f"{row['network']}/{row['pool_address']}"
+
     def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list[Any]:
         network, _, pool = vendor_symbol.partition("/")
         unit, aggregate = INTERVALS[timeframe]

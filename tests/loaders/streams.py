@@ -67,6 +67,7 @@ class Exchange:
         self._sockets: set[ServerConnection] = set()
         self.connections = 0
         self.is_mute = False
+        self.mute_symbols: set[str] = set()
         self.answers = klines
         self.rest_url = self.stream_url = ""
 
@@ -116,7 +117,9 @@ class Exchange:
                 await asyncio.sleep(self.minute_s / 5)
                 while sent < self.newest_final():
                     sent += MINUTE
-                    for symbol in [] if self.is_mute else symbols:
+                    for symbol in symbols:
+                        if self.is_mute or symbol in self.mute_symbols:
+                            continue
                         await socket.send(json.dumps(live_kline(milliseconds(sent), symbol)))
                         await socket.send(json.dumps(live_kline(milliseconds(sent + MINUTE), symbol, closed=False)))
         finally:

@@ -30,12 +30,12 @@ FAST = Pace(ask_every_s=60.0, gather_s=0.02, heartbeat_s=0.2, first_delay_s=0.05
 class Run:
     """A collector at work, what it said, and what the database holds."""
 
-    def __init__(self, market: Exchange, pace: Pace, instrument: Instrument = BTC) -> None:
+    def __init__(self, market: Exchange, pace: Pace, *instruments: Instrument) -> None:
         self.lines: list[str] = []
         live, history = (
             BinanceSource(market.rest_url, CountingBudget(), stream_url=market.stream_url) for _ in range(2)
         )
-        self.collector = Collector(live, history, [instrument], "1m", self.lines.append, pace)
+        self.collector = Collector(live, history, instruments or [BTC], "1m", self.lines.append, pace)
 
     def said(self, *words: str) -> Callable[[], bool]:
         return lambda: any(all(word in line for word in words) for line in self.lines)
@@ -138,6 +138,38 @@ def test_a_silent_feed_is_noticed_and_its_hole_closed(market: Exchange) -> None:
 
     asyncio.run(scenario())
     assert_whole()
+
+
+def test_one_mute_symbol_is_named_while_the_feed_is_live(market: Exchange) -> None:
+    """Its bars come over REST; it is named in raw.feeds and in a line, and again when it is heard."""
+    market.minute_s = 0.5
+    others = [Instrument(name, name, "24x7") for name in ("ETHUSDT", "SOLUSDT")]
+
+    def ended(symbol: str) -> datetime | None:
+        return ask(f"select max(open_time) from raw.binance_klines where symbol = '{symbol}'")[0][0]
+
+    async def scenario() -> None:
+        run = Run(market, replace(FAST, ask_every_s=1.0), BTC, *others)
+        task = asyncio.create_task(run.collector.run())
+        await until(lambda: all(ended(one.symbol) for one in (BTC, *others)), task)
+        await asyncio.sleep(4)
+        assert feed()["mute_symbols"] == []
+        market.mute_symbols = {"ETHUSDT"}
+        muted = market.now()
+        await until(lambda: feed()["mute_symbols"] == ["ETHUSDT"], task)
+        assert feed()["state"] == "live"
+        assert "ETHUSDT is mute: its newest bar by the stream is 2026-03-10" in feed()["last_error"]
+        await until(lambda: ended("ETHUSDT") > muted + 3 * MINUTE)
+        market.mute_symbols = set()
+        await until(lambda: feed()["mute_symbols"] == [], task)
+        assert run.said("ETHUSDT is heard again")()
+        assert run.said("ETHUSDT is mute")()
+        assert not any("BTCUSDT is mute" in line or "SOLUSDT is mute" in line for line in run.lines)
+        assert run.collector.feed.reconnects == 0
+        run.collector.stop()
+        await asyncio.wait_for(task, 5)
+
+    asyncio.run(scenario())
 
 
 def test_late_revisions_and_missed_bars_are_found_besides(market: Exchange) -> None:

@@ -168,6 +168,9 @@ class BinanceSource:
     def bar_start(self, row: Row) -> datetime:
         return _start(row)
 
+    def vendor_symbol(self, row: Row) -> str:
+        return str(row["symbol"])
+
     def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window) -> None:
         """An empty list says either that a pair did not trade or that the vendor lost its head: ask what comes next.
 

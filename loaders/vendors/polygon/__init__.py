@@ -92,6 +92,9 @@ class PolygonSource:
     def bar_start(self, row: Row) -> datetime:
         return _start(row)
 
+    def vendor_symbol(self, row: Row) -> str:
+        return str(row["ticker"])
+
     def corporate_actions(self, vendor_symbol: str) -> list[Actions]:
         splits = self._api.results(
             f"splits of {vendor_symbol}", lambda api: api.list_splits(ticker=vendor_symbol, limit=ACTIONS_LIMIT)
