@@ -6,7 +6,8 @@ import time
 
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.base import Mode
+from execution.brokers.base import Broker, Mode
+from execution.brokers.named import named
 from execution.ledger import Ledger
 from execution.reconcile import reconcile
 from execution.status import lines
@@ -74,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _reconcile(mode: Mode) -> int:
-    broker = AlpacaBroker.from_settings(load(), mode=mode)
+    broker = named(AlpacaBroker.from_settings(load(), mode=mode))
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
@@ -90,7 +91,7 @@ def _reconcile(mode: Mode) -> int:
 def _adopt(options: argparse.Namespace) -> int:
     if not options.reason.strip():
         raise Stop("--reason is empty: say why this is right")
-    broker = AlpacaBroker.from_settings(load(), mode=Mode(options.mode))
+    broker = named(AlpacaBroker.from_settings(load(), mode=Mode(options.mode)))
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
@@ -108,7 +109,7 @@ def _adopt(options: argparse.Namespace) -> int:
     return 0
 
 
-def _acknowledge(broker: AlpacaBroker, ledger: Ledger, options: argparse.Namespace) -> Acknowledged:
+def _acknowledge(broker: Broker, ledger: Ledger, options: argparse.Namespace) -> Acknowledged:
     apart: list[str] = options.hold_apart
     if options.reset:
         if options.about:

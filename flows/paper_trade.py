@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from prefect import flow, task
 
 from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.named import named
 from execution.orders import OrderStatus
 from execution.session import Session, Step
 from flows.attention import NeedsAttention, say
@@ -63,7 +64,7 @@ def models_to_trade() -> list[ModelPackage]:
 @task
 def decide(packages: list[ModelPackage]) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
-    with Session.open(packages, AlpacaBroker.from_settings(load())) as session:
+    with Session.open(packages, named(AlpacaBroker.from_settings(load()))) as session:
         step = session.decide()
         concerns = session.concerns()
     say(_in_words(step), concerns)
@@ -88,7 +89,7 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
     """Trade every session up to the close of `through`, from where the market stands; returns the orders sent."""
     orders = sessions = 0
     month: str | None = None
-    broker = AlpacaBroker.from_settings(load())
+    broker = named(AlpacaBroker.from_settings(load()))
     with Session.open(packages, broker) as session:
         while True:
             now = broker.clock()

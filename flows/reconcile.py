@@ -6,6 +6,7 @@ import time
 from prefect import flow, task
 
 from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.named import named
 from execution.ledger import Ledger
 from execution.reconcile import reconcile as compare
 from flows.attention import say
@@ -29,7 +30,7 @@ def compare_with_broker() -> str:
     Raises Discrepancy with what differs, NeedsAttention when the account is halted or orders were refused, aged or
     ended short.
     """
-    broker = AlpacaBroker.from_settings(load())
+    broker = named(AlpacaBroker.from_settings(load()))
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:

@@ -24,7 +24,8 @@ GridParameter = Literal[
     "n_estimators", "max_depth", "learning_rate", "min_child_weight", "subsample", "colsample_bytree",
     "reg_lambda", "reg_alpha", "gamma",
 ]  # fmt: skip
-Symbol = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9./-]{0,19}$")]
+# any text without spaces, quotes and commas: what is a symbol is decided by the seeds
+Symbol = Annotated[str, Field(pattern=r"^[^\s\"'\\,;]{1,40}$")]
 LARGEST_GRID = 200
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.constructor import SafeConstructor
 
 from warehouse.errors import Stop
 
@@ -43,7 +44,9 @@ def read(path: Path) -> YamlSource:
         raise HypothesisError(f"{path} is not UTF-8 text") from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        if isinstance(root, yaml.MappingNode):
+            _take_as_written(root)
+        content: Any = SafeConstructor().construct_document(root) if root else None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise HypothesisError(f"{path}, line {line}: this is not YAML: {error.problem}") from None
@@ -53,6 +56,15 @@ def read(path: Path) -> YamlSource:
         raise HypothesisError(f"{path}, line 1: a hypothesis is a mapping of keys to values")
     _refuse_repeated_keys(path, root)
     return YamlSource(path, content, root)
+
+
+def _take_as_written(root: yaml.MappingNode) -> None:
+    """Symbols are texts, whatever YAML takes them for: NULL and TRUE are tickers, and 0700 is no number in octals."""
+    for key, value in root.value:
+        if key.value == "symbols" and isinstance(value, yaml.SequenceNode):
+            for item in value.value:
+                if isinstance(item, yaml.ScalarNode) and item.style is None:
+                    item.tag = "tag:yaml.org,2002:str"
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:

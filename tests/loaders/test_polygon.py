@@ -288,7 +288,7 @@ def test_nobody_listening_is_worth_a_retry() -> None:
 
 
 def test_an_unknown_timeframe_names_the_known_ones(exchange) -> None:
-    with pytest.raises(Stop, match="1m, 1h, 1d"):
+    with pytest.raises(Stop, match="1m, 5m, 15m, 1h, 4h, 1d"):
         exchange(page([])).rows("7d")
 
 

@@ -32,9 +32,12 @@ from warehouse.settings import Settings
 PAGE_LIMIT, ACTIONS_LIMIT = 50_000, 1_000
 # an action that cannot be read may be of any time
 EVER = Window(datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-TIMESPANS = {"1m": (1, "minute"), "1h": (1, "hour"), "1d": (1, "day")}
+TIMESPANS = {
+    "1m": (1, "minute"), "5m": (5, "minute"), "15m": (15, "minute"), "1h": (1, "hour"), "4h": (4, "hour"),
+    "1d": (1, "day"),
+}  # fmt: skip
 # the vendor builds every bar from minutes or days, and the limit counts those
-PAGE_SPANS = {"1m": timedelta(days=30), "1h": timedelta(days=30), "1d": timedelta(days=36_500)}
+PAGE_SPANS = {**dict.fromkeys(TIMESPANS, timedelta(days=30)), "1d": timedelta(days=36_500)}
 
 # the vendor calls itself Massive now, and answers under both names
 HOSTS = ("api.polygon.io", "api.massive.com")

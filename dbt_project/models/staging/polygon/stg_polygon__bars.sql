@@ -7,10 +7,14 @@ with vendor_symbols as (
 -- one part a timeframe, so that who reads one of them finds its rows by index; a condition inside of a part would keep
 -- the ticker out of that index
 aggregates as (
-    {%- for timeframe, timespan in [('1m', 'minute'), ('1h', 'hour'), ('1d', 'day')] %}
+    {%- for timeframe, multiplier, timespan in [
+        ('1m', 1, 'minute'), ('5m', 5, 'minute'), ('15m', 15, 'minute'), ('1h', 1, 'hour'), ('4h', 4, 'hour'),
+        ('1d', 1, 'day')
+    ] %}
     select
         *,
         '{{ timeframe }}' as timeframe,
+        {{ multiplier }} as multiplier_of_timeframe,
         '{{ timespan }}' as timespan_of_timeframe
     from {{ source('polygon', 'polygon_aggregates') }}
     {%- if not loop.last %}
@@ -39,7 +43,9 @@ renamed as (
         aggregates.landed_xid
     from aggregates
     inner join vendor_symbols on aggregates.ticker = vendor_symbols.vendor_symbol
-    where aggregates.multiplier = 1 and aggregates.timespan = aggregates.timespan_of_timeframe
+    where
+        aggregates.multiplier = aggregates.multiplier_of_timeframe
+        and aggregates.timespan = aggregates.timespan_of_timeframe
 )
 
 select * from renamed
