@@ -1,7 +1,8 @@
 """A market of known minutes: what the tape says is the truth that canonical bars are compared with."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -67,3 +68,32 @@ def bars(timeframe: str, as_of: datetime | None = None) -> pd.DataFrame:
         frame = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description])
     frame["bar_start"] = pd.to_datetime(frame["bar_start"], utc=True)
     return frame
+
+
+def ledgers(symbols: Collection[str] | None = None, as_of: datetime | None = None) -> dict[str, list[str]]:
+    """Rows of the gap ledger and the quarantine as text: what is kept and its tail, or computed anew as of a moment."""
+    with connect("analyst") as connection:
+        if as_of is not None:
+            connection.execute("select set_config('truebar.as_of', %s, false)", (as_of.isoformat(),))
+        return {
+            name: [
+                row[0]
+                for row in connection.execute(
+                    f"select ledger::text from canonical.{name} as ledger"
+                    " where %(symbols)s::text[] is null or symbol = any(%(symbols)s) order by 1",
+                    {"symbols": None if symbols is None else list(symbols)},
+                )
+            ]
+            for name in ("gaps", "quarantine")
+        }
+
+
+def kept_ledgers_differ(symbols: Collection[str] | None = None) -> list[str]:
+    """What the ledgers keep against what the same SQL computes from the beginning: the rows that one of them lacks."""
+    kept, computed = ledgers(symbols), ledgers(symbols, datetime(2100, 1, 1, tzinfo=UTC))
+    return [
+        f"{name} {'kept' if row in of_kept else 'computed'}: {row}"
+        for name in kept
+        for of_kept in [set(kept[name])]
+        for row in sorted(of_kept ^ set(computed[name]))
+    ] + [f"{name}: a row appears twice" for name, rows in kept.items() if len(rows) != len(set(rows))]

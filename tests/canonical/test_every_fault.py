@@ -31,7 +31,7 @@ from sandbox.faults.bars import BarFaults
 from sandbox.tape import files as tape
 from sandbox.tape.minutes import daily, minutes
 from sandbox.timekeeping import micros
-from tests.canonical.market import PRICES, as_frame, bars
+from tests.canonical.market import PRICES, as_frame, bars, kept_ledgers_differ
 from tests.loaders import landings
 from tests.machine import ROOT
 from warehouse.connection import connect
@@ -185,6 +185,7 @@ def test_canonical_bars_are_the_tapes(
         failures += persist(lambda: gap_fill.fill(loader, lambda name: made[name](), build))
     assert failures > 1, "the plan was to be harder than that"
     assert landings.differing() == [], "history, revisions and what closed gaps"
+    assert kept_ledgers_differ() == []
 
     check_against_tape(as_frame(table), faults, tape_dir, end)
 

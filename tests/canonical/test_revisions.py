@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from flows.dbt_command import run_dbt
-from tests.canonical.market import Market, bars
+from tests.canonical.market import Market, bars, kept_ledgers_differ
 from warehouse.connection import connect
 
 RESTATED = datetime(2025, 11, 26, 15, 2, tzinfo=UTC)
@@ -40,6 +40,7 @@ def test_a_restated_bar_rebuilds_what_depends_on_it(market: Market) -> None:
         loader.commit()
         run_dbt("run", "--select", "staging", "canonical")
         after = versions(reader)
+    assert kept_ledgers_differ() == []
 
     for timeframe in TIMEFRAMES:
         rewritten = {key for key, xmin in after[timeframe].items() if before[timeframe].get(key) != xmin}
@@ -65,6 +66,7 @@ def test_a_full_refresh_agrees(market: Market, timeframe: str) -> None:
     grown = bars(timeframe)
     run_dbt("run", "--select", f"ohlcv_{timeframe}", "--full-refresh")
     assert bars(timeframe).equals(grown)
+    assert kept_ledgers_differ() == []
 
 
 def test_the_ledger_says_why(market: Market) -> None:
@@ -98,6 +100,7 @@ def test_the_ledger_says_why(market: Market) -> None:
             " rows_landed) values ('polygon', 'bars', 'IBM', '1m', %s, %s, 0, 0)",
             (start, start + timedelta(days=1)),
         )
+        assert kept_ledgers_differ() == []
         absences = transformer.execute(
             "select distinct bar_start from canonical.int_changes"
             " where symbol = 'IBM' and timeframe = '1m' and is_absence order by bar_start"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
+from tests.canonical.market import kept_ledgers_differ
 from tests.features.arrivals import Change, Market
 from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules
 from tests.machine import BUILT, running_warehouse
@@ -145,7 +146,7 @@ def empty() -> None:
         tables = owner.execute(
             "select string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables where"
             " schemaname = 'raw' and tablename ~ '^(polygon|binance|geckoterminal|coverage)'"
-            " or tablename ~ '__history$' or tablename in ('live_watermarks', 'live_regrowths')"
+            " or tablename ~ '__history' or tablename in ('live_watermarks', 'live_regrowths')"
         ).fetchone()[0]
         owner.execute(f"truncate {tables}")
 
@@ -179,10 +180,16 @@ def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[
                 record.forget(change)
             if isinstance(event, Build):
                 run_dbt(*build)
+                assert kept_ledgers_differ() == []
             for timeframe in size.timeframes:
                 for row in reader.execute(LIVE.format(timeframe=timeframe)):
                     record.note(timeframe, *row)
+        fresh = reader.execute(
+            "select symbol from features.freshness group by symbol having bool_and(stale_from is null)"
+        ).fetchall()
+        assert kept_ledgers_differ([symbol for (symbol,) in fresh]) == []
         run_dbt(*build)
+        assert kept_ledgers_differ() == []
         grown = relations(reader, size.timeframes)
         stale = reader.execute("select * from features.freshness where stale_from is not null").fetchall()
         run_dbt(*build, "--full-refresh")

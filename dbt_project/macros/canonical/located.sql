@@ -10,7 +10,7 @@
             received.rank,
             received.volume_rank,
             received.vendor_start,
-            sessions.session_date,
+            received.session_date,
             sessions.open_at as bar_start,
             sessions.close_at as bar_end,
             sessions.first_bar_no as bar_no,

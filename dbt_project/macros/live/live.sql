@@ -15,6 +15,7 @@
         changes_from  the inputs whose late rows take the history back, see live_changes
         rules_from    (optional) a relation of (symbol, rules): a symbol whose rules change gets its history filled anew
         also_reads    (optional) see live_changes_elsewhere
+        keeps         (optional) names of what is kept beside the history, see live_kept
         indexes       on the history, as for any dbt-postgres table
     The contract must be enforced: its columns are the history's.
 
@@ -30,7 +31,11 @@
     {%- set inputs = config.require('changes_from') -%}
     {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
     {%- set typed_columns = live_typed_columns() -%}
-    {%- set definition = live_definition(sql) -%}
+    {%- set timeframe = config.require('timeframe') -%}
+    {%- set keeps = config.get('keeps', []) -%}
+    {%- set all_sql = [sql] -%}
+    {%- for name in keeps -%} {%- do all_sql.append(kept_rows(name, timeframe, resting_history)) -%} {%- endfor -%}
+    {%- set definition = live_definition(all_sql | join(';')) -%}
 
     {%- do live_check_contract() -%}
 
@@ -69,13 +74,18 @@
     {%- endif -%}
     {%- if is_rebuild or existing_history is none -%}
         {% call statement('main') -%}
-            {{ live_fill(history, sql_of_beginning, inputs, typed_columns) }}
+            {{ live_fill(history, sql_of_beginning, inputs, live_columns()) }}
         {%- endcall %}
         {% call statement('clear_fill') -%} {{ live_fill_end(history) }} {%- endcall %}
         {% call statement('create_history') -%}
             create unique index on {{ history }} (symbol, bar_start)
         {%- endcall %}
         {% do create_indexes(history) %}
+        {%- for name in keeps -%}
+            {% call statement('fill_' ~ name) -%}
+                {{ live_kept_fill(live_table_beside(history, name), name, kept_rows(name, timeframe, history), history, inputs) }}
+            {%- endcall %}
+        {%- endfor -%}
     {%- endif -%}
     {{ get_assert_columns_equivalent(sql) }}
 
@@ -91,12 +101,25 @@
         {% call statement('take_back') -%}
             {{ live_take_back(history, inputs) }}
         {%- endcall %}
+        {%- for name in keeps -%}
+            {% call statement('take_back_' ~ name) -%}
+                {{ live_kept_take_back(live_table_beside(history, name), name) }}
+            {%- endcall %}
+        {%- endfor -%}
+        {% call statement('note_taken_back') -%}
+            {{ live_note_taken_back(history) }}
+        {%- endcall %}
         {% call statement('main') -%}
             insert into {{ history }} ({{ columns }})
             select {{ columns }} from (
                 {{ sql }}
             ) as grown
         {%- endcall %}
+        {%- for name in keeps -%}
+            {% call statement('grow_' ~ name) -%}
+                {{ live_kept_grow(live_table_beside(history, name), name, kept_rows(name, timeframe, history), history) }}
+            {%- endcall %}
+        {%- endfor -%}
     {%- endif -%}
 
     {% call statement('analyze') -%}
@@ -108,11 +131,21 @@
         {% call statement('view') -%}
             {{ replace_view(view, live_both_halves(history, sql, columns, typed_columns)) }}
         {%- endcall %}
+        {%- for name in keeps -%}
+            {%- set rows = kept_rows(name, timeframe, view) | replace(resting_history | string, history | string) -%}
+            {% call statement('view_' ~ name) -%}
+                {{ replace_view(live_table_beside(view, name), live_kept_view(live_table_beside(history, name), name, rows)) }}
+            {%- endcall %}
+        {%- endfor -%}
     {%- endif -%}
     {%- if is_rebuild -%}
         {% call statement('swap') -%}
             drop table if exists {{ resting_history }};
             alter table {{ history }} rename to {{ resting_history.identifier }}
+            {%- for name in keeps %};
+            drop table if exists {{ live_table_beside(resting_history, name) }};
+            alter table {{ live_table_beside(history, name) }} rename to {{ live_table_beside(resting_history, name).identifier }}
+            {%- endfor %}
         {%- endcall %}
     {%- endif -%}
 

@@ -15,11 +15,19 @@
 {%- endmacro %}
 
 
+{# {column: type} of the history. #}
+{% macro live_columns() -%}
+    {%- set columns = {} -%}
+    {%- for column in model.columns.values() -%} {%- do columns.update({column.name: column.data_type}) -%} {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+
 {# The model's columns, cast as the history's are, so that both halves of the view hold the same bits. #}
 {% macro live_typed_columns() -%}
     {%- set typed_columns = [] -%}
-    {%- for column in model.columns.values() -%}
-        {%- do typed_columns.append(column.name ~ '::' ~ column.data_type ~ ' as ' ~ column.name) -%}
+    {%- for name, type in live_columns().items() -%}
+        {%- do typed_columns.append(name ~ '::' ~ type ~ ' as ' ~ name) -%}
     {%- endfor -%}
     {{ return(typed_columns | join(',\n                ')) }}
 {%- endmacro %}

@@ -1,13 +1,13 @@
 {#
-    The first rows of a history that does not exist yet: `create table as` is the one statement that PostgreSQL computes
-    in parallel workers and writes. Two things about a fill are known before it starts: no symbol has a watermark, and
+    The first rows of a history that does not exist yet, or of what is kept beside it: `create table as` is the one
+    statement that PostgreSQL computes in parallel workers and writes. Two things about a fill are known before it starts: no symbol has a watermark, and
     what the inputs' own histories lack can stay in the tail.
 
     PostgreSQL keeps window functions out of workers, because rows of equal order might come differently in each. Here
     (symbol, bar_start) orders all rows, so the model's SQL goes into a function, which may say that it is safe. It is
     called once a symbol and lives as long as this transaction.
 #}
-{% macro live_fill(history, sql, inputs, typed_columns) -%}
+{% macro live_fill(table, sql, inputs, columns) -%}
     {%- if live_watermarks() not in sql -%}
         {{ exceptions.raise_compiler_error(model.name ~ ": a live model reads live_watermarks(), as it stands") }}
     {%- endif -%}
@@ -17,10 +17,10 @@
         {%- set input_history = input_view.incorporate(path={'identifier': input_view.identifier ~ '__history'}) -%}
         {%- set beginning.sql = beginning.sql | replace(input_view | string, input_history | string) -%}
     {%- endfor -%}
-    {%- set fill = _fill_of(history) -%}
+    {%- set fill = _fill_of(table) -%}
     create function {{ fill }} (text) returns table (
-        {%- for column in model.columns.values() %}
-        {{ column.name }} {{ column.data_type }}{{ ',' if not loop.last }}
+        {%- for name, type in columns.items() %}
+        {{ name }} {{ type }}{{ ',' if not loop.last }}
         {%- endfor %}
     )
     language plpgsql stable parallel safe cost 1e9 rows 1e5 as
@@ -29,7 +29,9 @@
     begin
         return query
         select
-            {{ typed_columns }}
+            {%- for name, type in columns.items() %}
+            {{ name }}::{{ type }} as {{ name }}{{ ',' if not loop.last }}
+            {%- endfor %}
         from (
             {{ beginning.sql }}
         ) as filled
@@ -39,7 +41,7 @@
 
     -- one plan per worker: it is the same for every symbol, and takes longer than many a symbol's rows
     set local plan_cache_mode = force_generic_plan;
-    create table {{ history }} as
+    create table {{ table }} as
     {%- for symbols in live_parts() %}
     select filled.*
     from unnest(array['{{ symbols | join("', '") }}']) as part (symbol)
@@ -52,14 +54,14 @@
 
 
 {# What a fill leaves behind. #}
-{% macro live_fill_end(history) -%}
+{% macro live_fill_end(table) -%}
     set local plan_cache_mode = auto;
-    drop function {{ _fill_of(history) }} (text)
+    drop function {{ _fill_of(table) }} (text)
 {%- endmacro %}
 
 
-{% macro _fill_of(history) -%}
-    {{ return(history.incorporate(path={'identifier': history.identifier ~ '_fill'})) }}
+{% macro _fill_of(table) -%}
+    {{ return(table.incorporate(path={'identifier': table.identifier ~ '_fill'})) }}
 {%- endmacro %}
 
 

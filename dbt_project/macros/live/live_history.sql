@@ -1,7 +1,13 @@
 {# The history of the live model being compiled: a table beside its view. #}
 {% macro live_history() -%}
     {#- while a unit test is parsed there is no `this`; what it runs overrides live_watermarks -#}
-    {{ return(this.incorporate(path={'identifier': this.identifier ~ '__history'}, type='table') if this else '') }}
+    {{ return(live_table_beside(this, 'history') if this else '') }}
+{%- endmacro %}
+
+
+{# What a live model keeps beside its view. #}
+{% macro live_table_beside(view, name) -%}
+    {{ return(view.incorporate(path={'identifier': view.identifier ~ '__' ~ name}, type='table')) }}
 {%- endmacro %}
 
 

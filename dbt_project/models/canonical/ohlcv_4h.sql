@@ -3,9 +3,10 @@
     timeframe='4h',
     changes_from=['int_changes', 'ohlcv_1m'],
     rules_from='int_instrument_rules',
+    keeps=['rejected', 'missing'],
     indexes=[{'columns': ['symbol', 'bar_no'], 'unique': True}],
 ) }}
--- depends_on: {{ ref('int_changes') }}, {{ ref('int_instrument_rules') }}
+-- depends_on: {{ ref('int_changes') }}, {{ ref('int_instrument_rules') }}, {{ ref('int_settled_windows') }}
 
 with watermarks as (
     {{ live_watermarks() }}

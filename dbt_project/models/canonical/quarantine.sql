@@ -1,44 +1,11 @@
 {{ config(materialized='view') }}
--- depends_on: {{ ref('ohlcv_1m') }}
 
-with instruments as (
-    select
-        *,
-        null::timestamptz as bar_start,
-        null::timestamptz as bar_end,
-        null::date as session_date,
-        null::integer as bar_no,
-        null::numeric as open,
-        null::numeric as high,
-        null::numeric as low,
-        null::numeric as close,
-        null::timestamptz as landed_at
-    from {{ ref('instruments') }}
-),
-
-graded as (
+with rejected as (
     {%- for timeframe in timeframes() %}
     {% if not loop.first %}union all{% endif %}
     select
-        watermarks.symbol,
-        '{{ timeframe }}' as timeframe,
-        tail.*
-    from instruments as watermarks
-    cross join lateral (
-        {{ graded_bars(timeframe) }}
-    ) as tail
-    where exists (
-        select 1
-        from {{ ref('ranked_vendors') }} as ranked
-        where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
-    )
-    {%- endfor %}
-),
-
-rejected as (
-    select
         symbol,
-        timeframe,
+        '{{ timeframe }}' as timeframe,
         source,
         vendor_start,
         bar_start,
@@ -50,8 +17,8 @@ rejected as (
         volume,
         revision,
         landed_at
-    from graded
-    where quarantine_reason is not null
+    from {{ live_table_beside(ref('ohlcv_' ~ timeframe), 'rejected') }}
+    {%- endfor %}
 )
 
 select * from rejected
