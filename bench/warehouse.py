@@ -1,15 +1,17 @@
 """python -m bench.warehouse [--minutes N …] [--days]: what a build and the ledgers cost as history grows.
 
-For each size a new warehouse gets minutes of three equities and three pairs, with splits, dividends, revisions, a second
-vendor, missing minutes, spikes, unit errors, rows off the grid and a halt (bench.raw_rows), and is built from nothing.
+For each size a new warehouse gets minutes of three equities and three pairs, with splits, dividends, revisions, a
+second vendor, missing minutes, spikes, unit errors, rows off the grid and a halt (bench.raw_rows), and is built from
+nothing.
 Then, each the median of several:
 
 - `idle build`: five new minutes of two symbols, then `dbt build` with its data tests;
 - `gaps` and `quarantine`: the rows of one symbol's last day;
 - `freshness`: all of it.
 
-The run ends with the ratio of each largest size to the smallest: a cost that grows with history shows here. With --days,
-instead: 500 symbols with twenty years of days and all their actions, and how many bars a second a first build makes.
+The run ends with the ratio of each largest size to the smallest: a cost that grows with history shows here. With
+--days, instead: 500 symbols with twenty years of days and all their actions, and how many bars a second a first build
+makes.
 """
 
 import argparse

@@ -77,7 +77,8 @@ class MarketView:
 
     sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
     bars: Mapping[str, Bar] = field(default_factory=dict)
-    stale_from: Mapping[str, datetime | None] = field(default_factory=dict)
+    # by symbol: from when on, and why
+    stale: Mapping[str, tuple[datetime | None, str | None]] = field(default_factory=dict)
     rows: Mapping[tuple[str, str], FeatureRow] = field(default_factory=dict)
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
@@ -100,8 +101,9 @@ class MarketView:
             bar_end=bar.bar_end if bar else None,
             is_ready=row.is_ready if row else None,
             undefined_features=_undefined(package, row) if row else (),
-            freshness_is_known=symbol in self.stale_from,
-            stale_from=self.stale_from.get(symbol),
+            freshness_is_known=symbol in self.stale,
+            stale_from=self.stale.get(symbol, (None, None))[0],
+            stale_because=self.stale.get(symbol, (None, None))[1],
             changed_features=self.changed.get(package.model_id),
             model_state=self.states.get(package.model_id),
             unpriced=unpriced,
@@ -153,7 +155,7 @@ class Market:
                 return MarketView(
                     sessions=_sessions(cursor, traded, now),
                     bars=_bars(cursor, timeframe, sorted({*traded, *held})),
-                    stale_from=_stale_from(cursor, timeframe, traded),
+                    stale=_stale(cursor, timeframe, traded),
                     rows=rows,
                     changed=changed,
                     states=states,
@@ -213,11 +215,15 @@ def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dic
     return {symbol: Bar(*row) for symbol, row in newest.items() if row is not None}
 
 
-def _stale_from(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dict[str, datetime | None]:
-    query = sql.SQL("select symbol, stale_from from features.{} where symbol = any(%s)").format(
-        sql.Identifier(f"freshness_{timeframe}")
-    )
-    return dict(cursor.execute(query, (list(symbols),)).fetchall())
+def _stale(
+    cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]
+) -> dict[str, tuple[datetime | None, str | None]]:
+    # what could never be computed is stale since -infinity, which no datetime holds
+    query = sql.SQL(
+        "select symbol, case when stale_from is not null then greatest(stale_from, '0001-01-02') end, reason"
+        " from features.{} where symbol = any(%s)"
+    ).format(sql.Identifier(f"freshness_{timeframe}"))
+    return {symbol: (since, why) for symbol, since, why in cursor.execute(query, (list(symbols),))}
 
 
 def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:

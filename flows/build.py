@@ -15,10 +15,20 @@ log = logging.getLogger("truebar")
 def build_models(full_refresh: bool) -> None:
     """`dbt build`: every model and every test; a failing gate stops what stands on it."""
     nodes = run_dbt("build", *(["--full-refresh"] if full_refresh else []))
+    for symbol, sentence in uncomputable():
+        log.warning("%s could not be computed: %s", symbol, sentence)
     counts = {kind: sum(node.kind == kind for node in nodes) for kind in ("model", "test", "unit_test")}
     log.info(
         "dbt build: %d models, %d tests and %d unit tests passed", counts["model"], counts["test"], counts["unit_test"]
     )
+
+
+def uncomputable() -> list[tuple[str, str]]:
+    """Symbols whose rows end with their history because arithmetic refused them: (symbol, in which model and why)."""
+    with connect("analyst") as connection:
+        return connection.execute(
+            "select symbol, model || ': ' || reason from canonical.live_failures order by symbol, model"
+        ).fetchall()
 
 
 @task

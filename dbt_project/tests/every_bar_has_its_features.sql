@@ -36,4 +36,11 @@ full outer join features
         and bars.symbol = features.symbol
         and bars.bar_start = features.bar_start
         and bars.bar_no = features.bar_no
-where bars.symbol is null or features.symbol is null
+where
+    (bars.symbol is null or features.symbol is null)
+    -- who cannot be computed is named in features.freshness
+    and not exists (
+        select 1
+        from canonical.live_failures as failures
+        where failures.symbol = coalesce(bars.symbol, features.symbol)
+    )

@@ -45,13 +45,13 @@ class FeatureRowReady:
 
 
 class HistoryFresh:
-    """No late or revised bar waits behind the watermark for the next build."""
+    """No late or revised bar waits behind the watermark for the next build, and every bar could be computed."""
 
     def validate(self, subject: BarEvidence) -> str | None:
         if not subject.freshness_is_known:
             return "features.freshness has no row for this symbol: its features were never built"
         if subject.stale_from is not None:
-            return f"history is stale from {subject.stale_from:%F} on: run `dbt build`"
+            return f"history is stale from {subject.stale_from:%F} on: {subject.stale_because}"
         return None
 
 

@@ -33,6 +33,7 @@ class BarEvidence:
     undefined_features: tuple[str, ...] = ()
     freshness_is_known: bool = False
     stale_from: datetime | None = None
+    stale_because: str | None = None
     changed_features: tuple[str, ...] | None = None
     model_state: str | None = None
     unpriced: tuple[str, ...] | None = None

@@ -73,7 +73,7 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"now": START + timedelta(days=1)}, "BeforeNextOpen"),
         ({"is_ready": False}, "FeatureRowReady"),
         ({"undefined_features": ("volume_change_1",)}, "FeatureRowReady"),
-        ({"stale_from": START - timedelta(days=9)}, "HistoryFresh"),
+        ({"stale_from": START - timedelta(days=9), "stale_because": "rows landed behind its end"}, "HistoryFresh"),
         ({"freshness_is_known": False}, "HistoryFresh"),
         ({"changed_features": ("rsi_14",)}, "FingerprintsMatch"),
         ({"model_state": "candidate"}, "ModelMayTrade"),

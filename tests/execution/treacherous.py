@@ -217,7 +217,7 @@ class MemoryMarket:
         return MarketView(
             sessions=self.sessions(SYMBOLS, now),
             bars={symbol: Bar(opens, closes, PRICE) for symbol in SYMBOLS},
-            stale_from=dict.fromkeys(SYMBOLS),
+            stale=dict.fromkeys(SYMBOLS, (None, None)),
             rows={
                 (package.model_id, symbol): FeatureRow(symbol, opens, True, (weights[symbol],)) for symbol in SYMBOLS
             },

@@ -193,7 +193,7 @@ class Warehouse:
             )
             for symbol in SYMBOLS:
                 connection.execute("insert into reference.instruments values (%s, 'equity', 'XNYS')", (symbol,))
-                connection.execute("insert into features.freshness_1d values (%s, '1d', null, null)", (symbol,))
+                connection.execute("insert into features.freshness_1d values (%s, '1d', null, null, null)", (symbol,))
             for name in ("signal", "noise"):
                 connection.execute("insert into features.catalog values (%s, '1d', %s)", (name, FINGERPRINT))
 
@@ -236,7 +236,7 @@ create table features.features_1d (
 );
 create table features.catalog (feature text, timeframe text, fingerprint text);
 create table features.freshness_1d (
-    symbol text, timeframe text, newest_bar_start timestamptz, stale_from timestamptz
+    symbol text, timeframe text, newest_bar_start timestamptz, stale_from timestamptz, reason text
 );
 """)
 

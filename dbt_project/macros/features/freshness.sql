@@ -51,13 +51,30 @@ stale as (
     ) as stale_features
 ),
 
+-- whoever cannot be computed ends with its history
+failures as (
+    select
+        failures.symbol,
+        coalesce(min(noted.bar_start), '-infinity') as bar_start,
+        string_agg(failures.model || ' cannot be computed: ' || failures.reason, '; ' order by failures.model) as reason
+    from canonical.live_failures as failures
+    left join canonical.live_watermarks as noted on failures.model = noted.model and failures.symbol = noted.symbol
+    where failures.model in ('{{ models_below('features_' ~ timeframe) | join("', '") }}')
+    group by failures.symbol
+),
+
 described as (
     select
         newest.symbol,
         '{{ timeframe }}' as timeframe,
         newest.newest_bar_start,
-        earliest.bar_start as stale_from
+        least(earliest.bar_start, failures.bar_start) as stale_from,
+        case
+            when failures.reason is not null then failures.reason
+            when earliest.bar_start is not null then 'rows landed behind its end: run `dbt build`'
+        end as reason
     from newest
+    left join failures on newest.symbol = failures.symbol
     left join (
         select
             symbol,

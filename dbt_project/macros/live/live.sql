@@ -73,6 +73,9 @@
         {% call statement('clear') -%} drop table if exists {{ history }} {%- endcall %}
     {%- endif -%}
     {%- if is_rebuild or existing_history is none -%}
+        {% call statement('forget_failures') -%}
+            delete from canonical.live_failures where model = '{{ model.name }}'
+        {%- endcall %}
         {% call statement('main') -%}
             {{ live_fill(history, sql_of_beginning, inputs, live_columns()) }}
         {%- endcall %}
@@ -110,10 +113,7 @@
             {{ live_note_taken_back(history) }}
         {%- endcall %}
         {% call statement('main') -%}
-            insert into {{ history }} ({{ columns }})
-            select {{ columns }} from (
-                {{ sql }}
-            ) as grown
+            {{ live_grow(history, columns, sql) }}
         {%- endcall %}
         {%- for name in keeps -%}
             {% call statement('grow_' ~ name) -%}

@@ -1,7 +1,7 @@
 {#
     The first rows of a history that does not exist yet, or of what is kept beside it: `create table as` is the one
-    statement that PostgreSQL computes in parallel workers and writes. Two things about a fill are known before it starts: no symbol has a watermark, and
-    what the inputs' own histories lack can stay in the tail.
+    statement that PostgreSQL computes in parallel workers and writes. Two things about a fill are known before it starts:
+    no symbol has a watermark, and what the inputs' own histories lack can stay in the tail.
 
     PostgreSQL keeps window functions out of workers, because rows of equal order might come differently in each. Here
     (symbol, bar_start) orders all rows, so the model's SQL goes into a function, which may say that it is safe. It is
@@ -41,15 +41,24 @@
 
     -- one plan per worker: it is the same for every symbol, and takes longer than many a symbol's rows
     set local plan_cache_mode = force_generic_plan;
-    create table {{ table }} as
-    {%- for symbols in live_parts() %}
-    select filled.*
-    from unnest(array['{{ symbols | join("', '") }}']) as part (symbol)
-    cross join lateral {{ fill }} (part.symbol) as filled
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
+    {%- set everything -%}
+        create table {{ table }} as
+        {%- for symbols in live_parts() %}
+        select filled.*
+        from unnest(array['{{ symbols | join("', '") }}']) as part (symbol)
+        cross join lateral {{ fill }} (part.symbol) as filled
+        {%- if not loop.last %}
+        union all
+        {%- endif %}
+        {%- endfor %}
+    {%- endset -%}
+    {%- set one_symbol -%}
+        insert into {{ table }} select * from {{ fill }} (one_symbol)
+    {%- endset -%}
+    {%- set nothing -%}
+        create table {{ table }} as select * from {{ fill }} (null)
+    {%- endset %}
+    {{ all_or_each(everything, one_symbol, before_each=nothing) }}
 {%- endmacro %}
 
 

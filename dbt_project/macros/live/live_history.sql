@@ -14,7 +14,7 @@
 {#
     One row per instrument: its symbol, lot, and the newest row of the model's history, or nulls where there is none yet.
     A null watermark means "from the beginning", so the first build, a full refresh and a live tail are one SQL. So is a
-    look back (canonical.as_of): what was known then is computed from the beginning, from what had landed by then.
+    look back (canonical.as_of): what was known then is computed from the beginning, from what had landed by then. A symbol that cannot be computed has none.
     A unit test overrides this macro with the rows it wants to start from.
 #}
 {% macro live_watermarks() -%}
@@ -34,4 +34,5 @@
         order by history.bar_start desc
         limit 1
     ) as newest on true
+    where {{ can_be_computed() }}
 {%- endmacro %}

@@ -56,8 +56,8 @@
 
 {# The rows between the noted watermarks, which the history has outgrown, and its end now. #}
 {% macro live_kept_grow(table, name, rows, history) -%}
-    insert into {{ table }} ({{ live_kept_columns(name) }})
-    {{ _up_to_the_end(name, rows | replace(live_watermarks(), live_noted_watermarks(history)), history) }}
+    {%- set kept = _up_to_the_end(name, rows | replace(live_watermarks(), live_noted_watermarks(history)), history) -%}
+    {{ live_insert(table, live_kept_columns(name), kept) }}
 {%- endmacro %}
 
 
@@ -110,6 +110,7 @@
                 and noted.bar_start = history.bar_start
         where history.symbol = instruments.symbol
     ) as noted_bars on true
+    where {{ can_be_computed() }}
 {%- endmacro %}
 
 
@@ -120,7 +121,9 @@
         and not exists (select 1 from {{ history }} as history where history.symbol = noted.symbol);
     update canonical.live_watermarks as noted
     set bar_start = newest.bar_start
-    from ({{ live_watermarks() }}) as newest
+    from (
+        select distinct on (symbol) symbol, bar_start from {{ history }} order by symbol asc, bar_start desc
+    ) as newest
     where noted.model = '{{ model.name }}'
         and noted.symbol = newest.symbol
         and noted.bar_start <> newest.bar_start

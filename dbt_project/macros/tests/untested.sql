@@ -27,11 +27,18 @@
 {%- endmacro %}
 
 
-{# The model of this project that a relation is, where dbt builds it; none for another schema's (--defer) or a subquery. #}
+{# The model or source of this project that a relation is; none for another schema's (--defer) or a subquery. #}
 {% macro _node_of(relation) -%}
-    {%- set node = model_node(relation.identifier) if relation.identifier is defined
-        and 'model.' ~ project_name ~ '.' ~ relation.identifier in graph.nodes else none -%}
-    {{ return(node if node and node.schema == relation.schema else none) }}
+    {%- set found = [] -%}
+    {%- if relation.identifier is defined -%}
+        {%- if 'model.' ~ project_name ~ '.' ~ relation.identifier in graph.nodes -%}
+            {%- do found.append(model_node(relation.identifier)) -%}
+        {%- endif -%}
+        {%- for source in graph.sources.values() if source.identifier == relation.identifier -%}
+            {%- do found.append(source) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(found | selectattr('schema', 'equalto', relation.schema) | first | default(none)) }}
 {%- endmacro %}
 
 
