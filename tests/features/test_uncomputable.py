@@ -48,11 +48,10 @@ def planted(model: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def days(empty_warehouse: Path) -> None:
+def days(seeded_by_dbt: Path) -> None:
     """All but the last two days of three symbols, built."""
     with connect("loader") as loader:
         ensure_sessions(loader, "XNYS", date(2023, 12, 31))
-    run_dbt("seed")
     _land(range(DAYS - 2))
     run_dbt(*BUILD)
 
