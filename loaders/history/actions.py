@@ -111,17 +111,17 @@ def _newest(connection: psycopg.Connection, table: RawTable, column: str, values
     schema, name = table.name.split(".")
     statement = sql.SQL(
         """
-        select {columns} from (
-            select distinct on (id) * from {table}
-            where id in (select id from {table} where {column} = any(%s))
-            order by id, landed_at desc
+        select * from (
+            select distinct on (actions.id) actions.* from {table} as actions
+            where actions.id in (select revisions.id from {table} as revisions where revisions.{column} = any(%s))
+            order by actions.id asc, actions.landed_at desc
         ) as newest
         where not is_withdrawn
         """
     ).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
         table=sql.Identifier(schema, name),
         column=sql.Identifier(column),
     )
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement, (values,)).fetchall()
+        found = cursor.execute(statement, (values,)).fetchall()
+    return [{name: row[name] for name in table.columns} for row in found]

@@ -251,5 +251,7 @@ def check_against_tape(frame: pd.DataFrame, faults: Path, tape_dir: Path, end: d
         missing = (holes.loc[symbol].index < until).sum() if symbol in holes.index else 0
         assert len(series) + missing == series["bar_no"].max() - first_of(series, holes, symbol) + 1, symbol
         assert until >= frame.loc[frame["symbol"] == symbol, "bar_start"].max()
+    # a vendor's own hour stands only where its minutes make none, and a silent one is nobody's
     coarse = bars("1h")
-    assert set(coarse["source"]) <= {"aggregate"}
+    assert set(coarse["source"].dropna()) <= {"aggregate", "binance"}
+    assert coarse[coarse["source"].isna()]["is_silent"].all()

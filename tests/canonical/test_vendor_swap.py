@@ -17,7 +17,7 @@ VENDOR = '''"""A vendor that has the last two days of one pair, and no SDK."""
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from loaders.client.base import VENDOR_BARS, Page, RawTable, Window, known_timeframe
+from loaders.client.base import VENDOR_BARS, Notes, Page, RawTable, Window, known_timeframe
 from warehouse.settings import Settings
 
 NOW = datetime(2025, 12, 1, 12, 0, tzinfo=UTC)
@@ -27,6 +27,7 @@ class OtherSource:
     name = "other"
     timeframes = ("1m",)
     bars_table: RawTable = VENDOR_BARS
+    notes = Notes()
 
     def now(self) -> datetime:
         return NOW

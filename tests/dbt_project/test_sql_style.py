@@ -36,6 +36,8 @@ OFF_IN_PYTHON = {
     "layout": "statements stand in code that has its own indentation",
     "AL03": "Python reads rows by position",
     "AL04": "a subquery may read the relation around it once more",
+    "AL05": "an alias may be read by a placeholder alone",
+    "AL08": "placeholders all have one name here",
     "AM06": "short statements order by what they select",
     "CV12": "placeholders stand for joins too",
     "RF01": "placeholders stand for relations too",
