@@ -1,4 +1,4 @@
-"""Bars of minutes against pandas: exact, over half days, holidays and the end of daylight saving time."""
+"""Bars of minutes against pandas: traded prices alone, exact, over half days, holidays and the end of daylight saving time."""
 
 from datetime import date
 from decimal import Decimal
@@ -28,34 +28,29 @@ def sessions(symbol: str, first: date, days: int) -> list[tuple[pd.Timestamp, pd
 
 
 def expected(tape: pd.DataFrame, timeframe: str, first: date, days: int) -> pd.DataFrame:
-    """Each session's minutes, silent ones flat at the last close, resampled from the session's open on."""
+    """The minutes that were traded, resampled from each session's open on; flat where there are none, after the first."""
     found = []
     for symbol, part in tape.groupby("symbol"):
-        traded = part.set_index("bar_start")
+        traded, last = part.set_index("bar_start"), None
         for opened, closed in sessions(symbol, first, days):
-            grid = pd.date_range(opened, closed, freq="1min", inclusive="left")
-            minutes_of = traded.reindex(grid)
-            # the last price before the session is the one a silent first minute repeats
-            before = traded.loc[: opened - pd.Timedelta(minutes=1), "close"]
-            close = minutes_of["close"].copy()
-            if close.isna().iloc[0] and not before.empty:
-                close.iloc[0] = before.iloc[-1]
-            close = close.ffill()
-            for name in PRICES:
-                minutes_of[name] = minutes_of[name].where(minutes_of[name].notna(), close)
-            minutes_of["volume"] = minutes_of["volume"].where(minutes_of["volume"].notna(), Decimal(0))
-            length = LENGTHS[timeframe] or (closed - opened)
-            groups = minutes_of.groupby(((minutes_of.index - opened) // pd.Timedelta(length)).to_numpy())
-            bars_of = groups.agg(
-                open=("open", "first"), high=("high", "max"), low=("low", "min"), close=("close", "last"),
-                volume=("volume", "sum"),
-            )  # fmt: skip
-            # before the very first trade there is no price, and no bar of which that is a part
-            bars_of = bars_of[groups["close"].count() == groups.size()].copy()
-            bars_of["bar_start"] = [opened + number * pd.Timedelta(length) for number in bars_of.index]
-            bars_of["bar_end"] = [min(start + pd.Timedelta(length), closed) for start in bars_of["bar_start"]]
-            found.append(bars_of.assign(symbol=symbol))
-    return pd.concat(found, ignore_index=True).sort_values(["symbol", "bar_start"], ignore_index=True)
+            of_session = traded.loc[opened : closed - pd.Timedelta(minutes=1)]
+            length = pd.Timedelta(LENGTHS[timeframe] or (closed - opened))
+            # a minute before the very first trade has no price, and no bar of which it is a part exists
+            begins = opened if last is not None else of_session.index[0]
+            for start in pd.date_range(opened, closed, freq=length, inclusive="left"):
+                end = min(start + length, closed)
+                inside = of_session.loc[start : end - pd.Timedelta(minutes=1)]
+                if start >= begins:
+                    prices = (
+                        (inside["open"].iloc[0], inside["high"].max(), inside["low"].min(), inside["close"].iloc[-1])
+                        if len(inside)
+                        else (last,) * 4
+                    )
+                    volume = inside["volume"].sum() if len(inside) else Decimal(0)
+                    found.append((symbol, start, end, *prices, volume))
+                last = inside["close"].iloc[-1] if len(inside) else last
+    columns = ["symbol", "bar_start", "bar_end", *PRICES, "volume"]
+    return pd.DataFrame(found, columns=columns).sort_values(["symbol", "bar_start"], ignore_index=True)
 
 
 def compare(tape: pd.DataFrame, timeframe: str, first: date, days: int) -> int:

@@ -40,17 +40,27 @@
     {% endmacro %}
 
 
-{# One row per wider bar, with how many minutes it has. #}
+{#
+    One row per wider bar, with how many minutes it has. Its prices are those of the minutes in which somebody traded: a
+    silent minute repeats an older close, which may lie outside of all that was traded here. Only a bar of silent minutes
+    alone takes theirs.
+#}
 {% macro bucketed() %}
         select
             session_date,
             wider_bar_no as bar_no,
             min(wider_start) as bar_start,
             max(wider_end) as bar_end,
-            (array_agg(open order by minute_no))[1] as open,
-            max(high) as high,
-            min(low) as low,
-            (array_agg(close order by minute_no desc))[1] as close,
+            coalesce(
+                (array_agg(open order by minute_no) filter (where {{ somebody_traded() }}))[1],
+                (array_agg(open order by minute_no))[1]
+            ) as open,
+            coalesce(max(high) filter (where {{ somebody_traded() }}), max(high)) as high,
+            coalesce(min(low) filter (where {{ somebody_traded() }}), min(low)) as low,
+            coalesce(
+                (array_agg(close order by minute_no desc) filter (where {{ somebody_traded() }}))[1],
+                (array_agg(close order by minute_no desc))[1]
+            ) as close,
             sum(volume) as volume,
             bool_or(is_volume_estimated) as is_volume_estimated,
             max(revision) as revision,
@@ -62,6 +72,12 @@
         from minutes
         group by session_date, wider_bar_no
     {% endmacro %}
+
+
+{# Some vendors send a flat bar without volume where others send none. #}
+{% macro somebody_traded() -%}
+    not is_silent and (volume is distinct from 0 or high > low)
+{%- endmacro %}
 
 
 {# The bars that have all their minutes. #}

@@ -58,7 +58,9 @@
 
     holes as ({{ holes(timeframe) }}),
 
-    silent as ({{ silent(timeframe) }}),
+    unsent as ({{ unsent(timeframe) }}),
+
+    silent as ({{ silent() }}),
 
     series as ({{ series() }}),
 

@@ -1,16 +1,29 @@
-{# Bars in which nobody traded, because every ranked vendor has answered for them and none has a row. #}
+{#
+    Bars in which nobody traded, because every ranked vendor has answered for them and none has a row. Each repeats the last
+    close, so it exists only where that is known: nothing is carried across a bar that was quarantined, or that not every
+    vendor has answered for.
+#}
 
-{# Ordinals that somebody sent a row for, and the newest of the history. #}
+{# Ordinals that somebody sent a row for, whether one of the rows is published, and the newest of the history. #}
 {% macro known() %}
-        select watermarks.bar_no where watermarks.bar_no is not null
-        union
-        select bar_no from graded where bar_no is not null
+        select
+            watermarks.bar_no,
+            true as is_published
+        where watermarks.bar_no is not null
+        union all
+        select
+            bar_no,
+            bool_or(quarantine_reason is null) as is_published
+        from graded
+        where bar_no is not null
+        group by bar_no
     {% endmacro %}
 
 
 {# Expected bars between and after these, in the windows that all vendors have answered. #}
 {% macro holes(timeframe) %}
         select
+            known.is_published,
             known.bar_no + 1 as first_bar_no,
             coalesce(
                 lead(known.bar_no) over (order by known.bar_no),
@@ -25,20 +38,32 @@
     {% endmacro %}
 
 
-{# A halt explains an absence otherwise: trading was not possible. #}
-{% macro silent(timeframe) %}
+{# The bars of a hole after a published one, each with whether all up to it have been answered for. #}
+{% macro unsent(timeframe) %}
         select
-            bars.bar_start,
-            bars.bar_end,
-            bars.session_date,
-            bars.bar_no,
-            holes.asked_at
+            bars.*,
+            holes.asked_at,
+            bool_and(tstzrange(bars.bar_start, bars.bar_end) <@ holes.windows) over (
+                partition by holes.first_bar_no order by bars.bar_no
+            ) as is_answered
         from holes
         cross join lateral (
             {{ expected_bars(timeframe, 'watermarks.calendar', 'holes.first_bar_no', 'holes.last_bar_no') }}
         ) as bars
+        where holes.is_published and holes.last_bar_no >= holes.first_bar_no
+    {% endmacro %}
+
+
+{# A halt explains an absence otherwise: trading was not possible. #}
+{% macro silent() %}
+        select
+            bar_start,
+            bar_end,
+            session_date,
+            bar_no,
+            asked_at
+        from unsent
         where
-            holes.last_bar_no >= holes.first_bar_no
-            and tstzrange(bars.bar_start, bars.bar_end) <@ holes.windows
-            and not {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'bars.bar_start', 'bars.bar_end') }}
+            is_answered
+            and not {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'bar_start', 'bar_end') }}
     {% endmacro %}
