@@ -4,11 +4,20 @@ import logging
 
 from prefect import flow, task
 
+from flows.confirmations import undecided
 from flows.dbt_command import run_dbt
 from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect
 
 log = logging.getLogger("truebar")
+
+
+@task
+def check_confirmations() -> None:
+    """Say which lines of the seed confirmations decide nothing. All else goes on."""
+    with connect("transformer") as connection:
+        for sentence in undecided(connection):
+            log.warning("%s", sentence)
 
 
 @task
@@ -59,6 +68,7 @@ def full_tests() -> None:
 @flow
 def build(full_refresh: bool = False) -> None:
     """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
+    check_confirmations()
     build_models(full_refresh)
     with connect("transformer") as connection:
         timeframes = due(connection)

@@ -1,4 +1,4 @@
-"""Bars of minutes against pandas: traded prices alone, exact, over half days, holidays and the end of daylight saving time."""
+"""Bars of minutes against pandas: traded prices alone, exact, over half days, holidays and daylight saving time."""
 
 from datetime import date
 from decimal import Decimal
@@ -28,7 +28,7 @@ def sessions(symbol: str, first: date, days: int) -> list[tuple[pd.Timestamp, pd
 
 
 def expected(tape: pd.DataFrame, timeframe: str, first: date, days: int) -> pd.DataFrame:
-    """The minutes that were traded, resampled from each session's open on; flat where there are none, after the first."""
+    """The minutes that were traded, resampled from each session's open on; flat where there are none."""
     found = []
     for symbol, part in tape.groupby("symbol"):
         traded, last = part.set_index("bar_start"), None

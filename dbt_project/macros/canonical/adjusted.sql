@@ -1,48 +1,18 @@
 {# Prices adjusted forward: times every split and dividend factor up to the bar, so that no earlier row changes. #}
 
-{% macro with_shares() %}
-        select
-            *,
-            canonical.compound(
-                case when bar_no = watermarks.bar_no then watermarks.split_factor else split_ratio end
-            ) over (order by bar_no) as split_factor
-        from with_actions
-    {% endmacro %}
-
-
-{# A no-trade bar repeats the last close, in its own day's shares. #}
-{% macro filled() %}
-        select
-            *,
-            canonical.carried_close(close, split_ratio) over (order by bar_no) as last_close
-        from with_shares
-    {% endmacro %}
-
-
-{% macro stepped() %}
-        select
-            *,
-            lag(last_close) over (order by bar_no)::float8 / split_ratio as previous_close
-        from filled
-    {% endmacro %}
-
-
-{#
-    A dividend's factor is p / (p - dividend), p the close before it, in the new shares. One that is as large as p cannot be
-    true: it is not applied, and canonical.refused_actions names it.
-#}
+{# A no-trade bar repeats the last close, in the shares of the day when it was traded. #}
 {% macro with_factors() %}
         select
             *,
+            canonical.newest(close) over (order by bar_no) as last_close,
+            canonical.compound(split_ratio) over (order by bar_no) as split_factor,
             canonical.compound(
-                case
-                    when bar_no = watermarks.bar_no then watermarks.adjustment_factor
-                    when previous_close is null then 1
-                    when dividend >= previous_close then split_ratio
-                    else split_ratio * (previous_close / (previous_close - dividend))
-                end
-            ) over (order by bar_no) as adjustment_factor
-        from stepped
+                case when bar_no = watermarks.bar_no then watermarks.adjustment_factor else split_ratio * dividend_factor end
+            ) over (order by bar_no) as adjustment_factor,
+            canonical.newest(unsettled_split) over (order by bar_no) as last_unsettled_split,
+            max(traded_bar_no) over (order by bar_no) as last_traded_bar_no,
+            canonical.newest(traded_volume) over (order by bar_no) as last_traded_volume
+        from series
     {% endmacro %}
 
 
@@ -70,6 +40,12 @@
             is_silent,
             is_volume_estimated,
             is_confirmed_late,
+            is_range_doubtful,
+            is_step_doubtful,
+            decision,
+            last_traded_bar_no as traded_bar_no,
+            last_traded_volume as traded_volume,
+            last_unsettled_split as unsettled_split,
             landed_at
         from with_factors
         where (watermarks.bar_no is null or bar_no > watermarks.bar_no) and last_close is not null

@@ -67,6 +67,8 @@
             max(landed_at) as landed_at,
             bool_and(is_silent) as is_silent,
             (array_agg(is_confirmed_late order by minute_no desc))[1] as is_late,
+            bool_or(is_range_doubtful) as is_range_doubtful,
+            bool_or(is_step_doubtful) as is_step_doubtful,
             count(*) as minutes_found,
             count(volume) as minutes_with_volume
         from minutes
@@ -100,7 +102,9 @@
             bucketed.revision,
             bucketed.landed_at,
             bucketed.is_silent,
-            bucketed.is_late
+            bucketed.is_late,
+            bucketed.is_range_doubtful,
+            bucketed.is_step_doubtful
         from bucketed
         inner join {{ ref('precedence') }} as precedence
             on

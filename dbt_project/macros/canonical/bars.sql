@@ -8,9 +8,13 @@
 {% macro graded_bars(timeframe) -%}
     {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe != '1m' -%}
     {%- set after = "watermarks.bar_start - interval '1 day'" if is_daily else 'watermarks.bar_start' -%}
-    with splits as materialized ({{ splits() }}),
+    with listed_splits as materialized ({{ listed_splits() }}),
 
-    share_steps as materialized ({{ share_steps() }}),
+    listed_cash as materialized ({{ listed_cash() }}),
+
+    decisions as materialized ({{ decided(timeframe) }}),
+
+    silence as materialized ({{ silence(timeframe) }}),
 
     received as ({{ received(timeframe, after) }}),
 
@@ -26,18 +30,20 @@
 
     judged as ({{ judged() }}),
 
-    in_shares as (
-        {{- judged_in_shares(timeframe) }}
-        {%- if is_made_of_minutes %} union all {{- aggregated_in_shares() }} {%- endif %}
+    offered as (
+        {{- offered_by_vendors(timeframe) }}
+        {%- if is_made_of_minutes %} union all {{- offered_by_minutes() }} {%- endif %}
         union all
-        {{- level_in_shares() }}
+        {{- offered_by_persons() }}
+        union all
+        {{- offered_by_history(timeframe) }}
     ),
 
-    compared as ({{ compared() }}),
+    traded as ({{ traded() }}),
 
     witnessed as ({{ witnessed() }}),
 
-    checked as ({{ checked() }}),
+    checked as ({{ checked(timeframe) }}),
 
     graded as ({{ graded() }})
 
@@ -63,26 +69,6 @@
     silent as ({{ silent() }}),
 
     series as ({{ series() }}),
-
-    dated as ({{ dated() }}),
-
-    splits as ({{ splits() }}),
-
-    dividends as ({{ dividends() }}),
-
-    new_sessions as materialized ({{ new_sessions() }}),
-
-    split_ratios as materialized ({{ split_ratios() }}),
-
-    cash_per_share as materialized ({{ cash_per_share() }}),
-
-    with_actions as ({{ with_actions() }}),
-
-    with_shares as ({{ with_shares() }}),
-
-    filled as ({{ filled() }}),
-
-    stepped as ({{ stepped() }}),
 
     with_factors as ({{ with_factors() }}),
 

@@ -29,7 +29,36 @@
             is_silent,
             best_volume is not null and is_best_volume_estimated as is_volume_estimated,
             is_late as is_confirmed_late,
+            is_range_doubtful,
+            is_step_doubtful,
+            decision,
+            split_ratio,
+            dividend_factor,
+            unsettled_split,
+            case when is_traded then bar_no end as traded_bar_no,
+            case when is_traded then volume::float8 end as traded_volume,
             landed_at
         from accepted
         order by bar_no asc, rank asc
+    {% endmacro %}
+
+
+{# The bars in order. The newest row of the history stands first: it holds the last close and the factors so far. #}
+{% macro series() %}
+        select
+            watermarks.bar_start, watermarks.bar_end, watermarks.session_date, watermarks.bar_no,
+            watermarks.open, watermarks.high, watermarks.low, watermarks.close, watermarks.volume,
+            watermarks.source, watermarks.volume_source, watermarks.revision, watermarks.is_silent,
+            watermarks.is_volume_estimated, watermarks.is_confirmed_late, watermarks.is_range_doubtful,
+            watermarks.is_step_doubtful, watermarks.decision, watermarks.split_factor as split_ratio,
+            1 as dividend_factor, watermarks.unsettled_split,
+            watermarks.traded_bar_no, watermarks.traded_volume, watermarks.landed_at
+        where watermarks.bar_start is not null
+        union all
+        select * from chosen
+        union all
+        select
+            bar_start, bar_end, session_date, bar_no, null, null, null, null, 0, null, null, 0,
+            true, false, false, false, false, null, 1, 1, null, null, null, asked_at
+        from silent
     {% endmacro %}

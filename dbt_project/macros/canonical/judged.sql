@@ -19,6 +19,8 @@
             landed_at,
             false as is_silent,
             false as is_late,
+            false as is_range_doubtful,
+            false as is_step_doubtful,
             case
                 when bar_start is null then 'outside any session'
                 when is_off_grid then 'off the grid of bars'

@@ -17,12 +17,21 @@
 
         holes as ({{ holes_between_bars() }}),
 
+        told as materialized (
+            {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
+        ),
+
         missing as (
-            select bars.*
+            select
+                bars.*,
+                bars.bar_no - holes.traded_bar_no > limits.outage_after as is_long_silent,
+                coalesce((select tstzrange(bars.bar_start, bars.bar_end) <@ told.windows from told), false) as is_told
             from holes
             cross join lateral (
                 {{ expected_bars(timeframe, 'watermarks.calendar', 'holes.first_bar_no', 'holes.last_bar_no') }}
             ) as bars
+            left join {{ ref('activity_limits') }} as limits
+                on watermarks.asset_class = limits.asset_class and limits.timeframe = '{{ timeframe }}'
             where holes.last_bar_no >= holes.first_bar_no
         )
         {%- if timeframe not in ('1m', '1d') %},
@@ -41,7 +50,7 @@
 
 
 {% macro bars_after_watermark(bars) %}
-            select bar_start, bar_end, session_date, bar_no, is_silent
+            select bar_start, bar_end, session_date, bar_no, traded_bar_no, is_silent
             from {{ bars }} as read_bars
             where read_bars.symbol = watermarks.symbol and read_bars.bar_no > coalesce(watermarks.bar_no, 0)
         {% endmacro %}
@@ -87,13 +96,14 @@
 {% macro holes_between_bars() %}
             select
                 known.bar_no + 1 as first_bar_no,
-                lead(known.bar_no) over (order by known.bar_no) - 1 as last_bar_no
+                lead(known.bar_no) over (order by known.bar_no) - 1 as last_bar_no,
+                known.traded_bar_no
             from (
-                select first_bar_no - 1 as bar_no from span
+                select first_bar_no - 1 as bar_no, watermarks.traded_bar_no from span
                 union all
-                select newest_bar_no + 1 as bar_no from span
+                select newest_bar_no + 1 as bar_no, null as traded_bar_no from span
                 union all
-                select bar_no from bars
+                select bar_no, traded_bar_no from bars
             ) as known
         {% endmacro %}
 
@@ -111,7 +121,10 @@
         {% endmacro %}
 
 
-{# A row came and was refused, trading was halted, or nobody has told yet. #}
+{#
+    A row came and was refused, trading was halted, all who tell volumes have answered without one (for longer than the
+    seed activity_limits says: inactive), or nobody has told yet.
+#}
 {% macro kind_of_absence(timeframe) -%}
     case
             when exists (
@@ -141,6 +154,9 @@
             {%- endif %}
             when {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'missing.bar_start', 'missing.bar_end') }}
                 then 'halt'
+            when missing.is_long_silent and missing.is_told then 'inactive'
+            -- after a bar whose price is unknown there is no close to repeat
+            when missing.is_told then 'no_trade'
             else 'not_covered'
         end
 {%- endmacro %}

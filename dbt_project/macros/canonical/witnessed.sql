@@ -1,46 +1,72 @@
 {#
-    Whether a price that moved far is confirmed: by what other sources say of the same bar, or, where there are none, by
-    the next bar's open.
+    What is known around each price: what other sources say of the same bar, and the opens of the next bars in which
+    somebody traded. A flat row without volume repeats an older price and witnesses nothing.
 #}
-
-{# Each row beside the next ones of its source. A first bar has nothing before it: one of the next three has to open near
-   its close. #}
-{% macro compared() %}
+{% macro traded() %}
         select
             *,
-            (high * share_factor)::float8 as share_high,
-            (low * share_factor)::float8 as share_low,
-            (close * share_factor)::float8 as share_close,
-            lead(bar_no) over by_source = bar_no + 1 and {{ opens_near(1) }} as goes_on,
-            coalesce({{ opens_near(1) }}, false)
-            or coalesce({{ opens_near(2) }}, false)
-            or coalesce({{ opens_near(3) }}, false) as is_followed
-        from in_shares
-        window by_source as (partition by source order by bar_no)
+            {{ share_factor('session_date') }} as share_factor
+        from offered
+        where not is_level and {{ somebody_traded() }}
     {% endmacro %}
+
+
+{# How long nobody may trade before nobody knows what comes next, and the windows in which all vendors have answered. #}
+{% macro silence(timeframe) %}
+        select
+            limits.inactive_after,
+            answered.windows
+        from {{ ref('activity_limits') }} as limits
+        cross join (
+            {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
+        ) as answered
+        where limits.asset_class = watermarks.asset_class and limits.timeframe = '{{ timeframe }}'
+    {% endmacro %}
+
+
+{#
+    Whether a bar comes after a silence that is too long for a quiet market. Bars up to the newest of the history are known to
+    be silent when they are there.
+#}
+{% macro reappears(timeframe) -%}
+    case
+                when witnessed.bar_no - witnessed.previous_no > (select inactive_after from silence)
+                    then tstzrange(
+                        reference.bar_start(
+                            watermarks.calendar, '{{ timeframe }}', greatest(witnessed.previous_no, watermarks.bar_no) + 1
+                        ),
+                        witnessed.bar_start
+                    ) <@ (select windows from silence)
+                else false
+            end
+{%- endmacro %}
 
 
 {% macro witnessed() %}
         select
             *,
-            case
-                when is_level then true
-                when count(*) over others > 0 then
-                    max(share_high) over others * largest_move >= share_high
-                    and min(share_low) over others <= share_low * largest_move
-                else goes_on is true
-            end as has_witness,
-            count(*) over others = 0 as is_alone
-        from compared
-        window others as (
-            partition by bar_no order by rank
-            rows between unbounded preceding and unbounded following exclude current row
-        )
+            true as is_traded,
+            coalesce(max(bar_no) over previous_bar, watermarks.traded_bar_no) as previous_no,
+            max(high::float8) over others as others_high,
+            min(low::float8) over others as others_low,
+            min(open::float8) over next_bar as next_low,
+            max(open::float8) over next_bar as next_high,
+            min(share_factor) over next_bar / share_factor as next_factor,
+            min(open::float8) over second_bar as second_low,
+            max(open::float8) over second_bar as second_high,
+            min(share_factor) over second_bar / share_factor as second_factor
+        from traded
+        window
+            previous_bar as (order by bar_no groups between 1 preceding and 1 preceding),
+            others as (order by bar_no groups between current row and current row exclude current row),
+            next_bar as (order by bar_no groups between 1 following and 1 following),
+            second_bar as (order by bar_no groups between 2 following and 2 following)
+        union all
+        select
+            *,
+            null as share_factor,
+            false as is_traded,
+            null, null, null, null, null, null, null, null, null
+        from offered
+        where is_level or not ({{ somebody_traded() }})
     {% endmacro %}
-
-
-{# Whether the open some rows later is as near to this row's close as a price may move. #}
-{% macro opens_near(rows) -%}
-    lead((open * share_factor)::float8, {{ rows }}) over by_source
-            between (close * share_factor)::float8 / largest_move and (close * share_factor)::float8 * largest_move
-{%- endmacro %}

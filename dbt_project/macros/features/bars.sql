@@ -65,6 +65,7 @@
 {% macro newest_breaks() -%}
     {{ return({
         'bars_in_row': 'first_bar_newest',
+        'ranges_in_row': 'first_range_newest',
         'volumes_in_row': 'first_volume_newest',
         'benchmarks_in_row': 'first_benchmark_newest',
     }) }}

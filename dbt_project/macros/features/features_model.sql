@@ -79,11 +79,13 @@ cross join lateral (
 {%- endmacro %}
 
 
-{# A feature is null unless the bars of its lookback are consecutive, with volume or benchmark where it needs them. #}
+{# A feature is null unless the bars of its lookback are consecutive, with sure ranges, volume or benchmark where it needs them. #}
 {% macro feature_expression(name, column, needed, expression) -%}
-    {%- set rows = 'volumes_in_row' if 'volume' in needed.reach else 'bars_in_row' -%}
+    {%- set reads_range = 'open' in needed.reach or 'high' in needed.reach or 'low' in needed.reach -%}
     case
-                when {{ rows }} >= {{ column.meta.lookback }}
+                when bars_in_row >= {{ column.meta.lookback }}
+                {%- if reads_range %} and ranges_in_row >= {{ column.meta.lookback }}{% endif %}
+                {%- if 'volume' in needed.reach %} and volumes_in_row >= {{ column.meta.lookback }}{% endif %}
                 {%- if 'benchmark_close' in needed.reach %} and benchmarks_in_row >= {{ column.meta.lookback }}{% endif %} then {{ expression }}
             end::float8
 {%- endmacro %}

@@ -17,25 +17,33 @@
     bars.bar_end as bar_end,
     bars.session_date as session_date,
     bars.is_confirmed_late as is_confirmed_late,
-    {{ within('bars.adj_open', '1e-24', '1e18') }} as open,
-    {{ within('bars.adj_high', '1e-24', '1e18') }} as high,
-    {{ within('bars.adj_low', '1e-24', '1e18') }} as low,
+    bars.is_step_doubtful as is_step_doubtful,
+    case when not bars.is_range_doubtful then {{ within('bars.adj_open', '1e-24', '1e18') }} end as open,
+    case when not bars.is_range_doubtful then {{ within('bars.adj_high', '1e-24', '1e18') }} end as high,
+    case when not bars.is_range_doubtful then {{ within('bars.adj_low', '1e-24', '1e18') }} end as low,
     {{ within('bars.adj_close', '1e-24', '1e18') }} as close,
     {{ within('bars.adj_volume / units.lot_size', '0', '1e21') }} as volume,
+    benchmark.is_step_doubtful as is_benchmark_step_doubtful,
     {{ within('benchmark.adj_close', '1e-24', '1e18') }} as benchmark_close
 {% endmacro %}
 
 
 {# Of one bar and those before it. Returns are logarithms of ratios. #}
 {% macro measures() %}
-    -- a price that is not known, or a ratio whose powers no sum can hold, is a break like a missing bar
+    -- a price that is not known, a step that may be an action's, or a ratio whose powers no sum can hold, is a break like a
+    -- missing bar
     case
-        when open + high + low + close is null
+        when close is null
             or greatest(high, open, close_ago_1, close_ago_5) > 5e4 * least(low, open, close_ago_1, close_ago_5)
             then bar_no + 1
-        when bar_no - bar_no_ago_1 = 1 then null
+        when bar_no - bar_no_ago_1 = 1 and not is_step_doubtful then null
         else bar_no
     end as first_bar,
+    case
+        when open + high + low is null then bar_no + 1
+        when bar_no - bar_no_ago_1 = 1 then null
+        else bar_no
+    end as first_range,
     case
         when volume is null or high * volume * units.lot_size > 1e21 then bar_no + 1
         when bar_no - bar_no_ago_1 = 1 then null
@@ -45,7 +53,7 @@
         when benchmark_close is null
             or greatest(benchmark_close, benchmark_close_ago_1) > 5e4 * least(benchmark_close, benchmark_close_ago_1)
             then bar_no + 1
-        when bar_no - bar_no_ago_1 = 1 then null
+        when bar_no - bar_no_ago_1 = 1 and not is_benchmark_step_doubtful then null
         else bar_no
     end as first_benchmark,
 

@@ -32,7 +32,7 @@
     {%- set parts = [bare_sql(sql)] -%}
     {%- set built = run_query(
         "select relation || ' ' || definition from canonical.definitions where relation in ('" ~ below | join("', '")
-        ~ "') and relation <> '" ~ model.name ~ "' order by relation"
+        ~ "') and relation <> '" ~ model.name ~ "' and definition <> '' order by relation"
     ) -%}
     {%- do parts.extend(built.columns[0].values()) -%}
     {%- for name in below -%}

@@ -1,6 +1,18 @@
 {{ config(materialized='view') }}
 
-with ranked as (
+with instruments as (
+    select * from {{ ref('instruments') }}
+),
+
+activity_limits as (
+    select * from {{ ref('activity_limits') }}
+),
+
+timeframes as (
+    select * from {{ source('reference', 'timeframes') }}
+),
+
+ranked as (
     select * from {{ ref('ranked_vendors') }}
 ),
 
@@ -39,7 +51,7 @@ answered as (
     group by symbol, timeframe
 ),
 
-gaps as (
+missing as (
     {%- for timeframe in timeframes() %}
     {% if not loop.first %}union all{% endif %}
     select
@@ -55,9 +67,43 @@ gaps as (
     {%- endfor %}
 ),
 
+-- a symbol is inactive while others trade; where nobody does, it is an outage
+gaps as (
+    select
+        missing.symbol,
+        missing.timeframe,
+        missing.bar_start,
+        missing.bar_end,
+        missing.session_date,
+        missing.bar_no,
+        case
+            when missing.kind <> 'inactive' then missing.kind
+            when exists (
+                select 1
+                from instruments as own
+                inner join instruments as others
+                    on own.calendar = others.calendar and own.asset_class = others.asset_class
+                inner join activity_limits as limits
+                    on own.asset_class = limits.asset_class and missing.timeframe = limits.timeframe
+                inner join timeframes on missing.timeframe = timeframes.timeframe
+                inner join {{ ref('int_vendor_bars') }} as bars
+                    on others.symbol = bars.symbol and missing.timeframe = bars.timeframe
+                where
+                    own.symbol = missing.symbol
+                    and others.symbol <> missing.symbol
+                    and bars.vendor_start > missing.bar_start - limits.outage_after * timeframes.length
+                    and bars.vendor_start < missing.bar_end
+            ) then 'inactive'
+            else 'outage'
+        end as kind,
+        missing.has_flat_bar
+    from missing
+),
+
 described as (
     select
         gaps.*,
+        decisions.decision,
         -- asked of the gaps that are read, when it is read
         (
             select count(*)::integer
@@ -70,12 +116,15 @@ described as (
             where {{ attempt_was_for_gap() }}
         ) as last_attempt_at,
         case
-            when gaps.kind in ('no_trade', 'halt') then 'explained'
+            when gaps.kind in ('no_trade', 'halt', 'outage') then 'explained'
+            when gaps.kind = 'inactive' then 'open'
             when tstzrange(gaps.bar_start, gaps.bar_end) <@ answered.by_all then 'explained'
             else 'open'
         end as outcome
     from gaps
     left join answered on gaps.symbol = answered.symbol and gaps.timeframe = answered.timeframe
+    left join {{ ref('decisions') }} as decisions
+        on gaps.symbol = decisions.symbol and gaps.timeframe = decisions.timeframe and gaps.bar_no = decisions.bar_no
 )
 
 select * from described

@@ -27,7 +27,8 @@ actions as (
     select
         vendor_symbols.symbol,
         timeframes.timeframe,
-        landings.first_bar as bar_start,
+        -- one that is listed for a later day may have shown before
+        landings.first_bar - interval '7 days' as bar_start,
         false as is_absence,
         landings.landed_xid
     from landings

@@ -12,6 +12,14 @@ vendor_symbols as (
     group by symbol
 ),
 
+decisions as (
+    select
+        symbol,
+        md5(string_agg(decisions::text, ' ' order by timeframe, bar_start)) as decided
+    from {{ ref('decisions') }} as decisions
+    group by symbol
+),
+
 described as (
     select
         instruments.symbol,
@@ -20,10 +28,12 @@ described as (
             instruments.asset_class,
             instruments.calendar,
             instruments.lot_size,
-            vendor_symbols.vendor_names
+            vendor_symbols.vendor_names,
+            decisions.decided
         ) as rules
     from instruments
     left join vendor_symbols on instruments.symbol = vendor_symbols.symbol
+    left join decisions on instruments.symbol = decisions.symbol
 )
 
 select * from described

@@ -22,6 +22,7 @@ renamed as (
         dividends.pay_date,
         dividends.cash_amount,
         dividends.currency,
+        dividends.dividend_type,
         dividends.landed_at,
         dividends.landed_xid
     from newest_revisions as dividends

@@ -1,0 +1,76 @@
+{{ config(
+    materialized='rewritten',
+    indexes=[{'columns': ['symbol', 'timeframe', 'bar_no']}],
+) }}
+
+with instruments as (
+    select * from {{ ref('instruments') }}
+),
+
+written as (
+    select
+        confirmations.*,
+        instruments.calendar,
+        canonical.moment_of(confirmations.bar) as moment
+    from {{ ref('confirmations') }} as confirmations
+    inner join instruments on confirmations.symbol = instruments.symbol
+    where
+        confirmations.what in ('price', 'action', 'identity')
+        and confirmations.decision in ('accept', 'reject', 'replace')
+),
+
+-- a daily bar is named by its date, any other by its start; what names none is told before a build, and decides nothing
+located as (
+    select
+        written.*,
+        bars.*
+    from written
+    cross join lateral (
+        select
+            sessions.session_date,
+            sessions.open_at + bars.number * sessions.length as bar_start,
+            least(sessions.open_at + (bars.number + 1) * sessions.length, sessions.close_at) as bar_end,
+            (sessions.first_bar_no + bars.number)::integer as bar_no
+        from {{ source('reference', 'session_bars') }} as sessions
+        cross join lateral (
+            select case
+                when sessions.timeframe = '1d' then 0
+                else extract(epoch from written.moment - sessions.open_at) / extract(epoch from sessions.length)
+            end as number
+        ) as bars
+        where
+            sessions.calendar = written.calendar
+            and sessions.timeframe = written.timeframe
+            and bars.number = trunc(bars.number)
+            and case
+                when sessions.timeframe = '1d' then sessions.session_date = (written.moment at time zone 'UTC')::date
+                else written.moment >= sessions.open_at and written.moment < sessions.close_at
+            end
+    ) as bars
+),
+
+decided as (
+    select
+        symbol,
+        timeframe,
+        bar_start,
+        bar_end,
+        session_date,
+        bar_no,
+        max(decision) filter (where what = 'price') as price_decision,
+        max(source) filter (where what = 'price') as price_source,
+        max(open) filter (where what = 'price' and decision = 'replace') as open,
+        max(high) filter (where what = 'price' and decision = 'replace') as high,
+        max(low) filter (where what = 'price' and decision = 'replace') as low,
+        max(close) filter (where what = 'price' and decision = 'replace') as close,
+        max(volume) filter (where what = 'price' and decision = 'replace') as volume,
+        max(decision) filter (where what = 'action') as action_decision,
+        max(ratio) filter (where what = 'action' and decision <> 'reject')::float8 as ratio,
+        max(decision) filter (where what = 'identity') as identity_decision,
+        string_agg(what || ' ' || decision, ', ' order by what) as decision,
+        string_agg(why || ' (' || checked_at || ')', '; ' order by what) as why
+    from located
+    group by symbol, timeframe, bar_start, bar_end, session_date, bar_no
+)
+
+select * from decided
