@@ -1,6 +1,7 @@
-"""Trading sessions from exchange_calendars: they say which bars must exist."""
+"""Trading sessions from exchange_calendars, and what a person knows better: they say which bars must exist."""
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -8,7 +9,7 @@ import exchange_calendars
 import psycopg
 from exchange_calendars.errors import InvalidCalendarName
 
-from warehouse.errors import Stop
+from warehouse.errors import Skip, Stop
 from warehouse.rows import scalar
 
 # session_no counts from here, whatever the first bar of a symbol; the day must never change
@@ -18,31 +19,83 @@ EXCHANGE_TIME = ZoneInfo("America/New_York")
 # trades without a pause: a session is a UTC day
 ALWAYS_OPEN = "24x7"
 HORIZON = timedelta(days=365)
+# date, open, close (UTC)
+Session = tuple[date, datetime, datetime]
+
+log = logging.getLogger("truebar")
 
 
 def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: date) -> int:
-    """Append the sessions of a calendar through about a year after today; return how many were new."""
-    newest = scalar(
-        connection.execute(
-            "select max(session_date) from reference.trading_sessions where calendar = %s", (calendar_name,)
-        )
-    )
-    if newest is not None and newest > today + HORIZON / 2:
+    """Append the sessions of a calendar through about a year after today; return how many were new.
+
+    Where the library or the seed calendar_overrides has changed since the stored sessions were compared, those that
+    differ are replaced from the first such day on, which is logged; live models follow at the next build. Raises Stop
+    for a calendar that nobody knows, Skip for one that the library cannot compute.
+    """
+    newest, fingerprint = connection.execute(
+        """
+        select
+            (select max(session_date) from reference.trading_sessions where calendar = %(calendar)s),
+            (select fingerprint from reference.calendar_states where calendar = %(calendar)s)
+        """,
+        {"calendar": calendar_name},
+    ).fetchone() or (None, None)
+    overrides = _overrides(connection, calendar_name)
+    current = f"exchange_calendars {exchange_calendars.__version__}, {len(overrides)} overrides {overrides}"
+    if newest is not None and newest > today + HORIZON / 2 and fingerprint == current:
         return 0
-    sessions = _sessions(calendar_name, today + HORIZON)
+    sessions = _overridden(_sessions(calendar_name, max(today + HORIZON, newest or today)), overrides)
     with connection.transaction(), connection.cursor() as cursor:
         # whoever else adds sessions of any calendar waits until these are counted
         cursor.execute("select pg_advisory_xact_lock(hashtext('reference.trading_sessions'))")
+        if newest is not None and fingerprint != current:
+            _follow(cursor, calendar_name, newest, sessions, current)
         cursor.executemany(
             """
             insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)
-            values (%s, %s, %s, %s, %s) on conflict do nothing
+            select %s, %s, %s, %s, coalesce(max(session_no), 0) + 1 from reference.trading_sessions where calendar = %s
+            on conflict do nothing
             """,
-            [session for session in sessions if newest is None or session[1] > newest],
+            [(calendar_name, *session, calendar_name) for session in sessions if newest is None or session[0] > newest],
         )
         added = cursor.rowcount
         cursor.execute("select reference.count_session_bars(%s)", (calendar_name,))
+        cursor.execute(
+            """
+            insert into reference.calendar_states (calendar, fingerprint) values (%s, %s)
+            on conflict (calendar) do update set fingerprint = excluded.fingerprint, checked_at = clock_timestamp()
+            """,
+            (calendar_name, current),
+        )
     return added
+
+
+def _follow(
+    cursor: psycopg.Cursor, calendar_name: str, newest: date, sessions: Sequence[Session], fingerprint: str
+) -> None:
+    """Replace what is stored from the first day that differs; nothing when all is the same."""
+    cursor.execute(
+        "select session_date, open_at, close_at from reference.trading_sessions where calendar = %s", (calendar_name,)
+    )
+    stored = {row[0]: row for row in cursor.fetchall()}
+    current = {session[0]: session for session in sessions if session[0] <= newest}
+    differing = sorted(day for day in stored.keys() | current.keys() if stored.get(day) != current.get(day))
+    if not differing:
+        return
+    days = [session for session in sessions if differing[0] <= session[0] <= newest]
+    dates, opens, closes = zip(*days, strict=True) if days else ((), (), ())
+    cursor.execute(
+        "select reference.replace_sessions(%s, %s, %s::date[], %s::timestamptz[], %s::timestamptz[], %s)",
+        (calendar_name, differing[0], list(dates), list(opens), list(closes), fingerprint),
+    )
+    named = ", ".join(map(str, differing[:5])) + (", …" if len(differing) > 5 else "")
+    log.warning(
+        "calendar %s: %d sessions are other ones than were stored (%s): bars from %s on are computed anew",
+        calendar_name,
+        len(differing),
+        named,
+        differing[0],
+    )
 
 
 def session_zone(calendar_name: str) -> tzinfo:
@@ -80,17 +133,48 @@ def open_since(connection: psycopg.Connection, calendars: Collection[str], momen
     return found
 
 
-def _sessions(calendar_name: str, end: date) -> list[tuple[str, date, datetime, datetime, int]]:
+def _overrides(connection: psycopg.Connection, calendar_name: str) -> list[tuple[date, str, datetime, datetime]]:
+    """What the seed calendar_overrides says of a calendar: (date, add, remove or change, open and close, UTC)."""
+    if scalar(connection.execute("select to_regclass('reference.calendar_overrides')")) is None:
+        return []
+    return connection.execute(
+        "select session_date, what, open_at, close_at from reference.calendar_overrides where calendar = %s"
+        " order by session_date",
+        (calendar_name,),
+    ).fetchall()
+
+
+def _overridden(
+    sessions: Sequence[Session], overrides: Sequence[tuple[date, str, datetime, datetime]]
+) -> list[Session]:
+    by_date = {session[0]: session for session in sessions}
+    for day, what, opened, closed in overrides:
+        if what == "remove":
+            by_date.pop(day, None)
+        else:
+            by_date[day] = (day, opened, closed)
+    return [by_date[day] for day in sorted(by_date)]
+
+
+def _sessions(calendar_name: str, end: date) -> list[Session]:
+    """A calendar's sessions from where its library begins to know them, but not before the origin, to where it ends."""
+    library_name = "24/7" if calendar_name == ALWAYS_OPEN else calendar_name
     try:
-        library_name = "24/7" if calendar_name == ALWAYS_OPEN else calendar_name
-        calendar = exchange_calendars.get_calendar(library_name, start=str(ORIGIN), end=str(end))
+        known = exchange_calendars.get_calendar(library_name)
+        first, last = known.bound_min(), known.bound_max()
+        calendar = exchange_calendars.get_calendar(
+            library_name,
+            start=str(max(ORIGIN, first.date()) if first is not None else ORIGIN),
+            end=str(min(end, last.date()) if last is not None else end),
+        )
     except InvalidCalendarName:
         raise Stop(
             f"unknown exchange calendar {calendar_name!r} in seeds/instruments.csv:"
             f" use a name that exchange_calendars knows, such as XNYS, or {ALWAYS_OPEN}"
         ) from None
-    schedule = calendar.schedule
+    except ValueError as error:
+        raise Skip(f"exchange_calendars cannot compute calendar {calendar_name}: {str(error)[:120]}") from None
     return [
-        (calendar_name, session.date(), row.open.to_pydatetime(), row.close.to_pydatetime(), number)
-        for number, (session, row) in enumerate(schedule.iterrows(), start=1)
+        (session.date(), row.open.to_pydatetime(), row.close.to_pydatetime())
+        for session, row in calendar.schedule.iterrows()
     ]

@@ -125,12 +125,12 @@ def introduce(source: Source, instruments: Sequence[Instrument]) -> None:
 def with_sessions(
     connection: psycopg.Connection, instruments: Sequence[Instrument], today: date, progress: Progress
 ) -> list[Instrument]:
-    """The instruments whose calendar has sessions. Raises Stop when none has, naming the calendar."""
-    unknown: dict[str, Stop] = {}
+    """The instruments whose calendar has sessions. Raises Skip or Stop when none has, naming the calendar."""
+    unknown: dict[str, OperatorError] = {}
     for calendar in sorted({instrument.calendar for instrument in instruments}):
         try:
             ensure_sessions(connection, calendar, today)
-        except Stop as error:
+        except (Skip, Stop) as error:
             unknown[calendar] = error
     known = [instrument for instrument in instruments if instrument.calendar not in unknown]
     if unknown and not known:

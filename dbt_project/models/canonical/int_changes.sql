@@ -113,8 +113,23 @@ absences as (
         and missing.bar_start <@ answered.windows
 ),
 
+-- a calendar that turned out to have other sessions
+calendars as (
+    select
+        instruments.symbol,
+        timeframes.timeframe,
+        (calendar_changes.first_day - 1)::timestamp at time zone 'UTC' as bar_start,
+        false as is_absence,
+        calendar_changes.changed_xid as landed_xid
+    from {{ source('reference', 'calendar_changes') }} as calendar_changes
+    inner join {{ ref('instruments') }} as instruments on calendar_changes.calendar = instruments.calendar
+    cross join {{ source('reference', 'timeframes') }} as timeframes
+),
+
 changes as (
     select * from bars
+    union all
+    select * from calendars
     union all
     select * from actions
     union all
