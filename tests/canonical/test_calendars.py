@@ -102,7 +102,8 @@ def test_a_changed_calendar_is_noticed_told_and_followed(judged: Judged, caplog:
     assert HOLIDAY not in after
     assert SATURDAY in after
     assert after[SHORT][1] == datetime(2024, 3, 1, 18, 0, tzinfo=UTC)
-    early = [day for day in before if day < date(2024, 2, 14)]
+    # two bars before the changed day may have been published on the word of the next
+    early = [day for day in before if day < date(2024, 2, 13)]
     assert [after[day] for day in early] == [before[day] for day in early], "nothing before is written again"
     numbers = [row[0] for day, row in sorted(after.items())]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "ordinals have no hole"
