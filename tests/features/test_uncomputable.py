@@ -20,16 +20,8 @@ SYMBOLS = ("AAPL", "IBM", "MSFT")
 MONDAY, DAYS = date(2023, 3, 13), 18
 # no function refuses a number that can be stored; these are made to, at a price that only one symbol gets
 PLANTED = {
-    "ohlcv_1d": """
-        create or replace function canonical.carried_close_step(state numeric, close numeric, split_ratio float8)
-        returns numeric language plpgsql immutable parallel safe as
-        $$ begin return coalesce(close + 0 / (close - 666), state); end $$
-    """,
-    "features_1d": """
-        create or replace function features.ema_step(state float8, x float8, alpha float8) returns float8
-        language plpgsql immutable strict parallel safe as
-        $$ begin return state + alpha * (x - state) + 0 / (x - 666); end $$
-    """,
+    "ohlcv_1d": ("canonical.judge_price", "offer.close = 666"),
+    "features_1d": ("features.ema_step", "x = 666"),
 }
 WHOLE = "select features::text from features.features_1d as features order by symbol, bar_start"
 
@@ -37,10 +29,10 @@ WHOLE = "select features::text from features.features_1d as features order by sy
 @contextmanager
 def planted(model: str) -> Iterator[None]:
     """A function that a model computes with refuses the price of 666."""
-    where, name = endpoint(), PLANTED[model].split("function ")[1].split("(")[0]
+    where, (function, refused) = endpoint(), PLANTED[model]
     with open_connection(where, where.conninfo(), autocommit=True) as owner:
-        (kept,) = owner.execute("select pg_get_functiondef(to_regproc(%s))", (name,)).fetchone()
-        owner.execute(PLANTED[model])
+        (kept,) = owner.execute("select pg_get_functiondef(to_regproc(%s))", (function,)).fetchone()
+        owner.execute(kept.replace("begin\n", f"begin if {refused} then perform 1 / 0; end if;\n", 1))
         try:
             yield
         finally:
