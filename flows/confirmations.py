@@ -21,7 +21,7 @@ _IS_BAR = """
                 and case
                     when timeframe = '1d' then session_date = (moment at time zone 'UTC')::date
                     else moment >= open_at and moment < close_at
-                        and extract(epoch from moment - open_at) %% extract(epoch from length) = 0
+                        and mod(extract(epoch from moment - open_at), extract(epoch from length)) = 0
                 end
         )
 """

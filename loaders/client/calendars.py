@@ -53,7 +53,8 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
         cursor.executemany(
             """
             insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)
-            select %s, %s, %s, %s, coalesce(max(session_no), 0) + 1 from reference.trading_sessions where calendar = %s
+            select %s as calendar, %s as session_date, %s as open_at, %s as close_at, coalesce(max(session_no), 0) + 1
+            from reference.trading_sessions where calendar = %s
             on conflict do nothing
             """,
             [(calendar_name, *session, calendar_name) for session in sessions if newest is None or session[0] > newest],

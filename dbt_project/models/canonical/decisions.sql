@@ -20,33 +20,37 @@ written as (
 ),
 
 -- a daily bar is named by its date, any other by its start; what names none is told before a build, and decides nothing
-located as (
+placed as (
     select
         written.*,
-        bars.*
+        sessions.session_date,
+        sessions.open_at,
+        sessions.close_at,
+        sessions.length,
+        sessions.first_bar_no,
+        case
+            when sessions.timeframe = '1d' then 0
+            else extract(epoch from written.moment - sessions.open_at) / extract(epoch from sessions.length)
+        end as bar_of_session
     from written
-    cross join lateral (
-        select
-            sessions.session_date,
-            sessions.open_at + bars.number * sessions.length as bar_start,
-            least(sessions.open_at + (bars.number + 1) * sessions.length, sessions.close_at) as bar_end,
-            (sessions.first_bar_no + bars.number)::integer as bar_no
-        from {{ source('reference', 'session_bars') }} as sessions
-        cross join lateral (
-            select case
-                when sessions.timeframe = '1d' then 0
-                else extract(epoch from written.moment - sessions.open_at) / extract(epoch from sessions.length)
-            end as number
-        ) as bars
-        where
-            sessions.calendar = written.calendar
-            and sessions.timeframe = written.timeframe
-            and bars.number = trunc(bars.number)
+    inner join {{ source('reference', 'session_bars') }} as sessions
+        on
+            written.calendar = sessions.calendar
+            and written.timeframe = sessions.timeframe
             and case
                 when sessions.timeframe = '1d' then sessions.session_date = (written.moment at time zone 'UTC')::date
                 else written.moment >= sessions.open_at and written.moment < sessions.close_at
             end
-    ) as bars
+),
+
+located as (
+    select
+        *,
+        open_at + bar_of_session * length as bar_start,
+        least(open_at + (bar_of_session + 1) * length, close_at) as bar_end,
+        (first_bar_no + bar_of_session)::integer as bar_no
+    from placed
+    where bar_of_session = trunc(bar_of_session)
 ),
 
 decided as (
@@ -62,7 +66,7 @@ decided as (
         max(open) filter (where what = 'price' and decision = 'replace') as open,
         max(high) filter (where what = 'price' and decision = 'replace') as high,
         max(low) filter (where what = 'price' and decision = 'replace') as low,
-        max(close) filter (where what = 'price' and decision = 'replace') as close,
+        max(close) filter (where what = 'price' and decision = 'replace') as close, -- noqa: RF04
         max(volume) filter (where what = 'price' and decision = 'replace') as volume,
         max(decision) filter (where what = 'action') as action_decision,
         max(ratio) filter (where what = 'action' and decision <> 'reject')::float8 as ratio,

@@ -12,8 +12,8 @@ instruments as (
     left join {{ ref('price_currencies') }} as price_currencies on instruments.calendar = price_currencies.calendar
 ),
 
--- two entries of one day and one kind are at most one payment: what the vendor said last. A special dividend may fall on
--- the day of a regular one.
+-- two entries of one day and one kind are at most one payment: what the vendor said last. A special dividend may fall
+-- on the day of a regular one.
 ranked as (
     select
         *,
