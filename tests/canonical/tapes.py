@@ -105,13 +105,13 @@ class Exchange:
                 self._send(PolygonSource.bars_table, rows)
         splits = [
             {"id": f"{tape.symbol} split {order}", "ticker": tape.symbol, "execution_date": self.days[number]}
-            | {"split_from": Decimal(str(old)), "split_to": Decimal(str(new))}
+            | {"split_from": Decimal(str(old)), "split_to": Decimal(str(new)), "is_withdrawn": False}
             for order, (number, old, new) in enumerate(tape.splits)
         ]
         dividends = [
             dict.fromkeys(DIVIDENDS.columns)
             | {"id": f"{tape.symbol} cash {order}", "ticker": tape.symbol, "ex_dividend_date": self.days[number]}
-            | {"cash_amount": Decimal(str(cash)), "currency": currency, "dividend_type": "CD"}
+            | {"cash_amount": Decimal(str(cash)), "currency": currency, "dividend_type": "CD", "is_withdrawn": False}
             for order, (number, cash, currency) in enumerate(tape.dividends)
         ]
         self._send(SPLITS, splits)

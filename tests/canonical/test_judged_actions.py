@@ -75,7 +75,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
             transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
             exchange.land(*TAPES)
             run_dbt(
-                "run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "suspected_actions", "quarantine", "+features_1d"
+                "run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "suspected_actions", "+quarantine", "+features_1d"
             )
             yield Judged(exchange, reader)
 

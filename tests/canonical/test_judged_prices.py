@@ -108,7 +108,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
                 ensure_sessions(loader, calendar, date(2024, 12, 31))
             exchange = Exchange(loader, transformer)
             exchange.land(*STOCKS, *PAIRS)
-            run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "quarantine", "+features_1d")
+            run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "+quarantine", "+features_1d")
             yield Judged(exchange, reader)
 
 

@@ -181,7 +181,7 @@ def test_crises_are_told_from_errors(judged: Judged, stocks: int) -> None:
     def mixed(seed: int) -> None:
         markets = [market(f"M{stocks}X{number}", seed + number) for number in range(stocks)]
         judged.exchange.land(*(made.tape for made in markets))
-        run_dbt("run", "--select", "+ohlcv_1d", "quarantine", "--full-refresh")
+        run_dbt("run", "--select", "+ohlcv_1d", "+quarantine", "--full-refresh")
         for made in markets:
             compare(judged, made, counts)
 
