@@ -22,10 +22,12 @@ def split(symbol: str, shown: int, new_shares: float, *listed: tuple[int, float,
     return Tape(symbol, numbered(since(W, shown, 1 / new_shares), **changed), splits=listed)
 
 
-def fall(symbol: str, factor: float, **listed: object) -> Tape:
-    """The same, but no split: the price is `factor` of what it was, on the usual volume."""
-    lower = [bar if n < DAY else bar.times(factor, volume=bar.volume) for n, bar in enumerate(W)]
-    return Tape(symbol, numbered(lower), **listed)
+def fall(symbol: str, factor: float, crowd: float = 1) -> Tape:
+    """The same, but no split: the price is `factor` of what it was, on `crowd` times the usual volume that day."""
+    lower = [
+        bar if n < DAY else bar.times(factor, volume=bar.volume * (crowd if n == DAY else 1)) for n, bar in enumerate(W)
+    ]
+    return Tape(symbol, numbered(lower))
 
 
 def cash(symbol: str, *dividends: tuple[int, float, str], paid: float = 0.0) -> Tape:
@@ -54,7 +56,7 @@ TAPES = (
     # that never happened, or otherwise
     split("NEVER", DAY, 1, (DAY, 1, 2)), split("B5", DAY, 1.2, (DAY, 1.2, 1)), split("B5HALF", DAY, 2, (DAY, 1, 1)),
     split("UNLISTED", DAY, 2), split("UNLISTEDUP", DAY, 1 / 10),
-    fall("B9A", 0.8), fall("B9B", 0.65), fall("B9C", 0.4),
+    fall("B9A", 0.8), fall("B9B", 0.65), fall("B9C", 0.4), fall("NEWS", 0.5, crowd=8), fall("NEWSTHIRD", 0.3, crowd=15),
     cash("B7", (DAY, 2.0, "CAD"), paid=1.5), cash("B7RATE", (DAY, 2.0, "EUR"), paid=2.2),
     cash("B8", (DAY, W[DAY - 1].close, "USD")), split("B8ZERO", DAY, 1, (DAY, 0, 1)),
     cash("UNSEEN", (DAY, 40.0, "USD")),
@@ -164,6 +166,16 @@ def test_what_the_bars_contradict_waits_for_a_person(judged: Judged, symbol: str
     assert [row[1:] for row in suspected(judged, symbol)] == [(reason, False)]
     assert {number for number, bar in judged.bars(symbol).items() if bar.is_step_doubtful} == {DAY}
     assert not_ready(judged, symbol) == set(range(DAY, len(W)))
+
+
+@pytest.mark.parametrize(("symbol", "step"), [("NEWS", -0.5), ("NEWSTHIRD", -0.7)])
+def test_a_fall_on_a_crowd_is_news(judged: Judged, symbol: str, step: float) -> None:
+    """As AAPL fell by half on 2000-09-29: nothing is taken off, nobody decides, and features go on.
+
+    The day itself waits for the next, which confirms its price."""
+    assert returns(judged, symbol)[DAY] == pytest.approx(step, abs=2e-3)
+    assert suspected(judged, symbol) == []
+    assert not_ready(judged, symbol) == {DAY}
 
 
 def test_an_impossible_action_is_named_and_stops_nobody(judged: Judged) -> None:

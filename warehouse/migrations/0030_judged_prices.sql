@@ -83,6 +83,7 @@ create type canonical.offered_price as (
     volume float8,
     largest_move float8,
     largest_fall float8,
+    news_value float8,
     others_high float8,
     others_low float8,
     next_low float8,
@@ -193,6 +194,9 @@ begin
     times := round(exp(abs(step)));
     -- an action stays to the end of the bar, a wick goes back
     if judged.doubt is not null or abs(step + ln(offer.open / offer.close)) < abs(step) / 2 then
+        return judged;
+    -- bad news makes a crowd; an action leaves the value that changes hands about as it was
+    elsif step > 0 and offer.volume * offer.close > offer.news_value * judged.base_volume * judged.base then
         return judged;
     elsif step > ln(offer.largest_fall) then
         judged.doubt := 'a fall that nothing listed explains';

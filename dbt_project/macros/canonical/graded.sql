@@ -7,10 +7,9 @@
                 row(
                     witnessed.bar_no, witnessed.session_date, witnessed.is_level, witnessed.is_traded, witnessed.open,
                     witnessed.high, witnessed.low, witnessed.close, witnessed.traded_volume, witnessed.largest_move,
-                    witnessed.largest_fall, witnessed.others_high, witnessed.others_low, witnessed.next_low,
-                    witnessed.next_high, witnessed.next_factor, witnessed.second_low, witnessed.second_high,
-                    witnessed.second_factor, {{ reappears(timeframe) }},
-                    witnessed.unsettled,
+                    witnessed.largest_fall, witnessed.news_value, witnessed.others_high, witnessed.others_low,
+                    witnessed.next_low, witnessed.next_high, witnessed.next_factor, witnessed.second_low,
+                    witnessed.second_high, witnessed.second_factor, {{ reappears(timeframe) }}, witnessed.unsettled,
                     case
                         when decisions.price_decision = 'replace' and witnessed.source = 'confirmations' then 'accept'
                         when decisions.price_decision = 'replace' then 'reject'

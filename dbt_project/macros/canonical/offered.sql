@@ -14,6 +14,7 @@
             {{ offered_columns() }},
             coalesce(price_limits.largest_move, 'infinity')::float8 as largest_move,
             coalesce(price_limits.largest_fall, 'infinity')::float8 as largest_fall,
+            coalesce(price_limits.news_value, 'infinity')::float8 as news_value,
             false as is_level,
             null::float8 as unsettled,
             volume::float8 as traded_volume
@@ -38,6 +39,7 @@
             {{ offered_columns() }},
             'infinity'::float8 as largest_move,
             'infinity'::float8 as largest_fall,
+            'infinity'::float8 as news_value,
             false as is_level,
             null::float8 as unsettled,
             volume::float8 as traded_volume
@@ -52,7 +54,7 @@
             bar_end, bar_no, open, high, low, close, volume, false as is_volume_estimated, 0 as revision,
             bar_end as landed_at, false as is_silent, false as is_late, false as is_range_doubtful,
             false as is_step_doubtful, 'infinity'::float8 as largest_move, 'infinity'::float8 as largest_fall,
-            false as is_level, null::float8 as unsettled, volume::float8 as traded_volume
+            'infinity'::float8 as news_value, false as is_level, null::float8 as unsettled, volume::float8 as traded_volume
         from decisions
         where price_decision = 'replace'
     {% endmacro %}
@@ -66,7 +68,7 @@
             watermarks.high, watermarks.low, watermarks.close, null as volume,
             false as is_volume_estimated, 0 as revision, watermarks.landed_at, false as is_silent, false as is_late,
             false as is_range_doubtful, false as is_step_doubtful, 'infinity'::float8 as largest_move,
-            'infinity'::float8 as largest_fall, true as is_level, watermarks.unsettled_split as unsettled,
+            'infinity'::float8 as largest_fall, 'infinity'::float8 as news_value, true as is_level, watermarks.unsettled_split as unsettled,
             watermarks.traded_volume
         from (
             select session_bars.session_date

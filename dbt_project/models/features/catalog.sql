@@ -34,8 +34,10 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
     {%- endfor %}
 ),
 
+-- a relation that is rewritten has a row there to take turns, and no definition
 upstream as (
     select * from {{ source('live', 'definitions') }}
+    where definition <> ''
 ),
 
 -- an aggregate is its step; PostgreSQL's own functions do not change
