@@ -8,6 +8,8 @@
 -- depends_on: {{ ref('int_benchmarks') }}
 
 {%- set library = feature_library().declared %}
+{#- timeframes share most features: each list of names is followed once, and each feature of one lookback described once #}
+{%- set resolved_lists, definitions, tails = {}, {}, {} %}
 
 with declared (feature, timeframe, feature_group, description, lookback, unit, definition, stands_on, functions) as (
     values
@@ -16,11 +18,22 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
     {%- set stands_on = models_below(node.config.changes_from[0]) %}
     {%- set described = [] %}
     {%- for column in node.columns.values() if column.meta.group %}{% do described.append(column) %}{% endfor %}
-    {%- set resolved = resolve(described | map(attribute='name') | list, library, []) %}
-    {%- set shared = bare_sql(features_tail('bars', node.config.lookback, {})) %}
+    {%- set names = described | map(attribute='name') | list %}
+    {%- if names | join(' ') not in resolved_lists %}
+        {%- do resolved_lists.update({names | join(' '): resolve(names, library, [])}) %}
+    {%- endif %}
+    {%- set resolved = resolved_lists[names | join(' ')] %}
+    {%- if node.config.lookback not in tails %}
+        {%- do tails.update({node.config.lookback: bare_sql(features_tail('bars', node.config.lookback, {}))}) %}
+    {%- endif %}
+    {%- set shared = tails[node.config.lookback] %}
     {%- set last_timeframe = loop.last %}
     {%- for column in described %}
-    {%- set definition = bare_sql(definition_of(column.name, column, resolved, library)) %}
+    {%- set key = column.name ~ ' ' ~ column.meta.lookback ~ ' ' ~ names | join(' ') %}
+    {%- if key not in definitions %}
+        {%- do definitions.update({key: bare_sql(definition_of(column.name, column, resolved, library))}) %}
+    {%- endif %}
+    {%- set definition = definitions[key] %}
     (
         '{{ column.name }}', '{{ timeframe }}', '{{ column.meta.group }}',
         '{{ column.description | replace("'", "''") }}',
