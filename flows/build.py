@@ -4,8 +4,8 @@ import logging
 
 from prefect import flow, task
 
-from flows.confirmations import undecided
 from flows.dbt_command import run_dbt
+from flows.seed_lines import wrong_lines
 from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect
 
@@ -13,10 +13,10 @@ log = logging.getLogger("truebar")
 
 
 @task
-def check_confirmations() -> None:
-    """Say which lines of the seed confirmations decide nothing. All else goes on."""
+def check_seeds() -> None:
+    """Say which lines of the seeds cannot be. All else goes on."""
     with connect("transformer") as connection:
-        for sentence in undecided(connection):
+        for sentence in wrong_lines(connection):
             log.warning("%s", sentence)
 
 
@@ -68,7 +68,7 @@ def full_tests() -> None:
 @flow
 def build(full_refresh: bool = False) -> None:
     """Bring canonical bars, features and results up to what has landed. Fails with the names of what failed."""
-    check_confirmations()
+    check_seeds()
     build_models(full_refresh)
     with connect("transformer") as connection:
         timeframes = due(connection)

@@ -16,7 +16,7 @@ from loaders.client.calendars import ORIGIN, last_final_session, midnight
 from loaders.history.progress import Progress
 from loaders.history.pull import keep_aside, keep_rows
 from loaders.raw.instruments import Instrument
-from loaders.raw.landing import Landed, covered_until, land, record_coverage
+from loaders.raw.landing import Landed, land, record_coverage, uncovered
 from loaders.raw.vendor_notes import ALL_SYMBOLS, note
 from warehouse.errors import Retry
 
@@ -30,15 +30,16 @@ MOST_VANISHED = 2
 def ingest_actions(
     connection: psycopg.Connection, source: EquitySource, instrument: Instrument, now: datetime, progress: Progress
 ) -> Landed:
-    """Land all actions of a symbol, once per final session. Raises what the source raises."""
+    """Land all actions of a symbol's name, once per final session while it is one. Raises what the source raises."""
     last = last_final_session(connection, instrument.calendar, now)
     if last is None:
         return Landed(0, 0)
     end = midnight(last + timedelta(days=1), instrument.calendar)
-    until = covered_until(connection, source.name, DATASET, instrument.symbol, None)
-    if until is not None and until >= end:
+    window = instrument.within(Window(midnight(ORIGIN, instrument.calendar), end))
+    if window is None or not uncovered(
+        connection, source.name, DATASET, instrument.symbol, None, window, instrument.vendor_symbol
+    ):
         return Landed(0, 0)
-    window = Window(midnight(ORIGIN, instrument.calendar), end)
     try:
         answers = source.corporate_actions(instrument.vendor_symbol)
         if any(_vanished(connection, answer, instrument) for answer in answers):
@@ -58,6 +59,7 @@ def ingest_actions(
             source=source.name,
             dataset=DATASET,
             symbol=instrument.symbol,
+            vendor_symbol=instrument.vendor_symbol,
             timeframe=None,
             start=window.start,
             end=window.end,

@@ -75,33 +75,34 @@ def _land_file(
     instruments: Sequence[Instrument],
     progress: Progress,
 ) -> Landed:
-    wanted = {
-        instrument.vendor_symbol: instrument
-        for instrument in instruments
-        if file.vendor_symbol in (None, instrument.vendor_symbol)
-    }
+    wanted = [one for one in instruments if file.vendor_symbol in (None, one.vendor_symbol)]
     if not wanted:
         progress(f"{file.path.name}: left alone: no line of seeds/vendor_symbols.csv names {file.vendor_symbol}")
         return Landed(0, 0)
     digest = _checked_digest(file.path)
     with connection.transaction():
-        for known in _landed_symbols(connection, source, digest, file.timeframe):
-            wanted = {name: instrument for name, instrument in wanted.items() if instrument.symbol != known}
+        known = _landed_symbols(connection, source, digest, file.timeframe)
+        wanted = [one for one in wanted if one.symbol not in known]
         if not wanted:
             return Landed(0, 0)
-        rows = FileRows(connection, file, wanted)
+        rows = FileRows(connection, file, {one.vendor_symbol for one in wanted})
         landed = rows.land()
         # another process may have landed the file while this one waited for its turn
-        named = sorted(instrument.symbol for instrument in wanted.values())
+        named = sorted({one.symbol for one in wanted})
         if set(named) <= set(_landed_symbols(connection, source, digest, file.timeframe)):
             return Landed(0, 0)
         counted = landed
-        for vendor_symbol, window in rows.covered():
+        covered = rows.covered()
+        for one, told in [(one, told) for one in wanted for name, told in covered if name == one.vendor_symbol]:
+            window = one.within(told)
+            if window is None:
+                continue
             record_coverage(
                 connection,
                 source=source,
                 dataset="bars",
-                symbol=wanted[vendor_symbol].symbol,
+                symbol=one.symbol,
+                vendor_symbol=one.vendor_symbol,
                 timeframe=file.timeframe,
                 start=window.start,
                 end=window.end,

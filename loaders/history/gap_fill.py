@@ -145,16 +145,23 @@ def ask(
     now = source.now()
     for missing in questions:
         try:
-            instrument = instruments_of(connection, source.name, [missing.symbol])[0]
+            names = instruments_of(connection, source.name, [missing.symbol])
             window = Window(missing.start, missing.end)
             if missing.timeframe == "1d":
-                window = days_of(missing.first, missing.last, instrument.calendar)
+                window = days_of(missing.first, missing.last, names[0].calendar)
             within = reachable(source, missing.timeframe, window, now)
             if within is None:
                 attempts.append(Attempt(missing, "out of reach", f"{source.name} does not go back to {window.start}"))
                 continue
-            pull(connection, source, instrument, missing.timeframe, [within], progress=progress)
-            left = uncovered(connection, source.name, "bars", missing.symbol, missing.timeframe, within)
+            valid = [(name, part) for name in names if (part := name.within(within))]
+            if not valid:
+                raise Skip(f"{source.name} had no name for {missing.symbol} then, by seeds/vendor_symbols.csv")
+            left = []
+            for name, part in valid:
+                pull(connection, source, name, missing.timeframe, [part], progress=progress)
+                left += uncovered(
+                    connection, source.name, "bars", missing.symbol, missing.timeframe, part, name.vendor_symbol
+                )
             attempts.append(Attempt(missing, "failed" if left else "answered", "not all of it" if left else ""))
         except Skip as error:
             attempts.append(Attempt(missing, "unknown symbol", str(error)))

@@ -170,7 +170,10 @@ def _ingest_bars(
     start = midnight(history_start, instrument.calendar)
     if end is None or end <= start:
         return Landed(0, 0)
-    window = reachable(source, timeframe, Window(start, end), now)
+    valid = instrument.within(Window(start, end))
+    if valid is None:
+        return Landed(0, 0)
+    window = reachable(source, timeframe, valid, now)
     if window is None:
         raise Skip(f"{source.name} has no {timeframe} bars that old: {end:%Y-%m-%d %H:%M} is out of its reach")
     windows = windows_to_ask(connection, source, instrument, timeframe, window, partial(max, window.start))
@@ -189,7 +192,7 @@ def windows_to_ask(
 
     A vendor corrects its newest bars. `within_reach` moves a start to what the vendor can still be asked for.
     """
-    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, window)
+    windows = uncovered(connection, source.name, "bars", instrument.symbol, timeframe, window, instrument.vendor_symbol)
     if windows and windows[-1].end == window.end:
         revised_from = windows[-1].start - max(REVISION_BARS * TIMEFRAMES[timeframe], REVISION_SHORTEST)
         windows[-1] = Window(within_reach(revised_from), window.end)

@@ -125,6 +125,7 @@ def _land_page(
                 source=source.name,
                 dataset="bars",
                 symbol=instrument.symbol,
+                vendor_symbol=instrument.vendor_symbol,
                 timeframe=timeframe,
                 start=part.start,
                 end=part.end,

@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
-from loaders.client.base import LiveSource
+from loaders.client.base import TIMEFRAMES, LiveSource, Window
 from loaders.history.progress import Progress
 from loaders.live.collector import Collector, Pace
 from loaders.raw.instruments import Instrument, instruments_of
@@ -40,9 +41,16 @@ def collect(
     if timeframe not in live.live_timeframes:
         raise Stop(f"unknown live timeframe {timeframe!r} for {source_name}: one of {', '.join(live.live_timeframes)}")
     with connect("loader") as connection:
-        instruments = instruments_of(connection, source_name, symbols)
-    if not instruments:
+        named = instruments_of(connection, source_name, symbols)
+    if not named:
         raise Stop(f"no instrument of {source_name} is known: add a line to seeds/vendor_symbols.csv")
+    now = datetime.now(UTC)
+    instruments = [one for one in named if one.within(Window(now, now + TIMEFRAMES[timeframe]))]
+    if not instruments:
+        raise Stop(
+            f"{source_name} has no live bars of {', '.join(sorted({one.symbol for one in named}))}: by"
+            " seeds/vendor_symbols.csv it has no name there any more"
+        )
     asyncio.run(_until_signalled(live, history, instruments, timeframe, tell, pace))
 
 

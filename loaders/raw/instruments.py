@@ -2,34 +2,56 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import psycopg
 
+from loaders.client.base import Window
+from loaders.client.calendars import midnight
 from warehouse.errors import Stop
 from warehouse.rows import scalar
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A symbol and what the source calls it."""
+    """A symbol and what the source calls it, from one day until before another; None for ever."""
 
     symbol: str
     vendor_symbol: str
     calendar: str
+    valid_from: date | None = None
+    valid_to: date | None = None
+
+    def within(self, window: Window) -> Window | None:
+        """The part of a window in which the source calls it so, None if that is none of it."""
+        start, end = window.start, window.end
+        if self.valid_from is not None:
+            start = max(start, midnight(self.valid_from, self.calendar))
+        if self.valid_to is not None:
+            end = min(end, midnight(self.valid_to, self.calendar))
+        return Window(start, end) if start < end else None
 
 
 def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequence[str] | None) -> list[Instrument]:
-    """The instruments that a vendor has, or those asked for. Raises Stop naming an unknown one and the known."""
-    rows = connection.execute(
-        """
-        select symbol, vendor_symbol, calendar from reference.vendor_symbols
-        inner join reference.instruments using (symbol) where vendor = %s order by symbol
-        """,
-        (vendor,),
-    ).fetchall()
-    known = {row[0]: Instrument(*row) for row in rows}
+    """The instruments that a vendor has, or those asked for: one per name that a symbol has had there, oldest first.
+
+    Raises Stop naming an unknown one and the known, and where the seeds in the warehouse are those of older code.
+    """
+    try:
+        rows = connection.execute(
+            """
+            select symbol, vendor_symbol, calendar, valid_from, valid_to from reference.vendor_symbols
+            inner join reference.instruments using (symbol) where vendor = %s order by symbol, valid_from nulls first
+            """,
+            (vendor,),
+        ).fetchall()
+    except psycopg.errors.UndefinedColumn:
+        raise Stop("the seeds in the warehouse are those of an older version: run `dbt seed`") from None
+    known: dict[str, list[Instrument]] = {}
+    for row in rows:
+        known.setdefault(row[0], []).append(Instrument(*row))
     if symbols is None:
-        return list(known.values())
+        return [instrument for names in known.values() for instrument in names]
     if not symbols:
         raise Stop("no symbol was asked for: name at least one, or leave symbols out for all")
     for symbol in symbols:
@@ -38,7 +60,7 @@ def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequenc
                 f"unknown symbol {symbol!r} for {vendor}: known are {', '.join(known)};"
                 " add a line to seeds/instruments.csv and one to seeds/vendor_symbols.csv"
             )
-    return [known[symbol] for symbol in symbols]
+    return [instrument for symbol in symbols for instrument in known[symbol]]
 
 
 def unranked(

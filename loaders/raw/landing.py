@@ -234,6 +234,7 @@ def record_coverage(
     source: str,
     dataset: str,
     symbol: str,
+    vendor_symbol: str,
     timeframe: str | None,
     start: datetime,
     end: datetime,
@@ -243,33 +244,23 @@ def record_coverage(
     connection.execute(
         """
         insert into raw.coverage
-        (source, dataset, symbol, timeframe, window_start, window_end, rows_received, rows_landed)
-        values (%s, %s, %s, %s, %s, %s, %s, %s)
+        (source, dataset, symbol, vendor_symbol, timeframe, window_start, window_end, rows_received, rows_landed)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
         """,
-        (source, dataset, symbol, timeframe, start, end, landed.received, landed.landed),
+        (source, dataset, symbol, vendor_symbol, timeframe, start, end, landed.received, landed.landed),
     )
-
-
-def covered_until(
-    connection: psycopg.Connection, source: str, dataset: str, symbol: str, timeframe: str | None
-) -> datetime | None:
-    """The end of the newest window that the source has answered for, None when it was never asked."""
-    until: datetime | None = scalar(
-        connection.execute(
-            """
-        select max(window_end) from raw.coverage
-        where source = %s and dataset = %s and symbol = %s and timeframe is not distinct from %s
-        """,
-            (source, dataset, symbol, timeframe),
-        )
-    )
-    return until
 
 
 def uncovered(
-    connection: psycopg.Connection, source: str, dataset: str, symbol: str, timeframe: str | None, window: Window
+    connection: psycopg.Connection,
+    source: str,
+    dataset: str,
+    symbol: str,
+    timeframe: str | None,
+    window: Window,
+    vendor_symbol: str | None = None,
 ) -> list[Window]:
-    """The parts of a window for which the source has not answered yet, oldest first."""
+    """The parts of a window for which the source has not answered yet, oldest first; by any name, or by one."""
     rows = connection.execute(
         """
         select lower(hole), upper(hole) from (
@@ -278,9 +269,11 @@ def uncovered(
           from raw.coverage
           where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s
             and timeframe is not distinct from %(timeframe)s
+            and (%(vendor_symbol)s::text is null or coalesce(vendor_symbol, %(vendor_symbol)s) = %(vendor_symbol)s)
         ) as holes order by hole
         """,
         {
+            "vendor_symbol": vendor_symbol,
             "start": window.start,
             "end": window.end,
             "source": source,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.confirmations import undecided
 from flows.dbt_command import run_dbt
+from flows.seed_lines import wrong_lines
 from loaders.client.calendars import ensure_sessions
 from tests.canonical.tapes import FIRST_MINUTE, Exchange, Judged, Tape, numbered, since, walk
 from tests.machine import running_warehouse
@@ -155,6 +155,7 @@ def test_who_is_gone_does_not_come_back_by_himself(judged: Judged) -> None:
 def test_a_line_that_names_no_bar_decides_nothing_and_is_told(judged: Judged, tmp_path: Path) -> None:
     assert judged.bars("NOWHERE").keys() == set(range(40)) - {20}
     (tmp_path / "instruments.csv").write_text("symbol,calendar\nNOWHERE,XNYS\n")
+    (tmp_path / "vendor_symbols.csv").write_text("symbol,vendor,vendor_symbol\n")
     header = "symbol,timeframe,bar,what,decision,source,open,high,low,close,volume,ratio,why,checked_at\n"
     lines = ["NOWHERE,1d,2024-01-05,price,accept", "NOWHERE,1d,2024-01-06,price,accept",
     "NOWHERE,1d,the sixth,price,accept",
@@ -162,7 +163,7 @@ def test_a_line_that_names_no_bar_decides_nothing_and_is_told(judged: Judged, tm
              "NOBODY,1d,2024-01-05,price,accept", "NOWHERE,1d,2024-01-05,price,perhaps"]  # fmt: skip
     (tmp_path / "confirmations.csv").write_text(header + "".join(f"{line},,,,,,,,seen,there\n" for line in lines))
     with connect("transformer") as connection:
-        told = list(undecided(connection, tmp_path))
+        told = list(wrong_lines(connection, tmp_path))
     assert [sentence.split(":")[0].split("line ")[1] for sentence in told] == ["3", "4", "6", "7", "8"]
     assert told[0].endswith("NOWHERE has no 1d bar '2024-01-06' on calendar XNYS; the line decides nothing")
     assert "'perhaps', which is none of accept, reject, replace" in told[-1]

@@ -23,11 +23,14 @@ def seeded_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
             for name in ("instruments", "vendor_symbols"):
                 with (ROOT / "dbt_project" / "seeds" / f"{name}.csv").open() as file:
                     columns, *rows = list(csv.reader(file))
-                typed = ", ".join(f"{column} text" for column in columns)
+                typed = ", ".join(f"{column} {'date' if 'valid' in column else 'text'}" for column in columns)
                 connection.execute(f"create table reference.{name} ({typed})")
                 with connection.cursor() as cursor:
                     places = ", ".join(["%s"] * len(columns))
-                    cursor.executemany(f"insert into reference.{name} values ({places})", rows)
+                    cursor.executemany(
+                        f"insert into reference.{name} values ({places})",
+                        [[value or None for value in row] for row in rows],
+                    )
         yield state_dir
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.client.base import Row
-from loaders.raw.landing import covered_until, land, record_coverage
+from loaders.client.base import Row, Window
+from loaders.raw.landing import land, record_coverage, uncovered
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from warehouse.connection import connect, endpoint, open_connection
 
@@ -180,6 +180,7 @@ def test_a_connection_lands_for_ever(warehouse_db: Path) -> None:
 
 
 def test_coverage_goes_with_the_rows_it_covers(warehouse_db: Path) -> None:
+    day = Window(START, START + timedelta(days=1))
     with connect("loader") as connection:
         with connection.transaction(force_rollback=True):
             landed = land(connection, PolygonSource.bars_table, [bar(0, 1, None)])
@@ -188,12 +189,14 @@ def test_coverage_goes_with_the_rows_it_covers(warehouse_db: Path) -> None:
                 source="polygon",
                 dataset="bars",
                 symbol="LANDING",
+                vendor_symbol="LANDING",
                 timeframe="1d",
-                start=START,
-                end=START + timedelta(days=1),
+                start=day.start,
+                end=day.end,
                 landed=landed,
             )
-            assert covered_until(connection, "polygon", "bars", "LANDING", "1d") == START + timedelta(days=1)
-        assert covered_until(connection, "polygon", "bars", "LANDING", "1d") is None
+            assert uncovered(connection, "polygon", "bars", "LANDING", "1d", day) == []
+            assert uncovered(connection, "polygon", "bars", "LANDING", "1d", day, "OTHER") == [day]
+        assert uncovered(connection, "polygon", "bars", "LANDING", "1d", day) == [day]
         count = connection.execute("select count(*) from raw.polygon_aggregates where ticker = 'LANDING'").fetchone()
     assert count == (0,)

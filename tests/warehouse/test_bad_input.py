@@ -90,7 +90,8 @@ def test_the_demo_leaves_somebody_elses_database_alone(empty_warehouse: Path) ->
 def test_an_unknown_symbol_names_the_known(warehouse_db: Path) -> None:
     with connect("transformer") as connection:
         connection.execute(
-            "create table if not exists reference.vendor_symbols (symbol text, vendor text, vendor_symbol text)"
+            "create table if not exists reference.vendor_symbols"
+            " (symbol text, vendor text, vendor_symbol text, valid_from date, valid_to date)"
         )
         connection.execute("create table if not exists reference.instruments (symbol text, calendar text)")
         with pytest.raises(Stop, match="no symbol was asked for"):

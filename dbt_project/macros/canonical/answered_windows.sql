@@ -11,8 +11,16 @@
                 select
                     ranked.source,
                     -- a vendor that was never asked has no row here, and a range without bounds would be all of time
-                    range_agg(tstzrange(coverage.window_start, coverage.window_end))
-                    filter (where coverage.source is not null) as windows,
+                    range_agg(
+                        tstzrange(
+                            greatest(coverage.window_start, ranked.valid_from), least(coverage.window_end, ranked.valid_to)
+                        )
+                    ) filter (
+                        where
+                            coverage.source is not null
+                            and greatest(coverage.window_start, ranked.valid_from)
+                            < least(coverage.window_end, ranked.valid_to)
+                    ) as windows,
                     max(coverage.asked_at) as asked_at
                 from {{ ref('ranked_vendors') }} as ranked
                 left join {{ source('raw', 'coverage') }} as coverage
@@ -20,6 +28,7 @@
                         ranked.symbol = coverage.symbol
                         and ranked.timeframe = coverage.timeframe
                         and ranked.source = coverage.source
+                        and coalesce(coverage.vendor_symbol, ranked.vendor_symbol) = ranked.vendor_symbol
                         and coverage.dataset = 'bars'
                         and coverage.window_end > coalesce({{ after }}, '-infinity')
                         and canonical.was_known(coverage.asked_at)

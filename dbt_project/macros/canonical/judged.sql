@@ -23,6 +23,8 @@
             false as is_step_doubtful,
             case
                 when bar_start is null then 'outside any session'
+                when session_date < watermarks.listed_on then 'before its listing'
+                when session_date >= watermarks.delisted_on then 'after its delisting'
                 when is_off_grid then 'off the grid of bars'
                 when landed_at < bar_end then 'unfinished bar'
                 when least(open, high, low, close) <= 0 then 'non-positive price'

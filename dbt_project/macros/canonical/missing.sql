@@ -72,7 +72,7 @@
                     reference.bars_ended(watermarks.calendar, '{{ timeframe }}', asked.until)
                 ) as newest_bar_no
             from (
-                select min(firsts.first_bar) as first_bar
+                select min(greatest(firsts.first_bar, ranked.valid_from)) as first_bar
                 from {{ ref('ranked_vendors') }} as ranked
                 cross join lateral (
                     select min(landings.first_bar) as first_bar
@@ -81,6 +81,8 @@
                         landings.source = ranked.source
                         and landings.vendor_symbol = ranked.vendor_symbol
                         and landings.timeframe = ranked.timeframe
+                        and landings.last_bar >= ranked.valid_from
+                        and landings.first_bar < ranked.valid_to
                 ) as firsts
                 where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
             ) as sent

@@ -16,7 +16,10 @@
 {%- endmacro %}
 
 
-{# The bars of a calendar whose ordinals lie between two: (bar_start, bar_end, session_date, bar_no). #}
+{#
+    The bars of a calendar whose ordinals lie between two, while the instrument of `watermarks` was listed: (bar_start,
+    bar_end, session_date, bar_no).
+#}
 {% macro expected_bars(timeframe, calendar, first_bar_no, last_bar_no) -%}
     select
                 sessions.open_at + (numbers.bar_no - sessions.first_bar_no) * sessions.length as bar_start,
@@ -33,6 +36,8 @@
             where
                 sessions.calendar = {{ calendar }}
                 and sessions.timeframe = '{{ timeframe }}'
+                and sessions.session_date >= watermarks.listed_on
+                and sessions.session_date < watermarks.delisted_on
                 and sessions.first_bar_no <= {{ last_bar_no }}
                 and sessions.first_bar_no > {{ first_bar_no }} - 1440
                 and sessions.first_bar_no + sessions.bar_count > {{ first_bar_no }}

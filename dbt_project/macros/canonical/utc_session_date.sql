@@ -5,3 +5,9 @@
             then (({{ bar_start }}) at time zone 'UTC')::date
     end
 {%- endmacro %}
+
+
+{# The time zone of the days that a vendor writes. #}
+{% macro days_of_vendor() -%}
+    case vendor when 'polygon' then 'America/New_York' else 'UTC' end
+{%- endmacro %}

@@ -77,10 +77,7 @@
 {# live_watermarks() of an empty history. #}
 {% macro live_beginnings() -%}
     select
-        instruments.symbol,
-        instruments.asset_class,
-        instruments.calendar,
-        instruments.lot_size
+        {{ watermarked_instrument() }}
         {%- for column in model.columns.values() if column.name != 'symbol' %},
         null::{{ column.data_type }} as {{ column.name }}
         {%- endfor %}

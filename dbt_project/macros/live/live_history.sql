@@ -19,10 +19,7 @@
 #}
 {% macro live_watermarks() -%}
     select
-        instruments.symbol,
-        instruments.asset_class,
-        instruments.calendar,
-        instruments.lot_size
+        {{ watermarked_instrument() }}
         {%- for column in model.columns.values() if column.name != 'symbol' %},
         newest.{{ column.name }}
         {%- endfor %}
@@ -35,4 +32,15 @@
         limit 1
     ) as newest on true
     where {{ can_be_computed() }}
+{%- endmacro %}
+
+
+{# What every row of watermarks says of its instrument. #}
+{% macro watermarked_instrument() -%}
+    instruments.symbol,
+        instruments.asset_class,
+        instruments.calendar,
+        instruments.lot_size,
+        coalesce(instruments.listed_on, '-infinity') as listed_on,
+        coalesce(instruments.delisted_on, 'infinity') as delisted_on
 {%- endmacro %}

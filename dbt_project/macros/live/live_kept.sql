@@ -92,10 +92,7 @@
 {# live_watermarks() as they stood before this build added rows: at the noted bar, which is still there. #}
 {% macro live_noted_watermarks(history) -%}
     select
-        instruments.symbol,
-        instruments.asset_class,
-        instruments.calendar,
-        instruments.lot_size
+        {{ watermarked_instrument() }}
         {%- for column in model.columns.values() if column.name != 'symbol' %},
         noted_bars.{{ column.name }}
         {%- endfor %}

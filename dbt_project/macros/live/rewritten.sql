@@ -12,7 +12,9 @@
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
     {{ get_assert_columns_equivalent(sql) }}
-    {%- set is_kept = existing is not none and existing.is_table and not should_full_refresh() -%}
+    {#- views stand on it: it is dropped only where its columns are others -#}
+    {%- set is_kept = existing is not none and existing.is_table
+        and adapter.get_columns_in_relation(existing) | map(attribute='name') | list == model.columns.keys() | list -%}
     {%- if is_kept and flags.EMPTY -%}
         {% call statement('main') -%} explain {{ sql }} {%- endcall %}
     {%- elif is_kept -%}

@@ -12,7 +12,7 @@ bars as (
     select
         ranked.symbol,
         ranked.timeframe,
-        landings.first_bar as bar_start,
+        greatest(landings.first_bar, ranked.valid_from) as bar_start,
         false as is_absence,
         landings.landed_xid
     from landings
@@ -21,6 +21,8 @@ bars as (
             landings.source = ranked.source
             and landings.vendor_symbol = ranked.vendor_symbol
             and landings.timeframe = ranked.timeframe
+            and landings.last_bar >= ranked.valid_from
+            and landings.first_bar < ranked.valid_to
 ),
 
 actions as (
@@ -32,7 +34,7 @@ actions as (
         false as is_absence,
         landings.landed_xid
     from landings
-    inner join {{ ref('vendor_symbols') }} as vendor_symbols
+    inner join {{ ref('stg_vendors__symbols') }} as vendor_symbols
         on landings.source = vendor_symbols.vendor and landings.vendor_symbol = vendor_symbols.vendor_symbol
     cross join {{ source('reference', 'timeframes') }} as timeframes
     where landings.timeframe is null

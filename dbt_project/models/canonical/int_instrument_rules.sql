@@ -7,8 +7,10 @@ with instruments as (
 vendor_symbols as (
     select
         symbol,
-        string_agg(vendor || '=' || vendor_symbol, ' ' order by vendor, vendor_symbol) as vendor_names
-    from {{ ref('vendor_symbols') }}
+        string_agg(
+            concat_ws(' ', vendor, vendor_symbol, valid_from, valid_to), ', ' order by vendor, vendor_symbol, valid_from
+        ) as vendor_names
+    from {{ ref('stg_vendors__symbols') }}
     group by symbol
 ),
 
@@ -28,6 +30,8 @@ described as (
             instruments.asset_class,
             instruments.calendar,
             instruments.lot_size,
+            coalesce(instruments.listed_on, '-infinity'),
+            coalesce(instruments.delisted_on, 'infinity'),
             vendor_symbols.vendor_names,
             decisions.decided
         ) as rules

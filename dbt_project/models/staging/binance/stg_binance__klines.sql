@@ -1,6 +1,6 @@
 with vendor_symbols as (
     select *
-    from {{ ref('vendor_symbols') }}
+    from {{ ref('stg_vendors__symbols') }}
     where vendor = 'binance'
 ),
 
@@ -20,7 +20,11 @@ renamed as (
         klines.landed_at,
         klines.landed_xid
     from {{ source('binance', 'binance_klines') }} as klines
-    inner join vendor_symbols on klines.symbol = vendor_symbols.vendor_symbol
+    inner join vendor_symbols
+        on
+            klines.symbol = vendor_symbols.vendor_symbol
+            and klines.open_time >= vendor_symbols.valid_from
+            and klines.open_time < vendor_symbols.valid_to
 )
 
 select * from renamed

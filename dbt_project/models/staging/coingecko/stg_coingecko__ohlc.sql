@@ -2,8 +2,10 @@ with vendor_symbols as (
     select
         symbol,
         split_part(vendor_symbol, '/', 1) as coin_id,
-        split_part(vendor_symbol, '/', 2) as vs_currency
-    from {{ ref('vendor_symbols') }}
+        split_part(vendor_symbol, '/', 2) as vs_currency,
+        valid_from,
+        valid_to
+    from {{ ref('stg_vendors__symbols') }}
     where vendor = 'coingecko'
 ),
 
@@ -29,7 +31,11 @@ renamed as (
         candles.landed_xid
     from {{ source('coingecko', 'coingecko_ohlc') }} as candles
     inner join vendor_symbols
-        on candles.coin_id = vendor_symbols.coin_id and candles.vs_currency = vendor_symbols.vs_currency
+        on
+            candles.coin_id = vendor_symbols.coin_id
+            and candles.vs_currency = vendor_symbols.vs_currency
+            and candles.close_time > vendor_symbols.valid_from
+            and candles.close_time <= vendor_symbols.valid_to
     inner join timeframes on candles.granularity = timeframes.timeframe
 )
 

@@ -2,8 +2,10 @@ with vendor_symbols as (
     select
         symbol,
         split_part(vendor_symbol, '/', 1) as network,
-        split_part(vendor_symbol, '/', 2) as pool_address
-    from {{ ref('vendor_symbols') }}
+        split_part(vendor_symbol, '/', 2) as pool_address,
+        valid_from,
+        valid_to
+    from {{ ref('stg_vendors__symbols') }}
     where vendor = 'geckoterminal'
 ),
 
@@ -29,7 +31,11 @@ renamed as (
         bars.landed_xid
     from {{ source('geckoterminal', 'geckoterminal_ohlcv') }} as bars
     inner join vendor_symbols
-        on bars.network = vendor_symbols.network and bars.pool_address = vendor_symbols.pool_address
+        on
+            bars.network = vendor_symbols.network
+            and bars.pool_address = vendor_symbols.pool_address
+            and bars.t >= vendor_symbols.valid_from
+            and bars.t < vendor_symbols.valid_to
     inner join timeframes on bars.timeframe = timeframes.timeframe and bars.aggregate = timeframes.aggregate
     where bars.currency = 'token'
 )

@@ -1,6 +1,6 @@
 with vendor_symbols as (
     select *
-    from {{ ref('vendor_symbols') }}
+    from {{ ref('stg_vendors__symbols') }}
     where vendor = 'polygon'
 ),
 
@@ -42,7 +42,11 @@ renamed as (
         aggregates.landed_at,
         aggregates.landed_xid
     from aggregates
-    inner join vendor_symbols on aggregates.ticker = vendor_symbols.vendor_symbol
+    inner join vendor_symbols
+        on
+            aggregates.ticker = vendor_symbols.vendor_symbol
+            and aggregates.t >= vendor_symbols.valid_from
+            and aggregates.t < vendor_symbols.valid_to
     where
         aggregates.multiplier = aggregates.multiplier_of_timeframe
         and aggregates.timespan = aggregates.timespan_of_timeframe

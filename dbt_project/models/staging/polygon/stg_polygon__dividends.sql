@@ -26,8 +26,15 @@ renamed as (
         dividends.landed_at,
         dividends.landed_xid
     from newest_revisions as dividends
-    inner join {{ ref('vendor_symbols') }} as vendor_symbols
-        on dividends.ticker = vendor_symbols.vendor_symbol and vendor_symbols.vendor = 'polygon'
+    inner join {{ ref('stg_vendors__symbols') }} as vendor_symbols
+        on
+            dividends.ticker = vendor_symbols.vendor_symbol
+            and vendor_symbols.vendor = 'polygon'
+            -- one without a date is nobody else's
+            and (
+                dividends.ex_dividend_date >= (vendor_symbols.valid_from at time zone 'America/New_York')::date
+                and dividends.ex_dividend_date < (vendor_symbols.valid_to at time zone 'America/New_York')::date
+            ) is not false
     where not dividends.is_withdrawn
 )
 

@@ -24,8 +24,15 @@ renamed as (
         splits.landed_at,
         splits.landed_xid
     from newest_revisions as splits
-    inner join {{ ref('vendor_symbols') }} as vendor_symbols
-        on splits.ticker = vendor_symbols.vendor_symbol and vendor_symbols.vendor = 'polygon'
+    inner join {{ ref('stg_vendors__symbols') }} as vendor_symbols
+        on
+            splits.ticker = vendor_symbols.vendor_symbol
+            and vendor_symbols.vendor = 'polygon'
+            -- one without a date is nobody else's
+            and (
+                splits.execution_date >= (vendor_symbols.valid_from at time zone 'America/New_York')::date
+                and splits.execution_date < (vendor_symbols.valid_to at time zone 'America/New_York')::date
+            ) is not false
     where not splits.is_withdrawn
 )
 

@@ -14,8 +14,12 @@ with renamed as (
         bars.landed_at,
         bars.landed_xid
     from {{ source('vendors', 'vendor_bars') }} as bars
-    inner join {{ ref('vendor_symbols') }} as vendor_symbols
-        on bars.source = vendor_symbols.vendor and bars.vendor_symbol = vendor_symbols.vendor_symbol
+    inner join {{ ref('stg_vendors__symbols') }} as vendor_symbols
+        on
+            bars.source = vendor_symbols.vendor
+            and bars.vendor_symbol = vendor_symbols.vendor_symbol
+            and bars.bar_start >= vendor_symbols.valid_from
+            and bars.bar_start < vendor_symbols.valid_to
 )
 
 select * from renamed
