@@ -7,16 +7,17 @@ dies. Times are UTC, quantities and money exact decimals. Every method is one tr
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any, Self
+from datetime import datetime
+from typing import Self
 
 import psycopg
-from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from execution.adoption import Adopted, Movement, subject
-from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot, Fill, Mode
+from execution import bookings
+from execution.account_statement import as_order, statement
+from execution.adoption import Movement
+from execution.bookings import insert
+from execution.brokers.base import BrokerSnapshot, Fill, Mode
 from execution.comparison import Comparison, LedgerSnapshot
 from execution.concerns import concerns, halted
 from execution.findings import (
@@ -26,19 +27,13 @@ from execution.findings import (
     MissingActivity,
     MissingFill,
     OrderMoved,
-    RecordedFill,
     as_json,
 )
-from execution.orders import Order, OrderStatus, Side
+from execution.orders import Order, OrderStatus
 from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
-
-_LOCK_NAMESPACE = 7_203_517_002
-_STATEMENTS = {"opening": "as the broker states it", "before": "before the epoch", "apart": "not ours"}
-_OF_SUMS = ("PositionDiffers", "CashDiffers")
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
 class Ledger:
@@ -118,7 +113,7 @@ class Ledger:
                 (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
             )
             return tuple(
-                OpenOrder(_order(row[:7]), row[8], row[9], row[10], row[11], reference_price=row[12], filled=row[7])
+                OpenOrder(as_order(row[:7]), row[8], row[9], row[10], row[11], reference_price=row[12], filled=row[7])
                 for row in cursor
             )
 
@@ -148,7 +143,7 @@ class Ledger:
                 """,
                 (self.account_id,),
             )
-            return tuple(_order(row) for row in cursor)
+            return tuple(as_order(row) for row in cursor)
 
     def decided(self, decision_ids: Sequence[str]) -> frozenset[str]:
         """Those of the given decisions that were made before."""
@@ -160,71 +155,8 @@ class Ledger:
 
     def snapshot(self, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
         """The ledger's side of a comparison: everything after `since` (None: ever) and all that `broker` mentions."""
-        account, oldest = self.account_id, since or _BEGINNING
         with self._transaction() as cursor:
-            cursor.execute(
-                """
-                select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
-                filled_quantity from ledger.orders inner join ledger.decisions using (decision_id)
-                where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
-                and orders.written_at >= ledger.epoch_start(orders.account_id)
-                """,
-                (account, oldest, [order.client_order_id for order in broker.orders]),
-            )
-            rows = cursor.fetchall()
-            cursor.execute(
-                """
-                with named as (
-                    select broker_order_id, client_order_id from ledger.order_events
-                    where broker_order_id = any(%(reported)s)
-                    union
-                    select broker_order_id, client_order_id from ledger.order_continuations
-                    where account_id = %(account)s and broker_order_id = any(%(reported)s)
-                )
-
-                select named.broker_order_id as reported_id, client_order_id, symbol, side, quantity, status,
-                orders.broker_order_id, reported_quantity
-                from named inner join ledger.orders using (client_order_id)
-                where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
-                """,
-                {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
-            )
-            earlier = {row[0]: _order(row[1:]) for row in cursor}
-            cursor.execute(
-                """
-                select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
-                where account_id = %s and (filled_at > %s or execution_id = any(%s))
-                and recorded_at >= ledger.epoch_start(account_id)
-                """,
-                (account, oldest, [fill.execution_id for fill in broker.fills]),
-            )
-            fills = {
-                row[0]: RecordedFill(row[0], row[1], row[2], Side(row[3]), row[4], row[5], row[6]) for row in cursor
-            }
-            cursor.execute(
-                """
-                select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
-                where account_id = %s and (happened_at > %s or activity_id = any(%s))
-                and recorded_at >= ledger.epoch_start(account_id)
-                """,
-                (account, oldest, [activity.activity_id for activity in broker.activities]),
-            )
-            activities = {row[0]: Activity(row[0], ActivityKind(row[1]), *row[2:]) for row in cursor}
-            cursor.execute("select symbol, quantity from ledger.positions where account_id = %s", (account,))
-            positions = dict(cursor.fetchall())
-            cursor.execute("select cash from ledger.cash where account_id = %s", (account,))
-            cash = cursor.fetchone()
-            adopted = self._adopted(cursor)
-        return LedgerSnapshot(
-            adopted=adopted,
-            orders={row[0]: _order(row[:7]) for row in rows},
-            earlier=earlier,
-            fills=fills,
-            filled={row[0]: row[7] for row in rows},
-            activities=activities,
-            positions=positions,
-            cash=cash[0] if cash else Decimal(0),
-        )
+            return statement(cursor, self.account_id, broker, since)
 
     def last_agreement(self) -> datetime | None:
         """Broker time of the newest reconciliation that left nothing unexplained; None before the epoch's first."""
@@ -253,7 +185,7 @@ class Ledger:
     def apart(self) -> frozenset[str]:
         """Symbols that the account holds and that are not ours."""
         with self._transaction() as cursor:
-            return self._adopted(cursor).apart
+            return bookings.adopted(cursor, self.account_id).apart
 
     def newest_event(self) -> int:
         """The id of the newest thing that was recorded of any order; later ones are greater."""
@@ -285,15 +217,15 @@ class Ledger:
                 values = asdict(decision)
                 values["feature_names"] = list(decision.feature_names)
                 values["feature_values"] = list(decision.feature_values)
-                self._insert(cursor, "decisions", account_id=self.account_id, **values)
+                insert(cursor, "decisions", account_id=self.account_id, **values)
             for intent in intents:
                 values = {**asdict(intent), "refusals": list(intent.refusals)}
                 values |= {"order_type": "market", "time_in_force": "day"}
                 values["verdict"] = "approved" if intent.is_approved else "refused"
-                self._insert(cursor, "intents", account_id=self.account_id, **values)
+                insert(cursor, "intents", account_id=self.account_id, **values)
                 if intent.is_approved:
                     submitting = OrderStatus.SUBMITTING
-                    self._insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
+                    insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
 
     def record_refusals(self, refused: Iterable[RefusedBar], broker_time: datetime) -> None:
         """Record bars that were not decided; one that was refused for the same reasons before is not repeated."""
@@ -309,7 +241,7 @@ class Ledger:
                     values,
                 )
                 if cursor.fetchone() != (bar.bar_start, values["reasons"]):
-                    self._insert(cursor, "refusals", broker_time=broker_time, **values)
+                    insert(cursor, "refusals", broker_time=broker_time, **values)
 
     def record_order(
         self,
@@ -328,7 +260,7 @@ class Ledger:
         """Record a pushed update: the order's new state and the execution that caused it, together."""
         with self._transaction() as cursor:
             if fill is not None:
-                self._insert_fill(cursor, order.client_order_id, fill)
+                bookings.book_fill(cursor, self.account_id, order.client_order_id, fill)
             self._insert_order(cursor, order, happened_at, "")
 
     def record_reconciliation(self, comparison: Comparison, occasion: str, broker_time: datetime) -> None:
@@ -338,20 +270,18 @@ class Ledger:
             for repair in comparison.repairs:
                 match repair:
                     case MissingFill(client_order_id, fill):
-                        self._insert_fill(cursor, client_order_id, fill)
+                        bookings.book_fill(cursor, self.account_id, client_order_id, fill)
                     case AdoptedFill(fill):
                         units = fill.side.sign * fill.quantity
                         movement = Movement(fill.symbol, units, -units * fill.price)
                         reason = "its order or symbol was adopted"
-                        self._insert_adoption(cursor, ForeignFill.of(fill), (movement,), reason)
+                        bookings.book_adoption(cursor, self.account_id, ForeignFill.of(fill), (movement,), reason)
                     case MissingActivity(activity):
-                        values = asdict(activity)
-                        del values["detail"]
-                        self._insert(cursor, "activities", once=True, account_id=self.account_id, **values)
+                        bookings.book_activity(cursor, self.account_id, activity)
                     case OrderMoved(order, _, detail, continued_as):
                         self._insert_order(cursor, order, None, f"learned by reconciliation: {detail}")
                         self._insert_continuations(cursor, order, continued_as, detail)
-            self._insert(
+            insert(
                 cursor,
                 "reconciliations",
                 account_id=self.account_id,
@@ -363,68 +293,42 @@ class Ledger:
             if comparison.discrepancies and self._halted_because(cursor) is None:
                 more = len(comparison.discrepancies) - 1
                 reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
-                self._insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+                insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
 
     def adopt(self, findings: Iterable[tuple[Discrepancy, tuple[Movement, ...]]], reason: str) -> None:
         """Book discrepancies that a person found right, each with the movements that make the sums agree."""
         with self._transaction() as cursor:
             for finding, moved in findings:
-                self._insert_adoption(cursor, finding, moved, reason)
+                bookings.book_adoption(cursor, self.account_id, finding, moved, reason)
 
     def hold_apart(self, symbols: Iterable[str], reason: str) -> None:
         """From now on these symbols are not ours: booked, not valued, not traded."""
         with self._transaction() as cursor:
-            for symbol in symbols:
-                self._insert_own(cursor, "apart", symbol, reason)
+            bookings.hold_apart(cursor, self.account_id, symbols, reason)
 
     def begin_epoch(self, broker: BrokerSnapshot, broker_time: datetime, reason: str, apart: Iterable[str]) -> None:
         """Begin anew with the cash and positions that the broker states; all that it lists was before.
 
         `broker` must reach back as far as any later comparison of this epoch will.
         """
-        account = self.account_id
         with self._transaction() as cursor:
-            cursor.execute(
-                """
-                insert into ledger.epochs (account_id, epoch_no, broker_time, reason)
-                select %(account)s as account_id, 1 + coalesce(max(epoch_no), 0) as epoch_no, %(now)s as broker_time,
-                %(reason)s as reason
-                from ledger.epochs where account_id = %(account)s
-                """,
-                {"account": account, "now": broker_time, "reason": reason},
-            )
-            before = [order.broker_order_id for order in broker.orders]
-            before += [fill.execution_id for fill in broker.fills]
-            before += [booked.activity_id for booked in broker.activities]
-            for name in before:
-                self._insert_own(cursor, "before", name, reason)
-            self._insert_own(cursor, "opening", "cash", reason, cash=broker.account.cash)
-            for held in broker.positions:
-                self._insert_own(cursor, "opening", held.symbol, reason, symbol=held.symbol, quantity=held.quantity)
-            for symbol in apart:
-                self._insert_own(cursor, "apart", symbol, reason)
+            bookings.begin_epoch(cursor, self.account_id, broker, broker_time, reason)
+            bookings.hold_apart(cursor, self.account_id, apart, reason)
 
     def halt(self, reason: str) -> None:
         """Stop trading the account until it is released."""
         with self._transaction() as cursor:
-            self._insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+            insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
 
     def release(self, reason: str) -> None:
         """Let the account trade again: an act of the operator. An open discrepancy still refuses every order."""
         with self._transaction() as cursor:
-            self._insert(cursor, "halts", account_id=self.account_id, action="release", reason=reason)
+            insert(cursor, "halts", account_id=self.account_id, action="release", reason=reason)
 
     # statements
 
-    def _insert(self, cursor: psycopg.Cursor, table: str, *, once: bool = False, **values: object) -> None:
-        statement = sql.SQL("insert into ledger.{} ({}) values ({}) {}")
-        on_conflict = sql.SQL("on conflict do nothing" if once else "")
-        columns = sql.SQL(", ").join(map(sql.Identifier, values))
-        placeholders = sql.SQL(", ").join(map(sql.Placeholder, values))
-        cursor.execute(statement.format(sql.Identifier(table), columns, placeholders, on_conflict), values)
-
     def _insert_order(self, cursor: psycopg.Cursor, order: Order, happened_at: datetime | None, detail: str) -> None:
-        self._insert(
+        insert(
             cursor,
             "order_events",
             client_order_id=order.client_order_id,
@@ -440,57 +344,7 @@ class Ledger:
     ) -> None:
         for name in continued_as:
             values = {"broker_order_id": name, "client_order_id": order.client_order_id, "reason": reason}
-            self._insert(cursor, "order_continuations", once=True, account_id=self.account_id, **values)
-
-    def _insert_adoption(
-        self, cursor: psycopg.Cursor, finding: Discrepancy, moved: tuple[Movement, ...], reason: str
-    ) -> None:
-        for movement in moved or (Movement(None, Decimal(0), Decimal(0)),):
-            self._insert(
-                cursor,
-                "adoptions",
-                account_id=self.account_id,
-                finding=type(finding).__name__,
-                subject=subject(finding),
-                statement=str(finding),
-                reason=reason,
-                **asdict(movement),
-            )
-
-    def _insert_own(
-        self, cursor: psycopg.Cursor, finding: str, about: str, reason: str, **moved: str | Decimal
-    ) -> None:
-        """An adoption that is no discrepancy: an opening balance, history before the epoch, a symbol held apart."""
-        values = {"finding": finding, "subject": about, "statement": _STATEMENTS[finding], "reason": reason, **moved}
-        self._insert(cursor, "adoptions", once=False, account_id=self.account_id, **values)
-
-    def _adopted(self, cursor: psycopg.Cursor) -> Adopted:
-        cursor.execute(
-            """
-            select finding, subject, statement, symbol, quantity, cash from ledger.adoptions
-            where account_id = %s and adopted_at >= ledger.epoch_start(account_id) order by adoption_id
-            """,
-            (self.account_id,),
-        )
-        findings: set[tuple[str, str]] = set()
-        subjects: dict[str, tuple[Movement, ...]] = {}
-        own: dict[str, set[str]] = {name: set() for name in _STATEMENTS}
-        for finding, name, statement, *moved in cursor:
-            if finding in own:
-                own[finding].add(name)
-            elif finding in _OF_SUMS:
-                # a sum that was made to agree: the next time it differs is another time
-                continue
-            else:
-                findings.add((finding, statement))
-                subjects[name] = (*subjects.get(name, ()), Movement(*moved))
-        return Adopted(frozenset(findings), subjects, frozenset(own["before"]), frozenset(own["apart"]))
-
-    def _insert_fill(self, cursor: psycopg.Cursor, client_order_id: str, fill: Fill) -> None:
-        values = asdict(fill)
-        del values["broker_order_id"], values["cumulative_quantity"]
-        own = {"account_id": self.account_id, "client_order_id": client_order_id}
-        self._insert(cursor, "fills", once=True, **own, **values)
+            insert(cursor, "order_continuations", once=True, account_id=self.account_id, **values)
 
     def _halted_because(self, cursor: psycopg.Cursor) -> str | None:
         cursor.execute(
@@ -510,8 +364,3 @@ class Ledger:
             raise Retry(
                 f"the ledger's database cannot be reached ({reason}): nothing is sent until it is back"
             ) from None
-
-
-def _order(row: tuple[Any, ...]) -> Order:
-    client_order_id, symbol, side, quantity, status, broker_order_id, reported = row
-    return Order(client_order_id, symbol, Side(side), quantity, OrderStatus(status), broker_order_id, reported)

@@ -1,0 +1,86 @@
+"""The account's statement: the ledger's side of a comparison with the broker, read in its caller's transaction."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from execution.bookings import adopted
+from execution.brokers.base import Activity, ActivityKind, BrokerSnapshot
+from execution.comparison import LedgerSnapshot
+from execution.findings import RecordedFill
+from execution.orders import Order, OrderStatus, Side
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
+    """Everything after `since` (None: ever), and all that `broker` mentions."""
+    oldest = since or _BEGINNING
+    cursor.execute(
+        """
+        select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
+        filled_quantity from ledger.orders inner join ledger.decisions using (decision_id)
+        where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
+        and orders.written_at >= ledger.epoch_start(orders.account_id)
+        """,
+        (account, oldest, [order.client_order_id for order in broker.orders]),
+    )
+    rows = cursor.fetchall()
+    cursor.execute(
+        """
+        with named as (
+            select broker_order_id, client_order_id from ledger.order_events
+            where broker_order_id = any(%(reported)s)
+            union
+            select broker_order_id, client_order_id from ledger.order_continuations
+            where account_id = %(account)s and broker_order_id = any(%(reported)s)
+        )
+
+        select named.broker_order_id as reported_id, client_order_id, symbol, side, quantity, status,
+        orders.broker_order_id, reported_quantity
+        from named inner join ledger.orders using (client_order_id)
+        where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
+        """,
+        {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
+    )
+    earlier = {row[0]: as_order(row[1:]) for row in cursor}
+    cursor.execute(
+        """
+        select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
+        where account_id = %s and (filled_at > %s or execution_id = any(%s))
+        and recorded_at >= ledger.epoch_start(account_id)
+        """,
+        (account, oldest, [fill.execution_id for fill in broker.fills]),
+    )
+    fills = {row[0]: RecordedFill(row[0], row[1], row[2], Side(row[3]), row[4], row[5], row[6]) for row in cursor}
+    cursor.execute(
+        """
+        select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
+        where account_id = %s and (happened_at > %s or activity_id = any(%s))
+        and recorded_at >= ledger.epoch_start(account_id)
+        """,
+        (account, oldest, [activity.activity_id for activity in broker.activities]),
+    )
+    activities = {row[0]: Activity(row[0], ActivityKind(row[1]), *row[2:]) for row in cursor}
+    cursor.execute("select symbol, quantity from ledger.positions where account_id = %s", (account,))
+    positions: dict[str, Decimal] = dict(cursor.fetchall())
+    cursor.execute("select cash from ledger.cash where account_id = %s", (account,))
+    cash = cursor.fetchone()
+    return LedgerSnapshot(
+        adopted=adopted(cursor, account),
+        orders={row[0]: as_order(row[:7]) for row in rows},
+        earlier=earlier,
+        fills=fills,
+        filled={row[0]: row[7] for row in rows},
+        activities=activities,
+        positions=positions,
+        cash=cash[0] if cash else Decimal(0),
+    )
+
+
+def as_order(row: tuple[Any, ...]) -> Order:
+    """Client order id, symbol, side, quantity, status, the broker's id and the filled quantity that it states."""
+    client_order_id, symbol, side, quantity, status, broker_order_id, reported = row
+    return Order(client_order_id, symbol, Side(side), quantity, OrderStatus(status), broker_order_id, reported)
