@@ -1,4 +1,4 @@
-"""python -m execution status|reconcile|adopt|halt|release"""
+"""python -m execution status|reconcile|adopt|halt|reduce|flatten|cancel|release"""
 
 import argparse
 import sys
@@ -8,9 +8,12 @@ from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Broker, Mode
 from execution.brokers.named import named
+from execution.control import Control
 from execution.ledger import Ledger
+from execution.recall import recall
 from execution.reconcile import reconcile
 from execution.status import lines
+from execution.withdrawals import Action
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
@@ -18,7 +21,7 @@ from warehouse.settings import load
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0, 1 when a reconciliation found a discrepancy, 2 when a person has to act first."""
+    """Exit status: 0, 1 when sides differ or an act is not at its end, 2 when a person has to do something first."""
     parser = argparse.ArgumentParser(prog="python -m execution", description="Look after trading accounts.")
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="what the ledger knows: positions, orders in flight, halts")
@@ -37,10 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
     adoption.add_argument("--about", metavar="SUBJECT", nargs="+", default=[], help="an id, a symbol or cash")
     adoption.add_argument("--reason", required=True, help="for the record")
     adoption.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
-    for name, explanation in (("halt", "stop trading an account"), ("release", "let a halted account trade again")):
+    for name, explanation in (
+        ("halt", "stop trading an account, and take back what is open"),
+        ("reduce", "let an account only make positions smaller, and take back what would not"),
+        ("flatten", "take back what is open and close every position"),
+        ("cancel", "take back open orders"),
+        ("release", "let a halted, reducing or flattened account trade again"),
+    ):
         command = commands.add_parser(name, help=explanation)
         command.add_argument("--account", help="needed when the ledger has more than one")
         command.add_argument("--reason", required=True, help="for the record")
+        command.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to follow it")
+        if name == "cancel":
+            command.add_argument("--all", action="store_true", help="every open order")
+            command.add_argument("--order", nargs="+", default=[], metavar="ID", help="ours or the broker's")
+            command.add_argument("--symbol", nargs="+", default=[])
     options = parser.parse_args(arguments)
     try:
         with in_words():
@@ -59,27 +73,42 @@ def _run(options: argparse.Namespace) -> int:
             return _reconcile(Mode(options.mode))
         case "adopt":
             return _adopt(options)
-        case "halt":
-            with Ledger.view(_account(options.account)) as ledger:
-                ledger.halt(options.reason)
-                print(f"account {ledger.account_id} is halted: {options.reason}")
-        case "release":
-            with Ledger.view(_account(options.account)) as ledger:
-                halted_because = ledger.halted_because()
-                if halted_because is None:
-                    raise Stop(f"account {ledger.account_id} is not halted")
-                ledger.release(options.reason)
-                print(f"account {ledger.account_id} is released; it was halted: {halted_because}")
-                print("an open discrepancy still refuses every order until a reconciliation agrees")
+        case _:
+            return _control(options)
     return 0
 
 
+def _control(options: argparse.Namespace) -> int:
+    if not options.reason.strip():
+        raise Stop("--reason is empty: say why")
+    with Ledger.view(_account(options.account)) as ledger:
+        control = Control(ledger, _login, lambda line: print(line, flush=True), options.wait)
+        if options.command == "release":
+            is_done = control.release(options.reason)
+        elif options.command == "cancel":
+            if not (options.all or options.order or options.symbol):
+                raise Stop(
+                    "say what to cancel: --all, --order ID as `python -m execution status` names it, or --symbol"
+                )
+            is_done = control.cancel(options.order, options.symbol, options.reason, every=options.all)
+        else:
+            is_done = control.restrict(Action(options.command), options.reason)
+    return 0 if is_done else 1
+
+
+def _login(mode: Mode) -> Broker:
+    return named(AlpacaBroker.from_settings(load(), mode=mode))
+
+
 def _reconcile(mode: Mode) -> int:
-    broker = named(AlpacaBroker.from_settings(load(), mode=mode))
+    broker = _login(mode)
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
             result = reconcile(broker, ledger, "by hand", time.sleep)
+            # a halt takes back what is open
+            for withdrawal in recall(broker, ledger):
+                print(withdrawal)
     finally:
         broker.close()
     print(f"account {account_id}: {result.outcome}")
@@ -91,7 +120,7 @@ def _reconcile(mode: Mode) -> int:
 def _adopt(options: argparse.Namespace) -> int:
     if not options.reason.strip():
         raise Stop("--reason is empty: say why this is right")
-    broker = named(AlpacaBroker.from_settings(load(), mode=Mode(options.mode)))
+    broker = _login(Mode(options.mode))
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:

@@ -21,8 +21,8 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     cursor.execute(
         """
         select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
-        filled_quantity from ledger.orders inner join ledger.decisions using (decision_id)
-        where orders.account_id = %s and (broker_time > %s or client_order_id = any(%s))
+        filled_quantity from ledger.orders
+        where orders.account_id = %s and (asked_at > %s or client_order_id = any(%s))
         and orders.written_at >= ledger.epoch_start(orders.account_id)
         """,
         (account, oldest, [order.client_order_id for order in broker.orders]),

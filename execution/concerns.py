@@ -10,9 +10,11 @@ _ENDED_SHORT = """
         decisions.bar_start,
         orders.status,
         orders.filled_quantity,
-        newest.detail
+        coalesce('it was taken back (' || withdrawn.reasons || ')', newest.detail) as detail
     from ledger.orders
-    inner join ledger.decisions using (decision_id)
+    left join ledger.decisions using (decision_id)
+    left join lateral (select string_agg(reason, '; ' order by asked_at) as reasons from ledger.cancellations
+        where cancellations.client_order_id = orders.client_order_id) as withdrawn on true
     inner join lateral (select event_id, detail from ledger.order_events
         where order_events.client_order_id = orders.client_order_id order by event_id desc limit 1) as newest on true
     where orders.account_id = %s and newest.event_id > %s and orders.filled_quantity < orders.quantity
@@ -31,9 +33,9 @@ _AGED = """
         orders.status,
         orders.filled_quantity,
         newest.detail,
-        age.broker_time - decisions.broker_time
+        age.broker_time - orders.asked_at
     from ledger.orders
-    inner join ledger.decisions using (decision_id)
+    left join ledger.decisions using (decision_id)
     inner join reference.instruments on instruments.symbol = orders.symbol
     inner join lateral (select detail from ledger.order_events
         where order_events.client_order_id = orders.client_order_id order by event_id desc limit 1) as newest on true
@@ -42,11 +44,12 @@ _AGED = """
     where orders.account_id = %s
         and orders.status in ('submitting', 'unknown', 'accepted', 'partially_filled')
         and exists (select from reference.trading_sessions
-            where calendar = instruments.calendar and open_at >= decisions.bar_end and close_at < age.broker_time)
+            where calendar = instruments.calendar and close_at < age.broker_time
+                and open_at >= coalesce(decisions.bar_end, orders.asked_at))
     order by orders.written_at
 """
 
-_HALTED = "select action, reason from ledger.halts where account_id = %s order by halt_id desc limit 1"
+_STANDING = "select action, reason from ledger.standings where account_id = %s"
 
 _IN_WORDS = {
     "rejected": "was refused by the broker",
@@ -57,14 +60,27 @@ _IN_WORDS = {
 
 
 def halted(connection: psycopg.Connection, account_id: str) -> list[str]:
-    """One sentence with the reason and the way out when the account is halted."""
-    newest = connection.execute(_HALTED, (account_id,)).fetchone()
+    """One sentence with the reason and the way out when the account is halted, or being flattened."""
+    newest = connection.execute(_STANDING, (account_id,)).fetchone()
+    if newest is not None and newest[0] == "flatten":
+        return [
+            f"account {account_id} is being flattened: {newest[1]}; "
+            "`python -m execution flatten` goes on with it, `python -m execution release` lets it trade again"
+        ]
     if newest is None or newest[0] != "halt":
         return []
     return [
         f"account {account_id} is halted: {newest[1]}; `python -m execution reconcile` shows what differs, "
         "`python -m execution adopt` books what is right, `python -m execution release` lets it trade again"
     ]
+
+
+def reduce_only(connection: psycopg.Connection, account_id: str) -> list[str]:
+    """One sentence when the account may only reduce."""
+    newest = connection.execute(_STANDING, (account_id,)).fetchone()
+    if newest is None or newest[0] != "reduce":
+        return []
+    return [f"account {account_id} may only reduce: {newest[1]}; `python -m execution release` lets it trade again"]
 
 
 def ended_short(connection: psycopg.Connection, account_id: str, after: int = 0, most: int = 1000) -> list[str]:
@@ -95,8 +111,10 @@ def aged(connection: psycopg.Connection, account_id: str) -> list[str]:
 def concerns(connection: psycopg.Connection, account_id: str, after: int = 0) -> tuple[str, ...]:
     """All of it, the halt first. Raises psycopg errors when the database is gone."""
     short = ended_short(connection, account_id, after)
-    return (*halted(connection, account_id), *short, *aged(connection, account_id))
+    standing = (*halted(connection, account_id), *reduce_only(connection, account_id))
+    return (*standing, *short, *aged(connection, account_id))
 
 
 def _order(side: str, quantity: object, symbol: str, bar_start: object) -> str:
-    return f"{side} {quantity} {symbol} for the bar of {bar_start:%F}"
+    what_for = "to flatten the account" if bar_start is None else f"for the bar of {bar_start:%F}"
+    return f"{side} {quantity} {symbol} {what_for}"

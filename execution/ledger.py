@@ -4,7 +4,7 @@ One session per account at a time: an advisory lock, held by the ledger's connec
 dies. Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Self
 import psycopg
 from psycopg.types.json import Jsonb
 
-from execution import bookings
+from execution import bookings, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement
 from execution.bookings import insert
@@ -29,8 +29,9 @@ from execution.findings import (
     OrderMoved,
     as_json,
 )
-from execution.orders import Order, OrderStatus
+from execution.orders import Order, OrderStatus, Side
 from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
+from execution.withdrawals import Action, Standing, Withdrawal
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
@@ -102,56 +103,38 @@ class Ledger:
             cursor.execute(
                 """
                 select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,
-                orders.broker_order_id, orders.reported_quantity, orders.filled_quantity,
-                model_id, bar_start, bar_end, broker_time, reference_price
+                orders.broker_order_id, orders.reported_quantity, decisions.model_id, decisions.bar_start,
+                decisions.bar_end, orders.asked_at, intents.reference_price, orders.filled_quantity,
+                decisions.feature_values, orders.halt_id,
+                exists (select from ledger.cancellations
+                  where cancellations.client_order_id = orders.client_order_id) as is_withdrawn
                 from ledger.orders inner join ledger.intents using (client_order_id)
-                inner join ledger.decisions on decisions.decision_id = orders.decision_id
+                left join ledger.decisions on decisions.decision_id = orders.decision_id
                 where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
                 and orders.written_at >= ledger.epoch_start(orders.account_id)
                 order by orders.written_at, orders.client_order_id
                 """,
                 (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
             )
-            return tuple(
-                OpenOrder(as_order(row[:7]), row[8], row[9], row[10], row[11], reference_price=row[12], filled=row[7])
-                for row in cursor
-            )
+            return tuple(OpenOrder(as_order(row[:7]), *row[7:]) for row in cursor)
 
     def given_up(self) -> tuple[GivenUp, ...]:
         """Orders that were given up and have not turned up since."""
         with self._transaction() as cursor:
             cursor.execute(
                 """
-                select client_order_id, symbol, happened_at from ledger.orders
+                select client_order_id, symbol, side, happened_at from ledger.orders
                 where account_id = %s and status = 'not_sent' and happened_at is not null
                 and written_at >= ledger.epoch_start(account_id)
                 """,
                 (self.account_id,),
             )
-            return tuple(GivenUp(*row) for row in cursor)
+            return tuple(GivenUp(name, symbol, Side(side), at) for name, symbol, side, at in cursor)
 
-    def arrived_late(self) -> tuple[Order, ...]:
-        """Orders that were given up, turned up at the broker after all, and are open there."""
+    def attempts(self, bars: Iterable[tuple[str, str, datetime]]) -> dict[tuple[str, str], tuple[int, bool]]:
+        """By (model, symbol) how often the bar was decided, and whether it may be decided again; see `withdrawals`."""
         with self._transaction() as cursor:
-            cursor.execute(
-                """
-                select client_order_id, symbol, side, quantity, status, broker_order_id, reported_quantity
-                from ledger.orders
-                where account_id = %s and status in ('accepted', 'partially_filled') and broker_order_id is not null
-                and exists (select from ledger.order_events
-                  where order_events.client_order_id = orders.client_order_id and order_events.status = 'not_sent')
-                """,
-                (self.account_id,),
-            )
-            return tuple(as_order(row) for row in cursor)
-
-    def decided(self, decision_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the given decisions that were made before."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "select decision_id from ledger.decisions where decision_id = any(%s)", (list(decision_ids),)
-            )
-            return frozenset(row[0] for row in cursor)
+            return withdrawals.attempts(cursor, self.account_id, list(bars))
 
     def snapshot(self, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
         """The ledger's side of a comparison: everything after `since` (None: ever) and all that `broker` mentions."""
@@ -203,10 +186,40 @@ class Ledger:
         with self._transaction() as cursor:
             return concerns(cursor.connection, self.account_id, after)
 
-    def halted_because(self) -> str | None:
-        """Why the account is halted; None when it is not."""
+    def standing(self) -> Standing:
+        """What the account may do now."""
         with self._transaction() as cursor:
-            return self._halted_because(cursor)
+            return withdrawals.standing(cursor, self.account_id)
+
+    def withdrawals(self) -> tuple[Withdrawal, ...]:
+        """Orders that are to be taken back and have not ended."""
+        with self._transaction() as cursor:
+            return withdrawals.due(cursor, self.account_id)
+
+    def ended(self, name: str) -> str | None:
+        """In a sentence, how the order with this id, ours or the broker's, ended; None when there is none."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select format('%%s %%s %%s ended %%s with %%s filled', side, trim_scale(quantity), symbol, status,
+                  trim_scale(filled_quantity))
+                from ledger.orders where account_id = %s and %s in (client_order_id, broker_order_id)
+                """,
+                (self.account_id, name),
+            )
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+    def mode(self) -> Mode:
+        """The mode that the account was recorded in."""
+        with self._transaction() as cursor:
+            cursor.execute("select mode from ledger.accounts where account_id = %s", (self.account_id,))
+            return Mode(one(cursor)[0])
+
+    def closings(self, halt_id: int, symbol: str) -> int:
+        """How many orders this flattening has written for the symbol."""
+        with self._transaction() as cursor:
+            return withdrawals.closings(cursor, halt_id, symbol)
 
     # what is written
 
@@ -290,7 +303,7 @@ class Ledger:
                 outcome=comparison.outcome,
                 findings=Jsonb([as_json(finding) for finding in findings]),
             )
-            if comparison.discrepancies and self._halted_because(cursor) is None:
+            if comparison.discrepancies and withdrawals.standing(cursor, self.account_id).halted_because is None:
                 more = len(comparison.discrepancies) - 1
                 reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
                 insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
@@ -315,15 +328,23 @@ class Ledger:
             bookings.begin_epoch(cursor, self.account_id, broker, broker_time, reason)
             bookings.hold_apart(cursor, self.account_id, apart, reason)
 
-    def halt(self, reason: str) -> None:
-        """Stop trading the account until it is released."""
+    def act(self, action: Action, reason: str) -> None:
+        """Say what the account may do from now on: an act of the operator, or a halt by what was found."""
         with self._transaction() as cursor:
-            insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+            insert(cursor, "halts", account_id=self.account_id, action=action, reason=reason)
+
+    def halt(self, reason: str) -> None:
+        """Stop trading the account until it is released; what is open is taken back."""
+        self.act(Action.HALT, reason)
 
     def release(self, reason: str) -> None:
-        """Let the account trade again: an act of the operator. An open discrepancy still refuses every order."""
+        """Let the account trade again. An open discrepancy still refuses every order."""
+        self.act(Action.RELEASE, reason)
+
+    def record_withdrawal(self, withdrawal: Withdrawal) -> None:
+        """Write down that an order is taken back. Before the broker is asked."""
         with self._transaction() as cursor:
-            insert(cursor, "halts", account_id=self.account_id, action="release", reason=reason)
+            withdrawals.record(cursor, withdrawal)
 
     # statements
 
@@ -345,14 +366,6 @@ class Ledger:
         for name in continued_as:
             values = {"broker_order_id": name, "client_order_id": order.client_order_id, "reason": reason}
             insert(cursor, "order_continuations", once=True, account_id=self.account_id, **values)
-
-    def _halted_because(self, cursor: psycopg.Cursor) -> str | None:
-        cursor.execute(
-            "select action, reason from ledger.halts where account_id = %s order by halt_id desc limit 1",
-            (self.account_id,),
-        )
-        newest = cursor.fetchone()
-        return newest[1] if newest and newest[0] == "halt" else None
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:

@@ -50,10 +50,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class SessionTimes:
-    """A calendar around a moment: the newest close at or before it, and the open that follows that close."""
+    """A calendar around a moment: the newest close and open at or before it, and the open that follows that close."""
 
     newest_close: datetime | None = None
     next_open: datetime | None = None
+    newest_open: datetime | None = None
 
     def is_timely(self, bar_end: datetime, clock: BrokerClock) -> bool:
         """Whether an order decided at `bar_end` can still trade at the open that follows."""
@@ -229,15 +230,17 @@ def _stale(
 def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
     cursor.execute(
         """
-        select instruments.symbol, newest.close_at, following.open_at
+        select instruments.symbol, newest.close_at, following.open_at, begun.open_at
         from reference.instruments
         inner join lateral (select close_at from reference.trading_sessions
           where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
         left join lateral (select open_at from reference.trading_sessions
           where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1
         ) as following on true
+        left join lateral (select open_at from reference.trading_sessions
+          where calendar = instruments.calendar and open_at <= %s order by open_at desc limit 1) as begun on true
         where instruments.symbol = any(%s)
         """,
-        (now, list(symbols)),
+        (now, now, list(symbols)),
     )
-    return {symbol: SessionTimes(newest_close, next_open) for symbol, newest_close, next_open in cursor}
+    return {symbol: SessionTimes(*times) for symbol, *times in cursor}

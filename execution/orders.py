@@ -81,25 +81,39 @@ class Contradiction(ValueError):
     """Two reports about one order cannot both be true. Reconciliation turns this into a discrepancy."""
 
 
-def client_order_id(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+def client_order_id(
+    account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime, attempt: int = 1
+) -> str:
     """The one id an order for this bar can ever have, so that a retry is the same order.
 
+    `attempt` is greater than 1 when the bar is decided again because its order was taken back.
     `tb-` and 128 bits of SHA-256 in hex: 35 characters of `[a-z0-9-]`, within the limits of Alpaca (128) and Binance
     (36). Raises ValueError for a `bar_start` without a time zone.
     """
-    return "tb-" + _digest(account_id, model_id, symbol, timeframe, bar_start)
+    return "tb-" + _of_bar(account_id, model_id, symbol, timeframe, bar_start, attempt)
 
 
-def decision_id(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+def decision_id(
+    account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime, attempt: int = 1
+) -> str:
     """The id of what a model decided for a bar; the order that follows from it shares all but the prefix."""
-    return "td-" + _digest(account_id, model_id, symbol, timeframe, bar_start)
+    return "td-" + _of_bar(account_id, model_id, symbol, timeframe, bar_start, attempt)
 
 
-def _digest(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime) -> str:
+def closing_order_id(account_id: str, halt_id: int, symbol: str, attempt: int) -> str:
+    """The id of the order that closes a position because of an instruction to flatten the account."""
+    return "tb-" + _digest([account_id, "flatten", halt_id, symbol, attempt])
+
+
+def _of_bar(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime, attempt: int) -> str:
     if bar_start.tzinfo is None:
         raise ValueError(f"bar_start {bar_start.isoformat()} has no time zone")
-    key = json.dumps([account_id, model_id, symbol, timeframe, bar_start.astimezone(UTC).isoformat()])
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    key: list[str | int] = [account_id, model_id, symbol, timeframe, bar_start.astimezone(UTC).isoformat()]
+    return _digest(key if attempt == 1 else [*key, attempt])
+
+
+def _digest(key: list[str | int]) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
 def advance(

@@ -1,8 +1,9 @@
 """From the market and the account to decisions and orders, without sending anything: no clock, no input or output."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from execution.brokers.base import AccountSnapshot, BrokerClock, BrokerPosition, BrokerSnapshot, Mode
@@ -14,6 +15,7 @@ from execution.sizing import affordable_quantity, order_quantity, target_quantit
 from execution.validation.bars import BAR_RULES
 from execution.validation.orders import order_rules
 from execution.validation.rules import Proposal, refusals
+from execution.withdrawals import Standing
 from warehouse.errors import Stop
 
 ZERO = Decimal(0)
@@ -31,7 +33,7 @@ class Situation:
     positions: Mapping[str, BrokerPosition]
     market: MarketView
     unsettled: tuple[OpenOrder, ...]
-    halted_because: str | None
+    standing: Standing
     has_discrepancy: bool
     given_up: tuple[GivenUp, ...] = ()
 
@@ -44,12 +46,12 @@ class Situation:
         market: MarketView,
         *,
         unsettled: tuple[OpenOrder, ...],
-        halted_because: str | None,
+        standing: Standing,
         has_discrepancy: bool,
         given_up: tuple[GivenUp, ...] = (),
     ) -> "Situation":
         positions = {position.symbol: position for position in broker.positions}
-        return cls(mode, clock, broker.account, positions, market, unsettled, halted_because, has_discrepancy, given_up)
+        return cls(mode, clock, broker.account, positions, market, unsettled, standing, has_discrepancy, given_up)
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -78,7 +80,7 @@ class Situation:
         orders = (entry.order for entry in self.unsettled if entry.order.symbol == symbol)
         return tuple(order.client_order_id for order in orders if order.client_order_id != but_not)
 
-    def proposal(self, order: Order, price: Decimal, committed: Decimal) -> Proposal:
+    def proposal(self, order: Order, price: Decimal | None, committed: Decimal) -> Proposal:
         """An order as the order rules see it. `committed` is what earlier orders of this step will cost."""
         symbol, position = order.symbol, self.positions.get(order.symbol)
         return Proposal(
@@ -90,7 +92,8 @@ class Situation:
             equity=self.equity,
             buying_power=self.account.buying_power - committed,
             account=self.account,
-            halted_because=self.halted_because,
+            halted_because=self.standing.halted_because,
+            reduces_because=self.standing.reduces_because,
             has_discrepancy=self.has_discrepancy,
             in_flight=self.in_flight(symbol, order.client_order_id),
             broker_mark=position.mark if position else None,
@@ -113,6 +116,11 @@ class _Change:
     decision: Decision
     quantity: Decimal
     price: Decimal
+    held: Decimal
+
+    @property
+    def opens(self) -> bool:
+        return abs(self.held + self.quantity) > abs(self.held)
 
 
 def refused_bars(
@@ -127,7 +135,7 @@ def refused_bars(
         evidence = replace(
             situation.market.evidence(package, symbol, situation.clock, situation.mode, situation.unpriced),
             account=situation.account,
-            halted_because=situation.halted_because,
+            halted_because=situation.standing.halted_because,
             has_discrepancy=situation.has_discrepancy,
             in_flight=situation.in_flight(symbol, resumed),
             may_arrive=situation.may_arrive(symbol),
@@ -139,13 +147,30 @@ def refused_bars(
     return refused
 
 
-def open_questions(account_id: str, packages: Sequence[Package], market: MarketView) -> dict[str, tuple[str, str]]:
-    """The decisions that the newest feature rows call for: their id, and for which model and symbol they are."""
-    timeframes = {package.model_id: package.timeframe for package in packages}
-    return {
-        decision_id(account_id, model_id, symbol, timeframes[model_id], row.bar_start): (model_id, symbol)
-        for (model_id, symbol), row in market.rows.items()
-    }
+def open_questions(market: MarketView) -> dict[tuple[str, str], datetime]:
+    """The bars that the newest feature rows ask models to decide: by model and symbol, the bar's start."""
+    return {key: row.bar_start for key, row in market.rows.items()}
+
+
+def revised_since(entry: OpenOrder, package: Package, situation: Situation) -> str | None:
+    """In words, what was revised of the newest bar since this order was decided on it; None when nothing was."""
+    symbol, market = entry.order.symbol, situation.market
+    row, bar = market.rows.get((package.model_id, symbol)), market.bars.get(symbol)
+    if row is None or bar is None or row.bar_start != entry.bar_start:
+        return None
+    if bar.close != entry.reference_price:
+        return f"its bar was revised: it closed at {entry.reference_price}, and now at {bar.close}"
+    if not row.is_ready:
+        return "its bar was revised: its feature row is not ready any more"
+    for name, then, now in zip(package.feature_names, entry.feature_values or (), row.values, strict=True):
+        if then != now and not (_is_nan(then) and _is_nan(now)):
+            return f"its bar was revised: {name} was {then}, and is {now}"
+    stale_from, reason = market.stale.get(symbol, (None, None))
+    return None if stale_from is None else f"its bar was revised: history is stale from {stale_from:%F} on: {reason}"
+
+
+def _is_nan(value: float | None) -> bool:
+    return value is not None and math.isnan(value)
 
 
 def plan(
@@ -154,26 +179,33 @@ def plan(
     shares: Mapping[str, Decimal],
     policy: TradingPolicy,
     situation: Situation,
-    decided: Collection[tuple[str, str]],
+    attempts: Mapping[tuple[str, str], tuple[int, bool]],
 ) -> Plan:
     """Decide every bar that may be decided and was not before.
 
-    `shares` is each model's share of equity, `decided` the (model, symbol) pairs whose newest bar was decided before.
+    `shares` is each model's share of equity. `attempts` says by model and symbol how often the newest bar was decided
+    before, and whether it may be again.
     Raises Stop when a package answers for other rows than it was given.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
     changes: list[_Change] = []
     for package in packages:
-        symbols = [symbol for symbol in package.symbols if (package.model_id, symbol) not in decided]
+        asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
+        symbols = [symbol for symbol in package.symbols if asked[symbol][1]]
         no = refused_bars(package, symbols, situation)
         refused += no.values()
-        for decision in _decisions(account_id, package, situation, [symbol for symbol in symbols if symbol not in no]):
+        numbers = {symbol: asked[symbol][0] + 1 for symbol in symbols if symbol not in no}
+        for decision in _decisions(account_id, package, situation, numbers):
+            subject = (package.model_id, decision.symbol, package.timeframe, decision.bar_start)
             try:
                 change = _change(decision, shares[package.model_id], policy, situation)
             except ValueError as error:
-                subject = (package.model_id, decision.symbol, package.timeframe, decision.bar_start)
                 refused.append(RefusedBar(*subject, (f"Sizing: {error}",)))
+                continue
+            if change.opens and (no_more := situation.standing.reduces_because) is not None:
+                # not a verdict on the order: the bar is decided once the account may open positions again
+                refused.append(RefusedBar(*subject, (f"ReduceOnly: {no_more}",)))
                 continue
             decisions.append(decision)
             if change.quantity:
@@ -181,16 +213,21 @@ def plan(
     return Plan(tuple(decisions), _intents(account_id, changes, policy, situation), tuple(refused))
 
 
-def _decisions(account_id: str, package: Package, situation: Situation, symbols: Sequence[str]) -> Iterable[Decision]:
+def _decisions(
+    account_id: str, package: Package, situation: Situation, attempts: Mapping[str, int]
+) -> Iterable[Decision]:
+    symbols = list(attempts)
     if not symbols:
         return
     answers = package.target_weights(situation.market.table(package, symbols))
-    if list(answers["symbol"]) != list(symbols):
+    if list(answers["symbol"]) != symbols:
         raise Stop(f"model {package.model_id} answered for other rows than it was given: nothing is decided")
     for symbol, score, weight in zip(symbols, answers["score"], answers["weight"], strict=True):
         row, bar = situation.market.rows[package.model_id, symbol], situation.market.bars[symbol]
         yield Decision(
-            decision_id=decision_id(account_id, package.model_id, symbol, package.timeframe, row.bar_start),
+            decision_id=decision_id(
+                account_id, package.model_id, symbol, package.timeframe, row.bar_start, attempts[symbol]
+            ),
             model_id=package.model_id,
             symbol=symbol,
             timeframe=package.timeframe,
@@ -201,6 +238,7 @@ def _decisions(account_id: str, package: Package, situation: Situation, symbols:
             feature_values=row.values,
             score=float(score),
             target_weight=float(weight),
+            attempt=attempts[symbol],
         )
 
 
@@ -210,7 +248,7 @@ def _change(decision: Decision, share: Decimal, policy: TradingPolicy, situation
     target = target_quantity(decision.target_weight, capital, price, policy.quantity_step)
     band = policy.rebalance_band * capital / price
     held = situation.held(decision.symbol)
-    return _Change(decision, order_quantity(target, held, policy.quantity_step, band=band), price)
+    return _Change(decision, order_quantity(target, held, policy.quantity_step, band=band), price, held)
 
 
 def _intents(
@@ -221,7 +259,7 @@ def _intents(
     intents = []
     for change in sorted(changes, key=lambda change: change.quantity > 0):
         decision = change.decision
-        subject = (decision.model_id, decision.symbol, decision.timeframe, decision.bar_start)
+        subject = (decision.model_id, decision.symbol, decision.timeframe, decision.bar_start, decision.attempt)
         intent = Intent(
             client_order_id=client_order_id(account_id, *subject),
             decision_id=decision.decision_id,

@@ -1,5 +1,6 @@
 """The limits a session trades within: a frozen value with a schema."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,3 +30,6 @@ class TradingPolicy(BaseModel):
     """Largest relative distance between the decided bar's close and the broker's mark of a held position."""
 
     allow_short: bool = False
+
+    order_age_limit: timedelta = Field(timedelta(hours=1), gt=timedelta(0))
+    """An order that is open this long after the open it was for is taken back."""

@@ -1,5 +1,6 @@
 """What a session writes down: decisions, intents, refusals, and the orders that follow from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,7 +10,10 @@ from execution.orders import Order, Side
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a model made of a closed bar. `broker_time` is when, by the broker's clock; features are as read."""
+    """What a model made of a closed bar. `broker_time` is when, by the broker's clock; features are as read.
+
+    `attempt` is one more for each time that the bar was decided again after its order was taken back.
+    """
 
     decision_id: str
     model_id: str
@@ -22,19 +26,25 @@ class Decision:
     feature_values: tuple[float | None, ...]
     score: float
     target_weight: float
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The order a decision leads to; approved when nothing refused it."""
+    """The order a decision leads to; approved when nothing refused it.
+
+    One that closes a position follows from the instruction `halt_id` instead, written at the broker's `broker_time`.
+    """
 
     client_order_id: str
-    decision_id: str
+    decision_id: str | None
     symbol: str
     side: Side
     quantity: Decimal
-    reference_price: Decimal
+    reference_price: Decimal | None
     refusals: tuple[str, ...] = ()
+    halt_id: int | None = None
+    broker_time: datetime | None = None
 
     @property
     def is_approved(self) -> bool:
@@ -63,17 +73,24 @@ class GivenUp:
 
     client_order_id: str
     symbol: str
+    side: Side
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An approved intent that is not settled: it has not ended, or fills of it are still missing."""
+    """An approved intent that is not settled: it has not ended, or fills of it are still missing.
+
+    What it was decided from is None for one that closes a position because of the instruction `halt_id`.
+    """
 
     order: Order
-    model_id: str
-    bar_start: datetime
-    bar_end: datetime
+    model_id: str | None
+    bar_start: datetime | None
+    bar_end: datetime | None
     decided_at: datetime
-    reference_price: Decimal
+    reference_price: Decimal | None
     filled: Decimal
+    feature_values: Sequence[float | None] | None = None
+    halt_id: int | None = None
+    is_withdrawn: bool = False

@@ -16,17 +16,20 @@ from decimal import Decimal
 from typing import Self
 
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
+from execution.flatten import close_positions
 from execution.ledger import Ledger
-from execution.market import TIMEFRAMES, Market, Package
+from execution.market import TIMEFRAMES, Market, Package, SessionTimes
 from execution.order_updates import follow
 from execution.orders import Order
-from execution.planning import Situation, open_questions, plan, refused_bars
+from execution.planning import Situation, open_questions, plan, refused_bars, revised_since
 from execution.policy import TradingPolicy
+from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from execution.submission import Sender
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
+from execution.withdrawals import Action, Cause, Withdrawal
 from warehouse.errors import Stop
 
 _POLL_SECONDS = 1.0
@@ -108,18 +111,23 @@ class Session:
         """Decide the newest closed bar of every symbol, once, and send what is approved.
 
         Again for the same bars it sends nothing twice; what an earlier attempt wrote and could not send is sent now, if
-        it still may be. Raises Retry or Stop when broker or warehouse cannot be read: nothing is sent then.
+        it still may be. An order whose bar was revised since, or that may not fill any more, is taken back first; an
+        account that is being flattened gets nothing but the orders that close it. Raises Retry or Stop when broker or
+        warehouse cannot be read: nothing is sent then.
         """
-        result = self.reconcile(_occasion(self._broker.events(0)))
-        if self._withdraw_late():
-            result = self.reconcile("continuous")
+        result = self._recalled(self.reconcile(_occasion(self._broker.events(0))))
+        if self._ledger.standing().action is Action.FLATTEN:
+            flatten = close_positions(self._broker, self._ledger, self._sender, result)
+            return Step((), (), (), flatten.sent)
         situation = self._situation(result)
+        if self._take_back(situation):
+            situation = self._situation(self._recalled(result))
         resent = self._resume(situation)
         if resent:
             situation = self._situation(self.reconcile("continuous"))
-        questions = open_questions(self.account_id, self._packages, situation.market)
-        decided = {questions[known] for known in self._ledger.decided(list(questions))}
-        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, decided)
+        questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
+        attempts = self._ledger.attempts(questions)
+        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts)
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
         sent = self._send([intent.order for intent in todo.intents if intent.is_approved])
@@ -140,7 +148,8 @@ class Session:
             followed = [follow(event, open_orders, self._ledger) for event in events]
             if not followed or not all(followed):
                 result = self.reconcile(_occasion(events))
-                self._withdraw_late()
+                self._take_back_aged(result.clock)
+                result = self._recalled(result)
                 self._resolve(result.clock)
         return unsettled
 
@@ -182,7 +191,7 @@ class Session:
             replace(result.broker, positions=ours),
             self._market.read(self._packages, held, result.clock.now),
             unsettled=self._ledger.unsettled(),
-            halted_because=self._ledger.halted_because(),
+            standing=self._ledger.standing(),
             has_discrepancy=bool(result.comparison.discrepancies),
             given_up=self._ledger.given_up(),
         )
@@ -193,7 +202,7 @@ class Session:
         rules = order_rules(self._policy)
         resent, committed = [], Decimal(0)
         for entry in self._resolve(situation.clock):
-            order, package = entry.order, packages.get(entry.model_id)
+            order, package = entry.order, packages.get(entry.model_id or "")
             if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
                 continue
             proposal = situation.proposal(order, entry.reference_price, committed)
@@ -202,20 +211,60 @@ class Session:
                 resent.append(self._sender.send_again(order))
         return resent
 
-    def _withdraw_late(self) -> bool:
-        """Cancel by id what was given up and arrived after all: its successor must not fill beside it."""
-        late = self._ledger.arrived_late()
-        for order in late:
-            self._sender.withdraw(order)
-        return bool(late)
+    def _recalled(self, result: Reconciliation) -> Reconciliation:
+        """Take back at the broker what is to be taken back; the comparison after that, when there was anything."""
+        return self.reconcile("continuous") if recall(self._broker, self._ledger) else result
+
+    def _take_back(self, situation: Situation) -> bool:
+        """Write down that orders are taken back whose bar was revised while they wait for their open, or that aged."""
+        packages = {package.model_id: package for package in self._packages}
+        was_aged = self._take_back_aged(situation.clock)
+        revised = []
+        for entry in situation.unsettled:
+            package = packages.get(entry.model_id or "")
+            times = situation.market.sessions.get(entry.order.symbol)
+            is_waiting = (
+                times is not None and entry.bar_end is not None and times.is_timely(entry.bar_end, situation.clock)
+            )
+            if package is None or not is_waiting or entry.filled or entry.is_withdrawn:
+                continue
+            if (reason := revised_since(entry, package, situation)) is not None:
+                revised.append(Withdrawal(entry.order, Cause.REVISED, reason))
+        for withdrawal in revised:
+            self._ledger.record_withdrawal(withdrawal)
+        return was_aged or bool(revised)
+
+    def _take_back_aged(self, clock: BrokerClock) -> bool:
+        """Write down that orders are taken back that are open for too long after the open they were for."""
+        waiting = [entry for entry in self._ledger.unsettled() if not entry.is_withdrawn and entry.bar_end is not None]
+        if not waiting:
+            return False
+        sessions = self._market.sessions([entry.order.symbol for entry in waiting], clock.now)
+        limit, aged = self._policy.order_age_limit, []
+        for entry in waiting:
+            opened = sessions.get(entry.order.symbol, SessionTimes()).newest_open
+            if opened is None or entry.bar_end is None or opened < entry.bar_end or clock.now - opened <= limit:
+                continue
+            if not entry.order.status.is_unresolved:
+                aged.append(
+                    Withdrawal(entry.order, Cause.AGED, f"it is open since {opened:%F %R} UTC, longer than {limit}")
+                )
+        for withdrawal in aged:
+            self._ledger.record_withdrawal(withdrawal)
+        return bool(aged)
 
     def _send(self, orders: Sequence[Order]) -> list[Order]:
-        """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it."""
+        """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it.
+
+        What was on its way when somebody halted the account, or took the order back, is taken back at once.
+        """
         sent = []
         for order in orders:
-            if self._ledger.halted_because() is not None:
+            if self._ledger.standing().halted_because is not None:
                 break
             sent.append(self._sender.send(order))
+        if recall(self._broker, self._ledger):
+            self.reconcile("continuous")
         return sent
 
     def _resolve(self, clock: BrokerClock) -> list[OpenOrder]:
@@ -230,10 +279,12 @@ class Session:
             times = sessions.get(entry.order.symbol)
             if found is not None:
                 self._sender.adopt(entry.order, found)
+            elif entry.is_withdrawn or entry.bar_end is None:
+                self._sender.give_up(entry.order, clock.now, "it was taken back and the broker does not know it")
             elif times is not None and times.is_timely(entry.bar_end, clock):
                 waiting.append(entry)
             else:
-                self._sender.give_up(entry.order, clock.now)
+                self._sender.give_up(entry.order, clock.now, "its open passed and the broker does not know it")
         return waiting
 
 

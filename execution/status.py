@@ -17,13 +17,18 @@ _ACCOUNTS = """
         coalesce(cash.cash, 0) as cash,
         (select array_agg(symbol || ' ' || trim_scale(quantity) order by symbol) from ledger.positions
             where positions.account_id = accounts.account_id) as positions,
-        (select case action when 'halt' then reason end from ledger.halts
-            where halts.account_id = accounts.account_id order by halt_id desc limit 1) as halted_because,
+        (select case action
+                when 'halt' then ' is HALTED: ' || reason
+                when 'reduce' then ' may only REDUCE: ' || reason
+                when 'flatten' then ' is being FLATTENED: ' || reason
+                else '' end
+            from ledger.standings where standings.account_id = accounts.account_id) as standing,
         (select format('%%s at %%s UTC (%%s)', outcome, to_char(broker_time, 'YYYY-MM-DD HH24:MI'), occasion)
             from ledger.reconciliations
             where reconciliations.account_id = accounts.account_id order by reconciliation_id desc limit 1
         ) as reconciled,
-        (select array_agg(format('%%s %%s %%s: %%s', side, trim_scale(quantity), symbol, status) order by written_at)
+        (select array_agg(format('%%s %%s %%s: %%s, %%s', side, trim_scale(quantity), symbol, status, client_order_id)
+                order by written_at)
             from ledger.orders where orders.account_id = accounts.account_id
                 and (status in ('submitting', 'unknown', 'accepted', 'partially_filled')
                     or reported_quantity <> filled_quantity)) as in_flight,
@@ -45,8 +50,8 @@ def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iter
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
         yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"
-    for account, broker, mode, cash, positions, halted_because, reconciled, in_flight, refused in found:
-        yield f"account {account} ({broker}, {mode}){' is HALTED: ' + halted_because if halted_because else ''}"
+    for account, broker, mode, cash, positions, standing, reconciled, in_flight, refused in found:
+        yield f"account {account} ({broker}, {mode}){standing}"
         yield f"  cash         {cash:.2f}"
         yield from _items("positions", positions)
         yield from _items("in flight", in_flight)

@@ -84,16 +84,9 @@ class Sender:
         )
         return known
 
-    def give_up(self, order: Order, now: datetime) -> Order:
-        """The time for it has passed and the broker does not have it. Should it turn up, it is withdrawn."""
-        detail = "its open passed and the broker does not know it"
+    def give_up(self, order: Order, now: datetime, detail: str) -> Order:
+        """It is wanted no more and the broker does not have it. Should it turn up, it is taken back."""
         return self._record(advance(order, OrderStatus.NOT_SENT), detail, now)
-
-    def withdraw(self, order: Order) -> None:
-        """Ask the broker to cancel an open order; the next look says what became of it. Raises Retry or Stop."""
-        if order.broker_order_id is not None:
-            self._broker.cancel(order.broker_order_id)
-            self._record(order, "it arrived after it was given up: its cancellation was asked for")
 
     def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:
         self._ledger.record_order(order, happened_at=happened_at, detail=detail)

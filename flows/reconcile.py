@@ -8,6 +8,7 @@ from prefect import flow, task
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.named import named
 from execution.ledger import Ledger
+from execution.recall import recall
 from execution.reconcile import reconcile as compare
 from flows.attention import say
 from warehouse.errors import Stop
@@ -36,10 +37,12 @@ def compare_with_broker() -> str:
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
             before = ledger.newest_event()
             result = compare(broker, ledger, "by hand", time.sleep)
+            # a halt takes back what is open
+            taken_back = recall(broker, ledger)
             concerns = ledger.concerns(before)
     finally:
         broker.close()
-    for finding in result.findings:
+    for finding in (*result.findings, *taken_back):
         log.info("%s", finding)
     if result.outcome == "discrepancy":
         raise Discrepancy(

@@ -1,6 +1,6 @@
 """What may hinder an account. It does not use up the bar: a bar is decided, or an order sent, once it is gone."""
 
-from execution.validation.rules import Hindrances, Rule
+from execution.validation.rules import Hindrances, MayArrive, Rule
 
 
 class AccountReady:
@@ -35,6 +35,15 @@ class NoOrderInFlight:
         if subject.in_flight is None:
             return "the orders in flight are not known"
         return f"order {subject.in_flight[0]} of {subject.symbol} is in flight" if subject.in_flight else None
+
+
+class NoOrderMayArrive:
+    """No order of this symbol was given up so lately that it may still arrive, and fill beside its successor."""
+
+    def validate(self, subject: MayArrive) -> str | None:
+        if subject.may_arrive is None:
+            return "the orders that were given up are not known"
+        return f"order {subject.may_arrive[0]} was given up and may still arrive" if subject.may_arrive else None
 
 
 ACCOUNT_RULES: tuple[Rule[Hindrances], ...] = (AccountReady(), NotHalted(), Reconciled(), NoOrderInFlight())

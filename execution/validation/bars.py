@@ -1,7 +1,7 @@
 """What must be proven before a bar is decided."""
 
 from execution.brokers.base import Mode
-from execution.validation.account import ACCOUNT_RULES
+from execution.validation.account import ACCOUNT_RULES, NoOrderMayArrive
 from execution.validation.rules import BarEvidence, Rule
 
 
@@ -86,15 +86,6 @@ class AccountCanBeValued:
         return (
             f"no closing price of {', '.join(subject.unpriced)}, which the account holds" if subject.unpriced else None
         )
-
-
-class NoOrderMayArrive:
-    """No order of this symbol was given up so lately that it may still arrive, and fill beside its successor."""
-
-    def validate(self, subject: BarEvidence) -> str | None:
-        if subject.may_arrive is None:
-            return "the orders that were given up are not known"
-        return f"order {subject.may_arrive[0]} was given up and may still arrive" if subject.may_arrive else None
 
 
 BAR_RULES: tuple[Rule[BarEvidence], ...] = (

@@ -71,6 +71,15 @@ class LongOnlyUnlessAllowed:
         return None
 
 
+class ReduceOnly:
+    """An account that may only reduce takes on nothing."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if subject.reduces_because is None or subject.added_exposure < 0:
+            return None
+        return f"the account may only reduce: {subject.reduces_because}"
+
+
 class BuyingPower:
     """What takes on exposure is covered by what the broker still grants, earlier orders of the step included."""
 
@@ -88,6 +97,7 @@ def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
     """An order that one of these refuses is recorded as refused, and this bar never gets another."""
     return (
         *ACCOUNT_RULES,
+        ReduceOnly(),
         PriceSane(policy.price_tolerance),
         MaxOrderNotional(policy.max_order_notional),
         MaxPositionWeight(policy.max_position_weight),

@@ -60,6 +60,7 @@ class Proposal:
     has_discrepancy: bool | None
     in_flight: tuple[str, ...] | None
     broker_mark: Decimal | None = None
+    reduces_because: str | None = "whether it may only reduce is not known"
 
     @property
     def position_after(self) -> Decimal:
@@ -102,6 +103,13 @@ class Hindrances(Protocol):
     def has_discrepancy(self) -> bool | None: ...
     @property
     def in_flight(self) -> tuple[str, ...] | None: ...
+
+
+class MayArrive(Protocol):
+    """What knows of orders that were given up and may still arrive."""
+
+    @property
+    def may_arrive(self) -> tuple[str, ...] | None: ...
 
 
 class Rule(Protocol, Generic[Subject]):

@@ -185,10 +185,11 @@ def test_orders_written_before_a_halt_go_out_after_it(exchange, package, first_d
         with monkeypatch.context() as patch:
             patch.setattr(session._sender, "send", send_and_halt)
             assert len(session.decide().sent) == 1
+        assert [order["status"] for order in exchange.book()["orders"]] == ["canceled"]
         with Ledger.view(session.account_id) as operator:
             operator.release("go on")
-        assert len(session.decide().sent) == 1
-    assert len(exchange.book()["orders"]) == 2
+        assert len(session.decide().sent) == 2
+    assert [order["status"] for order in exchange.book()["orders"]] == ["canceled", "accepted", "accepted"]
 
 
 def test_one_session_an_account(exchange, package):

@@ -50,6 +50,7 @@ GOOD_ORDER = Proposal(
     halted_because=None,
     has_discrepancy=False,
     in_flight=(),
+    reduces_because=None,
 )
 RULES = order_rules(TradingPolicy(max_order_notional=Decimal(80_000), max_position_weight=Decimal("0.9")))
 
