@@ -5,6 +5,7 @@ closes a position, one order per symbol at a time, and continues what an earlier
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from execution.brokers.base import AccountSnapshot, Broker, BrokerPosition
@@ -29,6 +30,7 @@ class Closing:
     in_flight: tuple[str, ...] | None
     may_arrive: tuple[str, ...] | None
     halted_because: str | None = None
+    clock_skew: timedelta | None = None
 
 
 _RULES: tuple[Rule[Closing], ...] = (AccountReady(), Reconciled(), NoOrderInFlight(), NoOrderMayArrive())

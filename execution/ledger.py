@@ -155,6 +155,17 @@ class Ledger:
             newest = cursor.fetchone()
         return newest[0] if newest else None
 
+    def newest_broker_time(self) -> datetime | None:
+        """The time that the broker's clock told at the newest reconciliation."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select broker_time from ledger.reconciliations where account_id = %s"
+                " order by reconciliation_id desc limit 1",
+                (self.account_id,),
+            )
+            newest = cursor.fetchone()
+        return newest[0] if newest else None
+
     def epoch_began(self) -> datetime | None:
         """Broker time at which the account's epoch began; None while it reaches back to the account's beginning."""
         with self._transaction() as cursor:

@@ -97,6 +97,7 @@ class Situation:
             has_discrepancy=self.has_discrepancy,
             in_flight=self.in_flight(symbol, order.client_order_id),
             broker_mark=position.mark if position else None,
+            clock_skew=self.clock.skew,
         )
 
 
@@ -139,6 +140,7 @@ def refused_bars(
             has_discrepancy=situation.has_discrepancy,
             in_flight=situation.in_flight(symbol, resumed),
             may_arrive=situation.may_arrive(symbol),
+            clock_skew=situation.clock.skew,
         )
         reasons = tuple(str(refusal) for refusal in refusals(BAR_RULES, evidence))
         if reasons:

@@ -8,13 +8,15 @@ from execution.brokers.base import Broker, BrokerClock, BrokerSnapshot
 from execution.comparison import Comparison, compare
 from execution.findings import Finding
 from execution.ledger import Ledger
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop
 
 _COMPARISONS = 3
 _PAUSE_SECONDS = 1.0
 _WHOLE_EPOCH = ("by hand",)
 # Some bookings carry a day and no time: what is compared reaches back a day before the last agreement.
 _OVERLAP = timedelta(days=1)
+# Two of the broker's machines may differ by so much.
+_JITTER = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     are always whole. A difference counts when it persists: both sides are read again before
     the account is halted. Raises Stop when the broker answers for another account, Retry when it cannot be read.
     """
-    clock = broker.clock()
+    clock = trusted_clock(broker, ledger)
     for attempt in range(1, _COMPARISONS + 1):
         since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger)
         theirs = broker.snapshot(since)
@@ -56,6 +58,17 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
         pause(_PAUSE_SECONDS)
     ledger.record_reconciliation(comparison, occasion, clock.now)
     return Reconciliation(occasion, clock, theirs, comparison)
+
+
+def trusted_clock(broker: Broker, ledger: Ledger) -> BrokerClock:
+    """The broker's clock. Raises Retry when it tells less than it did before, as an answer out of a cache does."""
+    clock, newest = broker.clock(), ledger.newest_broker_time()
+    if newest is not None and clock.now < newest - _JITTER:
+        raise Retry(
+            f"the broker's clock says {clock.now:%F %T} UTC, and said {newest:%F %T} before: such an answer is old or "
+            "wrong, and nothing is sent on it"
+        )
+    return clock
 
 
 def oldest(began: datetime | None) -> datetime | None:

@@ -20,7 +20,7 @@ from execution.flatten import close_positions
 from execution.ledger import Ledger
 from execution.market import TIMEFRAMES, Market, Package, SessionTimes
 from execution.order_updates import follow
-from execution.orders import Order
+from execution.orders import Order, OrderStatus
 from execution.planning import Situation, open_questions, plan, refused_bars, revised_since
 from execution.policy import TradingPolicy
 from execution.recall import recall
@@ -130,7 +130,7 @@ class Session:
         todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts)
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
-        sent = self._send([intent.order for intent in todo.intents if intent.is_approved])
+        sent = self._send([intent.order for intent in todo.intents if intent.is_approved], situation)
         return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent))
 
     def settle(self, timeout: float) -> tuple[OpenOrder, ...]:
@@ -155,7 +155,9 @@ class Session:
 
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
         """Compare with the broker now; see `execution.reconcile.reconcile`."""
-        return reconcile(self._broker, self._ledger, occasion, self._pause)
+        result = reconcile(self._broker, self._ledger, occasion, self._pause)
+        self._sender.heard(result.clock)
+        return result
 
     def halts(self) -> tuple[str, ...]:
         """Why the account is halted and the way out, in one sentence; empty when it is not."""
@@ -208,7 +210,7 @@ class Session:
             proposal = situation.proposal(order, entry.reference_price, committed)
             if not refusals(rules, proposal):
                 committed += proposal.cost
-                resent.append(self._sender.send_again(order))
+                resent.append(self._sender.send_again(order, situation.market.sessions[order.symbol].next_open))
         return resent
 
     def _recalled(self, result: Reconciliation) -> Reconciliation:
@@ -253,7 +255,7 @@ class Session:
             self._ledger.record_withdrawal(withdrawal)
         return bool(aged)
 
-    def _send(self, orders: Sequence[Order]) -> list[Order]:
+    def _send(self, orders: Sequence[Order], situation: Situation) -> list[Order]:
         """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it.
 
         What was on its way when somebody halted the account, or took the order back, is taken back at once.
@@ -262,7 +264,9 @@ class Session:
         for order in orders:
             if self._ledger.standing().halted_because is not None:
                 break
-            sent.append(self._sender.send(order))
+            known = self._sender.send(order, situation.market.sessions[order.symbol].next_open)
+            if known.status is not OrderStatus.NOT_SENT:
+                sent.append(known)
         if recall(self._broker, self._ledger):
             self.reconcile("continuous")
         return sent

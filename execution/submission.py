@@ -6,16 +6,21 @@ sent again under the same id. The broker keeps that id unique for ever, so a fir
 become a second order.
 """
 
+import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from execution.brokers.base import Accepted, Broker, BrokerOrder, OrderRequest, Rejected
+from execution.brokers.base import Accepted, Broker, BrokerClock, BrokerOrder, OrderRequest, Rejected
 from execution.ledger import Ledger
 from execution.orders import Contradiction, Order, OrderStatus, advance, restate
+from execution.reconcile import trusted_clock
 from warehouse.errors import Retry
 
 _SEND_ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
+# A clock this old is asked again, and whenever the open is so near.
+_CLOCK_SECONDS = 1.0
+_NEAR = timedelta(minutes=2)
 
 
 class Sender:
@@ -25,9 +30,14 @@ class Sender:
         self._broker = broker
         self._ledger = ledger
         self._pause = pause
+        self._clock: BrokerClock | None = None
+        self._asked = (0.0, 0.0)
 
-    def send(self, order: Order) -> Order:
+    def send(self, order: Order, before: datetime | None = None) -> Order:
         """Submit a written-ahead order; returns it as far as it is known. `unknown` is a possible end, for now.
+
+        With `before`, the open that it is for, each attempt is made only while that is ahead by the broker's clock. An
+        order that was never attempted is then `not_sent`, any other stays in flight.
 
         After a refusal the broker is asked for the id like after any other failure: an order that is there was taken,
         whatever the answer said. A refusal is final only for an order that was never attempted before. Otherwise the
@@ -37,6 +47,9 @@ class Sender:
         request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity)
         for _ in range(_SEND_ATTEMPTS):
             was_attempted = order.status is not OrderStatus.SUBMITTING
+            if before is not None and not self._is_ahead(before):
+                late = "its open passed before it was sent"
+                return order if was_attempted else self._record(advance(order, OrderStatus.NOT_SENT), late)
             outcome = self._broker.submit(request)
             if isinstance(outcome, Accepted):
                 return self.adopt(order, outcome.order)
@@ -51,9 +64,10 @@ class Sender:
                 return self._record(advance(order, OrderStatus.REJECTED), outcome.reason)
         return order
 
-    def send_again(self, order: Order) -> Order:
+    def send_again(self, order: Order, before: datetime | None = None) -> Order:
         """Submit an order that an earlier session wrote, and perhaps sent."""
-        return self.send(self._record(advance(order, OrderStatus.UNKNOWN), "an earlier session may have sent it"))
+        written = self._record(advance(order, OrderStatus.UNKNOWN), "an earlier session may have sent it")
+        return self.send(written, before)
 
     def look_up(self, order: Order) -> BrokerOrder | None:
         """Ask the broker, twice with a pause, because an order may take a moment to show. Raises Retry or Stop."""
@@ -87,6 +101,18 @@ class Sender:
     def give_up(self, order: Order, now: datetime, detail: str) -> Order:
         """It is wanted no more and the broker does not have it. Should it turn up, it is taken back."""
         return self._record(advance(order, OrderStatus.NOT_SENT), detail, now)
+
+    def heard(self, clock: BrokerClock) -> None:
+        """The broker's clock, as it was just told."""
+        self._clock, self._asked = clock, (time.monotonic(), time.time())
+
+    def _is_ahead(self, moment: datetime) -> bool:
+        """Whether the market is closed and the moment not reached, now. Raises Retry when the clock cannot be had."""
+        age = max(time.monotonic() - self._asked[0], abs(time.time() - self._asked[1]))
+        is_near = self._clock is None or moment - self._clock.now < _NEAR
+        if self._clock is None or is_near or age > _CLOCK_SECONDS:
+            self.heard(trusted_clock(self._broker, self._ledger))
+        return self._clock is not None and not self._clock.is_open and self._clock.now < moment
 
     def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:
         self._ledger.record_order(order, happened_at=happened_at, detail=detail)

@@ -11,6 +11,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -55,6 +56,7 @@ _ACTIVITY_PAGE = 100
 _CUT_ATTEMPTS = 5
 _NO_SUCH_ORDER = 40410000
 _LEAST_CODE = 40_000_000
+_CLOCK_SECONDS = 5.0
 _FORBIDDEN = "forbidden."
 _NOT_UNIQUE = "client_order_id must be unique"
 # Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
@@ -75,12 +77,15 @@ class AlpacaBroker:
         *,
         mode: Mode = Mode.PAPER,
         pause: Callable[[float], None] = time.sleep,
+        machine: Callable[[], datetime] | None = None,
     ) -> None:
+        """`machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in."""
         self.mode = Mode(mode)
         base_url = _address(base_url, "APCA_API_BASE_URL", self.mode)
         stream_url = _address(stream_url, "APCA_API_STREAM_URL", self.mode, socket=True)
         _check_key(key_id, base_url, self.mode)
         self._pause = pause
+        self._machine = machine or (_real_time if _is_vendors(base_url, self.mode) else None)
         self._client = TradingClient(
             key_id, secret_key, paper=self.mode is Mode.PAPER, raw_data=True, url_override=base_url
         )
@@ -101,7 +106,18 @@ class AlpacaBroker:
         return cls(settings.alpaca_key_id, secret, settings.alpaca_base_url, settings.alpaca_stream_url, mode=mode)
 
     def clock(self) -> BrokerClock:
-        return self._read("/clock", wire.clock)
+        """The broker's time, as fresh as it can be had. Raises Retry when the answer took so long that it is old."""
+        machine, begun, asked = self._machine, time.monotonic(), time.time()
+        before = None if machine is None else machine()
+        told = self._read("/clock", wire.clock)
+        # a machine that slept in between shows in its wall clock alone
+        took = max(time.monotonic() - begun, time.time() - asked)
+        if took > _CLOCK_SECONDS:
+            raise Retry(f"Alpaca's clock took {took:.0f} s to answer, and tells an old time: it will be asked again")
+        if machine is None or before is None:
+            return replace(told, skew=timedelta(0))
+        # the answer was given at some moment between these two
+        return replace(told, skew=max(timedelta(0), before - told.now) - max(timedelta(0), told.now - machine()))
 
     def account(self) -> AccountSnapshot:
         """The account as it is now. Raises Stop for a real account in paper mode, and for a paper one in live mode."""
@@ -312,9 +328,17 @@ def _address(url: str, setting: str, mode: Mode, *, socket: bool = False) -> str
     return addresses.checked(url, setting, [_HOSTS[mode]], socket=socket, stand_in=mode is Mode.PAPER)
 
 
+def _is_vendors(base_url: str, mode: Mode) -> bool:
+    return base_url.startswith(f"https://{_HOSTS[mode]}")
+
+
+def _real_time() -> datetime:
+    return datetime.now(UTC)
+
+
 def _check_key(key_id: str, base_url: str, mode: Mode) -> None:
     """A stand-in takes any key but a real one, which would only be shown around. Raises Stop."""
-    at_vendor = base_url.startswith(f"https://{_HOSTS[mode]}")
+    at_vendor = _is_vendors(base_url, mode)
     is_paper = key_id.startswith(_PAPER_KEY)
     fits = is_paper is (mode is Mode.PAPER) if at_vendor else not key_id.startswith(_LIVE_KEY)
     if not fits:

@@ -78,13 +78,20 @@ def account_number(payload: Payload) -> str:
 
 
 def clock(payload: Payload) -> BrokerClock:
-    """`GET /v2/clock`."""
-    return BrokerClock(
+    """`GET /v2/clock`. What contradicts itself is no answer: the next open and close are ahead, and in their order."""
+    told = BrokerClock(
         now=_moment(payload, "timestamp"),
-        is_open=_field(payload, "is_open") is True,
+        is_open=_truth(payload, "is_open"),
         next_open=_moment(payload, "next_open"),
         next_close=_moment(payload, "next_close"),
     )
+    is_ahead = told.now <= min(told.next_open, told.next_close)
+    if not is_ahead or told.is_open is not (told.next_close < told.next_open):
+        raise BadPayload(
+            f"Alpaca sent a clock that contradicts itself: {'open' if told.is_open else 'closed'} at {told.now:%F %T}, "
+            f"next open {told.next_open:%F %T}, next close {told.next_close:%F %T} UTC"
+        )
+    return told
 
 
 def positions(rows: Any) -> tuple[BrokerPosition, ...]:
@@ -172,10 +179,11 @@ def activity(payload: Payload) -> Activity:
     cash = _number(payload, "net_amount") if payload.get("net_amount") is not None else ZERO
     kind = _kind(code, cash)
     is_split = kind is ActivityKind.SPLIT
+    text = _text(payload, "date")
     try:
-        day = date.fromisoformat(_text(payload, "date")[:10])
+        day = date.fromisoformat(text[:10])
     except ValueError:
-        raise BadPayload(f"Alpaca sent date {payload['date']!r}") from None
+        raise BadPayload(f"Alpaca sent date {text!r}") from None
     return Activity(
         activity_id=_text(payload, "id"),
         kind=kind,
@@ -241,13 +249,21 @@ def _number(payload: Payload, name: str) -> Decimal:
 
 
 def _moment(payload: Payload, name: str) -> datetime:
+    text = _text(payload, name)
     try:
-        moment = datetime.fromisoformat(_text(payload, name))
+        moment = datetime.fromisoformat(text)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise BadPayload(f"Alpaca sent {name} {payload[name]!r}, not a time with a zone")
+        raise BadPayload(f"Alpaca sent {name} {text!r}, not a time with a zone")
     return moment.astimezone(UTC)
+
+
+def _truth(payload: Payload, name: str) -> bool:
+    value = _field(payload, name)
+    if not isinstance(value, bool):
+        raise BadPayload(f"Alpaca sent {name} {value!r}, not true or false")
+    return value
 
 
 def _side(payload: Payload) -> Side:

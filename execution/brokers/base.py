@@ -5,7 +5,7 @@ Quantities and money are exact decimals, times are aware and UTC. A broker's pay
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
@@ -20,12 +20,17 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BrokerClock:
-    """The broker's time is the session's time; nothing in execution asks the machine."""
+    """The broker's time is the session's time; the machine's is only compared with it.
+
+    `skew` is how far the machine is ahead, None when that is not known, and zero at a stand-in, which may replay a
+    market of another year.
+    """
 
     now: datetime
     is_open: bool
     next_open: datetime
     next_close: datetime
+    skew: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

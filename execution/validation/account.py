@@ -1,6 +1,10 @@
 """What may hinder an account. It does not use up the bar: a bar is decided, or an order sent, once it is gone."""
 
+from datetime import timedelta
+
 from execution.validation.rules import Hindrances, MayArrive, Rule
+
+CLOCK_SKEW_LIMIT = timedelta(seconds=5)
 
 
 class AccountReady:
@@ -46,5 +50,25 @@ class NoOrderMayArrive:
         return f"order {subject.may_arrive[0]} was given up and may still arrive" if subject.may_arrive else None
 
 
-ACCOUNT_RULES: tuple[Rule[Hindrances], ...] = (AccountReady(), NotHalted(), Reconciled(), NoOrderInFlight())
+class ClocksAgree:
+    """This machine's clock, by which bars are collected, tells the broker's time."""
+
+    def validate(self, subject: Hindrances) -> str | None:
+        if subject.clock_skew is None:
+            return "how this machine's clock stands to the broker's is not known"
+        if abs(subject.clock_skew) <= CLOCK_SKEW_LIMIT:
+            return None
+        seconds = subject.clock_skew.total_seconds()
+        where = "ahead of" if seconds > 0 else "behind"
+        limit = CLOCK_SKEW_LIMIT.total_seconds()
+        return f"this machine's clock is {abs(seconds):.1f} s {where} the broker's, the limit is {limit:.0f} s: set it"
+
+
+ACCOUNT_RULES: tuple[Rule[Hindrances], ...] = (
+    AccountReady(),
+    NotHalted(),
+    Reconciled(),
+    NoOrderInFlight(),
+    ClocksAgree(),
+)
 """Asked before a bar is decided, and again for each order before it is sent."""

@@ -6,7 +6,7 @@ are asked, so that the operator sees every obstacle at once.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Generic, Protocol, TypeVar
 
@@ -42,6 +42,7 @@ class BarEvidence:
     has_discrepancy: bool | None = None
     in_flight: tuple[str, ...] | None = None
     may_arrive: tuple[str, ...] | None = None
+    clock_skew: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Proposal:
     has_discrepancy: bool | None
     in_flight: tuple[str, ...] | None
     broker_mark: Decimal | None = None
+    clock_skew: timedelta | None = None
     reduces_because: str | None = "whether it may only reduce is not known"
 
     @property
@@ -103,6 +105,8 @@ class Hindrances(Protocol):
     def has_discrepancy(self) -> bool | None: ...
     @property
     def in_flight(self) -> tuple[str, ...] | None: ...
+    @property
+    def clock_skew(self) -> timedelta | None: ...
 
 
 class MayArrive(Protocol):

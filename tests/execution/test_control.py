@@ -10,9 +10,11 @@ import pytest
 
 from execution.__main__ import main
 from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.base import Mode
 from execution.ledger import Ledger
-from execution.orders import OrderStatus
+from execution.orders import OrderStatus, Side
 from execution.policy import TradingPolicy
+from execution.records import Intent
 from execution.session import Session
 from execution.withdrawals import Action
 from tests.execution.agreement import assert_agree
@@ -108,12 +110,19 @@ def test_a_halt_beside_a_running_session_recalls_at_once(exchange, package, queu
         assert session.settle(timeout=5) == ()
 
 
-def test_keys_of_another_account_recall_nothing(exchange, queued, capsys, ledger_db):
-    with Ledger.open("somebody-else", "alpaca", "paper") as other:
-        other.halt("an account of another key")
-        other.release("back")
-    assert main(["cancel", "--account", "somebody-else", "--all", "--reason", "x"]) == 0
-    assert "has no such order open" in capsys.readouterr().out
+def test_keys_of_another_account_recall_nothing(exchange, queued, capsys):
+    name = f"other-{queued}"
+    with Ledger.open(name, "alpaca", Mode.PAPER) as other:
+        other.act(Action.FLATTEN, "to have an order")
+        halt_id = other.standing().halt_id
+        written = {"halt_id": halt_id, "broker_time": DAYS[0].closes}
+        intent = Intent(f"tb-{queued}", None, "ALPHA", Side.SELL, Decimal(1), None, **written)
+        other.write_ahead((), (intent,))
+    for command in (("cancel", "--all"), ("halt",), ("flatten",)):
+        assert main([command[0], "--account", name, "--reason", "x", *command[1:]]) == 2
+        assert f"the keys are those of account {queued}, not of {name}" in capsys.readouterr().err
+    assert main(["cancel", "--account", name, "--symbol", "GAMMA", "--reason", "x"]) == 2
+    assert f"open are tb-{queued} (ALPHA)" in capsys.readouterr().err
     assert _states(exchange) == ["accepted", "accepted"]
 
 
@@ -168,7 +177,7 @@ def test_an_order_that_never_left_is_given_up_when_it_is_canceled(exchange, pack
     assert _say("halt", queued) == 0
     assert main(["release", "--account", queued, "--reason", "back"]) == 0
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
-        monkeypatch.setattr(session, "_send", lambda orders: [])
+        monkeypatch.setattr(session, "_send", lambda *_: [])
         session.decide()
     assert _say("cancel", queued, "--all") == 0
     states = rows("select status, count(*) from ledger.orders where account_id = %s group by 1 order by 1", queued)
@@ -237,6 +246,7 @@ def test_flatten_at_night_queues_for_the_open_and_takes_back_what_would_open(
     assert _states(exchange)[2:] == ["canceled", "canceled", "accepted", "accepted"]
     assert _say("flatten", holding) == 0
     assert len(exchange.book()["orders"]) == 6
+    assert rows("select count(*) from ledger.intents where account_id = %s and halt_id is not null", holding) == [(2,)]
     exchange.advance(DAYS[2].opens + AFTER_OPEN)
     assert main(["reconcile"]) == 0
     assert _positions(exchange) == {}

@@ -177,10 +177,10 @@ def test_orders_written_before_a_halt_go_out_after_it(exchange, package, first_d
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         send = session._sender.send
 
-        def send_and_halt(order):
+        def send_and_halt(order, before):
             with Ledger.view(session.account_id) as operator:
                 operator.halt("stop")
-            return send(order)
+            return send(order, before)
 
         with monkeypatch.context() as patch:
             patch.setattr(session._sender, "send", send_and_halt)

@@ -37,6 +37,7 @@ GOOD_BAR = BarEvidence(
     has_discrepancy=False,
     in_flight=(),
     may_arrive=(),
+    clock_skew=timedelta(0),
 )
 GOOD_ORDER = Proposal(
     symbol="AAPL",
@@ -51,6 +52,7 @@ GOOD_ORDER = Proposal(
     has_discrepancy=False,
     in_flight=(),
     reduces_because=None,
+    clock_skew=timedelta(0),
 )
 RULES = order_rules(TradingPolicy(max_order_notional=Decimal(80_000), max_position_weight=Decimal("0.9")))
 
@@ -86,6 +88,8 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"has_discrepancy": True}, "Reconciled"),
         ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
         ({"may_arrive": ("tb-2",)}, "NoOrderMayArrive"),
+        ({"clock_skew": timedelta(seconds=5.1)}, "ClocksAgree"),
+        ({"clock_skew": timedelta(seconds=-5.1)}, "ClocksAgree"),
     ],
 )
 def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
@@ -99,6 +103,8 @@ def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
         ({"halted_because": "a discrepancy"}, "NotHalted"),
         ({"has_discrepancy": True}, "Reconciled"),
         ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
+        ({"clock_skew": timedelta(hours=-1)}, "ClocksAgree"),
+        ({"reduces_because": "lunch"}, "ReduceOnly"),
         ({"price": Decimal(0)}, "PriceSane"),
         ({"broker_mark": Decimal(325)}, "PriceSane"),
         ({"quantity": Decimal(130), "equity": Decimal(200_000)}, "MaxOrderNotional"),
@@ -126,13 +132,16 @@ def test_a_bad_order_is_refused_by_its_rule(changes, rule):
         "has_discrepancy",
         "in_flight",
         "may_arrive",
+        "clock_skew",
     ],
 )
 def test_a_bar_that_is_not_known_well_enough_is_refused(name):
     assert refusals(BAR_RULES, replace(GOOD_BAR, **{name: None}))
 
 
-@pytest.mark.parametrize("name", ["price", "equity", "buying_power", "account", "has_discrepancy", "in_flight"])
+@pytest.mark.parametrize(
+    "name", ["price", "equity", "buying_power", "account", "has_discrepancy", "in_flight", "clock_skew"]
+)
 def test_an_order_into_an_unknown_state_is_refused(name):
     assert refusals(RULES, replace(GOOD_ORDER, **{name: None}))
 

@@ -103,7 +103,7 @@ class TreacherousBroker:
         self._may_fail()
         opens = START + timedelta(days=self.day)
         now = opens + timedelta(minutes=1) if self.is_open else opens - timedelta(hours=17)
-        return BrokerClock(now, self.is_open, opens, opens)
+        return BrokerClock(now, self.is_open, opens, opens, skew=timedelta(0))
 
     def account(self) -> AccountSnapshot:
         self._may_fail()
