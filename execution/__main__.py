@@ -114,7 +114,9 @@ def _reconcile(mode: Mode) -> int:
     print(f"account {account_id}: {result.outcome}")
     for finding in result.findings:
         print(f"  {finding}")
-    return 1 if result.outcome == "discrepancy" else 0
+    if result.outcome == "awaiting":
+        print("it may be that the broker shows a fill of the last minutes late: nothing is sent until they agree")
+    return 1 if result.comparison.discrepancies else 0
 
 
 def _adopt(options: argparse.Namespace) -> int:

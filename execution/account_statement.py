@@ -57,11 +57,11 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     fills = {row[0]: RecordedFill(row[0], row[1], row[2], Side(row[3]), row[4], row[5], row[6]) for row in cursor}
     cursor.execute(
         """
-        select activity_id, kind, symbol, quantity, cash, happened_at from ledger.activities
+        select activity_id, kind, symbol, quantity, cash, happened_at, code from ledger.activities
         where account_id = %s and (happened_at > %s or activity_id = any(%s))
         and recorded_at >= ledger.epoch_start(account_id)
         """,
-        (account, oldest, [activity.activity_id for activity in broker.activities]),
+        (account, oldest, [row.activity_id for booked in broker.activities for row in (booked, booked.taken_back)]),
     )
     activities = {row[0]: Activity(row[0], ActivityKind(row[1]), *row[2:]) for row in cursor}
     cursor.execute("select symbol, quantity from ledger.positions where account_id = %s", (account,))

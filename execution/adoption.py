@@ -16,7 +16,6 @@ from execution.findings import (
     ForeignFill,
     PositionDiffers,
     RecordedFill,
-    UnexplainedActivity,
 )
 
 ZERO = Decimal(0)
@@ -74,7 +73,7 @@ def movements(
         case ForeignFill() | FillDiffers() | FillUnknownToBroker():
             stated = [_of_fill(fill) for fill in broker.fills if fill.execution_id == name][-1:]
             recorded = [_of_fill(fills[name])] if name in fills else []
-        case UnexplainedActivity() | ActivityDiffers() | ActivityUnknownToBroker():
+        case ActivityDiffers() | ActivityUnknownToBroker():
             stated = [_of_activity(booked) for booked in broker.activities if booked.activity_id == name][-1:]
             recorded = [_of_activity(activities[name])] if name in activities else []
         case _:

@@ -39,7 +39,7 @@ def book_fill(cursor: psycopg.Cursor, account_id: str, client_order_id: str, fil
 def book_activity(cursor: psycopg.Cursor, account_id: str, activity: Activity) -> None:
     """A booking of the broker's that is no fill; the same one again changes nothing."""
     values = asdict(activity)
-    del values["detail"]
+    del values["is_canceled"]
     insert(cursor, "activities", once=True, account_id=account_id, **values)
 
 

@@ -31,7 +31,6 @@ from execution.findings import (
     PositionDiffers,
     RecordedFill,
     Repair,
-    UnexplainedActivity,
 )
 from execution.orders import Contradiction, Order, OrderStatus, restate
 
@@ -60,17 +59,21 @@ class LedgerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All findings, each list in a stable order. `agrees` means: nothing to repair and nothing unexplained."""
+    """All findings, each list in a stable order.
+
+    Discrepancies that `may_be_lag` are awaited for some minutes: nothing is sent, and nothing is halted.
+    """
 
     repairs: tuple[Repair, ...] = ()
     awaiting: tuple[AwaitingBroker, ...] = ()
     discrepancies: tuple[Discrepancy, ...] = ()
+    may_be_lag: bool = False
 
     @property
     def outcome(self) -> str:
-        """`agreed`, `repaired` or `discrepancy`, as ledger.reconciliations stores it."""
+        """`agreed`, `repaired`, `awaiting` or `discrepancy`, as ledger.reconciliations stores it."""
         if self.discrepancies:
-            return "discrepancy"
+            return "awaiting" if self.may_be_lag else "discrepancy"
         return "repaired" if self.repairs else "agreed"
 
 
@@ -185,7 +188,9 @@ def _order(ours: Order, theirs: BrokerOrder) -> OrderMoved | OrderDiffers | None
             quantity=theirs.quantity or ours.quantity,
         )
     except Contradiction as contradiction:
-        return OrderDiffers(ours.client_order_id, str(contradiction))
+        return OrderDiffers(
+            ours.client_order_id, str(contradiction), is_behind=theirs.filled_quantity < ours.filled_quantity
+        )
     if moved is ours:
         return None
     return OrderMoved(moved, ours.status, theirs.detail, theirs.continued_as)
@@ -237,20 +242,23 @@ def _filled_quantities(
 
 def _activities(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[MissingActivity | Discrepancy]:
     reported = {activity.activity_id: activity for activity in broker.activities}
+    taken_back = set()
     for booked in reported.values():
         recorded = ledger.activities.get(booked.activity_id)
-        if booked.kind is None:
-            yield UnexplainedActivity(booked.activity_id, booked.detail)
-        elif recorded is None and booked.activity_id not in ledger.adopted.subjects:
-            yield MissingActivity(booked)
-        elif recorded is None:
-            continue
-        else:
+        if booked.is_canceled:
+            if recorded is not None:
+                reversal = recorded.taken_back
+                taken_back.add(reversal.activity_id)
+                if reversal.activity_id not in ledger.activities:
+                    yield MissingActivity(reversal)
+        elif recorded is not None:
             reason = _difference(recorded, booked, ("kind", "symbol", "quantity", "cash"))
             if reason:
                 yield ActivityDiffers(booked.activity_id, reason)
+        elif booked.activity_id not in ledger.adopted.subjects:
+            yield MissingActivity(booked)
     for activity_id in ledger.activities:
-        if activity_id not in reported:
+        if activity_id not in reported and activity_id not in taken_back:
             yield ActivityUnknownToBroker(activity_id)
 
 

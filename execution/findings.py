@@ -52,9 +52,8 @@ class MissingActivity:
 
     def __str__(self) -> str:
         booked = self.activity
-        return (
-            f"recorded {booked.kind} {booked.activity_id}: cash {booked.cash}, units {booked.quantity} {booked.symbol}"
-        )
+        kind = f"{booked.kind} {booked.code}".strip()
+        return f"recorded {kind} {booked.activity_id}: cash {booked.cash}, units {booked.quantity} {booked.symbol}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,14 @@ class ForeignFill:
 
 @dataclass(frozen=True, slots=True)
 class OrderDiffers:
-    """Discrepancy: broker and ledger cannot both be right about an order of ours."""
+    """Discrepancy: broker and ledger cannot both be right about an order of ours.
+
+    `is_behind` when the broker tells less of it than it told before.
+    """
 
     client_order_id: str
     reason: str
+    is_behind: bool = False
 
     def __str__(self) -> str:
         return f"order {self.client_order_id} differs: {self.reason}"
@@ -164,17 +167,6 @@ class FilledQuantityDiffers:
 
     def __str__(self) -> str:
         return f"order {self.client_order_id}: fills add up to {self.fills}, the broker says {self.broker}"
-
-
-@dataclass(frozen=True, slots=True)
-class UnexplainedActivity:
-    """Discrepancy: a booking of a kind that truebar does not know, so it cannot say what it means."""
-
-    activity_id: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"activity {self.activity_id} is of a kind truebar does not know: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +222,6 @@ Discrepancy = (
     | FillDiffers
     | FillUnknownToBroker
     | FilledQuantityDiffers
-    | UnexplainedActivity
     | ActivityDiffers
     | ActivityUnknownToBroker
     | PositionDiffers

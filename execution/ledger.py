@@ -147,13 +147,29 @@ class Ledger:
             cursor.execute(
                 """
                 select broker_time from ledger.reconciliations
-                where account_id = %s and outcome <> 'discrepancy' and reconciled_at >= ledger.epoch_start(account_id)
+                where account_id = %s and outcome in ('agreed', 'repaired')
+                and reconciled_at >= ledger.epoch_start(account_id)
                 order by reconciliation_id desc limit 1
                 """,
                 (self.account_id,),
             )
             newest = cursor.fetchone()
         return newest[0] if newest else None
+
+    def awaiting_since(self) -> datetime | None:
+        """Broker time since which reconciliations have been awaiting the broker; None when the newest was not."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select min(broker_time) from ledger.reconciliations
+                where account_id = %(account)s and outcome = 'awaiting' and reconciliation_id > (
+                  select coalesce(max(reconciliation_id), 0) from ledger.reconciliations
+                  where account_id = %(account)s and outcome <> 'awaiting')
+                """,
+                {"account": self.account_id},
+            )
+            since: datetime | None = one(cursor)[0]
+        return since
 
     def newest_broker_time(self) -> datetime | None:
         """The time that the broker's clock told at the newest reconciliation."""
@@ -314,7 +330,8 @@ class Ledger:
                 outcome=comparison.outcome,
                 findings=Jsonb([as_json(finding) for finding in findings]),
             )
-            if comparison.discrepancies and withdrawals.standing(cursor, self.account_id).halted_because is None:
+            is_halted = withdrawals.standing(cursor, self.account_id).halted_because is not None
+            if comparison.outcome == "discrepancy" and not is_halted:
                 more = len(comparison.discrepancies) - 1
                 reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
                 insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)

@@ -1,12 +1,13 @@
 """Read both sides, compare them, record the result: the edge around the pure comparison."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from execution.brokers.base import Broker, BrokerClock, BrokerSnapshot
 from execution.comparison import Comparison, compare
 from execution.findings import Finding
+from execution.lag import LAG, may_be_lag
 from execution.ledger import Ledger
 from warehouse.errors import Retry, Stop
 
@@ -30,7 +31,7 @@ class Reconciliation:
 
     @property
     def outcome(self) -> str:
-        """`agreed`, `repaired` or `discrepancy`."""
+        """`agreed`, `repaired`, `awaiting` or `discrepancy`."""
         return self.comparison.outcome
 
     @property
@@ -43,8 +44,9 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     """Compare ledger and broker, record repairs, and halt the account on what cannot be explained.
 
     `by hand` compares the account's whole epoch, the others what is newer than the last agreement; positions and cash
-    are always whole. A difference counts when it persists: both sides are read again before
-    the account is halted. Raises Stop when the broker answers for another account, Retry when it cannot be read.
+    are always whole. A difference counts when it persists: both sides are read again before the account is halted, and
+    what trades of the last minutes may explain is awaited. Raises Stop when the broker answers for another account,
+    Retry when it cannot be read.
     """
     clock = trusted_clock(broker, ledger)
     for attempt in range(1, _COMPARISONS + 1):
@@ -52,10 +54,14 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
         theirs = broker.snapshot(since)
         if theirs.account.account_id != ledger.account_id:
             raise Stop(f"the broker answers for account {theirs.account.account_id}, not for {ledger.account_id}")
-        comparison = compare(ledger.snapshot(theirs, since), theirs)
+        ours = ledger.snapshot(theirs, since)
+        comparison = compare(ours, theirs)
         if not comparison.discrepancies or attempt == _COMPARISONS:
             break
         pause(_PAUSE_SECONDS)
+    if comparison.discrepancies and may_be_lag(comparison, ours, theirs, clock.now):
+        awaited = ledger.awaiting_since() or clock.now
+        comparison = replace(comparison, may_be_lag=clock.now - awaited < LAG)
     ledger.record_reconciliation(comparison, occasion, clock.now)
     return Reconciliation(occasion, clock, theirs, comparison)
 

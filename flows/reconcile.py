@@ -7,16 +7,18 @@ from prefect import flow, task
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.named import named
+from execution.lag import LAG
 from execution.ledger import Ledger
 from execution.recall import recall
 from execution.reconcile import reconcile as compare
-from flows.attention import say
+from flows.attention import NeedsAttention, say
 from warehouse.errors import Stop
 from warehouse.settings import load
 
 log = logging.getLogger("truebar")
 
 
+_PAUSE_SECONDS = 10.0
 _WORDS = {"agreed": "agree", "repaired": "were repaired"}
 
 
@@ -26,7 +28,7 @@ class Discrepancy(Stop):
 
 @task
 def compare_with_broker() -> str:
-    """The whole history, both sides; returns `agreed` or `repaired`.
+    """The whole history, both sides; returns `agreed` or `repaired`. What may be lag is awaited for minutes.
 
     Raises Discrepancy with what differs, NeedsAttention when the account is halted or orders were refused, aged or
     ended short.
@@ -37,6 +39,10 @@ def compare_with_broker() -> str:
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:
             before = ledger.newest_event()
             result = compare(broker, ledger, "by hand", time.sleep)
+            deadline = time.monotonic() + LAG.total_seconds()
+            while result.outcome == "awaiting" and time.monotonic() < deadline:
+                time.sleep(_PAUSE_SECONDS)
+                result = compare(broker, ledger, "by hand", time.sleep)
             # a halt takes back what is open
             taken_back = recall(broker, ledger)
             concerns = ledger.concerns(before)
@@ -44,6 +50,8 @@ def compare_with_broker() -> str:
         broker.close()
     for finding in (*result.findings, *taken_back):
         log.info("%s", finding)
+    if result.outcome == "awaiting":
+        raise NeedsAttention(f"account {account_id}: {'; '.join(map(str, result.findings))}; this may still be lag")
     if result.outcome == "discrepancy":
         raise Discrepancy(
             f"account {account_id} is halted, ledger and broker differ: {'; '.join(map(str, result.findings))}; "

@@ -29,6 +29,8 @@ Value = TypeVar("Value")
 
 NEW_YORK = ZoneInfo("America/New_York")
 ZERO = Decimal(0)
+# so many decimal digits survive the way through a float
+_EXACT_DIGITS = 15
 
 # What is not listed here is still open: a status that truebar has never heard of must not end an order.
 # A replaced order that names its successor goes on in that one.
@@ -173,12 +175,16 @@ def fill(payload: Payload) -> Fill:
 def activity(payload: Payload) -> Activity:
     """Any other row of `GET /v2/account/activities`; it has a day, not a time, which becomes midnight in New York.
 
-    A dividend's `qty` is what it was paid on, a split's is the change of the position.
+    It counts by what it moves. `net_amount` is cash. `qty` is units of the symbol, except in a dividend, where it is
+    what the dividend was paid on: such a row states an amount per share. A number may come as text or as JSON's.
     """
     code = _text(payload, "activity_type")
-    cash = _number(payload, "net_amount") if payload.get("net_amount") is not None else ZERO
-    kind = _kind(code, cash)
-    is_split = kind is ActivityKind.SPLIT
+    cash = _amount(payload, "net_amount")
+    is_paid_on = code.startswith("DIV") or payload.get("per_share_amount") is not None
+    units = ZERO if is_paid_on else _amount(payload, "qty")
+    symbol = payload.get("symbol") or None
+    if units and symbol is None:
+        raise BadPayload(f"Alpaca sent qty {payload['qty']!r} without a symbol")
     text = _text(payload, "date")
     try:
         day = date.fromisoformat(text[:10])
@@ -186,23 +192,34 @@ def activity(payload: Payload) -> Activity:
         raise BadPayload(f"Alpaca sent date {text!r}") from None
     return Activity(
         activity_id=_text(payload, "id"),
-        kind=kind,
-        symbol=payload.get("symbol"),
-        quantity=_number(payload, "qty") if is_split else ZERO,
+        kind=_kind(code, cash),
+        symbol=symbol,
+        quantity=units,
         cash=cash,
         happened_at=datetime.combine(day, time(), NEW_YORK).astimezone(UTC),
-        detail=f"{code} of {cash} in cash, {payload.get('qty') or 0} {payload.get('symbol') or ''}".strip(),
+        code=code,
+        is_canceled=payload.get("status") == "canceled",
     )
 
 
-def _kind(code: str, cash: Decimal) -> ActivityKind | None:
+def _kind(code: str, cash: Decimal) -> ActivityKind:
     if code in _CASH_MOVEMENTS:
         return ActivityKind.WITHDRAWAL if cash < 0 else ActivityKind.DEPOSIT
     if code in _FEES:
         return ActivityKind.FEE
     if code.startswith("DIV"):
         return ActivityKind.DIVIDEND
-    return ActivityKind.SPLIT if code == "SPLIT" else None
+    return ActivityKind.SPLIT if code == "SPLIT" else ActivityKind.OTHER
+
+
+def _amount(payload: Payload, name: str) -> Decimal:
+    """A number of a booking, zero when it has none. JSON's are exact up to fifteen digits, and read up to there."""
+    value = payload.get(name)
+    if value is None:
+        return ZERO
+    if isinstance(value, float) and len((exact := Decimal(repr(value))).as_tuple().digits) <= _EXACT_DIGITS:
+        return _number({name: str(exact)}, name)
+    return _number(payload, name)
 
 
 def _booking(row: Payload) -> tuple[str, Fill | Activity]:

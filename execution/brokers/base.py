@@ -4,13 +4,15 @@ Quantities and money are exact decimals, times are aware and UTC. A broker's pay
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Protocol
 
 from execution.orders import OrderStatus, Side
+
+_TAKEN_BACK = " canceled"
 
 
 class Mode(StrEnum):
@@ -106,19 +108,30 @@ class ActivityKind(StrEnum):
     DIVIDEND = "dividend"
     FEE = "fee"
     SPLIT = "split"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A movement of cash or units that is not a fill; both signed. `kind` is None when truebar does not know it."""
+    """A booking that is not a fill: it counts by the cash and units that it moves, both signed, and may move neither.
+
+    `code` is the broker's own name of its kind. One that `is_canceled` moved nothing, or what it moved was taken back.
+    """
 
     activity_id: str
-    kind: ActivityKind | None
+    kind: ActivityKind
     symbol: str | None
     quantity: Decimal
     cash: Decimal
     happened_at: datetime
-    detail: str = ""
+    code: str = ""
+    is_canceled: bool = False
+
+    @property
+    def taken_back(self) -> "Activity":
+        """The row of its own that reverses this booking."""
+        name = f"{self.activity_id}{_TAKEN_BACK}"
+        return replace(self, activity_id=name, quantity=-self.quantity, cash=-self.cash, is_canceled=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,13 +95,52 @@ def test_only_executions_carry_a_fill():
         ({"activity_type": "DIVNRA", "net_amount": "-.15", "symbol": "T"}, ActivityKind.DIVIDEND, 0, "-0.15"),
         ({"activity_type": "FEE", "net_amount": "-0.03"}, ActivityKind.FEE, 0, "-0.03"),
         ({"activity_type": "SPLIT", "qty": "50", "symbol": "AAPL"}, ActivityKind.SPLIT, 50, "0"),
-        ({"activity_type": "JNLS", "qty": "50", "symbol": "AAPL"}, None, 0, "0"),
+        ({"activity_type": "JNLS", "qty": "50", "symbol": "AAPL"}, ActivityKind.OTHER, 50, "0"),
+        ({"activity_type": "SSP", "qty": "485", "symbol": "AAPL"}, ActivityKind.OTHER, 485, "0"),
+        ({"activity_type": "CIL", "net_amount": "12.34", "symbol": "AAPL"}, ActivityKind.OTHER, 0, "12.34"),
+        (
+            {"activity_type": "CIL", "net_amount": "50.5", "qty": "-.5", "symbol": "A"},
+            ActivityKind.OTHER,
+            "-.5",
+            "50.5",
+        ),
+        ({"activity_type": "INTNRA", "net_amount": "-1"}, ActivityKind.OTHER, 0, "-1"),
+        ({"activity_type": "REORG", "qty": "-25", "symbol": "AAPL"}, ActivityKind.OTHER, -25, "0"),
+        ({"activity_type": "MEM", "net_amount": "0"}, ActivityKind.OTHER, 0, "0"),
+        ({"activity_type": "MEM"}, ActivityKind.OTHER, 0, "0"),
+        ({"activity_type": "CFEE", "qty": "-0.00001", "symbol": "BTCUSD"}, ActivityKind.FEE, "-0.00001", "0"),
+        ({"activity_type": "CGD", "qty": "7", "per_share_amount": "1", "net_amount": "7"}, ActivityKind.OTHER, 0, "7"),
+        ({"activity_type": "FEE", "net_amount": -0.01}, ActivityKind.FEE, 0, "-0.01"),
+        ({"activity_type": "FEE", "net_amount": 1e-9}, ActivityKind.FEE, 0, "0.000000001"),
+        ({"activity_type": "FEE", "net_amount": -3}, ActivityKind.FEE, 0, "-3"),
     ],
 )
 def test_bookings_move_what_their_kind_moves(row, kind, quantity, cash):
     booked = wire.activity({"id": "1", "date": "2012-10-11", **row})
-    assert (booked.kind, booked.quantity, booked.cash) == (kind, quantity, Decimal(cash))
+    assert (booked.kind, booked.quantity, booked.cash) == (kind, Decimal(quantity), Decimal(cash))
+    assert booked.code == row["activity_type"]
     assert booked.happened_at == datetime(2012, 10, 11, 4, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"net_amount": ""},
+        {"net_amount": "NaN"},
+        {"net_amount": True},
+        {"net_amount": 0.1 + 0.2},
+        {"net_amount": float("inf")},
+        {"qty": "5", "symbol": None},
+        {"date": None},
+        {"date": ""},
+        {"date": "yesterday"},
+        {"activity_type": None},
+    ],
+)
+def test_a_booking_that_cannot_be_read_is_named(change):
+    row = {"id": "20121011::x", "activity_type": "FEE", "date": "2012-10-11", "net_amount": "-0.03", **change}
+    with pytest.raises(wire.BadPayload, match="20121011::x"):
+        wire.booking_page([row])
 
 
 def test_a_blocked_account_says_why():

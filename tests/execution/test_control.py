@@ -275,7 +275,7 @@ def test_a_session_goes_on_with_a_flattening_that_a_broker_side_end_cut_short(ex
 
 
 def test_flatten_leaves_what_is_held_apart_and_waits_for_a_discrepancy(exchange, holding, capsys):
-    exchange.act("book", kind="JNLS", symbol="ZZZ", qty="12")
+    exchange.act("move", symbol="ZZZ", qty="12")
     main(["reconcile"])
     assert _say("flatten", holding) == 1
     told = capsys.readouterr().out

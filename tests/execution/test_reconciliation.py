@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 
@@ -39,7 +39,6 @@ from execution.findings import (
     OrderUnknownToBroker,
     PositionDiffers,
     RecordedFill,
-    UnexplainedActivity,
     as_json,
 )
 from execution.orders import Order, OrderStatus, Side
@@ -228,7 +227,7 @@ def _of_bookings(broker: BrokerSnapshot) -> Corruptions:
         change = partial(_swap, broker, "activities", activity)
         yield ActivityDiffers, partial(change, cash=activity.cash + Decimal("0.01"))
         yield ActivityDiffers, partial(change, symbol="GOOG")
-        yield UnexplainedActivity, partial(change, kind=None)
+        yield ActivityDiffers, partial(change, kind=ActivityKind.OTHER)
         yield ActivityUnknownToBroker, partial(_without, broker, "activities", activity)
     stray = _stray_fill(broker.orders[0])
     yield FilledQuantityDiffers, partial(replace, broker, fills=(*broker.fills, stray))
@@ -375,10 +374,18 @@ def test_cash_stated_in_whole_cents_agrees_and_a_cent_does_not():
     assert compare(ledger, differing).outcome == "discrepancy"
 
 
-def test_an_activity_of_an_unknown_kind_is_not_guessed_at():
-    odd = Activity("x", None, None, ZERO, ONE, NOON + timedelta(hours=1), "JNLS")
-    broker = replace(History((), (), ()).broker(), activities=(odd,))
-    assert UnexplainedActivity("x", "JNLS") in compare(LedgerSnapshot(), broker).discrepancies
+@given(st.decimals(-99, 99, places=2), st.decimals(-99, 99, places=3), st.booleans())
+def test_a_booking_that_is_canceled_leaves_nothing_whenever_that_is_learned(cash, units, was_booked):
+    booked = Activity("x", ActivityKind.OTHER, "AAPL", units, cash, NOON, "JNLS")
+    before = {"x": booked} if was_booked else {}
+    moved = {"positions": {"AAPL": units}, "cash": cash} if was_booked else {}
+    nothing = AccountSnapshot("a-1", ZERO, ZERO, ZERO, shorting_enabled=False)
+    broker = BrokerSnapshot(nothing, None, activities=(replace(booked, is_canceled=True),))
+    first = compare(LedgerSnapshot(activities=before, **moved), broker)
+    assert (first.outcome, len(first.repairs)) == (("repaired", 1) if was_booked else ("agreed", 0))
+    after = before | {repair.activity.activity_id: repair.activity for repair in first.repairs}
+    assert compare(LedgerSnapshot(activities=after), broker).outcome == "agreed"
+    assert sum(activity.cash for activity in after.values()) == 0
 
 
 @given(st.decimals("0.000000001", "1000000", places=9), st.integers(0, 6))

@@ -1,5 +1,6 @@
 """For each halt the way out, walked to the next fill: adopt, release, decide, trade, agree."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -46,16 +47,12 @@ def _correct(exchange) -> None:
 
 
 def _bust(exchange) -> None:
+    exchange.advance(DAYS[1].opens + timedelta(hours=1))
     exchange.act("bust", activity_id=_fill(exchange)["id"])
 
 
-def _book_unknown(exchange) -> None:
-    exchange.act("book", kind="JNLX", cash="-12.34")
-
-
-def _rename(exchange) -> None:
-    exchange.act("book", kind="NC", symbol="ALPHA", qty="-485")
-    exchange.act("book", kind="NC", symbol="BETA", qty="485")
+def _move_more(exchange) -> None:
+    exchange.act("move", symbol="BETA", qty="2")
 
 
 def _rename_without_a_word(exchange) -> None:
@@ -78,8 +75,7 @@ HALTS = [
     _leave_a_position,
     _correct,
     _bust,
-    _book_unknown,
-    _rename,
+    _move_more,
     _rename_without_a_word,
     _lose_an_order,
     _use_our_id,
@@ -138,13 +134,44 @@ def test_a_correction_names_its_fill_and_a_second_one_counts_from_the_first(exch
     assert moved == [(first,), (Decimal("0.1") * Decimal(fill["qty"]),)]
 
 
+BOOKINGS = [
+    {"kind": "SSP", "symbol": "ALPHA", "qty": "485"},
+    {"kind": "CIL", "cash": "12.34"},
+    {"kind": "CIL", "cash": "50.50", "symbol": "ALPHA", "qty": "-0.5"},
+    {"kind": "INTNRA", "cash": "-0.2"},
+    {"kind": "JNL", "cash": "3"},
+    {"kind": "PTR", "cash": "0.01"},
+    {"kind": "REORG", "symbol": "ALPHA", "qty": "-25"},
+    {"kind": "CORR", "cash": "-1"},
+    {"kind": "SUB", "cash": "1"},
+    {"kind": "MEM", "cash": "0"},
+    {"kind": "SOMETHING NEW", "cash": "-12.34"},
+]
+
+
+@pytest.mark.parametrize("booking", BOOKINGS)
+def test_a_booking_counts_by_what_it_moves_and_trading_goes_on(exchange, warehouse, package, account, booking):
+    exchange.act("book", **booking)
+    assert main(["reconcile"]) == 0
+    _walk_to_the_next_fill(exchange, warehouse, package, account)
+    moved = rows("select code, cash from ledger.activities where account_id = %s and kind = 'other'", account)
+    assert moved == [(booking["kind"], Decimal(booking.get("cash", 0)))]
+
+
+def test_both_names_of_a_rename_are_booked(exchange, warehouse, package, account):
+    exchange.act("book", kind="NC", symbol="ALPHA", qty="-485")
+    exchange.act("book", kind="NC", symbol="BETA", qty="485")
+    assert main(["reconcile"]) == 0
+    _walk_to_the_next_fill(exchange, warehouse, package, account)
+
+
 def test_only_what_was_named_is_adopted(exchange, account, capsys):
     _leave_a_position(exchange)
-    _book_unknown(exchange)
+    exchange.act("move", symbol="ZZZ", qty="2")
     assert main(["reconcile"]) == 1
     order = next(o["id"] for o in exchange.book()["orders"] if o["client_order_id"] == "by-hand")
     assert main(["adopt", "--about", order, "--reason", "mine"]) == 1
-    assert "JNLX" in capsys.readouterr().out
+    assert "ZZZ" in capsys.readouterr().out
     assert main(["adopt", "--about", "nonsense", "--reason", "mine"]) == 2
     assert "nothing differs about nonsense" in capsys.readouterr().err
     assert main(["adopt", "--reason", "mine"]) == 2

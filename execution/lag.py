@@ -1,0 +1,46 @@
+"""Lag: what a broker shows late is no discrepancy yet. Pure.
+
+Orders, bookings, positions and cash come from different places at the broker, which may be seconds or minutes apart
+after a fill. A difference is awaited while all of it is about what traded lately, and only for so long.
+"""
+
+from datetime import datetime, timedelta
+
+from execution.brokers.base import BrokerSnapshot
+from execution.comparison import Comparison, LedgerSnapshot
+from execution.findings import CashDiffers, FilledQuantityDiffers, FillUnknownToBroker, OrderDiffers, PositionDiffers
+
+LAG = timedelta(minutes=5)
+"""So long a difference is awaited, and so new the trade must be that it is about. By the broker's clock."""
+
+
+def may_be_lag(comparison: Comparison, ledger: LedgerSnapshot, broker: BrokerSnapshot, now: datetime) -> bool:
+    """Whether trades of the last minutes may explain every discrepancy."""
+    recent = now - LAG
+    traded = {fill.symbol for fill in broker.fills if fill.filled_at > recent}
+    traded |= {fill.symbol for fill in ledger.fills.values() if fill.filled_at > recent}
+    traded |= {
+        order.symbol
+        for order in broker.orders
+        if order.filled_quantity and order.updated_at is not None and order.updated_at > recent
+    }
+
+    def of_order(client_order_id: str) -> bool:
+        order = ledger.orders.get(client_order_id)
+        return order is not None and order.symbol in traded
+
+    for finding in comparison.discrepancies:
+        match finding:
+            case PositionDiffers(symbol):
+                is_recent = symbol in traded
+            case CashDiffers():
+                is_recent = bool(traded)
+            case FilledQuantityDiffers(client_order_id) | OrderDiffers(client_order_id, is_behind=True):
+                is_recent = of_order(client_order_id)
+            case FillUnknownToBroker(execution_id):
+                is_recent = ledger.fills[execution_id].filled_at > recent
+            case _:
+                is_recent = False
+        if not is_recent:
+            return False
+    return True

@@ -1,0 +1,150 @@
+"""Lag is no discrepancy: what the broker shows late is awaited for minutes, and only what traded lately."""
+
+import json
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from execution.__main__ import main
+from execution.brokers.alpaca import AlpacaBroker
+from execution.session import Session
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
+
+DAYS = trading_days()
+
+
+class Late:
+    """Stands between the SDK and the socket: one of the broker's lists stays as it was while it lags."""
+
+    def __init__(self, broker: AlpacaBroker, path: str) -> None:
+        self._session = broker._client._session
+        self._real = self._session.request
+        self._session.request = self._request
+        self._path = path
+        self.old: bytes | None = None
+        self.lags = False
+
+    def _request(self, method: str, url: str, **options: object) -> object:
+        answer = self._real(method, url, **options)
+        if method.upper() == "GET" and url.endswith(self._path):
+            if self._path == "/account/activities":
+                # paged by what was shown, so only the rows are late
+                told = [row for row in json.loads(answer.content) if not self.lags or row["activity_type"] != "FILL"]
+                self.old = json.dumps(told).encode()
+            elif not self.lags:
+                self.old = answer.content
+            answer._content = self.old
+        return answer
+
+
+@pytest.fixture
+def settings(exchange, monkeypatch) -> None:
+    monkeypatch.setenv("APCA_API_KEY_ID", KEY)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    monkeypatch.setenv("APCA_API_BASE_URL", exchange.url)
+    monkeypatch.setenv("APCA_API_STREAM_URL", exchange.stream_url)
+    monkeypatch.setattr("time.sleep", _no_pause)
+
+
+@pytest.mark.parametrize("path", ["/positions", "/account/activities", "/account", "/orders"])
+def test_a_list_that_shows_a_fill_late_is_awaited(exchange, warehouse, package, path):
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    broker = exchange.broker(pause=_no_pause)
+    late = Late(broker, path)
+    with Session.open([package], broker, pause=_no_pause) as session:
+        session.decide()
+        session.reconcile()
+        late.lags = True
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=1)
+        assert session.reconcile().outcome == "awaiting"
+        assert session.halts() == ()
+        late.lags = False
+        assert session.settle(timeout=10) == ()
+        assert session.reconcile().outcome in ("agreed", "repaired")
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[1], {"BETA": 0.25})
+        assert len(session.decide().sent) == 2
+    assert rows("select 1 from ledger.halts where account_id = %s", exchange.book()["account_id"]) == []
+
+
+def test_what_stays_is_no_lag(exchange, warehouse, package, settings, capsys):
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    with Session.open([package], exchange.broker(pause=_no_pause), pause=_no_pause) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+    account = exchange.book()["account_id"]
+    exchange.act("move", symbol="ALPHA", qty="-1")
+    assert main(["reconcile"]) == 1
+    assert "shows a fill of the last minutes late" in capsys.readouterr().out
+    for minutes, halted in ((3, 0), (6, 1)):
+        exchange.advance(DAYS[1].opens + AFTER_OPEN + timedelta(minutes=minutes))
+        assert main(["reconcile"]) == 1
+        assert len(rows("select 1 from ledger.halts where account_id = %s", account)) == halted
+    assert main(["adopt", "--all", "--reason", "it is gone"]) == 0
+    assert main(["release", "--account", account, "--reason", "adopted"]) == 0
+    assert main(["reconcile"]) == 0
+
+
+def test_trading_on_does_not_prolong_it(exchange, warehouse, package, settings):
+    """Every new fill is recent, but the same difference is awaited once."""
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.4})
+    with Session.open([package], exchange.broker(pause=_no_pause), pause=_no_pause) as session:
+        session.decide()
+        orders = exchange.book()["orders"]
+        exchange.advance(DAYS[1].opens - timedelta(minutes=20))
+        exchange.act("move", symbol="ALPHA", qty="1")
+        outcomes = []
+        for _ in range(4):
+            exchange.act("fill", order_id=orders[0]["id"], qty="1", price="101")
+            outcomes.append(session.reconcile().outcome)
+            now = exchange.ask("/sandbox/clock")["now"]
+            exchange.advance(type(DAYS[0].opens).fromisoformat(now) + timedelta(minutes=2))
+    assert outcomes == ["awaiting", "awaiting", "awaiting", "discrepancy"]
+
+
+def test_a_difference_about_something_else_is_told_at_once(exchange, warehouse, package, settings):
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    with Session.open([package], exchange.broker(pause=_no_pause), pause=_no_pause) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.act("move", symbol="BETA", qty="1")
+        assert session.reconcile().outcome == "discrepancy"
+
+
+def test_a_booking_that_is_canceled_is_taken_back_by_a_row_of_its_own(exchange, warehouse, package):
+    exchange.act("book", kind="DIV", cash="179.45")
+    account = exchange.book()["account_id"]
+    broker = exchange.broker(pause=_no_pause)
+    with Session.open([package], broker, pause=_no_pause) as session:
+        session.reconcile()
+        exchange.act("book", kind="MEM", cash="0")
+        real = broker._client._session.request
+
+        def canceled(method: str, url: str, **options: object) -> object:
+            answer = real(method, url, **options)
+            if url.endswith("/account/activities"):
+                told = json.loads(answer.content)
+                answer._content = json.dumps(
+                    [row | {"status": "canceled"} if row["activity_type"] == "DIV" else row for row in told]
+                ).encode()
+            if url.endswith("/account"):
+                told = json.loads(answer.content)
+                answer._content = json.dumps(told | {"cash": "100000"}).encode()
+            return answer
+
+        broker._client._session.request = canceled
+        assert session.reconcile().outcome == "repaired"
+        assert session.reconcile().outcome == "agreed"
+        assert session.reconcile("continuous").outcome == "agreed"
+    assert rows("select cash from ledger.activities where account_id = %s and code = 'DIV' order by 1", account) == [
+        (Decimal("-179.45"),),
+        (Decimal("179.45"),),
+    ]
+
+
+def _no_pause(_: float) -> None:
+    pass
