@@ -16,7 +16,6 @@ from execution.validation.bars import BAR_RULES
 from execution.validation.orders import order_rules
 from execution.validation.rules import Proposal, refusals
 from execution.withdrawals import Standing
-from warehouse.errors import Stop
 
 ZERO = Decimal(0)
 # From the open that an order missed past the next close: its symbol is decided again a session later.
@@ -103,11 +102,23 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be written ahead. Approved intents are in the order of sending: sales first."""
+    """What is to be written ahead. Approved intents are in the order of sending: sales first.
+
+    `failures` are sentences about models that gave no answer; their bars are among the refused.
+    """
 
     decisions: tuple[Decision, ...]
     intents: tuple[Intent, ...]
     refused: tuple[RefusedBar, ...]
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a model makes of a row."""
+
+    score: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +197,11 @@ def plan(
     """Decide every bar that may be decided and was not before.
 
     `shares` is each model's share of equity. `attempts` says by model and symbol how often the newest bar was decided
-    before, and whether it may be again.
-    Raises Stop when a package answers for other rows than it was given.
+    before, and whether it may be again. A model that fails decides nothing; the others decide all the same.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
+    failures: list[str] = []
     changes: list[_Change] = []
     for package in packages:
         asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
@@ -198,8 +209,14 @@ def plan(
         no = refused_bars(package, symbols, situation)
         refused += no.values()
         numbers = {symbol: asked[symbol][0] + 1 for symbol in symbols if symbol not in no}
-        for decision in _decisions(account_id, package, situation, numbers):
-            subject = (package.model_id, decision.symbol, package.timeframe, decision.bar_start)
+        for symbol, answer in _answers(package, situation, list(numbers)).items():
+            bar_start = situation.market.rows[package.model_id, symbol].bar_start
+            subject = (package.model_id, symbol, package.timeframe, bar_start)
+            if isinstance(answer, str):
+                refused.append(RefusedBar(*subject, (f"Model: {answer}",)))
+                failures.append(f"model {package.model_id} failed on {symbol}: {answer}")
+                continue
+            decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
             try:
                 change = _change(decision, shares[package.model_id], policy, situation)
             except ValueError as error:
@@ -212,36 +229,59 @@ def plan(
             decisions.append(decision)
             if change.quantity:
                 changes.append(change)
-    return Plan(tuple(decisions), _intents(account_id, changes, policy, situation), tuple(refused))
+    intents = _intents(account_id, changes, policy, situation)
+    return Plan(tuple(decisions), intents, tuple(refused), tuple(failures))
 
 
-def _decisions(
-    account_id: str, package: Package, situation: Situation, attempts: Mapping[str, int]
-) -> Iterable[Decision]:
-    symbols = list(attempts)
+def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | str]:
+    """What the model says of each symbol's newest row, or in words why it says nothing.
+
+    A model is somebody's code: whatever it raises is its own affair, and of one row that row's, when it can answer for
+    the others alone.
+    """
     if not symbols:
-        return
-    answers = package.target_weights(situation.market.table(package, symbols))
-    if list(answers["symbol"]) != symbols:
-        raise Stop(f"model {package.model_id} answered for other rows than it was given: nothing is decided")
-    for symbol, score, weight in zip(symbols, answers["score"], answers["weight"], strict=True):
-        row, bar = situation.market.rows[package.model_id, symbol], situation.market.bars[symbol]
-        yield Decision(
-            decision_id=decision_id(
-                account_id, package.model_id, symbol, package.timeframe, row.bar_start, attempts[symbol]
-            ),
-            model_id=package.model_id,
-            symbol=symbol,
-            timeframe=package.timeframe,
-            bar_start=row.bar_start,
-            bar_end=bar.bar_end,
-            broker_time=situation.clock.now,
-            feature_names=tuple(package.feature_names),
-            feature_values=row.values,
-            score=float(score),
-            target_weight=float(weight),
-            attempt=attempts[symbol],
-        )
+        return {}
+    try:
+        answers = package.target_weights(situation.market.table(package, symbols))
+        if list(answers["symbol"]) != symbols:
+            raise ValueError("it answered for other rows than it was given")
+        pairs = zip(symbols, answers["score"], answers["weight"], strict=True)
+        return {symbol: _answer(score, weight) for symbol, score, weight in pairs}
+    except Exception as error:  # noqa: BLE001 (whatever a model raises)
+        if len(symbols) > 1:
+            alone = (_answers(package, situation, [symbol]) for symbol in symbols)
+            return {symbol: answer for answers in alone for symbol, answer in answers.items()}
+        return {symbols[0]: f"{type(error).__name__}: {error}"}
+
+
+def _answer(score: object, weight: object) -> _Answer | str:
+    try:
+        answer = _Answer(float(score), float(weight))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return f"its score is {score!r} and its weight {weight!r}: numbers are needed"
+    if not (math.isfinite(answer.score) and math.isfinite(answer.weight)):
+        return f"its score is {answer.score} and its weight {answer.weight}: finite numbers are needed"
+    return answer
+
+
+def _decision(
+    account_id: str, package: Package, situation: Situation, symbol: str, answer: _Answer, attempt: int
+) -> Decision:
+    row, bar = situation.market.rows[package.model_id, symbol], situation.market.bars[symbol]
+    return Decision(
+        decision_id=decision_id(account_id, package.model_id, symbol, package.timeframe, row.bar_start, attempt),
+        model_id=package.model_id,
+        symbol=symbol,
+        timeframe=package.timeframe,
+        bar_start=row.bar_start,
+        bar_end=bar.bar_end,
+        broker_time=situation.clock.now,
+        feature_names=tuple(package.feature_names),
+        feature_values=row.values,
+        score=answer.score,
+        target_weight=answer.weight,
+        attempt=attempt,
+    )
 
 
 def _change(decision: Decision, share: Decimal, policy: TradingPolicy, situation: Situation) -> _Change:

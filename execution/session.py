@@ -37,12 +37,16 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What `decide` did: new decisions and their intents, bars that were refused, and the orders it sent."""
+    """What `decide` did: new decisions and their intents, bars that were refused, and the orders it sent.
+
+    `failures` are sentences about models that gave no answer for a bar.
+    """
 
     decisions: tuple[Decision, ...]
     intents: tuple[Intent, ...]
     refused: tuple[RefusedBar, ...]
     sent: tuple[Order, ...]
+    failures: tuple[str, ...] = ()
 
 
 class Session:
@@ -131,7 +135,7 @@ class Session:
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
         sent = self._send([intent.order for intent in todo.intents if intent.is_approved], situation)
-        return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent))
+        return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent), todo.failures)
 
     def settle(self, timeout: float) -> tuple[OpenOrder, ...]:
         """Follow all orders to their end, at most `timeout` seconds; returns those that are still open.

@@ -67,7 +67,7 @@ def decide(packages: list[ModelPackage]) -> int:
     with Session.open(packages, named(AlpacaBroker.from_settings(load()))) as session:
         step = session.decide()
         concerns = session.concerns()
-    say(_in_words(step), concerns)
+    say(_in_words(step), (*step.failures, *concerns))
     return len(step.sent)
 
 
@@ -103,7 +103,10 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
             if month not in (None, f"{now.now:%Y-%m}"):
                 log.info("through %s: %d sessions, %d orders", month, sessions, orders)
             month = f"{now.now:%Y-%m}"
-            orders += len(session.decide().sent)
+            step = session.decide()
+            orders += len(step.sent)
+            for failure in step.failures:
+                log.warning("%s", failure)
             if halts := session.halts():
                 raise NeedsAttention("; ".join(halts))
             sessions += 1
