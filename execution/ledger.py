@@ -224,13 +224,14 @@ class Ledger:
             return withdrawals.due(cursor, self.account_id)
 
     def ended(self, name: str) -> str | None:
-        """In a sentence, how the order with this id, ours or the broker's, ended; None when there is none."""
+        """In a sentence, how the order with this id, or the newest of this symbol, ended; None when there is none."""
         with self._transaction() as cursor:
             cursor.execute(
                 """
                 select format('%%s %%s %%s ended %%s with %%s filled', side, trim_scale(quantity), symbol, status,
                   trim_scale(filled_quantity))
-                from ledger.orders where account_id = %s and %s in (client_order_id, broker_order_id)
+                from ledger.orders where account_id = %s and %s in (client_order_id, broker_order_id, symbol)
+                order by written_at desc limit 1
                 """,
                 (self.account_id, name),
             )

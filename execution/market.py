@@ -83,6 +83,8 @@ class MarketView:
     rows: Mapping[tuple[str, str], FeatureRow] = field(default_factory=dict)
     changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
+    # by symbol, in words: what takes effect between the newest close and the open after it
+    splits: Mapping[str, tuple[str, ...]] | None = None
 
     def evidence(
         self, package: Package, symbol: str, clock: BrokerClock, mode: Mode, unpriced: tuple[str, ...] | None
@@ -108,6 +110,7 @@ class MarketView:
             changed_features=self.changed.get(package.model_id),
             model_state=self.states.get(package.model_id),
             unpriced=unpriced,
+            splits=None if self.splits is None else self.splits.get(symbol, ()),
         )
 
     def table(self, package: Package, symbols: Sequence[str]) -> pyarrow.Table:
@@ -160,6 +163,7 @@ class Market:
                     rows=rows,
                     changed=changed,
                     states=states,
+                    splits=_splits(cursor, traded, now),
                 )
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             missing = str(error).splitlines()[0]
@@ -225,6 +229,31 @@ def _stale(
         " from features.{} where symbol = any(%s)"
     ).format(sql.Identifier(f"freshness_{timeframe}"))
     return {symbol: (since, why) for symbol, since, why in cursor.execute(query, (list(symbols),))}
+
+
+def _splits(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, tuple[str, ...]]:
+    """Announced splits of the sessions after the newest close, up to the next one that opens."""
+    cursor.execute(
+        """
+        select splits.symbol, format('%%s splits %%s for %%s on %%s', splits.symbol, trim_scale(splits.split_to),
+          trim_scale(splits.split_from), splits.execution_date) as in_words
+        from canonical.announced_splits as splits
+        inner join reference.instruments using (symbol)
+        inner join lateral (select session_date, close_at from reference.trading_sessions
+          where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
+        inner join lateral (select session_date from reference.trading_sessions
+          where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1
+        ) as following on true
+        where splits.symbol = any(%s)
+        and splits.execution_date > newest.session_date and splits.execution_date <= following.session_date
+        order by splits.symbol, splits.execution_date
+        """,
+        (now, list(symbols)),
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for symbol, in_words in cursor:
+        found[symbol] = (*found.get(symbol, ()), in_words)
+    return found
 
 
 def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:

@@ -166,7 +166,10 @@ def open_questions(market: MarketView) -> dict[tuple[str, str], datetime]:
 
 
 def revised_since(entry: OpenOrder, package: Package, situation: Situation) -> str | None:
-    """In words, what was revised of the newest bar since this order was decided on it; None when nothing was."""
+    """In words, what was revised of the newest bar since this order was decided on it; None when nothing was.
+
+    A split that was announced since revises it too.
+    """
     symbol, market = entry.order.symbol, situation.market
     row, bar = market.rows.get((package.model_id, symbol)), market.bars.get(symbol)
     if row is None or bar is None or row.bar_start != entry.bar_start:
@@ -178,6 +181,8 @@ def revised_since(entry: OpenOrder, package: Package, situation: Situation) -> s
     for name, then, now in zip(package.feature_names, entry.feature_values or (), row.values, strict=True):
         if then != now and not (_is_nan(then) and _is_nan(now)):
             return f"its bar was revised: {name} was {then}, and is {now}"
+    if splits := (market.splits or {}).get(symbol):
+        return f"{'; '.join(splits)}: it would trade in other shares than it was sized in"
     stale_from, reason = market.stale.get(symbol, (None, None))
     return None if stale_from is None else f"its bar was revised: history is stale from {stale_from:%F} on: {reason}"
 

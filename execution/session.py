@@ -277,7 +277,14 @@ class Session:
 
     def _resolve(self, clock: BrokerClock) -> list[OpenOrder]:
         """Ask about every order without an answer. Returns those the broker does not have and that still have time."""
-        unresolved = [entry for entry in self._ledger.unsettled() if entry.order.status.is_unresolved]
+        standing = self._ledger.standing()
+        # what closes a position is continued by the next pass over the positions
+        flattening = standing.halt_id if standing.action is Action.FLATTEN else None
+        unresolved = [
+            entry
+            for entry in self._ledger.unsettled()
+            if entry.order.status.is_unresolved and (entry.halt_id is None or entry.halt_id != flattening)
+        ]
         if not unresolved:
             return []
         sessions = self._market.sessions([entry.order.symbol for entry in unresolved], clock.now)

@@ -157,7 +157,7 @@ def attempts(
         left join ledger.orders on decisions.decision_id = orders.decision_id
         where decisions.account_id = %s and (decisions.model_id, decisions.symbol, decisions.bar_start) in (
           select * from unnest(%s::text[], %s::text[], %s::timestamptz[]))
-        order by decisions.model_id, decisions.symbol, decisions.attempt desc
+        order by decisions.model_id asc, decisions.symbol asc, decisions.attempt desc
         """,
         (account_id, models, symbols, starts),
     )

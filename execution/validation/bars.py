@@ -88,6 +88,17 @@ class AccountCanBeValued:
         )
 
 
+class NoSplitBeforeOpen:
+    """What is sized in the bar's shares trades in the same shares."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.splits is None:
+            return "the splits that are announced are not known"
+        if not subject.splits:
+            return None
+        return f"{'; '.join(subject.splits)}: an order sized before it would trade in other shares"
+
+
 BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     BarIsFresh(),
     BeforeNextOpen(),
@@ -98,5 +109,6 @@ BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     AccountCanBeValued(),
     *ACCOUNT_RULES,
     NoOrderMayArrive(),
+    NoSplitBeforeOpen(),
 )
 """A bar that one of these refuses is not decided; it may be decided later, once the obstacle is gone."""

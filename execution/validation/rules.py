@@ -43,6 +43,7 @@ class BarEvidence:
     in_flight: tuple[str, ...] | None = None
     may_arrive: tuple[str, ...] | None = None
     clock_skew: timedelta | None = None
+    splits: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,8 +157,11 @@ def test_one_order_is_canceled_and_not_decided_again(exchange, package, queued, 
 
 def test_cancel_by_symbol_and_all(exchange, queued, capsys):
     assert main(["cancel", "--account", queued, "--reason", "x"]) == 2
-    assert _say("cancel", queued, "--symbol", "ALPHA") == 0
-    assert sorted(_states(exchange)) == ["accepted", "canceled"]
+    for _ in range(2):
+        assert _say("cancel", queued, "--symbol", "ALPHA") == 0
+        assert sorted(_states(exchange)) == ["accepted", "canceled"]
+    assert "buy 485 ALPHA ended canceled with 0 filled" in capsys.readouterr().out
+    assert _say("cancel", queued, "--symbol", "APLHA") == 2
     assert _say("cancel", queued, "--all") == 0
     assert _states(exchange) == ["canceled", "canceled"]
     assert _say("cancel", queued, "--all") == 0
@@ -326,6 +329,27 @@ def test_killed_at_any_step_of_flattening_the_same_command_ends_it(
     assert _positions(exchange) == {}
     sold = [fill for fill in exchange.book()["fills"] if fill["side"] == "sell"]
     assert len(sold) == 2
+    assert_agree(exchange.book())
+
+
+@pytest.mark.parametrize(("name", "when"), [("submit", "before"), ("submit", "after")])
+def test_killed_while_flattening_the_next_session_goes_on_with_it(exchange, package, holding, name, when):
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+
+    def flatten() -> None:
+        _die_at(AlpacaBroker, name, 1, when)
+        _say("flatten", holding)
+
+    child = multiprocessing.get_context("fork").Process(target=flatten)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        session.decide()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+    assert _positions(exchange) == {}
+    assert rows("select count(*) from ledger.intents where account_id = %s and halt_id is not null", holding) == [(2,)]
     assert_agree(exchange.book())
 
 

@@ -38,6 +38,7 @@ GOOD_BAR = BarEvidence(
     in_flight=(),
     may_arrive=(),
     clock_skew=timedelta(0),
+    splits=(),
 )
 GOOD_ORDER = Proposal(
     symbol="AAPL",
@@ -88,6 +89,7 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"has_discrepancy": True}, "Reconciled"),
         ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
         ({"may_arrive": ("tb-2",)}, "NoOrderMayArrive"),
+        ({"splits": ("AAPL splits 7 for 1 on 2012-10-02",)}, "NoSplitBeforeOpen"),
         ({"clock_skew": timedelta(seconds=5.1)}, "ClocksAgree"),
         ({"clock_skew": timedelta(seconds=-5.1)}, "ClocksAgree"),
     ],
@@ -133,6 +135,7 @@ def test_a_bad_order_is_refused_by_its_rule(changes, rule):
         "in_flight",
         "may_arrive",
         "clock_skew",
+        "splits",
     ],
 )
 def test_a_bar_that_is_not_known_well_enough_is_refused(name):

@@ -223,6 +223,7 @@ class MemoryMarket:
             },
             changed={package.model_id: ()},
             states={package.model_id: "paper"},
+            splits={},
         )
 
     def sessions(self, symbols, now: datetime) -> dict[str, SessionTimes]:

@@ -188,8 +188,8 @@ class Warehouse:
     def __init__(self) -> None:
         with connect("transformer") as connection:
             connection.execute(
-                "truncate reference.instruments, canonical.ohlcv_1d, features.features_1d, features.catalog,"
-                " features.freshness_1d"
+                "truncate reference.instruments, canonical.ohlcv_1d, canonical.announced_splits,"
+                " features.features_1d, features.catalog, features.freshness_1d"
             )
             for symbol in SYMBOLS:
                 connection.execute("insert into reference.instruments values (%s, 'equity', 'XNYS')", (symbol,))
@@ -231,6 +231,7 @@ def rows(query: str, *parameters: object) -> list[tuple]:
 _RELATIONS = psycopg.sql.SQL("""
 create table reference.instruments (symbol text, asset_class text, calendar text);
 create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric);
+create table canonical.announced_splits (symbol text, execution_date date, split_from numeric, split_to numeric);
 create table features.features_1d (
     symbol text, bar_start timestamptz, is_ready boolean, signal float8, noise float8
 );

@@ -26,7 +26,7 @@ select distinct on (accounts.account_id)
     coalesce(halts.reason, '') as reason
 from ledger.accounts
 left join ledger.halts on accounts.account_id = halts.account_id
-order by accounts.account_id, halts.halt_id desc;
+order by accounts.account_id asc, halts.halt_id desc;
 comment on view ledger.standings is 'What each account may do now.';
 
 -- A bar whose order was taken back is decided again under the next attempt.
