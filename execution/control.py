@@ -85,7 +85,7 @@ class Control:
             found |= {name for name in asked if name is not None}
             if every or asked:
                 chosen.append(order)
-        for name in {*names, *symbols} - found:
+        for name in sorted({*names, *symbols} - found):
             ended = self._ledger.ended(name)
             if ended is None:
                 have = ", ".join(f"{order.client_order_id} ({order.symbol})" for order in unsettled) or "none"
