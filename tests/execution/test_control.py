@@ -19,6 +19,7 @@ from execution.session import Session
 from execution.withdrawals import Action
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
+from warehouse.errors import Retry
 
 DAYS = trading_days()
 HALF = {"ALPHA": 0.5, "BETA": 0.4}
@@ -153,6 +154,23 @@ def test_one_order_is_canceled_and_not_decided_again(exchange, package, queued, 
         assert session.settle(timeout=10) == ()
     assert list(_positions(exchange)) == ["ALPHA"]
     assert_agree(exchange.book())
+
+
+def test_what_a_person_canceled_is_not_decided_again_though_a_halt_had_asked_first(
+    exchange, package, queued, monkeypatch
+):
+    def is_down(*_: object) -> None:
+        raise Retry("the broker is down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AlpacaBroker, "cancel", is_down)
+        assert _say("halt", queued) == 2
+    assert _states(exchange) == ["accepted", "accepted"]
+    assert _say("cancel", queued, "--all") == 0
+    assert _say("release", queued) == 0
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        assert session.decide().sent == ()
+    assert _states(exchange) == ["canceled", "canceled"]
 
 
 def test_cancel_by_symbol_and_all(exchange, queued, capsys):
