@@ -36,6 +36,9 @@ from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
 
+_HALT = "select ledger.halt_account(%s, %s)"
+_INSTRUCT = "select ledger.instruct_account(%s, %s, %s)"
+
 
 class Ledger:
     """One account's ledger. Use as a context manager, or close it."""
@@ -335,7 +338,7 @@ class Ledger:
             if comparison.outcome == "discrepancy" and not is_halted:
                 more = len(comparison.discrepancies) - 1
                 reason = f"{comparison.discrepancies[0]}" + (f" (and {more} more)" if more else "")
-                insert(cursor, "halts", account_id=self.account_id, action="halt", reason=reason)
+                cursor.execute(_HALT, (self.account_id, reason))
 
     def adopt(self, findings: Iterable[tuple[Discrepancy, tuple[Movement, ...]]], reason: str) -> None:
         """Book discrepancies that a person found right, each with the movements that make the sums agree."""
@@ -358,9 +361,13 @@ class Ledger:
             bookings.hold_apart(cursor, self.account_id, apart, reason)
 
     def act(self, action: Action, reason: str) -> None:
-        """Say what the account may do from now on: an act of the operator, or a halt by what was found."""
-        with self._transaction() as cursor:
-            insert(cursor, "halts", account_id=self.account_id, action=action, reason=reason)
+        """Say what the account may do from now on. Whoever trades may halt; all else is an act of the operator."""
+        if action is Action.HALT:
+            with self._transaction() as cursor:
+                cursor.execute(_HALT, (self.account_id, reason))
+        else:
+            with connect("operator") as connection:
+                connection.execute(_INSTRUCT, (self.account_id, str(action), reason))
 
     def halt(self, reason: str) -> None:
         """Stop trading the account until it is released; what is open is taken back."""

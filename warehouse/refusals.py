@@ -23,6 +23,9 @@ _REMEDIES = {
     "08": "the connection was lost: run the same command again",
 }
 
+# raised by functions and rules of ours, whose words say what is wrong
+_OWN_WORDS = ("P0001", "23514")
+
 _HOLDERS = """
 select distinct activity.pid, activity.usename
 from pg_locks as locks
@@ -51,10 +54,12 @@ def in_words() -> Iterator[None]:
 def refusal(error: psycopg.Error) -> str | None:
     """One sentence with the database's own words and the remedy, None for a fault of the code."""
     state = error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")
+    said = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+    if state in _OWN_WORDS:
+        return f"the database refused: {said}"
     remedy = next((words for prefix, words in _REMEDIES.items() if state.startswith(prefix)), None)
     if remedy is None:
         return None
-    said = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     if state == "55P03":
         remedy = f"{remedy}{lock_holders()}"
     return f"PostgreSQL at {endpoint().place} refused: {said}; {remedy}"

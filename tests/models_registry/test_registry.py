@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from execution.ledger import Ledger
 from models_registry import registry
 from models_registry.package import ModelPackage, PackageError
 from models_registry.registry import RegistryError
@@ -30,10 +31,10 @@ def paper_record(package: ModelPackage, outcomes: list[str], halts: list[str] | 
                 "values (%s, 'close', now(), %s, '[]')",
                 (account, outcome),
             )
+    with Ledger.view(account) as ledger:
         for action in halts or []:
-            connection.execute(
-                "insert into ledger.halts (account_id, action, reason) values (%s, %s, 'test')", (account, action)
-            )
+            act = {"halt": ledger.halt, "release": ledger.release}[action]
+            act("test")
 
 
 def test_a_candidate_is_saved_and_listed(candidate: Candidate) -> None:
