@@ -200,6 +200,7 @@ def _fills(
     ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Order]
 ) -> Iterator[MissingFill | AdoptedFill | Discrepancy]:
     reported = {fill.execution_id: fill for fill in broker.fills}
+    room = _room(ledger, broker, ours)
     for fill in broker.fills:
         if reported[fill.execution_id] != fill:
             yield FillDiffers(fill.execution_id, "the broker reports two executions that cannot both be true")
@@ -214,10 +215,16 @@ def _fills(
         elif order is None:
             yield ForeignFill.of(fill)
         elif recorded is None:
-            if (fill.symbol, fill.side) == (order.symbol, order.side):
-                yield MissingFill(order.client_order_id, fill)
-            else:
+            if (fill.symbol, fill.side) != (order.symbol, order.side):
                 yield FillDiffers(fill.execution_id, f"it is a {fill.side} of {fill.symbol}, its order is not")
+                continue
+            left = room.get(order.client_order_id)
+            if left is not None and fill.quantity > left:
+                yield FillDiffers(fill.execution_id, f"it fills more of order {order.client_order_id} than was ordered")
+                continue
+            if left is not None:
+                room[order.client_order_id] = left - fill.quantity
+            yield MissingFill(order.client_order_id, fill)
         else:
             reason = _difference(recorded, fill, ("symbol", "side", "quantity", "price"))
             if reason:
@@ -225,6 +232,17 @@ def _fills(
     for recorded in ledger.fills.values():
         if recorded.execution_id not in reported:
             yield FillUnknownToBroker(recorded.execution_id)
+
+
+def _room(ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Order]) -> dict[str, Decimal]:
+    """What may still be filled of each order; one that somebody replaced at the broker has no limit that we know."""
+    replaced = {o.client_order_id for o in broker.orders if o.continued_as}
+    replaced |= {order.client_order_id for name, order in ours.items() if order.broker_order_id not in (None, name)}
+    return {
+        name: order.quantity - ledger.filled.get(name, ZERO)
+        for name, order in ledger.orders.items()
+        if name not in replaced
+    }
 
 
 def _filled_quantities(

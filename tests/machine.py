@@ -131,10 +131,14 @@ def _environment_of(state_dir: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
-def as_owner() -> psycopg.Connection:
-    """The administrator's connection, for what no role of the product may do."""
+def as_owner(*, past_triggers: bool = False) -> psycopg.Connection:
+    """The administrator's connection, for what no role of the product may do; past triggers, for what nobody may."""
     where = endpoint()
-    return open_connection(where, where.conninfo())
+    connection = open_connection(where, where.conninfo())
+    if past_triggers:
+        connection.execute("set session_replication_role = replica")
+        connection.commit()
+    return connection
 
 
 @dataclass(frozen=True)

@@ -331,6 +331,23 @@ def test_fills_of_a_replacement_are_ours(order_of_reports, before):
     assert compare(_repaired(ledger, comparison), broker) == Comparison()
 
 
+@given(st.integers(0, 10), st.lists(st.integers(1, 12), min_size=1, max_size=4))
+def test_what_is_filled_beyond_the_order_is_no_repair(before, quantities):
+    """The ledger takes no more than was ordered: the rest of what is reported is a difference."""
+    ours = Order("tb-1", "AAPL", Side.BUY, Decimal(10), OrderStatus.PARTIALLY_FILLED, "b-1", Decimal(before))
+    theirs = BrokerOrder("b-1", "tb-1", "AAPL", Side.BUY, Decimal(10), OrderStatus.FILLED, Decimal(10), NOON)
+    fills = tuple(
+        Fill(f"e-{number}", "b-1", "AAPL", Side.BUY, Decimal(units), ONE, NOON, Decimal(10))
+        for number, units in enumerate(quantities)
+    )
+    ledger = LedgerSnapshot(orders={"tb-1": ours}, filled={"tb-1": Decimal(before)})
+    comparison = compare(ledger, History((theirs,), fills, ()).broker())
+    booked = sum(repair.fill.quantity for repair in comparison.repairs if isinstance(repair, MissingFill))
+    refused = [found for found in comparison.discrepancies if isinstance(found, FillDiffers)]
+    assert before + booked <= 10
+    assert bool(refused) == (before + sum(quantities) > 10)
+
+
 def _written_ahead(status: OrderStatus) -> LedgerSnapshot:
     order = Order("tb-9", "AAPL", Side.BUY, ONE, status, "b-9" if status is OrderStatus.ACCEPTED else None)
     return LedgerSnapshot(orders={"tb-9": order})

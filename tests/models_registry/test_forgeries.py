@@ -168,7 +168,7 @@ def forged(candidate: Candidate) -> Iterator[ModelPackage]:
             (package.model_id,),
         )
     yield package
-    with as_owner() as connection:
+    with as_owner(past_triggers=True) as connection:
         connection.execute("delete from research.model_states where model_id = %s", (package.model_id,))
         connection.execute("delete from research.models where model_id = %s", (package.model_id,))
 
@@ -201,7 +201,7 @@ def test_a_package_elsewhere_does_not_load(path: str, candidate: Candidate, tmp_
     if path == "linked":
         (models / "linked").symlink_to(elsewhere)
     stored = str(elsewhere) if path.startswith("/") else path
-    with as_owner() as connection:
+    with as_owner(past_triggers=True) as connection:
         connection.execute(
             "update research.models set package_path = %s where model_id = %s", (stored, package.model_id)
         )
@@ -210,7 +210,7 @@ def test_a_package_elsewhere_does_not_load(path: str, candidate: Candidate, tmp_
             registry.load_model(package.model_id)
     finally:
         (models / "linked").unlink(missing_ok=True)
-        with as_owner() as connection:
+        with as_owner(past_triggers=True) as connection:
             connection.execute(
                 "update research.models set package_path = %s where model_id = %s", (package.model_id, package.model_id)
             )
@@ -219,7 +219,7 @@ def test_a_package_elsewhere_does_not_load(path: str, candidate: Candidate, tmp_
 def test_a_retirement_is_the_last_word_even_after_a_state_of_the_future(candidate: Candidate) -> None:
     package = candidate("PASSED")
     registry.advance(package.model_id, "paper", "passed")
-    with as_owner() as connection:
+    with as_owner(past_triggers=True) as connection:
         connection.execute(
             "insert into research.model_states (model_id, state, entered_at, reason) "
             "values (%s, 'paper', '9999-01-01', 'forged')",
