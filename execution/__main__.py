@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "status":
-            with connect("executor") as connection:
+            with connect("executor", read_only=True) as connection:
                 print("\n".join(lines(connection, options.account)))
         case "reconcile":
             return _reconcile(Mode(options.mode))
@@ -153,7 +153,7 @@ def _acknowledge(broker: Broker, ledger: Ledger, options: argparse.Namespace) ->
 
 
 def _account(account_id: str | None) -> str:
-    with connect("executor") as connection:
+    with connect("executor", read_only=True) as connection:
         rows = connection.execute("select account_id from ledger.accounts order by opened_at").fetchall()
     known: list[str] = [row[0] for row in rows]
     if account_id is None and len(known) == 1:

@@ -2,6 +2,8 @@
 
 import psycopg
 
+from warehouse.connection import reading
+
 _ENDED_SHORT = """
     select
         orders.side,
@@ -96,7 +98,7 @@ def ended_short(connection: psycopg.Connection, account_id: str, after: int = 0,
 def aged(connection: psycopg.Connection, account_id: str) -> list[str]:
     """Day orders that are still open although the session they were for has closed, oldest first."""
     try:
-        with connection.transaction():
+        with reading(connection):
             rows = connection.execute(_AGED, (account_id,)).fetchall()
     except psycopg.errors.UndefinedTable:
         # without instruments nothing was ever traded

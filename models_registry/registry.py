@@ -110,13 +110,13 @@ class ModelRecord:
 
 def models(state: State | None = None, *, role: str = "executor") -> list[ModelRecord]:
     """All registered models, or those in one state, by model_id."""
-    with connect(role) as connection:
+    with connect(role, read_only=True) as connection:
         return _records(connection, state=state)
 
 
 def get(model_id: str, *, role: str = "executor") -> ModelRecord:
     """One model. Raises RegistryError naming the models there are."""
-    with connect(role) as connection:
+    with connect(role, read_only=True) as connection:
         return _record(connection, model_id)
 
 
@@ -126,7 +126,7 @@ def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
     Raises RegistryError for an unknown model and for one whose state its verdict does not allow, PackageError for a
     package that is not the registered one or lies elsewhere than in the models folder.
     """
-    with connect(role) as connection:
+    with connect(role, read_only=True) as connection:
         record = _record(connection, model_id)
         if record.state in TRADABLE:
             _require_passed_gate(connection, model_id)
@@ -241,7 +241,7 @@ def _require_passed_gate(connection: psycopg.Connection, model_id: str) -> None:
 
 
 def _require_clean_paper_record(model_id: str) -> None:
-    with connect("executor") as connection:
+    with connect("executor", read_only=True) as connection:
         record = connection.execute(PAPER_RECORD, {"model_id": model_id}).fetchall()
     if not record:
         raise RegistryError(f"model {model_id} has no paper record: it must decide on a paper account first")

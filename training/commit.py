@@ -58,7 +58,7 @@ def commit_passing(run_id: str) -> ModelRecord | None:
     Best is the highest shrunk Sharpe ratio; the gate's tests already allow for choosing among the family. A model that
     is registered stays as it is. Raises CommitError when the data changed since the trial was made.
     """
-    with connect("trainer") as connection, connection.cursor(row_factory=dict_row) as cursor:
+    with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
         best = cursor.execute(BEST, (run_id,)).fetchone()
         if best is None:
             return None

@@ -6,7 +6,8 @@ Each subsystem logs in as its own role. The roles' passwords are in a libpq pass
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,9 @@ class Endpoint:
             variables["PGPASSFILE"] = str(self.passfile)
         return variables
 
-    def uri(self, role: str) -> str:
-        """The same connection as a URI, which is what ADBC takes."""
-        values = {**self.parameters, **self._role_login(role), "options": sessions.options(role)}
+    def reading_uri(self, role: str) -> str:
+        """The same connection as a URI, which is what ADBC takes, to read and never to write."""
+        values = {**self.parameters, **self._role_login(role), "options": sessions.options(role, read_only=True)}
         return "postgresql:///?" + "&".join(f"{key}={quote(str(value), safe='')}" for key, value in values.items())
 
     def _role_login(self, role: str) -> dict[str, str]:
@@ -112,11 +113,12 @@ def uses_embedded(settings: Settings) -> bool:
 _compared: set[str] = set()
 
 
-def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
+def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> psycopg.Connection:
     """Log in as a role (one of ROLES), with the settings of `sessions`.
 
-    Raises Unreachable when no server answers, and Stop for a role that writes when the database is not of this code's
-    version.
+    With `read_only`, and for readers always, each transaction begins as one that writes nothing, which nothing that is
+    read can undo. Raises Unreachable when no server answers, and Stop for a role that writes when the database is not
+    of this code's version.
     """
     where = endpoint()
     connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
@@ -126,7 +128,21 @@ def connect(role: str, *, autocommit: bool = False) -> psycopg.Connection:
             raise Stop(sentence)
         connection.rollback()
         _compared.add(where.place)
+    connection.read_only = read_only or role in READERS or None
     return connection
+
+
+@contextmanager
+def reading(connection: psycopg.Connection) -> Iterator[None]:
+    """Read what dbt builds over a connection that also writes: nothing in the block can write, or outlive it.
+
+    A view runs with its reader's rights. A function in it could write as the reader, or set a search path under which
+    the reader's next statements call functions of its own. PostgreSQL lets nobody leave a read-only subtransaction, and
+    takes its settings back with it. The block opens a transaction when none is open.
+    """
+    with connection.transaction(force_rollback=True):
+        connection.execute("set transaction read only")
+        yield
 
 
 def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False) -> psycopg.Connection:
@@ -149,7 +165,7 @@ def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.
 
     where = endpoint()
     try:
-        connection = dbapi.connect(where.uri(role))
+        connection = dbapi.connect(where.reading_uri(role))
     except dbapi.Error as error:
         raise Stop(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
     with connection, connection.cursor() as cursor:

@@ -31,14 +31,17 @@ _LIMITS = {"lock_timeout": "5min", "statement_timeout": "0", "idle_in_transactio
 _READERS_LIMITS = {"statement_timeout": "1h", "idle_in_transaction_session_timeout": "15min"}
 
 
-def settings(role: str | None) -> dict[str, str]:
+def settings(role: str | None, *, read_only: bool = False) -> dict[str, str]:
     """The settings of a role's sessions, one of ROLES, or of the administrator's when role is None."""
     found = {**_VALUES, **_PACE, **_LIMITS, "default_transaction_read_only": "off"}
     if role in READERS:
         found |= {**_READERS_LIMITS, "default_transaction_read_only": "on"}
+    if read_only:
+        found["default_transaction_read_only"] = "on"
     return found
 
 
-def options(role: str | None) -> str:
+def options(role: str | None, *, read_only: bool = False) -> str:
     """The same as libpq's `options`, in which a space inside a value is escaped."""
-    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in settings(role).items())
+    found = settings(role, read_only=read_only)
+    return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in found.items())

@@ -28,7 +28,7 @@ Named = TypeVar("Named", BrokerOrder, Fill, Activity, BrokerPosition)
 
 def named(broker: Broker) -> Broker:
     """The broker under the names of seeds/broker_symbols.csv; an instrument without a line there keeps its own."""
-    with connect("executor") as connection:
+    with connect("executor", read_only=True) as connection:
         if scalar(connection.execute("select to_regclass('reference.broker_symbols')")) is None:
             return broker
         rows = connection.execute(

@@ -15,6 +15,7 @@ from loaders.history.progress import Progress
 from loaders.history.pull import pull
 from loaders.raw.instruments import instruments_of
 from loaders.raw.landing import uncovered
+from warehouse.connection import reading
 from warehouse.errors import OperatorError, Retry, Skip
 
 # missing windows this close to each other, in bars, are one question: a page costs the same however full it is
@@ -116,15 +117,16 @@ def missing_windows(
     connection: psycopg.Connection, symbols: Sequence[str] | None, tried: Collection[tuple[str, str, str]] = ()
 ) -> list[Missing]:
     """What to ask whom next. `tried` are the (source, symbol, timeframe) that failed and are left alone this time."""
-    rows = connection.execute(
-        _MISSING,
-        {
-            "symbols": symbols,
-            "second_looks": SECOND_LOOKS,
-            "nearby": NEARBY_BARS,
-            "tried": [" ".join(names) for names in tried],
-        },
-    ).fetchall()
+    with reading(connection):
+        rows = connection.execute(
+            _MISSING,
+            {
+                "symbols": symbols,
+                "second_looks": SECOND_LOOKS,
+                "nearby": NEARBY_BARS,
+                "tried": [" ".join(names) for names in tried],
+            },
+        ).fetchall()
     found = [Missing(*row) for row in rows]
     # a longer bar is missing because a minute is: when that is filled it may be there
     return [missing for missing in found if missing.timeframe == "1m"] or found
@@ -180,7 +182,8 @@ def record(connection: psycopg.Connection, attempts: Sequence[Attempt]) -> int:
         "starts": [missing.start for missing in asked],
         "ends": [missing.end for missing in asked],
     }
-    left: dict[int, int] = dict(connection.execute(_LEFT, windows).fetchall())
+    with reading(connection):
+        left: dict[int, int] = dict(connection.execute(_LEFT, windows).fetchall())
     rows = []
     for number, attempt in enumerate(attempts):
         missing = attempt.missing

@@ -40,7 +40,7 @@ def collect(
     timeframe = timeframe or live.live_timeframes[0]
     if timeframe not in live.live_timeframes:
         raise Stop(f"unknown live timeframe {timeframe!r} for {source_name}: one of {', '.join(live.live_timeframes)}")
-    with connect("loader") as connection:
+    with connect("loader", read_only=True) as connection:
         named = instruments_of(connection, source_name, symbols)
     if not named:
         raise Stop(f"no instrument of {source_name} is known: add a line to seeds/vendor_symbols.csv")

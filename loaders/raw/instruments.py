@@ -8,6 +8,7 @@ import psycopg
 
 from loaders.client.base import Window
 from loaders.client.calendars import midnight
+from warehouse.connection import reading
 from warehouse.errors import Stop
 from warehouse.rows import scalar
 
@@ -38,13 +39,14 @@ def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequenc
     Raises Stop naming an unknown one and the known, and where the seeds in the warehouse are those of older code.
     """
     try:
-        rows = connection.execute(
-            """
-            select symbol, vendor_symbol, calendar, valid_from, valid_to from reference.vendor_symbols
-            inner join reference.instruments using (symbol) where vendor = %s order by symbol, valid_from nulls first
-            """,
-            (vendor,),
-        ).fetchall()
+        with reading(connection):
+            rows = connection.execute(
+                """
+                select symbol, vendor_symbol, calendar, valid_from, valid_to from reference.vendor_symbols
+                inner join reference.instruments using (symbol) where vendor = %s order by symbol, valid_from nulls first
+                """,
+                (vendor,),
+            ).fetchall()
     except psycopg.errors.UndefinedColumn:
         raise Stop("the seeds in the warehouse are those of an older version: run `dbt seed`") from None
     known: dict[str, list[Instrument]] = {}
@@ -69,19 +71,20 @@ def unranked(
     """A sentence per asset class whose precedence has no line for a vendor's bars: they land, and nobody reads them."""
     if scalar(connection.execute("select to_regclass('reference.precedence')")) is None:
         return []
-    rows = connection.execute(
-        """
-        select instruments.asset_class, string_agg(instruments.symbol, ', ' order by instruments.symbol)
-        from reference.instruments as instruments
-        where instruments.symbol = any(%(symbols)s) and not exists (
-            select from reference.precedence as precedence
-            where precedence.asset_class = instruments.asset_class and precedence.timeframe = %(timeframe)s
-                and precedence.source = %(vendor)s
-        )
-        group by instruments.asset_class
-        """,
-        {"symbols": [one.symbol for one in instruments], "timeframe": timeframe, "vendor": vendor},
-    ).fetchall()
+    with reading(connection):
+        rows = connection.execute(
+            """
+            select instruments.asset_class, string_agg(instruments.symbol, ', ' order by instruments.symbol)
+            from reference.instruments as instruments
+            where instruments.symbol = any(%(symbols)s) and not exists (
+                select from reference.precedence as precedence
+                where precedence.asset_class = instruments.asset_class and precedence.timeframe = %(timeframe)s
+                    and precedence.source = %(vendor)s
+            )
+            group by instruments.asset_class
+            """,
+            {"symbols": [one.symbol for one in instruments], "timeframe": timeframe, "vendor": vendor},
+        ).fetchall()
     return [
         f"{symbols}: no line of seeds/precedence.csv ranks {timeframe} bars of {vendor} for {asset_class}:"
         " they land in raw, and no canonical bar is made of them"
