@@ -1,6 +1,6 @@
 """The ledger: what was decided, asked for and told, in PostgreSQL, append-only.
 
-One session per account at a time: an advisory lock, held by the ledger's connection, goes with the process when it
+One session per account at a time: the ledger's connection claims it, and the claim goes with the process when it
 dies. Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 
@@ -35,7 +35,9 @@ from execution.withdrawals import Action, Standing, Withdrawal
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
+from warehouse.turns import claim
 
+_SECONDS_TO_CLAIM = 2.0
 _HALT = "select ledger.halt_account(%s, %s)"
 _INSTRUCT = "select ledger.instruct_account(%s, %s, %s)"
 
@@ -71,13 +73,8 @@ class Ledger:
 
     def _take(self, broker: str, mode: Mode) -> None:
         with self._transaction() as cursor:
-            # the server may take a moment to notice that the last holder has died
-            cursor.execute("set local lock_timeout = '2s'")
-            try:
-                key = f"truebar session {self.account_id}"
-                cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
-            except psycopg.errors.LockNotAvailable:
-                raise Stop(f"another session is trading account {self.account_id}: one at a time") from None
+            if not claim(cursor.connection, f"account {self.account_id}", _SECONDS_TO_CLAIM):
+                raise Stop(f"another session is trading account {self.account_id}: one at a time")
             cursor.execute(
                 "insert into ledger.accounts (account_id, broker, mode) values (%s, %s, %s) on conflict do nothing",
                 (self.account_id, broker, mode),

@@ -17,6 +17,7 @@ from models_registry.package import ModelPackage, PackageError
 from warehouse.connection import connect
 from warehouse.errors import Stop
 from warehouse.settings import load
+from warehouse.turns import take_turn
 
 State = Literal["candidate", "paper", "live", "retired"]
 NEXT: dict[str, tuple[str, ...]] = {
@@ -150,7 +151,7 @@ def register(package: ModelPackage, reason: str) -> ModelRecord:
     """
     model_id, folder = package.model_id, load().models_dir / package.model_id
     with connect("trainer") as connection:
-        _lock(connection, model_id)
+        take_turn(connection, f"model {model_id}")
         known = _records(connection, model_id=model_id)
         if known and known[0].package_sha256 != package.sha256:
             raise RegistryError(
@@ -187,7 +188,7 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
     if state not in get_args(State):
         raise RegistryError(f"unknown state {state!r}: one of {', '.join(get_args(State))}")
     with connect("gate" if state == "paper" else "operator") as connection:
-        _lock(connection, model_id)
+        take_turn(connection, f"model {model_id}")
         record = _record(connection, model_id)
         if record.state == state:
             return record
@@ -226,10 +227,6 @@ def _is_stored(package: ModelPackage, folder: Path) -> bool:
         return ModelPackage.load(folder).sha256 == package.sha256
     except PackageError:
         return False
-
-
-def _lock(connection: psycopg.Connection, model_id: str) -> None:
-    connection.execute("select pg_advisory_xact_lock(hashtextextended('model ' || %s, 0))", (model_id,))
 
 
 def _require_passed_gate(connection: psycopg.Connection, model_id: str) -> None:

@@ -14,6 +14,7 @@ from training.hypothesis import Hypothesis
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
 from warehouse.rows import scalar
+from warehouse.turns import take_turn
 
 TRIALS = """
     select
@@ -62,7 +63,7 @@ def judge_family(family_id: str, evidence: DataEvidence) -> dict[str, Verdict]:
     with nothing new it returns none and spends no look. Raises JudgementError for an unknown family.
     """
     with connect("gate") as connection:
-        connection.execute("select pg_advisory_xact_lock(hashtextextended('family ' || %s, 0))", (family_id,))
+        take_turn(connection, f"family {family_id}")
         periods_per_year = _periods_per_year(connection, family_id)
         stored = _stored_trials(connection, family_id)
         new = [trial for trial in stored if not trial.is_judged]

@@ -21,6 +21,7 @@ from training.backtest import TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis, XGBoostParameters
 from training.walk_forward import Fold
+from warehouse.turns import take_turn
 
 RETURNS = """
     copy research.trial_returns (trial_id, symbol, bar_start, fold, score, position, asset_return, cost, net_return)
@@ -137,7 +138,7 @@ def start_run(
 
 def claim_finish(connection: psycopg.Connection, run: str) -> bool:
     """Whether this transaction may store the run's trials: False when another one did so meanwhile."""
-    connection.execute("select pg_advisory_xact_lock(hashtextextended('run ' || %s, 0))", (run,))
+    take_turn(connection, f"run {run}")
     return outcome(connection, run) != "succeeded"
 
 

@@ -24,6 +24,7 @@ _SETTLED = """
 select
     shobj_description(roles.oid, 'pg_authid') as mark,
     pg_has_role(current_user, roles.oid, 'usage') as is_member,
+    roles.rolconnlimit as connections,
     array(
         select lower(split_part(config.entry, '=', 1)) || substr(config.entry, strpos(config.entry, '='))
         from pg_db_role_setting as settings
@@ -177,7 +178,7 @@ def _create(connection: psycopg.Connection, where: Endpoint, role: str, password
 def _settle(connection: psycopg.Connection, where: Endpoint, role: str, is_superuser: bool) -> None:
     """Mark the role, join it, and fix its sessions' settings, as far as that is not so already."""
     name = where.role_name(role)
-    mark, is_member, set_values = connection.execute(_SETTLED, (name,)).fetchone() or (None, False, [])
+    mark, is_member, connections, set_values = connection.execute(_SETTLED, (name,)).fetchone() or (None, False, -1, [])
     identifier = sql.Identifier(name)
     if not _is_mark(mark):
         connection.execute(sql.SQL("comment on role {} is {}").format(identifier, sql.Literal(_mark(where))))
@@ -185,8 +186,12 @@ def _settle(connection: psycopg.Connection, where: Endpoint, role: str, is_super
         # who grants in a role's name, as default privileges do, has to be a member of it
         options = " with inherit true, set true" if connection.info.server_version >= 160000 else ""
         connection.execute(sql.SQL("grant {} to current_user" + options).format(identifier))
+    if connections != sessions.connections(role):
+        limit = sql.Literal(sessions.connections(role))
+        connection.execute(sql.SQL("alter role {} connection limit {}").format(identifier, limit))
     found = dict(value.split("=", 1) for value in set_values)
-    for setting, value in sessions.settings(role).items():
+    wanted = sessions.settings(role) | (sessions.superusers_settings(role) if is_superuser else {})
+    for setting, value in wanted.items():
         if found.get(setting) != value:
             connection.execute(
                 sql.SQL("alter role {} in database {} set {} to {}").format(

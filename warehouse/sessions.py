@@ -31,6 +31,24 @@ _LIMITS = {"lock_timeout": "5min", "statement_timeout": "0", "idle_in_transactio
 _READERS_LIMITS = {"statement_timeout": "1h", "idle_in_transaction_session_timeout": "15min"}
 
 
+# What readers and those who only act for a moment may take of a server, so that there is always room for execution: a
+# hundred connections are PostgreSQL's default. -1 is no limit.
+_CONNECTIONS = {"analyst": 20, "gate": 10, "operator": 10}
+
+# a role cannot lift this one itself, and only a superuser can set it
+_SUPERUSERS_SETTINGS = {"analyst": {"temp_file_limit": "5GB"}}
+
+
+def connections(role: str) -> int:
+    """How many connections a role may have at once; -1 for as many as the server has."""
+    return _CONNECTIONS.get(role, -1)
+
+
+def superusers_settings(role: str) -> dict[str, str]:
+    """Settings of a role that its sessions start with and cannot change."""
+    return _SUPERUSERS_SETTINGS.get(role, {})
+
+
 def settings(role: str | None, *, read_only: bool = False) -> dict[str, str]:
     """The settings of a role's sessions, one of ROLES, or of the administrator's when role is None."""
     found = {**_VALUES, **_PACE, **_LIMITS, "default_transaction_read_only": "off"}

@@ -11,6 +11,7 @@ from exchange_calendars.errors import InvalidCalendarName
 
 from warehouse.errors import Skip, Stop
 from warehouse.rows import scalar
+from warehouse.turns import take_turn
 
 # session_no counts from here, whatever the first bar of a symbol; the day must never change
 ORIGIN = date(1990, 1, 1)
@@ -47,7 +48,7 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
     sessions = _overridden(_sessions(calendar_name, max(today + HORIZON, newest or today)), overrides)
     with connection.transaction(), connection.cursor() as cursor:
         # whoever else adds sessions of any calendar waits until these are counted
-        cursor.execute("select pg_advisory_xact_lock(hashtext('reference.trading_sessions'))")
+        take_turn(connection, "reference.trading_sessions")
         if newest is not None and fingerprint != current:
             _follow(cursor, calendar_name, newest, sessions, current)
         cursor.executemany(

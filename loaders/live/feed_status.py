@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ import psycopg
 
 from warehouse.connection import connect
 from warehouse.errors import Stop, Unreachable
-from warehouse.rows import scalar
+from warehouse.turns import claim
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ class Feed:
 
 
 class FeedConnection:
-    """A connection that holds the feed's lock, and is opened again when the database comes back."""
+    """A connection that claims the feed, and is opened again when the database comes back."""
 
     def __init__(self, source: str, timeframe: str) -> None:
         self._feed = (source, timeframe)
@@ -75,20 +74,12 @@ class FeedConnection:
 
     def _claimed(self) -> psycopg.Connection:
         connection = connect("loader")
-        name = "/".join(self._feed)
-        deadline = time.monotonic() + GRACE_S
-        # by session, so that a process that dies gives it up whatever it was doing
-        lock = "select pg_try_advisory_lock(hashtext('raw.feeds'), hashtext(%s))"
-        while not scalar(connection.execute(lock, (name,))):
-            connection.rollback()
-            if time.monotonic() > deadline:
-                found = stored(connection, *self._feed)
-                connection.close()
-                owner = found.process if found else "another process"
-                raise Stop(f"{' '.join(self._feed)} is collected by {owner} already: stop that process first")
-            time.sleep(0.1)
-        connection.commit()
-        return connection
+        if claim(connection, f"feed {'/'.join(self._feed)}", GRACE_S):
+            return connection
+        found = stored(connection, *self._feed)
+        connection.close()
+        owner = found.process if found else "another process"
+        raise Stop(f"{' '.join(self._feed)} is collected by {owner} already: stop that process first")
 
 
 def stored(connection: psycopg.Connection, source: str, timeframe: str) -> Feed | None:

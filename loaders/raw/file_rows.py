@@ -17,6 +17,7 @@ from loaders.client.base import Window
 from loaders.client.files import CHUNK, BadFile, BarFile, opened
 from loaders.raw.landing import Landed, land
 from warehouse.rows import scalar
+from warehouse.turns import take_turn
 
 # the line of the COPY, which has no header
 _LINE = re.compile(r"line (\d+)")
@@ -47,7 +48,7 @@ class FileRows:
         """Append what the table does not know; the same rows that a pull of the same bars appends."""
         table = self._file.table
         # whoever else lands in this table waits, and what follows sees what was landed before
-        self._connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (table.name,))
+        take_turn(self._connection, table.name)
         received = int(scalar(self._connection.execute(sql.SQL("select count(*) from {}").format(_TABLE))))
         if received == 0:
             return Landed(0, 0)

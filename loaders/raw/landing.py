@@ -16,6 +16,7 @@ from psycopg import sql
 
 from loaders.client.base import RawTable, Row, Window
 from warehouse.rows import scalar
+from warehouse.turns import take_turn
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -
         return Landed(0, 0)
     batch, lesser = _by_key(table, rows)
     # a statement of its own: what follows must see what the loader before has committed
-    connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (table.name,))
+    take_turn(connection, table.name)
     series = _series(batch)
     if lesser:
         # by the time of landing revisions are told apart, so each statement lands one of a key

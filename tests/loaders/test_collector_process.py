@@ -19,6 +19,7 @@ from tests.loaders.streams import MINUTE, Exchange
 from tests.loaders.vendors import Answer
 from tests.loaders.watching import assert_whole, covered, feed, is_whole, starts, until
 from warehouse.connection import connect
+from warehouse.turns import take_turn
 
 
 def collect(market: Exchange, **options: Path) -> BaseProcess:
@@ -32,7 +33,7 @@ def test_sigterm_lands_what_is_in_memory(market: Exchange, tmp_path: Path) -> No
     try:
         asyncio.run(until(lambda: covered() and len(starts()) > 62))
         with connect("loader") as blocker:
-            blocker.execute("select pg_advisory_xact_lock(hashtext('raw.binance_klines'))")
+            take_turn(blocker, "raw.binance_klines")
             time.sleep(0.5)
             last = market.newest_final()
             process.terminate()

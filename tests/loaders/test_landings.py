@@ -171,6 +171,8 @@ def test_a_database_from_before_gets_its_landings(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         for module in ("migrate", "versions"):
             patch.setattr(f"warehouse.{module}.available", lambda: before)
+        # that database has no turns, and the test lands alone
+        patch.setattr("loaders.raw.landing.take_turn", lambda connection, subject: None)
         with running_warehouse(tmp_path / "state"):
             with connect("loader") as connection:
                 for price in (1, 2):

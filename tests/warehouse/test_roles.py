@@ -17,8 +17,10 @@ from tests.warehouse import rights
 from tests.warehouse.postgres15 import postgres15
 from tests.warehouse.rights import COLUMN_VERBS, VERBS, Relation, Rights
 from warehouse.connection import connect, endpoint
+from warehouse.errors import Unreachable
 from warehouse.migrate import migrate
 from warehouse.sessions import ROLES
+from warehouse.turns import claim, take_turn
 
 pytestmark = pytest.mark.long
 
@@ -236,6 +238,69 @@ def test_roles_try_every_column(role: str, owner: psycopg.Connection, everything
                     if _refused(connection, statement) == MAY.may_with(role, verb, one, column):
                         wrong.append((verb, one.name, column))
     assert wrong == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_stops_others_is_out_of_reach(role: str, owner: psycopg.Connection) -> None:
+    """A superuser takes it from everybody; an administrator who is none cannot.
+
+    The arguments are no nulls: a call that can only yield null is planned away, and nobody's right to it is looked at.
+    """
+    if not _holds(owner, "select rolsuper from pg_roles where rolname = current_user"):
+        pytest.skip("only a superuser can take PostgreSQL's own functions from everybody")
+    own = """
+        select proname || '(' || (
+            select string_agg('''1''::' || format_type(argument, null), ', ')
+            from unnest(proargtypes::oid[]) as arguments (argument)
+        ) || ')'
+        from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+            and (proname ~ 'advisory' or proname ~ '^(lo_|loread|lowrite)') and pronargs > 0
+    """
+    calls = [call for (call,) in owner.execute(own)]
+    with connect(role) as connection:
+        assert [call for call in calls if not _refused(connection, f"select {call}")] == []
+    assert len(calls) > 30
+
+
+def test_nobody_enters_the_claims_and_turns_of_others(owner: psycopg.Connection) -> None:
+    """One name, two roles: both have it. One role, two connections: one has it, and it goes with the connection."""
+    with connect("executor") as trading, connect("executor") as late, connect("loader") as elsewhere:
+        assert claim(trading, "account X", 0)
+        assert claim(trading, "account X", 0), "again by who has it"
+        assert claim(elsewhere, "account X", 0)
+        assert not claim(late, "account X", 0.2)
+        trading.close()
+        assert claim(late, "account X", 2)
+
+
+def test_turns_are_taken_one_after_the_other_within_a_role(owner: psycopg.Connection) -> None:
+    with connect("loader") as one, connect("loader") as other, connect("trainer") as elsewhere:
+        take_turn(one, "a table")
+        take_turn(elsewhere, "a table")
+        other.execute("set local lock_timeout = '100ms'")
+        with pytest.raises(errors.LockNotAvailable):
+            take_turn(other, "a table")
+        other.rollback()
+        one.rollback()
+        take_turn(other, "a table")
+
+
+def test_a_reader_leaves_room_for_others(owner: psycopg.Connection) -> None:
+    """Of connections, and where a superuser has set it, of disk: the reader cannot lift either."""
+    opened: list[psycopg.Connection] = []
+    try:
+        with pytest.raises(Unreachable, match="too many connections for role"):
+            opened.extend(connect("analyst") for _ in range(60))
+        with connect("executor") as trading:
+            assert trading.execute("select 1").fetchone() == (1,)
+    finally:
+        for connection in opened:
+            connection.close()
+    if _holds(owner, "select rolsuper from pg_roles where rolname = current_user"):
+        with connect("analyst") as reader:
+            assert reader.execute("show temp_file_limit").fetchone() == ("5GB",)
+            reader.rollback()
+            assert _refused(reader, "set temp_file_limit = -1")
 
 
 @pytest.mark.parametrize("role", ROLES)
