@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from flows import prefect_access, processes
@@ -106,8 +107,8 @@ def _check(api_url: str, credential: str | None) -> None:
                 f"the Prefect server at PREFECT_API_URL {api_url} refuses PREFECT_API_AUTH_STRING: "
                 'for a server of truebar run `eval "$(.venv/bin/python -m flows access)"`'
             ) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, ValueError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise Stop(
             f"no Prefect server answers at PREFECT_API_URL {api_url} ({reason}): start it, or unset PREFECT_API_URL"
         ) from None

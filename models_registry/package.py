@@ -254,7 +254,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text())
     except OSError as error:
         raise PackageError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise PackageError(f"{path} is not JSON: the package was damaged") from None
     if not isinstance(document, dict):
         raise PackageError(f"{path} does not hold a JSON object: the package was damaged")

@@ -9,7 +9,6 @@ this machine only.
 
 import asyncio
 import functools
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ class Sandbox:
 
     def application(self) -> web.Application:
         """The routes, and the background task of a real clock."""
-        app = web.Application(middlewares=[self._answer_faults.strike, self._in_time, _unknown_path])
+        app = web.Application(middlewares=[_own_origin, self._answer_faults.strike, self._in_time, _unknown_path])
         polygon_faults = BarFaults(self._plan, "polygon", self._now)
         app.add_routes(Aggregates(self._tape, self._now, polygon_faults).routes(self._keys.polygon))
         app.add_routes(Reference(self._tape, self._now).routes(self._keys.polygon))
@@ -182,7 +181,7 @@ class Sandbox:
             return _error(409, "The clock is real: it cannot be moved by hand.")
         try:
             until = parse_instant((await request.json())["advance_to"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             return _error(400, 'The body must be {"advance_to": "2012-10-01T20:00:00Z"}, a moment with a UTC offset.')
         try:
             self.broker.advance(until)
@@ -195,7 +194,7 @@ class Sandbox:
         """{"act": "correct", ...}: an act of the broker's back office, see `sandbox.broker.back_office`."""
         try:
             self._back_office.act(await request.json())
-        except (json.JSONDecodeError, SandboxError) as error:
+        except (ValueError, RecursionError, SandboxError) as error:
             return _error(400, str(error))
         return web.json_response({})
 
@@ -233,6 +232,21 @@ class Sandbox:
                 "activities": [wire.activity(row) for row in book.activities()],
             }
         )
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@web.middleware
+async def _own_origin(request: web.Request, handler) -> web.StreamResponse:
+    """A browser says where a page that acts comes from: none from elsewhere moves the clock or orders anything."""
+    origin = request.headers.get("Origin")
+    if request.method not in ("GET", "HEAD") and origin is not None and origin != f"http://{request.host}":
+        return _error(403, f"A page of {origin} may not act here.")
+    # a name that leads to this machine makes a page's own origin of it
+    if origin is not None and request.url.host not in _LOOPBACK:
+        return _error(403, f"{request.host} is not a name of this server.")
+    return await handler(request)
 
 
 @web.middleware

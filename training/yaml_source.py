@@ -9,6 +9,8 @@ from yaml.constructor import SafeConstructor
 
 from warehouse.errors import Stop
 
+_MOST_DIGITS = 100
+
 
 class HypothesisError(Stop):
     """A hypothesis file has to be corrected: the text says where and what is allowed."""
@@ -52,9 +54,11 @@ def read(path: Path) -> YamlSource:
         raise HypothesisError(f"{path}, line {line}: this is not YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise HypothesisError(f"{path}: this is not YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise HypothesisError(f"{path}: it nests too deep, or holds itself") from None
     if not isinstance(root, yaml.MappingNode):
         raise HypothesisError(f"{path}, line 1: a hypothesis is a mapping of keys to values")
-    _refuse_repeated_keys(path, root)
+    _check_keys(path, root, (), set())
     return YamlSource(path, content, root)
 
 
@@ -77,18 +81,32 @@ def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:
     return None
 
 
-def _refuse_repeated_keys(path: Path, node: yaml.Node) -> None:
+def _check_keys(path: Path, node: yaml.Node, around: tuple[yaml.Node, ...], checked: set[int]) -> None:
+    """Refuses a key that is there twice, an anchor inside itself, and values that nothing can store.
+
+    A node that is named often is checked once.
+    """
+    if any(node is outer for outer in around):
+        line = node.start_mark.line + 1
+        raise HypothesisError(f"{path}, line {line}: this value holds itself: leave the anchor out")
+    if id(node) in checked:
+        return
+    if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+        raise HypothesisError(f"{path}, line {node.start_mark.line + 1}: a text holds a zero byte")
+    if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > _MOST_DIGITS:
+        raise HypothesisError(f"{path}, line {node.start_mark.line + 1}: no number here has {len(node.value):,} digits")
+    inner = (*around, node)
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(path, item)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: dict[str, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise HypothesisError(
-                f"{path}, line {line}: key {key.value!r} is already on line {seen[key.value]}: keep one"
-            )
-        seen[key.value] = line
-        _refuse_repeated_keys(path, value)
+            _check_keys(path, item, inner, checked)
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            # a key may be a list
+            name = str(key.value)
+            if name in seen:
+                raise HypothesisError(f"{path}, line {line}: key {name!r} is already on line {seen[name]}: keep one")
+            seen[name] = line
+            _check_keys(path, value, inner, checked)
+    checked.add(id(node))

@@ -14,6 +14,7 @@ from warehouse import sessions
 from warehouse.connection import Endpoint, open_connection
 from warehouse.errors import OperatorError, Stop
 from warehouse.sessions import ROLES
+from warehouse.settings import make_state_dir
 
 _MARK = "truebar, database "
 
@@ -117,7 +118,7 @@ def write_passwords(where: Endpoint, passwords: dict[str, str]) -> None:
     starts = tuple(_entry_start(where, role) for role in passwords)
     kept = [line for line in _passfile_text(where.passfile).splitlines() if not line.startswith(starts)]
     new = [start + password for start, password in zip(starts, passwords.values(), strict=True)]
-    where.passfile.parent.mkdir(parents=True, exist_ok=True)
+    make_state_dir(where.passfile.parent)
     aside = where.passfile.with_name(where.passfile.name + ".new")
     aside.touch(mode=0o600)
     aside.chmod(0o600)

@@ -1,6 +1,9 @@
 """Settings come from the environment and `.env`; secrets never print."""
 
 import os
+import shlex
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -74,10 +77,21 @@ def make_state_dir(folder: Path) -> None:
         ) from None
 
 
+@cache
+def warn_of_open_file(path: Path) -> None:
+    """Once in the life of a process: a file that was copied may have kept a mode that lets others read its keys."""
+    if path.exists() and path.stat().st_mode & 0o077:
+        print(
+            f"others on this machine can read {path}, which holds keys: `chmod 600 {shlex.quote(str(path))}`",
+            file=sys.stderr,
+        )
+
+
 def load() -> Settings:
     """Read the settings now. Raises Stop naming the variable and what is wrong with it, never its value."""
     if not (PROJECT_DIR / "dbt_project" / "dbt_project.yml").exists():
         raise Stop(f"truebar runs from its checkout, and {PROJECT_DIR} is none: clone it and run `make install` there")
+    warn_of_open_file(PROJECT_DIR / ".env")
     try:
         return Settings()
     except ValidationError as error:

@@ -263,7 +263,7 @@ class AlpacaBroker:
                 # what is whole and still not as documented is the same at the next look; half an answer is not
                 is_unreadable = True
                 failure = Stop(f"Alpaca's {path} cannot be read, and waiting will not mend it: {error}")
-            except (requests.RequestException, ValueError) as error:
+            except (requests.RequestException, ValueError, RecursionError) as error:
                 failure = Retry(f"Alpaca's {path} gave no usable answer: {_words(error)}")
             if not attempts or not (isinstance(failure, Retry) or is_unreadable):
                 raise failure
@@ -282,6 +282,8 @@ def _failed_read(path: str, error: APIError) -> Stop | Retry:
         return Stop(_keys_refused(path, status))
     if status == 403 and not _is_in_brokers_words(error):
         return Retry(f"something on the way to Alpaca's {path} answered 403: {_message(error)}")
+    if status == 404 and _is_cut_off(str(error)):
+        return Retry(f"Alpaca's {path} answered 404, and its words were cut off: {_message(error)}")
     if status == 429 or (status is not None and status >= 500):
         return Retry(f"Alpaca's {path} answered {status}: {_message(error)}")
     return Stop(f"Alpaca's {path} answered {status}: {_message(error)}")
@@ -303,10 +305,19 @@ def _is_in_brokers_words(error: APIError) -> bool:
     return isinstance(code, int) and not isinstance(code, bool) and code >= _LEAST_CODE and isinstance(message, str)
 
 
+def _is_cut_off(text: str) -> bool:
+    """Whether it begins as the broker's words do, and has no end."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text.lstrip().startswith("{")
+    return False
+
+
 def _body(error: APIError) -> Mapping[str, Any]:
     try:
         body = json.loads(str(error))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

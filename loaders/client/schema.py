@@ -71,13 +71,12 @@ def amount(value: object) -> Decimal | int:
     """A JSON number; a numeric text is not one."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise ValueError(f"{value!r} is not a number")
+    http.check_size(value)
     return value
 
 
 def count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is not a count")
-    return value
+    return http.whole_number(value)
 
 
 def flag(value: object) -> bool:
@@ -89,6 +88,9 @@ def flag(value: object) -> bool:
 def text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{value!r} is not a text")
+    # PostgreSQL keeps neither a zero byte nor half a character
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"{value!r} holds what is no character")
     return value
 
 

@@ -192,6 +192,8 @@ def _keep(
     payload: object,
 ) -> bool:
     """Store a payload unless it is there already; returns whether it was new."""
+    # a vendor's text in the sentence may hold what PostgreSQL does not keep
+    reason = reason.replace("\0", "\\0").encode(errors="backslashreplace").decode()
     parts = (source.name, symbol, timeframe, window.start, window.end, reason, _text(payload))
     stored = connection.execute(
         """

@@ -7,7 +7,6 @@ The SDK would put the key in every URL, so it is given none and the key travels 
 and retries on its own over https only, so the answer is kept by a hook and nothing is retried here.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -163,7 +162,7 @@ class CoinGeckoSource:
             error = self._refusal(failure.response, what)
         except requests.RequestException as failure:
             error = http.unreachable("CoinGecko", failure)
-        except ValueError:
+        except (ValueError, RecursionError):
             if self._answer is None or self._answer.ok:
                 error = Retry("CoinGecko sent an answer that is not complete JSON")
             else:
@@ -181,6 +180,8 @@ class CoinGeckoSource:
         if status >= 500:
             wait = http.seconds_to_wait(response.headers, otherwise=0.0)
             return Retry(f"CoinGecko failed (HTTP {status}): {text}", wait or None)
+        if status == 404 and not http.is_whole(response.text):
+            return Retry(f"CoinGecko's refusal was cut off, or is not its own (HTTP 404): {text}")
         if status == 404:
             return Skip(f"CoinGecko does not know {what}: {text}")
         if code == TIME_RANGE:
@@ -216,7 +217,7 @@ def _check_distance(rows: list[Row], length: timedelta, about: str) -> None:
 def _code_and_words(body: str) -> tuple[int, str]:
     """Error bodies come in three shapes: a status, an error with a status, an error that is a sentence."""
     try:
-        answer = json.loads(body)
+        answer = http.decoded(body)
     except ValueError:
         return 0, "an error page instead of JSON"
     status = answer.get("error", answer) if isinstance(answer, dict) else answer

@@ -4,11 +4,9 @@ A vendor symbol is `network/pool_address`. Prices are asked for in the pool's qu
 USDT tells what BTCUSDT costs; the volume is in the quote token too.
 """
 
-import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -126,7 +124,7 @@ class GeckoTerminalSource:
             vendor_symbol,
         )
         try:
-            answer = json.loads(response.content, parse_float=Decimal)
+            answer = http.decoded(response.content)
         except ValueError:
             raise Retry("GeckoTerminal sent an answer that is not complete JSON") from None
         if not answer:
@@ -209,6 +207,8 @@ def _refusal(response: requests.Response, what: str) -> Exception:
     if status >= 500:
         wait = http.seconds_to_wait(response.headers, otherwise=0.0)
         return Retry(f"GeckoTerminal failed (HTTP {status}): {text}", wait or None)
+    if status == 404 and not http.is_whole(response.text):
+        return Retry(f"GeckoTerminal's refusal was cut off, or is not its own (HTTP 404): {text}")
     if status == 404:
         return Skip(f"GeckoTerminal does not know {what}: {text}")
     if status == 401:
@@ -229,7 +229,7 @@ def _unwrapped(token: str) -> set[str]:
 def _words(body: str) -> str:
     """Error bodies come in two shapes, and as pages that are not JSON."""
     try:
-        answer = json.loads(body)
+        answer = http.decoded(body)
     except ValueError:
         return "an error page instead of JSON"
     if isinstance(answer, dict) and isinstance(answer.get("errors"), list) and answer["errors"]:

@@ -48,7 +48,7 @@ def guarded(credentials: Credentials, handler: Handler) -> Callable:
         text = await request.text()
         try:
             body = json.loads(text, parse_float=Decimal) if text else None
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return web.json_response({"code": 40010001, "message": "request body format is invalid"}, status=422)
         try:
             return handler(request, body)

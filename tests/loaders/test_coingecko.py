@@ -160,6 +160,8 @@ def status(code: int, message: str) -> dict:
     [
         (Answer([candle(END)], cut=20), Retry, "could not be reached"),
         (Answer("[[1772323200000,"), Retry, "not complete JSON"),
+        (Answer("[" * 200_000), Retry, "not complete JSON"),
+        (Answer('{"error": "coin not f', 404), Retry, "cut off"),
         (Answer({"prices": []}), UnknownFormat, "no list of bitcoin 4h"),
         (Answer({"error": "coin not found"}, 404), Skip, "does not know bitcoin: coin not found"),
         (Answer({"error": status(10012, "past 365 days")}, 401), Skip, "reach back.*past 365 days"),

@@ -114,6 +114,8 @@ def test_the_clock_is_the_vendors_less_its_caches_age(terminal) -> None:
     [
         (Answer(body([candle(0)]), cut=30), Retry, "could not be reached"),
         (Answer('{"data": {"attr'), Retry, "not complete JSON"),
+        (Answer("[" * 200_000), Retry, "not complete JSON"),
+        (Answer('{"errors": [{"status": "404", "tit', 404), Retry, "cut off"),
         (Answer({"data": {"attributes": {}}}), UnknownFormat, "no ohlcv_list"),
         (Answer({"data": None}), UnknownFormat, "no ohlcv_list"),
         (Answer({"errors": [{"status": "404", "title": "Not Found"}]}, 404), Skip, "does not know eth/0xpool: Not F"),

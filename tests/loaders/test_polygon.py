@@ -106,6 +106,8 @@ LIMIT = {"status": "ERROR", "error": "You've exceeded the maximum requests per m
     ("answer", "error", "words"),
     [
         (Answer('{"status": "OK", "results": [{"v": 4'), Retry, "not complete JSON"),
+        (Answer("[" * 200_000), Retry, "not complete JSON"),
+        (Answer('{"status": "NOT_FOUND", "mess', 404), Retry, "error page"),
         (Answer({"status": "OK"}, cut=5), Retry, "could not be reached"),
         (Answer({}), Retry, "empty answer"),
         (Answer([]), UnknownFormat, "has no fields"),

@@ -1,6 +1,7 @@
 """`python -m sandbox` as a process: how it starts, stops, refuses, and what a SIGKILL leaves behind."""
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
@@ -180,3 +183,45 @@ def buy_a_share_a_day(served: Served) -> list[tuple]:
     moved = [(row["activity_type"], row.get("symbol"), row.get("qty"), row.get("price")) for row in book["activities"]]
     assert len(moved) >= 1 + len(orders)
     return [book["cash"], book["now"], book["positions"], *orders, *moved]
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served], november: Path) -> Served:
+    return serve(november, START)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("https://elsewhere.example", None, 403),
+        ("null", None, 403),
+        ("http://127.0.0.1:1", None, 403),
+        ("http://rebound.example", "rebound.example", 403),
+        (None, None, 200),
+        ("own", None, 200),
+    ],
+)
+def test_no_page_of_elsewhere_moves_the_clock(
+    served: Served, origin: str | None, host: str | None, status: int
+) -> None:
+    now = served.ask("/sandbox/clock")["now"]
+    request = urllib.request.Request(f"{served.url}/sandbox/clock", data=json.dumps({"advance_to": now}).encode())
+    if origin:
+        request.add_header("Origin", served.url if origin == "own" else origin)
+    if host:
+        request.add_header("Host", host)
+    try:
+        answered = urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        answered = error.code
+    assert answered == status
+
+
+def test_a_body_that_nests_too_deep_is_refused(served: Served) -> None:
+    for path in ("/sandbox/clock", "/sandbox/desk", "/v2/orders"):
+        request = urllib.request.Request(f"{served.url}{path}", data=b"[" * 200_000)
+        request.add_header("APCA-API-KEY-ID", KEYS.alpaca_key_id)
+        request.add_header("APCA-API-SECRET-KEY", KEYS.alpaca_secret)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert 400 <= refused.value.code < 500

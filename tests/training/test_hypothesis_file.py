@@ -137,3 +137,33 @@ def test_every_experiment_is_valid_and_named_like_its_file(path: Path) -> None:
 def test_the_schema_on_disk_is_the_code_s() -> None:
     on_disk = json.loads((EXPERIMENTS / "hypothesis.schema.json").read_text())
     assert on_disk == hypothesis.json_schema(), "python -m training schema experiments/hypothesis.schema.json"
+
+
+BOMB = "x0: &x0 [a]\n" + "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "x: " + "[" * 5_000, "nests too deep"),
+        (GOOD + "x: " + "[" * 3_000 + "]" * 3_000, "nests too deep"),
+        (GOOD + "x: " + "{a: " * 3_000 + "1" + "}" * 3_000, "nests too deep"),
+        (GOOD + "x: &a [*a]\n", "line 17: this value holds itself"),
+        (GOOD + "x: &a {b: *a}\n", "line 17: this value holds itself"),
+        (GOOD.replace("[MSFT, AAPL]", "&a [*a]"), "line 3: this value holds itself"),
+        (GOOD + BOMB, "unknown key 'x0'"),
+        (GOOD.replace("_side: 2", "_side: 1.0e+400000"), "should be a finite number"),
+        (GOOD.replace("_side: 2", "_side: 1e400000"), "should be a finite number"),
+        (GOOD.replace("_side: 2", f"_side: {2**70}"), "less than or equal to 500"),
+        (GOOD.replace("[2, 3]", f"[{2**70}]"), "less than or equal to 12"),
+        (GOOD.replace("_side: 2", "_side: " + "9" * 6_000), "6000 digit"),
+        (GOOD.replace("_side: 2", "_side: 0x" + "f" * 6_000), "line 11: no number here has 6,002 digits"),
+        (GOOD.replace("good_one", "good\0one"), "x0000"),
+        (GOOD.replace("Something is believed.", r'"a\0b"'), "line 2: a text holds a zero byte"),
+        (GOOD.replace("Something is believed.", r'"a\ud800b"'), "should be a valid string"),
+        (GOOD + "? [a, b]\n: 1\n", "unhashable key"),
+        (GOOD + "? !!python/object:os.system x\n: 1\n", "could not determine a constructor"),
+    ],
+)
+def test_odd_yaml_is_one_sentence(text: str, words: str, tmp_path: Path) -> None:
+    assert words in refusal(tmp_path, text)

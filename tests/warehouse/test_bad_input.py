@@ -1,8 +1,10 @@
 """What an operator gets wrong costs one clear sentence and changes nothing."""
 
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psycopg
@@ -11,6 +13,7 @@ import yaml
 
 from loaders.history.ingest import instruments_of
 from tests.machine import ROOT
+from warehouse import settings as own_settings
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Stop
 from warehouse.migrate import migrate
@@ -136,3 +139,46 @@ def test_dbt_knows_the_newest_migration() -> None:
     """dbt compares the database's version with this number before it writes."""
     project = yaml.safe_load((ROOT / "dbt_project" / "dbt_project.yml").read_text())
     assert project["vars"]["migration"] == available()[-1].version
+
+
+@pytest.mark.parametrize("module", ["warehouse up", "flows build", "flows.demo"])
+@pytest.mark.parametrize("folder", ["/proc/truebar", "/dev/null/truebar"])
+def test_a_state_folder_that_cannot_be_made_is_one_sentence(module: str, folder: str) -> None:
+    done = command(*module.split(), TRUEBAR_STATE_DIR=folder, DATABASE_URL="", PGHOST="")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "set TRUEBAR_STATE_DIR" in done.stderr
+
+
+def test_a_prefect_server_that_is_none_is_one_sentence(warehouse_db: Path) -> None:
+    """Nobody listens; somebody listens and never speaks HTTP; the address is none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer_in_tongues, args=(server,), daemon=True).start()
+        tongues = f"http://127.0.0.1:{server.getsockname()[1]}/api"
+        for url in ("http://127.0.0.1:9/api", tongues, "http://127.0.0.1:99999/api"):
+            done = command("flows", "build", PREFECT_API_URL=url)
+            assert done.returncode == 2, done.stderr
+            assert "no Prefect server answers at PREFECT_API_URL" in done.stderr
+            assert "Traceback" not in done.stdout + done.stderr
+
+
+def _answer_in_tongues(server: socket.socket) -> None:
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
+def test_a_copied_env_file_that_others_can_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copied = tmp_path / "a b" / ".env"
+    copied.parent.mkdir()
+    copied.write_text("POLYGON_API_KEY=hunter2")
+    for mode, is_told in ((0o600, False), (0o644, True), (0o640, True)):
+        copied.chmod(mode)
+        own_settings.warn_of_open_file.cache_clear()
+        own_settings.warn_of_open_file(copied)
+        own_settings.warn_of_open_file(copied)
+        said = capsys.readouterr().err
+        assert said.count("chmod 600") == is_told
+        assert "hunter2" not in said

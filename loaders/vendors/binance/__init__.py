@@ -5,7 +5,6 @@ asked for one by one. Its exceptions stumble over error bodies that are not obje
 Its socket reconnects by itself and says so with an `error` event; here the first of those ends the connection.
 """
 
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -234,7 +233,7 @@ class BinanceSource:
         self._budget.take(weight)
         try:
             return request()
-        except BinanceRequestException:
+        except (BinanceRequestException, RecursionError):
             raise Retry("Binance sent an answer that is not complete JSON") from None
         except (BinanceAPIException, AttributeError):
             if self._api.response is None or self._api.response.ok:
@@ -259,6 +258,8 @@ class BinanceSource:
             return Stop(f"Binance refused BINANCE_API_KEY: {text}")
         if status == 451:
             return Stop(f"Binance does not serve this place: set BINANCE_BASE_URL to a host that does: {text}")
+        if status == 404 and not http.is_whole(response.text):
+            return Retry(f"Binance's refusal was cut off, or is not its own (HTTP 404): {text}")
         if code in BAD_SYMBOL:
             return Skip(f"Binance does not know {what}: {text}")
         return Stop(f"Binance refused the request for {what} (HTTP {status}): {text}")
@@ -314,12 +315,6 @@ def _start(row: Row) -> datetime:
     return start
 
 
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is not a count")
-    return value
-
-
 # of a kline over REST, in the order of the wire
 PLACES = (
     "open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "trades", "taker_buy_volume",
@@ -327,7 +322,7 @@ PLACES = (
 )  # fmt: skip
 # all others are numbers
 READERS: dict[str, Callable[[object], datetime | Decimal | int]] = {
-    "open_time": http.moment_ms, "close_time": http.moment_ms, "trades": _count,
+    "open_time": http.moment_ms, "close_time": http.moment_ms, "trades": http.whole_number,
 }  # fmt: skip
 
 
@@ -337,7 +332,7 @@ def _milliseconds(moment: datetime) -> int:
 
 def _code_and_text(body: str) -> tuple[int, str]:
     try:
-        answer = json.loads(body)
+        answer = http.decoded(body)
     except ValueError:
         return 0, "an error page instead of JSON"
     if not isinstance(answer, dict):

@@ -5,10 +5,8 @@ and its models make None of what is missing. It takes a JSON decoder of the call
 keeps the results as they came. What the SDK does over HTTP is put right in `_sdk`.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, cast
 
 import urllib3
@@ -112,7 +110,7 @@ class _StrictJson:
 
     def loads(self, body: str) -> object:
         try:
-            answer = json.loads(body, parse_float=Decimal)
+            answer = http.decoded(body)
         except ValueError:
             raise Retry("Polygon sent an answer that is not complete JSON: a page was cut off") from None
         if not isinstance(answer, dict):
@@ -146,7 +144,7 @@ class _StrictJson:
 def _from_body(body: str, secret: str, about: str) -> Exception:
     """What a refusal says of itself, on HTTP 4xx and sometimes on 200."""
     try:
-        answer = json.loads(body)
+        answer = http.decoded(body)
     except ValueError:
         return Retry("Polygon answered with an error page instead of JSON")
     told = answer if isinstance(answer, dict) else {}

@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -95,7 +94,7 @@ class _Login:
 def _messages(frame: str | bytes) -> list[Message]:
     """A frame is a list of objects. Raises UnknownFormat, or Retry when it was cut off."""
     try:
-        found = json.loads(frame, parse_float=Decimal)
+        found = http.decoded(frame)
     except ValueError:
         raise Retry("Polygon's stream sent a message that is not complete JSON") from None
     if not isinstance(found, list) or not all(isinstance(message, dict) for message in found):
