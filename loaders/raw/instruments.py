@@ -43,7 +43,8 @@ def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequenc
             rows = connection.execute(
                 """
                 select symbol, vendor_symbol, calendar, valid_from, valid_to from reference.vendor_symbols
-                inner join reference.instruments using (symbol) where vendor = %s order by symbol, valid_from nulls first
+                inner join reference.instruments using (symbol) where vendor = %s
+                order by symbol, valid_from nulls first
                 """,
                 (vendor,),
             ).fetchall()
