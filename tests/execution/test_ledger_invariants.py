@@ -143,7 +143,7 @@ CANNOT = {
     "an epoch of the future": EPOCH + "('one', 2, 'infinity', 'later')",
     "a halt without a reason": "select ledger.halt_account('one', ' ')",
     "a halt of nobody's account": "select ledger.halt_account('nobody', 'x')",
-    "a release of what is not halted": "select ledger.release_account('one', 'x')",
+    "a release of what is not halted": "select ledger.instruct_account('one', 'release', 'x')",
     "a changed fill": "update ledger.fills set price = 1",
     "a deleted event": "delete from ledger.order_events",
     "an emptied ledger": "truncate ledger.accounts cascade",

@@ -48,7 +48,8 @@ end $$;
 grant execute on function reference.planted to public;
 create view reference.instruments as
 select 'X' as symbol, 'equity' as asset_class, 'XNYS' as calendar where reference.planted();
-create view reference.vendor_symbols as select 'X' as symbol, 'v' as vendor, 'X' as vendor_symbol;
+create view reference.vendor_symbols as
+select 'X' as symbol, 'v' as vendor, 'X' as vendor_symbol, null::date as valid_from, null::date as valid_to;
 create view reference.broker_symbols as
 select 'X' as symbol, 'alpaca' as broker, 'X' as broker_symbol where reference.planted();
 """

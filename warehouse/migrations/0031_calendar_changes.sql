@@ -25,7 +25,7 @@ create index on reference.calendar_changes (changed_xid);
 create function reference.replace_sessions(
     of_calendar text, first_day date, dates date[], opens timestamptz[], closes timestamptz[], from_fingerprint text
 ) returns void
-language plpgsql security definer set search_path = pg_catalog as
+language plpgsql security definer set search_path = pg_catalog, pg_temp as
 $$
 declare
     removed integer;
