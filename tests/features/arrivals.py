@@ -157,7 +157,7 @@ class Market:
             cash = {"ex_dividend_date": day, "cash_amount": Decimal("0.3")}
             self._append(DIVIDENDS, [dict.fromkeys(DIVIDENDS.columns) | row | cash])
         # a split may show some days before the one that it is listed for
-        return self._change(series, timeline.opens[session - 5])
+        return self._change(series, timeline.opens[session - 5 if kind == "split" else session])
 
     def _answer(self, series: Series) -> list[Change]:
         end = self._newest(series, 0) + TIMEFRAMES["1m"]

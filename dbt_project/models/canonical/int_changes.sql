@@ -29,8 +29,10 @@ actions as (
     select
         vendor_symbols.symbol,
         timeframes.timeframe,
-        -- one that is listed for a later day may have shown before
-        landings.first_bar - interval '7 days' as bar_start,
+        -- a split that is listed for a later day may have shown before
+        case
+            when landings.relation like '%splits' then landings.first_bar - interval '7 days' else landings.first_bar
+        end as bar_start,
         false as is_absence,
         landings.landed_xid
     from landings
