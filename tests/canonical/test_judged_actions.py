@@ -60,6 +60,10 @@ TAPES = (
     cash("B7", (DAY, 2.0, "CAD"), paid=1.5), cash("B7RATE", (DAY, 2.0, "EUR"), paid=2.2),
     cash("B8", (DAY, W[DAY - 1].close, "USD")), split("B8ZERO", DAY, 1, (DAY, 0, 1)),
     cash("UNSEEN", (DAY, 40.0, "USD")),
+    # as others reported them of their data: quantopian/pyfolio#519, alpacahq/alpaca-py#604, iexg/IEX-API#485,
+    # BennyThadikaran/eod2#262
+    split("XLF", DAY, 1.231, (DAY, 1000, 1231)), split("DOV", DAY, 1.238, (DAY, 1238, 1000)),
+    split("INFY", DAY + 2, 2, (DAY, 1, 2)), split("JMFINANCIL", DAY, 21.2),
 )  # fmt: skip
 
 
@@ -116,7 +120,7 @@ NOT_SHOWN, UNLISTED = "the bars do not show it", "the open steps, and no listed 
 @pytest.mark.parametrize(
     ("symbol", "reasons"),
     [("RIGHT", []), ("REVERSE", []), ("SMALL", []), ("FIVEFOUR", []), ("MISSINGDAY", []),
-    ("TWOINHOLE", []), ("PAID", []),
+    ("TWOINHOLE", []), ("PAID", []), ("XLF", []),
      ("SPECIAL", []), ("B1", [("split", ELSEWHERE, False)]), ("B1OTHER", [("split", ELSEWHERE, False)]),
      ("B2", [("split", TWICE, True)]), ("B2SMALL", [("split", TWICE, True)]), ("B6", [("dividend", TWICE, False)]),
      ("B7RATE", [])],
@@ -133,7 +137,8 @@ def test_what_the_bars_show_is_applied_once(judged: Judged, symbol: str, reasons
 @pytest.mark.parametrize(
     ("symbol", "days", "doubtful"),
     [("B3", (DAY + 1,), {DAY}), ("B4EARLY", (DAY + 1,), {DAY}), ("B4LATE", (DAY,), set()),
-     ("NEXTDAY", (DAY,), {DAY + 1}), ("MOVED", (DAY + 1,), {DAY})],
+     ("NEXTDAY", (DAY,), {DAY + 1}), ("MOVED", (DAY + 1,), {DAY}),
+     ("INFY", (DAY + 2,), {DAY})],
 )  # fmt: skip
 def test_the_day_on_which_the_open_steps_is_the_day(
     judged: Judged, symbol: str, days: tuple[int, ...], doubtful: set[int]
@@ -155,7 +160,7 @@ def test_the_day_on_which_the_open_steps_is_the_day(
     [("NEVER", NOT_SHOWN, 0), ("B5", NOT_SHOWN, 1 / 1.2 - 1), ("B5HALF", NOT_SHOWN, -0.5), ("UNLISTED", UNLISTED, -0.5),
      ("UNLISTEDUP", UNLISTED, 9), ("B9A", UNLISTED, -0.2), ("B9B", UNLISTED, -0.35), ("B9C", UNLISTED, -0.6),
      ("B7", "in CAD, for which no rate is known", -0.0146), ("B8", "as large as the price before it", 0),
-     ("UNSEEN", NOT_SHOWN, 0)],
+     ("UNSEEN", NOT_SHOWN, 0), ("DOV", NOT_SHOWN, 1 / 1.238 - 1), ("JMFINANCIL", UNLISTED, 1 / 21.2 - 1)],
 )  # fmt: skip
 def test_what_the_bars_contradict_waits_for_a_person(judged: Judged, symbol: str, reason: str, step: float) -> None:
     """It is applied to nothing, named, and no feature over it is ready; every bar is published."""
