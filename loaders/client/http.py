@@ -15,8 +15,8 @@ from warehouse.errors import Retry
 TIMEOUT_S = (5.0, 30.0)
 # 1990 to 2100: a time in another unit is not in between
 EARLIEST_S, LATEST_S = 631_152_000, 4_102_444_800
-# whatever a vendor asks for, it is asked again within a day
-LONGEST_WAIT_S = 86_400.0
+# the longest ban that a vendor is known to speak is three days; whatever it asks for, it is asked again within a week
+LONGEST_WAIT_S = 7 * 86_400.0
 # no price and no volume has more digits before or after its point; a float could not hold it
 MOST_DIGITS = 300
 

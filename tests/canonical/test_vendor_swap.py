@@ -83,7 +83,7 @@ def test_a_vendor_is_one_file_and_seed_lines(market: Market, tmp_path: Path) -> 
     assert "landed" in said
     run(
         project, "dbt.cli.main", "run", "--project-dir", "dbt_project", "--profiles-dir", "dbt_project",
-        "--select", "ohlcv_1m",
+        "--select", "stg_vendors__symbols", "ohlcv_1m",
     )  # fmt: skip
     with connect("analyst") as connection:
         found = connection.execute(

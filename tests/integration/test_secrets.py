@@ -1,6 +1,7 @@
 """No key appears in any log, error, table or Prefect record, whatever the vendors answer."""
 
 import base64
+import csv
 import json
 import logging
 import os
@@ -291,8 +292,9 @@ def _write_tape(folder: Path) -> None:
 
 
 def _pool() -> str:
-    lines = (ROOT / "dbt_project" / "seeds" / "vendor_symbols.csv").read_text().splitlines()
-    return next(line.rsplit("/", 1)[1] for line in lines if line.startswith("BTCUSDT,geckoterminal,"))
+    with (ROOT / "dbt_project" / "seeds" / "vendor_symbols.csv").open(newline="") as file:
+        names = {(line["symbol"], line["vendor"]): line["vendor_symbol"] for line in csv.DictReader(file)}
+    return names["BTCUSDT", "geckoterminal"].rsplit("/", 1)[1]
 
 
 def _write_plan(path: Path) -> None:
