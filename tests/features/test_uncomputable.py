@@ -13,9 +13,10 @@ from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect, endpoint, open_connection
 
-BUILD = ("run", "--select", "+freshness_1d")
+BUILD = ("run", "--select", "ohlcv_1d", "features_1d", "freshness_1d")
 SYMBOLS = ("AAPL", "IBM", "MSFT")
 MONDAY, DAYS = date(2023, 3, 13), 18
 # no function refuses a number that can be stored; these are made to, at a price that only one symbol gets
@@ -40,12 +41,14 @@ def planted(model: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def days(seeded_by_dbt: Path) -> None:
+def days(tmp_path: Path) -> Iterator[None]:
     """All but the last two days of three symbols, built."""
-    with connect("loader") as loader:
-        ensure_sessions(loader, "XNYS", date(2023, 12, 31))
-    _land(range(DAYS - 2))
-    run_dbt(*BUILD)
+    with running_warehouse(tmp_path / "state", BUILT):
+        with connect("loader") as loader:
+            ensure_sessions(loader, "XNYS", date(2023, 12, 31))
+        _land(range(DAYS - 2))
+        run_dbt(*BUILD)
+        yield
 
 
 # IBM is what the others' cross_asset features are measured against

@@ -23,7 +23,7 @@ begin
                 return new;
             end if;
         exception when object_not_in_prerequisite_state then
-            null; -- this session has counted nothing yet, so the number is not its own
+            null; -- nothing was counted on this connection yet, so the number is not its own
         end;
         raise exception '%.% counts itself, and % is not the next number', relation, tg_argv[1], identity
             using errcode = 'check_violation';
