@@ -102,7 +102,7 @@ RATE = {"code": -1003, "msg": "Too much request weight used; current limit is 60
         (Answer('{"code": -1121, "msg": "Inva', 404), Retry, "cut off"),
         (Answer(RATE, 429, {"Retry-After": "-0000"}), Retry, "wait 60 s"),
         (Answer(RATE, 429, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 -0000"}), Retry, "wait 0 s"),
-        (Answer(RATE, 429, {"Retry-After": "9" * 400}), Retry, "wait 86400 s"),
+        (Answer(RATE, 429, {"Retry-After": "9" * 400}), Retry, "wait 604800 s"),
         (Answer([kline(0, MINUTE)], cut=20), Retry, "could not be reached"),
         (Answer(""), Retry, "without klines"),
         (Answer({"code": -1000, "msg": "unknown"}), Retry, "without klines"),
