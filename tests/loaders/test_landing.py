@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.client.base import Row, Window
+from loaders.raw.instruments import Instrument
 from loaders.raw.landing import land, record_coverage, uncovered
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from warehouse.connection import connect, endpoint, open_connection
@@ -177,6 +178,19 @@ def test_a_connection_lands_for_ever(warehouse_db: Path) -> None:
     with open_connection(where, where.conninfo()) as owner:
         owner.execute("delete from raw.polygon_aggregates where ticker = 'EVER'")
         owner.execute("delete from raw.polygon_splits where id = 'E1'")
+
+
+def test_a_name_is_asked_for_while_it_is_one() -> None:
+    """Days are the exchange's: New York's midnight is at 05:00 UTC in winter."""
+    year = Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
+    renamed = datetime(2024, 2, 1, 5, tzinfo=UTC)
+    old = Instrument("KEPT", "OLD", "XNYS", valid_to=date(2024, 2, 1))
+    new = Instrument("KEPT", "NEW", "XNYS", valid_from=date(2024, 2, 1))
+    assert old.within(year) == Window(year.start, renamed)
+    assert new.within(year) == Window(renamed, year.end)
+    assert old.within(Window(renamed, year.end)) is None
+    assert new.within(Window(year.start, renamed)) is None
+    assert Instrument("KEPT", "ANY", "XNYS").within(year) == year
 
 
 def test_coverage_goes_with_the_rows_it_covers(warehouse_db: Path) -> None:
