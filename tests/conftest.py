@@ -16,8 +16,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # dbt makes a million objects and no garbage: looking for some takes a third of its time
 gc.set_threshold(100_000, 50, 50)
-# a second of each run of dbt, for files that nobody reads; who does sets it
+# seconds of each run of dbt, for files that nobody reads; who does sets it
 os.environ["DBT_WRITE_JSON"] = "false"
+os.environ["DBT_LOG_LEVEL_FILE"] = "warn"
 
 
 @pytest.hookimpl(tryfirst=True)

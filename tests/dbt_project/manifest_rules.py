@@ -13,7 +13,7 @@ Rule = Callable[[Manifest], Iterator[str]]
 RULES: list[Rule] = []
 
 _STAGING = re.compile(r"^stg_(?P<source>[a-z]+)__[a-z_]+$")
-_KEY_TESTS = ("unique", "unique_combination")
+_KEY_TESTS = ("primary_key", "sound_bars", "sound_features", "sound_gaps", "sound_quarantine")
 
 
 def rule(function: Rule) -> Rule:

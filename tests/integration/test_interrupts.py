@@ -19,6 +19,7 @@ def test_a_build_that_is_told_to_end(demo: Demo) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "flows", "build"],
         cwd=ROOT,
+        env=os.environ | {"DBT_LOG_LEVEL_FILE": "info"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -105,6 +105,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             APCA_API_BASE_URL=url,
             APCA_API_STREAM_URL=f"{url.replace('http', 'ws', 1)}/stream",
             PREFECT_HOME=str(state_dir / "prefect"),
+            DBT_LOG_LEVEL_FILE="debug",
         )
         yield World(state_dir, url, folder / "printed.log", dict(os.environ))
 

@@ -6,6 +6,15 @@ having count(*) > 1
 {% endtest %}
 
 
+{# Unique and never null. #}
+{% test primary_key(model, columns) %}
+select {{ columns | join(', ') }}, count(*) as rows_found
+from {{ untested(model) }} as tested
+group by {{ columns | join(', ') }}
+having count(*) > 1 or num_nulls({{ columns | join(', ') }}) > 0
+{% endtest %}
+
+
 {% test expression_is_true(model, expression) %}
 select *
 from {{ untested(model) }} as tested
@@ -20,22 +29,8 @@ where num_nulls({{ columns | join(', ') }}) > 0
 {% endtest %}
 
 
-{# Of prices under several prefixes: as traded, and adjusted. #}
-{% test ohlc_is_sane(model, prefixes) %}
-select *
-from {{ untested(model) }} as tested
-where
-    {%- for prefix in prefixes %}
-    {{ prefix }}low > least({{ prefix }}open, {{ prefix }}high, {{ prefix }}close)
-    or {{ prefix }}high < greatest({{ prefix }}open, {{ prefix }}low, {{ prefix }}close)
-    or {{ prefix }}low <= 0
-    {%- if not loop.last %} or {% endif %}
-    {%- endfor %}
-{% endtest %}
-
-
 {# Every expected bar is either there or in the ledger: consecutive ordinals but for its gaps. #}
-{% test no_unexplained_gap(model, gaps) %}
+{% test no_unexplained_gap(model) %}
 with bars as (
     select symbol, count(*) as bars_found, min(bar_no) as first_bar_no, max(bar_no) as newest_bar_no
     from {{ untested(model) }} as tested
@@ -54,10 +49,9 @@ explained as (
         incomplete.*,
         (
             select count(*)
-            from {{ gaps }} as gaps
+            from {{ live_table_beside(model, 'missing') }} as gaps
             where
                 gaps.symbol = incomplete.symbol
-                and gaps.timeframe = '{{ model.identifier.split('_')[-1] }}'
                 and gaps.bar_no between incomplete.first_bar_no and incomplete.newest_bar_no
                 and not gaps.has_flat_bar
         ) as gaps_found
