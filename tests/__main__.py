@@ -36,8 +36,9 @@ QUICK_TESTS = Stage(
     (*PYTEST, "-n", "3", "-m", "not slow and not long"),
     {"TRUEBAR_TESTS": "no-database"},
 )
-COVERAGE = Stage("tests, with the lines that none of them ran", (*PYTEST, "-n", "2", "--cov", "--cov-report", "term"))
-TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "2"))
+# each waits for its PostgreSQL as often as it computes: three keep two cores busy
+COVERAGE = Stage("tests, with the lines that none of them ran", (*PYTEST, "-n", "3", "--cov", "--cov-report", "term"))
+TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "3"))
 
 
 def main(arguments: list[str] | None = None) -> int:
