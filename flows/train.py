@@ -6,6 +6,7 @@ from pathlib import Path
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
+from models_registry import registry
 from training import hypothesis
 from training.commit import commit_passing
 from training.look import DataEvidence, judge_family
@@ -58,6 +59,12 @@ def judge(runs: list[Run], evidence: DataEvidence) -> list[str]:
             log.info("%s: no trial has passed the gate", run.experiment_id)
         else:
             log.info("%s: model %s is in state %s", run.experiment_id, record.model_id, record.state)
+            for rival in registry.rivals(record.model_id) if record.state == "candidate" else []:
+                log.warning(
+                    "%s trades on as it is: `python -m models_registry diff %s %s` shows what differs, and "
+                    "`python -m models_registry promote %s` puts the new model in its place",
+                    *(rival.model_id, rival.model_id, record.model_id, record.model_id),
+                )
             models.append(record.model_id)
     return models
 

@@ -1,8 +1,9 @@
 """Which models exist, in which state, and the only ways from one state to the next.
 
-candidate -> paper -> live -> retired. Paper needs a passed gate; live needs a paper record without open discrepancies
-and an operator who says so. There is no other way in: states are rows of research.model_states, the newest counts, and
-only the functions of migration 0023 write them.
+candidate -> paper -> live -> retired. Paper needs a passed gate and symbols that no other model trades, or a person who
+puts the model in the others' place; live needs a paper record without open discrepancies and an operator who says so.
+There is no other way in: states are rows of research.model_states, the newest counts, and only functions of the
+database write them.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,11 @@ TRADABLE = ("paper", "live")
 MODELS = """
     select
         models.model_id, models.trial_id, models.run_id, models.hypothesis_id, models.package_path,
-        models.package_sha256, models.trained_through, newest.state, newest.entered_at, newest.reason
+        models.package_sha256, models.trained_through, families.symbols, families.timeframe,
+        newest.state, newest.entered_at, newest.reason
     from research.models
+    inner join research.runs using (run_id)
+    inner join research.families using (family_id)
     inner join lateral (
         select state, entered_at, reason
         from research.model_states
@@ -104,6 +108,8 @@ class ModelRecord:
     package_path: str
     package_sha256: str
     trained_through: datetime
+    symbols: list[str]
+    timeframe: str
     state: State
     entered_at: datetime
     reason: str
@@ -197,6 +203,11 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
             raise RegistryError(f"model {model_id} is {record.state}: from there it may become {allowed}, not {state}")
         if state == "paper":
             _require_passed_gate(connection, model_id)
+            for rival in _rivals(connection, record):
+                raise RegistryError(
+                    f"model {model_id} stays a candidate, because {rival.model_id} in state {rival.state} "
+                    f"{_shares(record, rival)}: `python -m models_registry promote {model_id}` puts it in its place"
+                )
             connection.execute("select research.admit_model(%s, %s)", (model_id, reason))
         if state == "live":
             if not operator or not operator.strip():
@@ -206,6 +217,56 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
         if state == "retired":
             connection.execute("select research.retire_model(%s, %s)", (model_id, reason))
         return _record(connection, model_id)
+
+
+def rivals(model_id: str, *, role: str = "executor") -> list[ModelRecord]:
+    """Models in paper or live that trade a symbol of this one: while there are any, only a person lets it trade."""
+    with connect(role, read_only=True) as connection:
+        return _rivals(connection, _record(connection, model_id))
+
+
+def replace_rivals(model_id: str, reason: str, *, operator: str) -> ModelRecord:
+    """Move a candidate to paper; the models in paper that trade its symbols are retired in the same transaction.
+
+    `operator` names the person who decides it. Raises RegistryError when the gate has not passed it, when it is no
+    candidate, and when one of the others is live.
+    """
+    if not operator.strip():
+        raise RegistryError(f"model {model_id} can only be promoted by a person who gives a name")
+    with connect("operator") as connection:
+        take_turn(connection, f"model {model_id}")
+        record = _record(connection, model_id)
+        if record.state != "candidate":
+            raise RegistryError(f"model {model_id} is {record.state}: only a candidate can take another's place")
+        _require_passed_gate(connection, model_id)
+        for rival in _rivals(connection, record):
+            if rival.state == "live":
+                raise RegistryError(f"model {rival.model_id} is live and {_shares(record, rival)}: retire it first")
+        connection.execute("select research.replace_rivals(%s, %s, %s)", (model_id, operator, reason))
+        return _record(connection, model_id)
+
+
+def history(model_id: str, *, role: str = "executor") -> list[tuple[datetime, str, str]]:
+    """Every state the model was in, oldest first: (entered at, state, reason). Times are UTC."""
+    with connect(role, read_only=True) as connection:
+        return connection.execute(
+            "select entered_at, state, reason from research.model_states where model_id = %s order by entered_at",
+            (model_id,),
+        ).fetchall()
+
+
+def _rivals(connection: psycopg.Connection, record: ModelRecord) -> list[ModelRecord]:
+    return [
+        other
+        for other in _records(connection)
+        if other.model_id != record.model_id
+        and other.state in TRADABLE
+        and not set(other.symbols).isdisjoint(record.symbols)
+    ]
+
+
+def _shares(record: ModelRecord, rival: ModelRecord) -> str:
+    return f"trades {', '.join(sorted(set(record.symbols) & set(rival.symbols)))} too"
 
 
 def _records(

@@ -56,7 +56,8 @@ def commit_passing(run_id: str) -> ModelRecord | None:
     """Register the best passing trial of a run as a model in state paper; None when no trial passed.
 
     Best is the highest shrunk Sharpe ratio; the gate's tests already allow for choosing among the family. A model that
-    is registered stays as it is. Raises CommitError when the data changed since the trial was made.
+    is registered stays as it is, and one whose symbols another model trades stays a candidate. Raises CommitError when
+    the data changed since the trial was made.
     """
     with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
         best = cursor.execute(BEST, (run_id,)).fetchone()
@@ -69,7 +70,7 @@ def commit_passing(run_id: str) -> ModelRecord | None:
     record = next((known for known in registry.models(role="trainer") if known.model_id == name), None)
     if record is None:
         record = registry.register(_final_package(hypothesis, best, evidence), f"best passing trial of run {run_id}")
-    if record.state == "candidate":
+    if record.state == "candidate" and not registry.rivals(record.model_id, role="trainer"):
         reason = f"passed the gate at look {best['look_no']} of family {best['family_id']}"
         record = registry.advance(record.model_id, "paper", reason)
     return record

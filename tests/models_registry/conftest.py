@@ -16,61 +16,65 @@ from warehouse.connection import connect
 NOW = datetime(2012, 9, 28, 13, 30, tzinfo=UTC)
 _numbers = itertools.count(1)
 
-Candidate = Callable[[str | None], ModelPackage]
+Candidate = Callable[..., ModelPackage]
 
 
 @pytest.fixture
 def candidate(warehouse_db: Path) -> Candidate:
-    """Makes a registered candidate whose trial has this verdict, or none."""
+    """Makes a registered candidate whose trial has this verdict, or none, on these symbols."""
 
-    def make(verdict: str | None) -> ModelPackage:
-        trial = f"{next(_numbers):08x}"
+    def make(verdict: str | None, *symbols: str) -> ModelPackage:
+        number = next(_numbers)
+        trial = f"{number:08x}"
+        family = " ".join(("reg", *symbols))
         with connect("trainer") as connection:
             for statement in (
                 "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
                 "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
                 "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
-                "periods_per_year) values ('reg', '{X}', '1d', now(), now(), 1, 252) on conflict do nothing",
+                "periods_per_year) values (%(family)s, %(symbols)s, '1d', now(), now(), 1, 252) on conflict do nothing",
                 "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
-                "rows_unready, device, feature_fingerprints, library_versions) "
-                "values ('reg', 'reg', 'reg', now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
-            ):
-                connection.execute(statement)
-            connection.execute(
+                "rows_unready, device, feature_fingerprints, library_versions) values "
+                "(%(family)s, 'reg', %(family)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
                 "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
-                "values (%s, 'reg', 'reg', 'reg', %s, '{}')",
-                (trial, int(trial, 16)),
-            )
+                "values (%(trial)s, %(family)s, 'reg', %(family)s, %(number)s, '{}')",
+            ):
+                connection.execute(
+                    statement,
+                    {"family": family, "symbols": list(symbols or ("X",)), "trial": trial, "number": number},
+                )
         if verdict:
-            judge(trial, verdict)
-        package = made_up_package(trial)
+            judge(trial, verdict, family)
+        package = made_up_package(trial, run=family, symbols=symbols or ("X",))
         registry.register(package, "for a test")
         return package
 
     return make
 
 
-def judge(trial: str, verdict: str) -> None:
+def judge(trial: str, verdict: str, family: str) -> None:
     outcome = {"PASSED": "passed", "FAILED": "failed", "INSUFFICIENT_EVIDENCE": "undecided"}[verdict]
     check = {"tier": 1, "check_name": "x", "comparison": ">", "outcome": outcome, "explanation": ""}
     judged = [{"trial_id": trial, "verdict": verdict, "explanation": "", "checks": [check]}]
     with connect("gate") as connection:
         connection.execute(
-            "select research.record_look('reg', (select count(*) + 1 from research.gate_looks "
-            "where family_id = 'reg')::integer, %s)",
-            (Jsonb(judged),),
+            "select research.record_look(%(family)s, (select count(*) + 1 from research.gate_looks "
+            "where family_id = %(family)s)::integer, %(judged)s)",
+            {"family": family, "judged": Jsonb(judged)},
         )
 
 
-def made_up_package(trial: str, booster: bytes = b"not used here") -> ModelPackage:
+def made_up_package(
+    trial: str, booster: bytes = b"not used here", *, run: str = "reg", symbols: tuple[str, ...] = ("X",)
+) -> ModelPackage:
     return ModelPackage.build(
         booster,
         model_id=model_id("reg", trial),
         experiment_id="reg",
         hypothesis_id="reg",
-        run_id="reg",
+        run_id=run,
         trial_id=trial,
-        symbols=("X",),
+        symbols=symbols,
         timeframe="1d",
         features=(FeatureColumn(name="f", fingerprint="1"),),
         target=Target(kind="binary"),

@@ -54,6 +54,7 @@ CALLS = {
         "select research.register_model('m', '{trial}', 'reg', 'reg', 'm', repeat('0', 64), now(), 'forged')",
     ),
     "promote_model": ("operator", "select research.promote_model('{model}', 'Eve', 'forged')"),
+    "replace_rivals": ("operator", "select research.replace_rivals('{model}', 'Eve', 'forged')"),
     "retire_model": ("operator", "select research.retire_model('{model}', 'forged')"),
 }
 
@@ -183,7 +184,7 @@ def test_a_row_that_cannot_be_true_stops_that_model_alone(
     candidate: Candidate,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    sound = candidate("PASSED")
+    sound = candidate("PASSED", "SOUND")
     registry.advance(sound.model_id, "paper", "passed")
     loaded = {package.model_id for package in models_to_trade.fn()}
     assert sound.model_id in loaded
@@ -192,7 +193,7 @@ def test_a_row_that_cannot_be_true_stops_that_model_alone(
 
 @pytest.mark.parametrize("path", ["/tmp/elsewhere", "../elsewhere", "linked"])
 def test_a_package_elsewhere_does_not_load(path: str, candidate: Candidate, tmp_path: Path) -> None:
-    package = candidate("PASSED")
+    package = candidate("PASSED", path)
     registry.advance(package.model_id, "paper", "passed")
     models = load().models_dir
     elsewhere = {"/tmp/elsewhere": tmp_path / "elsewhere", "../elsewhere": models.parent / "elsewhere"}.get(path)

@@ -54,7 +54,7 @@ def test_paper_needs_a_passed_gate(candidate: Candidate, verdict: str | None) ->
 
 
 def test_live_needs_an_operator_and_a_clean_paper_record(candidate: Candidate) -> None:
-    package = candidate("PASSED")
+    package = candidate("PASSED", "OWN1")
     with pytest.raises(RegistryError, match="is candidate: from there it may become paper, retired, not live"):
         registry.advance(package.model_id, "live", "at once", operator="Ada")
     registry.advance(package.model_id, "paper", "passed")
@@ -82,7 +82,7 @@ def test_live_needs_an_operator_and_a_clean_paper_record(candidate: Candidate) -
 def test_an_unclean_paper_record_is_refused(
     candidate: Candidate, outcomes: list[str], halts: list[str], sentence: str
 ) -> None:
-    package = candidate("PASSED")
+    package = candidate("PASSED", f"{len(outcomes)}{len(halts)}")
     registry.advance(package.model_id, "paper", "passed")
     paper_record(package, outcomes, halts)
     with pytest.raises(RegistryError, match=sentence):
@@ -91,7 +91,7 @@ def test_an_unclean_paper_record_is_refused(
 
 
 def test_the_same_step_twice_is_one_step(candidate: Candidate) -> None:
-    package = candidate("PASSED")
+    package = candidate("PASSED", "OWN3")
     first = registry.advance(package.model_id, "paper", "passed")
     assert registry.advance(package.model_id, "paper", "passed again") == first
 

@@ -229,3 +229,17 @@ def _refuse(*_: object, **__: object) -> bytes:
 
 def _files() -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in load().models_dir.rglob("*") if path.is_file()}
+
+
+def test_a_retrained_hypothesis_does_not_displace_the_model_that_trades() -> None:
+    """As an edited file does: it passes too, and waits for a person."""
+    first = train_grid()
+    judge_family(first.family_id, SOUND)
+    trading = commit_passing(first.run_id)
+    edited = train_grid(costs={"bps_per_side": 3})
+    judge_family(edited.family_id, SOUND)
+    waiting = commit_passing(edited.run_id)
+    assert (registry.get(trading.model_id).state, waiting.state) == ("paper", "candidate")
+    assert commit_passing(edited.run_id) == waiting
+    registry.replace_rivals(waiting.model_id, "lower costs", operator="Ada")
+    assert [registry.get(record.model_id).state for record in (trading, waiting)] == ["retired", "paper"]

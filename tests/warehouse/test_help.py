@@ -20,6 +20,7 @@ MODULES = [
     "flows",
     "flows.demo",
     "loaders",
+    "models_registry",
     "sandbox",
     "tests",
     "training",
