@@ -45,6 +45,13 @@ def land(owner: Connection, start: datetime, count: int = 1, times: int = 1) -> 
     owner.commit()
 
 
+def growths(owner: Connection) -> int:
+    """How many builds of histories some test still has to read."""
+    count = owner.execute("select count(*) from canonical.live_growths").fetchone()[0]
+    owner.commit()
+    return count
+
+
 def test_what_has_passed_is_read_again_by_the_full_test_alone(market: Market) -> None:
     """Bad rows appear in old history: what the full test finds, every test finds until it is gone."""
     where = endpoint()
@@ -83,6 +90,7 @@ def test_what_is_new_is_read_until_it_passes(market: Market) -> None:
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
         assert failing() == set()
+        assert growths(owner) == 0, "what every test has read is forgotten"
         land(owner, AFTER, count=10, times=2)
         assert failing() == {KEY}
         run_dbt("run", "--select", "ohlcv_1m")
@@ -93,6 +101,7 @@ def test_what_is_new_is_read_until_it_passes(market: Market) -> None:
         land(owner, AFTER + timedelta(minutes=10), count=5)
         run_dbt("run", "--select", "ohlcv_1m")
         assert failing() == {KEY, SANE}, "what lies before the newest build too"
+        assert growths(owner) > 1
         owner.execute("delete from canonical.ohlcv_1m__history where bar_start = %s", (good,))
         owner.execute(
             "delete from raw.binance_klines as one using raw.binance_klines as other where one.open_time >= %s"

@@ -91,3 +91,20 @@
         offset 0
     ) as tested
 {%- endmacro %}
+
+
+{#
+    Growths that every data test has read are forgotten, and so is what a test had read that the project has no more: it would
+    read everything if it came back. Nothing else ends these two tables, and each build adds to the first.
+#}
+{% macro forget_what_was_tested() -%}
+    {%- if execute and not flags.EMPTY -%}
+        {%- set tests = [] -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'test' -%}
+            {%- do tests.append(node.alias) -%}
+        {%- endfor -%}
+        delete from canonical.passed_tests where test <> all (array['{{ tests | join("', '") }}']::text[]);
+        delete from canonical.live_growths
+        where built_xid < (select min(pg_snapshot_xmin(snapshot)::text::bigint)::text::xid8 from canonical.passed_tests)
+    {%- endif -%}
+{%- endmacro %}
