@@ -48,13 +48,17 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     earlier = {row[0]: as_order(row[1:]) for row in cursor}
     cursor.execute(
         """
-        select execution_id, client_order_id, symbol, side, quantity, price, filled_at from ledger.fills
+        select execution_id, client_order_id, symbol, side, quantity, price, filled_at, fee, fee_asset, fee_symbol
+        from ledger.fills
         where account_id = %s and (filled_at > %s or execution_id = any(%s))
         and recorded_at >= ledger.epoch_start(account_id)
         """,
         (account, oldest, [fill.execution_id for fill in broker.fills]),
     )
-    fills = {row[0]: RecordedFill(row[0], row[1], row[2], Side(row[3]), row[4], row[5], row[6]) for row in cursor}
+    fills = {
+        name: RecordedFill(name, order, symbol, Side(side), *moved)
+        for name, order, symbol, side, *moved in cursor.fetchall()
+    }
     cursor.execute(
         """
         select activity_id, kind, symbol, quantity, cash, happened_at, code from ledger.activities

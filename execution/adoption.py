@@ -71,8 +71,9 @@ def movements(
         case CashDiffers(ours, theirs):
             return (Movement(None, ZERO, theirs - ours),)
         case ForeignFill() | FillDiffers() | FillUnknownToBroker():
-            stated = [_of_fill(fill) for fill in broker.fills if fill.execution_id == name][-1:]
-            recorded = [_of_fill(fills[name])] if name in fills else []
+            reported = [fill for fill in broker.fills if fill.execution_id == name][-1:]
+            stated = [movement for fill in reported for movement in moved_by(fill)]
+            recorded = list(moved_by(fills[name])) if name in fills else []
         case ActivityDiffers() | ActivityUnknownToBroker():
             stated = [_of_activity(booked) for booked in broker.activities if booked.activity_id == name][-1:]
             recorded = [_of_activity(activities[name])] if name in activities else []
@@ -81,8 +82,15 @@ def movements(
     return _sum(stated, [*recorded, *adopted.subjects.get(name, ())])
 
 
-def _of_fill(fill: Fill | RecordedFill) -> Movement:
-    return Movement(fill.symbol, fill.side.sign * fill.quantity, -fill.side.sign * fill.quantity * fill.price)
+def moved_by(fill: Fill | RecordedFill) -> tuple[Movement, ...]:
+    """What an execution moves, its fee included: that may be taken out of what was bought, or of a third asset."""
+    units = fill.side.sign * fill.quantity
+    traded = Movement(fill.symbol, units, -units * fill.price)
+    if not fill.fee:
+        return (traded,)
+    if fill.fee_symbol is None:
+        return (Movement(fill.symbol, units, traded.cash - fill.fee),)
+    return traded, Movement(fill.fee_symbol, -fill.fee, ZERO)
 
 
 def _of_activity(booked: Activity) -> Movement:

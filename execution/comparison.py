@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from execution.adoption import Adopted
+from execution.adoption import Adopted, Movement, moved_by
 from execution.brokers.base import Activity, BrokerOrder, BrokerSnapshot, Fill
 from execution.findings import (
     ActivityDiffers,
@@ -35,7 +35,7 @@ from execution.findings import (
 from execution.orders import Contradiction, Order, OrderStatus, restate
 
 ZERO = Decimal(0)
-CENT = Decimal("0.01")
+_OF_FILLS = ("symbol", "side", "quantity", "price", "fee", "fee_asset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ def _fills(
                 room[order.client_order_id] = left - fill.quantity
             yield MissingFill(order.client_order_id, fill)
         else:
-            reason = _difference(recorded, fill, ("symbol", "side", "quantity", "price"))
+            reason = _difference(recorded, fill, _OF_FILLS)
             if reason:
                 yield FillDiffers(fill.execution_id, reason)
     for recorded in ledger.fills.values():
@@ -292,11 +292,9 @@ def _positions(
     ledger: LedgerSnapshot, broker: BrokerSnapshot, repairs: tuple[Repair, ...]
 ) -> Iterator[PositionDiffers]:
     ours = defaultdict(lambda: ZERO, ledger.positions)
-    for repair in repairs:
-        if isinstance(repair, MissingFill | AdoptedFill):
-            ours[repair.fill.symbol] += repair.fill.side.sign * repair.fill.quantity
-        elif isinstance(repair, MissingActivity) and repair.activity.symbol is not None:
-            ours[repair.activity.symbol] += repair.activity.quantity
+    for movement in _moved(repairs):
+        if movement.symbol is not None:
+            ours[movement.symbol] += movement.quantity
     theirs = defaultdict(lambda: ZERO, {position.symbol: position.quantity for position in broker.positions})
     for symbol in sorted(ours.keys() | theirs.keys()):
         if ours[symbol] != theirs[symbol]:
@@ -304,12 +302,16 @@ def _positions(
 
 
 def _cash(ledger: LedgerSnapshot, broker: BrokerSnapshot, repairs: tuple[Repair, ...]) -> Iterator[CashDiffers]:
-    cash = ledger.cash
-    for repair in repairs:
-        if isinstance(repair, MissingFill | AdoptedFill):
-            cash -= repair.fill.side.sign * repair.fill.quantity * repair.fill.price
-        elif isinstance(repair, MissingActivity):
-            cash += repair.activity.cash
-    # A broker may state cash in whole cents while prices have four decimals: agreement is to the cent, not beyond.
-    if abs(cash - broker.account.cash) >= CENT:
+    cash = ledger.cash + sum((movement.cash for movement in _moved(repairs)), ZERO)
+    # A broker may state cash in whole cents while prices have four decimals: agreement is to its step, not beyond.
+    if abs(cash - broker.account.cash) >= broker.account.cash_step:
         yield CashDiffers(cash, broker.account.cash)
+
+
+def _moved(repairs: Iterable[Repair]) -> Iterator[Movement]:
+    for repair in repairs:
+        match repair:
+            case MissingFill(_, fill) | AdoptedFill(fill):
+                yield from moved_by(fill)
+            case MissingActivity(booked):
+                yield Movement(booked.symbol, booked.quantity, booked.cash)

@@ -20,6 +20,9 @@ class RecordedFill:
     quantity: Decimal
     price: Decimal
     filled_at: datetime
+    fee: Decimal = Decimal(0)
+    fee_asset: str | None = None
+    fee_symbol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ class MissingFill:
     fill: Fill
 
     def __str__(self) -> str:
-        return f"recorded fill {self.fill.execution_id} of {self.fill.quantity} {self.fill.symbol} at {self.fill.price}"
+        fill = self.fill
+        fee = f", fee {fill.fee.normalize():f} {fill.fee_asset}" if fill.fee else ""
+        return f"recorded fill {fill.execution_id} of {fill.quantity} {fill.symbol} at {fill.price}{fee}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from execution.brokers.base import AccountSnapshot, Broker, BrokerPosition
+from execution.brokers.base import AccountSnapshot, Broker, BrokerPosition, SymbolTerms
 from execution.ledger import Ledger
 from execution.orders import Order, Side, closing_order_id
-from execution.planning import LATE_ARRIVAL
 from execution.reconcile import Reconciliation
 from execution.records import Intent
 from execution.submission import Sender
@@ -38,7 +37,10 @@ _RULES: tuple[Rule[Closing], ...] = (AccountReady(), Reconciled(), NoOrderInFlig
 
 @dataclass(frozen=True, slots=True)
 class Flattened:
-    """What one pass did: the orders it sent, positions that are left, and by symbol why no order was sent for them."""
+    """What one pass did: the orders it sent, positions that are left, and by symbol why no order was sent for them.
+
+    What is too little for an order of its own, as a fee out of what was bought leaves it behind, is not among these.
+    """
 
     sent: tuple[Order, ...] = ()
     left: tuple[BrokerPosition, ...] = ()
@@ -54,8 +56,15 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
     if standing.action is not Action.FLATTEN or standing.halt_id is None:
         return Flattened()
     apart = ledger.apart()
-    positions = {held.symbol: held for held in result.broker.positions if held.quantity and held.symbol not in apart}
-    sent = _continue(ledger, sender, result, positions, standing.halt_id)
+    held_now = [held for held in result.broker.positions if held.quantity and held.symbol not in apart]
+    terms = broker.terms([held.symbol for held in held_now]) if held_now else {}
+
+    def closable(held: BrokerPosition) -> Decimal:
+        return terms.get(held.symbol, SymbolTerms()).closable(held.quantity, held.mark)
+
+    positions = {held.symbol: held for held in held_now if closable(held)}
+    units = {symbol: closable(held).copy_sign(held.quantity) for symbol, held in positions.items()}
+    sent = _continue(ledger, sender, result, units, standing.halt_id)
     orders = [entry.order for entry in ledger.unsettled()]
     refused = []
     for symbol, held in positions.items():
@@ -66,7 +75,8 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
         may_arrive = tuple(
             entry.client_order_id
             for entry in ledger.given_up()
-            if (entry.symbol, entry.side) == (symbol, side) and entry.at > result.clock.now - LATE_ARRIVAL
+            if (entry.symbol, entry.side) == (symbol, side)
+            and entry.at > result.clock.now - broker.customs.late_arrival
         )
         account, has_discrepancy = result.broker.account, bool(result.comparison.discrepancies)
         if reasons := refusals(_RULES, Closing(symbol, account, has_discrepancy, in_flight, may_arrive)):
@@ -78,10 +88,11 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
             decision_id=None,
             symbol=symbol,
             side=side,
-            quantity=abs(held.quantity),
+            quantity=closable(held),
             reference_price=held.mark,
             halt_id=standing.halt_id,
             broker_time=result.clock.now,
+            time_in_force=broker.customs.time_in_force,
         )
         ledger.write_ahead((), (intent,))
         sent.append(sender.send(intent.order))
@@ -92,19 +103,24 @@ def _continue(
     ledger: Ledger,
     sender: Sender,
     result: Reconciliation,
-    positions: dict[str, BrokerPosition],
+    closable: dict[str, Decimal],
     halt_id: int,
 ) -> list[Order]:
-    """Find out what became of orders without an answer; send again what still closes exactly what is held."""
+    """Find out what became of orders without an answer; send again what still closes exactly what is held.
+
+    `closable` are signed units by symbol.
+    """
     sent = []
     for entry in ledger.unsettled():
         order = entry.order
         if not order.status.is_unresolved:
             continue
-        held = positions[order.symbol].quantity if order.symbol in positions else Decimal(0)
+        held = closable.get(order.symbol, Decimal(0))
         found = sender.look_up(order)
         if found is not None:
             sender.adopt(order, found)
+        elif sender.may_arrive(order):
+            continue
         elif entry.halt_id == halt_id and not entry.is_withdrawn and order.side.sign * order.quantity == -held:
             sent.append(sender.send_again(order))
         else:

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from execution import bookings, withdrawals
 from execution.account_statement import as_order, statement
-from execution.adoption import Movement
+from execution.adoption import Movement, moved_by
 from execution.bookings import insert
 from execution.brokers.base import BrokerSnapshot, Fill, Mode
 from execution.comparison import Comparison, LedgerSnapshot
@@ -141,6 +141,24 @@ class Ledger:
         with self._transaction() as cursor:
             return statement(cursor, self.account_id, broker, since)
 
+    def is_new(self) -> bool:
+        """Whether the account was never compared with the broker, and no epoch of it has begun."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select not exists (select from ledger.reconciliations where account_id = %(account)s)
+                and not exists (select from ledger.epochs where account_id = %(account)s)
+                """,
+                {"account": self.account_id},
+            )
+            return bool(one(cursor)[0])
+
+    def broker(self) -> str:
+        """The name of the broker that the account is at."""
+        with self._transaction() as cursor:
+            cursor.execute("select broker from ledger.accounts where account_id = %s", (self.account_id,))
+            return str(one(cursor)[0])
+
     def last_agreement(self) -> datetime | None:
         """Broker time of the newest reconciliation that left nothing unexplained; None before the epoch's first."""
         with self._transaction() as cursor:
@@ -261,7 +279,7 @@ class Ledger:
                 insert(cursor, "decisions", account_id=self.account_id, **values)
             for intent in intents:
                 values = {**asdict(intent), "refusals": list(intent.refusals)}
-                values |= {"order_type": "market", "time_in_force": "day"}
+                values |= {"order_type": "market"}
                 values["verdict"] = "approved" if intent.is_approved else "refused"
                 insert(cursor, "intents", account_id=self.account_id, **values)
                 if intent.is_approved:
@@ -313,10 +331,8 @@ class Ledger:
                     case MissingFill(client_order_id, fill):
                         bookings.book_fill(cursor, self.account_id, client_order_id, fill)
                     case AdoptedFill(fill):
-                        units = fill.side.sign * fill.quantity
-                        movement = Movement(fill.symbol, units, -units * fill.price)
                         reason = "its order or symbol was adopted"
-                        bookings.book_adoption(cursor, self.account_id, ForeignFill.of(fill), (movement,), reason)
+                        bookings.book_adoption(cursor, self.account_id, ForeignFill.of(fill), moved_by(fill), reason)
                     case MissingActivity(activity):
                         bookings.book_activity(cursor, self.account_id, activity)
                     case OrderMoved(order, _, detail, continued_as):

@@ -13,12 +13,13 @@ import pyarrow
 from psycopg import sql
 
 from execution.brokers.base import BrokerClock, Mode
+from execution.timing import SessionTimes, window_of
 from execution.validation.rules import BarEvidence
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 
-TIMEFRAMES = ("1d",)
+TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h", "1d")
 
 
 class Package(Protocol):
@@ -46,20 +47,6 @@ class Bar:
     bar_start: datetime
     bar_end: datetime
     close: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTimes:
-    """A calendar around a moment: the newest close and open at or before it, and the open that follows that close."""
-
-    newest_close: datetime | None = None
-    next_open: datetime | None = None
-    newest_open: datetime | None = None
-
-    def is_timely(self, bar_end: datetime, clock: BrokerClock) -> bool:
-        """Whether an order decided at `bar_end` can still trade at the open that follows."""
-        is_newest = bar_end == self.newest_close
-        return is_newest and self.next_open is not None and clock.now < self.next_open and not clock.is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +86,7 @@ class MarketView:
             market_is_open=clock.is_open,
             newest_close=times.newest_close,
             next_open=times.next_open,
+            window=times.window,
             feature_bar_start=row.bar_start if row else None,
             canonical_bar_start=bar.bar_start if bar else None,
             bar_end=bar.bar_end if bar else None,
@@ -143,27 +131,36 @@ class Market:
 
     def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
         """Everything about the packages' symbols, and the newest bars of whatever else is held."""
-        traded = sorted({symbol for package in packages for symbol in package.symbols})
-        timeframe = packages[0].timeframe
+        timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
+        priced = dict.fromkeys(held, min(timeframes.values(), key=TIMEFRAMES.index)) | timeframes
+        by_timeframe = {
+            name: sorted(symbol for symbol, timeframe in timeframes.items() if timeframe == name)
+            for name in sorted(set(timeframes.values()))
+        }
         states = {record.model_id: record.state for record in registry.models(role="executor")}
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
-                catalog = _catalog(cursor, timeframe)
-                changed = {package.model_id: _changed(package, catalog) for package in packages}
+                catalogs = {name: _catalog(cursor, name) for name in by_timeframe}
+                changed = {package.model_id: _changed(package, catalogs[package.timeframe]) for package in packages}
                 rows = {
                     (package.model_id, row.symbol): row
                     for package in packages
                     if not changed[package.model_id]
                     for row in _feature_rows(cursor, package)
                 }
+                sessions = _sessions(cursor, timeframes, now)
                 return MarketView(
-                    sessions=_sessions(cursor, traded, now),
-                    bars=_bars(cursor, timeframe, sorted({*traded, *held})),
-                    stale=_stale(cursor, timeframe, traded),
+                    sessions=sessions,
+                    bars={symbol: bar for symbol in sorted(priced) if (bar := _bar(cursor, priced[symbol], symbol))},
+                    stale={
+                        symbol: stale
+                        for name, symbols in by_timeframe.items()
+                        for symbol, stale in _stale(cursor, name, symbols).items()
+                    },
                     rows=rows,
                     changed=changed,
                     states=states,
-                    splits=_splits(cursor, traded, now),
+                    splits=_splits(cursor, sessions),
                 )
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             missing = str(error).splitlines()[0]
@@ -171,10 +168,10 @@ class Market:
         except psycopg.OperationalError as error:
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
-    def sessions(self, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
-        """Each symbol's calendar around `now`."""
+    def sessions(self, timeframes: Mapping[str, str], now: datetime) -> dict[str, SessionTimes]:
+        """Each symbol's calendar around `now`, for bars of its timeframe."""
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            return _sessions(cursor, symbols, now)
+            return _sessions(cursor, timeframes, now)
 
 
 def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:
@@ -212,12 +209,12 @@ def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
     return found
 
 
-def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Sequence[str]) -> dict[str, Bar]:
+def _bar(cursor: psycopg.Cursor, timeframe: str, symbol: str) -> Bar | None:
     query = sql.SQL(
         "select bar_start, bar_end, close from canonical.{} where symbol = %s order by bar_start desc limit 1"
     ).format(sql.Identifier(f"ohlcv_{timeframe}"))
-    newest = {symbol: cursor.execute(query, (symbol,)).fetchone() for symbol in symbols}
-    return {symbol: Bar(*row) for symbol, row in newest.items() if row is not None}
+    row = cursor.execute(query, (symbol,)).fetchone()
+    return None if row is None else Bar(*row)
 
 
 def _stale(
@@ -231,24 +228,26 @@ def _stale(
     return {symbol: (since, why) for symbol, since, why in cursor.execute(query, (list(symbols),))}
 
 
-def _splits(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, tuple[str, ...]]:
-    """Announced splits of the sessions after the newest close, up to the next one that opens."""
+def _splits(cursor: psycopg.Cursor, sessions: Mapping[str, SessionTimes]) -> dict[str, tuple[str, ...]]:
+    """Announced splits that take effect between the newest bar and where its decision trades."""
+    known = {symbol: times.newest_close for symbol, times in sessions.items() if times.newest_close is not None}
     cursor.execute(
         """
         select splits.symbol, format('%%s splits %%s for %%s on %%s', splits.symbol, trim_scale(splits.split_to),
           trim_scale(splits.split_from), splits.execution_date) as in_words
-        from canonical.announced_splits as splits
+        from unnest(%s::text[], %s::timestamptz[]) as asked (symbol, newest_close)
+        inner join canonical.announced_splits as splits using (symbol)
         inner join reference.instruments using (symbol)
-        inner join lateral (select session_date, close_at from reference.trading_sessions
-          where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
         inner join lateral (select session_date from reference.trading_sessions
-          where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1
+          where calendar = instruments.calendar and open_at < asked.newest_close order by open_at desc limit 1
+        ) as decided on true
+        inner join lateral (select session_date from reference.trading_sessions
+          where calendar = instruments.calendar and close_at > asked.newest_close order by open_at limit 1
         ) as following on true
-        where splits.symbol = any(%s)
-        and splits.execution_date > newest.session_date and splits.execution_date <= following.session_date
+        where splits.execution_date > decided.session_date and splits.execution_date <= following.session_date
         order by splits.symbol, splits.execution_date
         """,
-        (now, list(symbols)),
+        (list(known), list(known.values())),
     )
     found: dict[str, tuple[str, ...]] = {}
     for symbol, in_words in cursor:
@@ -256,20 +255,30 @@ def _splits(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> di
     return found
 
 
-def _sessions(cursor: psycopg.Cursor, symbols: Sequence[str], now: datetime) -> dict[str, SessionTimes]:
+def _sessions(cursor: psycopg.Cursor, timeframes: Mapping[str, str], now: datetime) -> dict[str, SessionTimes]:
+    # bars are counted from the session's open, and the last one ends with the session
     cursor.execute(
         """
-        select instruments.symbol, newest.close_at, following.open_at, begun.open_at
-        from reference.instruments
-        inner join lateral (select close_at from reference.trading_sessions
-          where calendar = instruments.calendar and close_at <= %s order by close_at desc limit 1) as newest on true
+        select asked.symbol, ended.newest_close, greatest(following.open_at, ended.newest_close) as next_open,
+        begun.open_at, begun.close_at, timeframes.length
+        from unnest(%(symbols)s::text[], %(timeframes)s::text[]) as asked (symbol, timeframe)
+        inner join reference.instruments using (symbol)
+        inner join reference.timeframes on timeframes.timeframe = asked.timeframe
+        inner join lateral (select open_at, close_at from reference.trading_sessions
+          where calendar = instruments.calendar and open_at <= %(now)s order by open_at desc limit 1) as begun on true
+        left join lateral (select close_at from reference.trading_sessions
+          where calendar = instruments.calendar and close_at <= %(now)s order by close_at desc limit 1
+        ) as closed on true
+        cross join lateral (select greatest(closed.close_at, case when %(now)s < begun.close_at
+            and begun.open_at + timeframes.length <= %(now)s
+          then date_bin(timeframes.length, %(now)s, begun.open_at) end) as newest_close) as ended
         left join lateral (select open_at from reference.trading_sessions
-          where calendar = instruments.calendar and open_at >= newest.close_at order by open_at limit 1
+          where calendar = instruments.calendar and close_at > ended.newest_close order by open_at limit 1
         ) as following on true
-        left join lateral (select open_at from reference.trading_sessions
-          where calendar = instruments.calendar and open_at <= %s order by open_at desc limit 1) as begun on true
-        where instruments.symbol = any(%s)
         """,
-        (now, now, list(symbols)),
+        {"symbols": list(timeframes), "timeframes": list(timeframes.values()), "now": now},
     )
-    return {symbol: SessionTimes(*times) for symbol, *times in cursor}
+    return {
+        symbol: SessionTimes(newest_close, next_open, newest_open, session_close, window_of(length))
+        for symbol, newest_close, next_open, newest_open, session_close, length in cursor
+    }

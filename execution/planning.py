@@ -2,11 +2,19 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 
-from execution.brokers.base import AccountSnapshot, BrokerClock, BrokerPosition, BrokerSnapshot, Mode
+from execution.brokers.base import (
+    AccountSnapshot,
+    BrokerClock,
+    BrokerPosition,
+    BrokerSnapshot,
+    Customs,
+    Mode,
+    SymbolTerms,
+)
 from execution.market import MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
@@ -18,8 +26,6 @@ from execution.validation.rules import Proposal, refusals
 from execution.withdrawals import Standing
 
 ZERO = Decimal(0)
-# From the open that an order missed past the next close: its symbol is decided again a session later.
-LATE_ARRIVAL = timedelta(hours=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,8 @@ class Situation:
     standing: Standing
     has_discrepancy: bool
     given_up: tuple[GivenUp, ...] = ()
+    customs: Customs = field(default_factory=Customs)
+    terms: Mapping[str, SymbolTerms] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -48,9 +56,23 @@ class Situation:
         standing: Standing,
         has_discrepancy: bool,
         given_up: tuple[GivenUp, ...] = (),
+        customs: Customs,
+        terms: Mapping[str, SymbolTerms],
     ) -> "Situation":
         positions = {position.symbol: position for position in broker.positions}
-        return cls(mode, clock, broker.account, positions, market, unsettled, standing, has_discrepancy, given_up)
+        return cls(
+            mode,
+            clock,
+            broker.account,
+            positions,
+            market,
+            unsettled,
+            standing,
+            has_discrepancy,
+            given_up,
+            customs,
+            terms,
+        )
 
     @property
     def unpriced(self) -> tuple[str, ...]:
@@ -70,8 +92,8 @@ class Situation:
         return position.quantity if position else ZERO
 
     def may_arrive(self, symbol: str) -> tuple[str, ...]:
-        """Orders of the symbol that were given up less than a day's wait ago, by the broker's clock."""
-        lately = self.clock.now - LATE_ARRIVAL
+        """Orders of the symbol that were given up so lately that they may still turn up, by the broker's clock."""
+        lately = self.clock.now - self.customs.late_arrival
         return tuple(entry.client_order_id for entry in self.given_up if entry.symbol == symbol and entry.at > lately)
 
     def in_flight(self, symbol: str, but_not: str | None = None) -> tuple[str, ...]:
@@ -97,7 +119,13 @@ class Situation:
             in_flight=self.in_flight(symbol, order.client_order_id),
             broker_mark=position.mark if position else None,
             clock_skew=self.clock.skew,
+            terms=self.terms.get(symbol),
         )
+
+    def step(self, symbol: str, policy: TradingPolicy) -> Decimal:
+        """Orders of the symbol are whole multiples of this: what the broker states, else what the policy says."""
+        terms = self.terms.get(symbol, SymbolTerms())
+        return policy.quantity_step if terms.step is None else terms.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +181,8 @@ def refused_bars(
             may_arrive=situation.may_arrive(symbol),
             clock_skew=situation.clock.skew,
         )
+        if (terms := situation.terms.get(symbol)) is not None:
+            evidence = replace(evidence, closed_because=terms.closed_because)
         reasons = tuple(str(refusal) for refusal in refusals(BAR_RULES, evidence))
         if reasons:
             bar_start = evidence.feature_bar_start
@@ -292,10 +322,17 @@ def _decision(
 def _change(decision: Decision, share: Decimal, policy: TradingPolicy, situation: Situation) -> _Change:
     capital = (situation.equity or ZERO) * share * (1 - policy.cash_buffer)
     price = situation.market.bars[decision.symbol].close
-    target = target_quantity(decision.target_weight, capital, price, policy.quantity_step)
+    step, held = situation.step(decision.symbol, policy), situation.held(decision.symbol)
+    terms = situation.terms.get(decision.symbol, SymbolTerms())
+    target = target_quantity(decision.target_weight, capital, price, step)
     band = policy.rebalance_band * capital / price
-    held = situation.held(decision.symbol)
-    return _Change(decision, order_quantity(target, held, policy.quantity_step, band=band), price, held)
+    # a fee may have been taken out of what was bought: what is left of a step is nothing that could be sold
+    closable = None if terms.step is None else terms.closable(held, price)
+    quantity = order_quantity(target, held, step, band=band, closable=closable)
+    if terms.max_quantity is not None:
+        most = terms.whole(terms.max_quantity)
+        quantity = max(-most, min(most, quantity))
+    return _Change(decision, quantity, price, held)
 
 
 def _intents(
@@ -314,12 +351,12 @@ def _intents(
             side=Side.BUY if change.quantity > 0 else Side.SELL,
             quantity=abs(change.quantity),
             reference_price=change.price,
+            time_in_force=situation.customs.time_in_force,
         )
         proposal = situation.proposal(intent.order, change.price, committed)
         power = situation.account.buying_power - committed
-        quantity = affordable_quantity(
-            proposal.quantity, proposal.added_exposure, change.price, power, policy.quantity_step
-        )
+        step = situation.step(decision.symbol, policy)
+        quantity = affordable_quantity(proposal.quantity, proposal.added_exposure, change.price, power, step)
         intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
         reasons = tuple(str(refusal) for refusal in refusals(rules, proposal))
         if not reasons:

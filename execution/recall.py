@@ -21,7 +21,7 @@ def recall(broker: Broker, ledger: Ledger) -> tuple[Withdrawal, ...]:
     for withdrawal in due:
         try:
             ledger.record_withdrawal(withdrawal)
-            found = broker.find(withdrawal.order.client_order_id)
+            found = broker.find(withdrawal.order.client_order_id, withdrawal.order.symbol)
             if found is not None and not found.status.is_terminal:
                 broker.cancel(found.continued_as[-1] if found.continued_as else found.broker_order_id)
         except (Retry, Stop) as error:

@@ -45,6 +45,7 @@ class Intent:
     refusals: tuple[str, ...] = ()
     halt_id: int | None = None
     broker_time: datetime | None = None
+    time_in_force: str = "day"
 
     @property
     def is_approved(self) -> bool:

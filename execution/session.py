@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Self
 
+from execution import registration
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
 from execution.flatten import close_positions
 from execution.ledger import Ledger
-from execution.market import TIMEFRAMES, Market, Package, SessionTimes
+from execution.market import TIMEFRAMES, Market, Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
 from execution.planning import Situation, open_questions, plan, refused_bars, revised_since
@@ -27,6 +28,7 @@ from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
 from execution.submission import Sender
+from execution.timing import SessionTimes
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
 from execution.withdrawals import Action, Cause, Withdrawal
@@ -71,6 +73,7 @@ class Session:
         self._sender = Sender(broker, ledger, pause)
         self._pause = pause
         self._opened_after = ledger.newest_event()
+        self._timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
 
     @classmethod
     def open(
@@ -92,7 +95,7 @@ class Session:
         with ExitStack() as opened:
             opened.callback(broker.close)
             account = broker.account()
-            ledger = opened.enter_context(Ledger.open(account.account_id, broker.name, broker.mode))
+            ledger = opened.enter_context(registration.opened(broker, account.account_id))
             _refuse_apart(chosen, ledger.apart())
             market = Market()
             opened.callback(market.close)
@@ -191,6 +194,7 @@ class Session:
         apart = self._ledger.apart()
         ours = tuple(position for position in result.broker.positions if position.symbol not in apart)
         held = [position.symbol for position in ours]
+        terms = self._broker.terms(list(self._timeframes))
         return Situation.of(
             self._broker.mode,
             result.clock,
@@ -200,6 +204,8 @@ class Session:
             standing=self._ledger.standing(),
             has_discrepancy=bool(result.comparison.discrepancies),
             given_up=self._ledger.given_up(),
+            customs=self._broker.customs,
+            terms=terms,
         )
 
     def _resume(self, situation: Situation) -> list[Order]:
@@ -214,7 +220,7 @@ class Session:
             proposal = situation.proposal(order, entry.reference_price, committed)
             if not refusals(rules, proposal):
                 committed += proposal.cost
-                resent.append(self._sender.send_again(order, situation.market.sessions[order.symbol].next_open))
+                resent.append(self._sender.send_again(order, situation.market.sessions[order.symbol]))
         return resent
 
     def _recalled(self, result: Reconciliation) -> Reconciliation:
@@ -245,11 +251,12 @@ class Session:
         waiting = [entry for entry in self._ledger.unsettled() if not entry.is_withdrawn and entry.bar_end is not None]
         if not waiting:
             return False
-        sessions = self._market.sessions([entry.order.symbol for entry in waiting], clock.now)
+        sessions = self._sessions(waiting, clock)
         limit, aged = self._policy.order_age_limit, []
         for entry in waiting:
-            opened = sessions.get(entry.order.symbol, SessionTimes()).newest_open
-            if opened is None or entry.bar_end is None or opened < entry.bar_end or clock.now - opened <= limit:
+            times = sessions.get(entry.order.symbol, SessionTimes())
+            opened = None if entry.bar_end is None else times.opened_for(entry.bar_end)
+            if opened is None or clock.now - opened <= limit:
                 continue
             if not entry.order.status.is_unresolved:
                 aged.append(
@@ -268,7 +275,7 @@ class Session:
         for order in orders:
             if self._ledger.standing().halted_because is not None:
                 break
-            known = self._sender.send(order, situation.market.sessions[order.symbol].next_open)
+            known = self._sender.send(order, situation.market.sessions[order.symbol])
             if known.status is not OrderStatus.NOT_SENT:
                 sent.append(known)
         if recall(self._broker, self._ledger):
@@ -287,13 +294,15 @@ class Session:
         ]
         if not unresolved:
             return []
-        sessions = self._market.sessions([entry.order.symbol for entry in unresolved], clock.now)
+        sessions = self._sessions(unresolved, clock)
         waiting = []
         for entry in unresolved:
             found = self._sender.look_up(entry.order)
             times = sessions.get(entry.order.symbol)
             if found is not None:
                 self._sender.adopt(entry.order, found)
+            elif self._sender.may_arrive(entry.order):
+                continue
             elif entry.is_withdrawn or entry.bar_end is None:
                 self._sender.give_up(entry.order, clock.now, "it was taken back and the broker does not know it")
             elif times is not None and times.is_timely(entry.bar_end, clock):
@@ -301,6 +310,11 @@ class Session:
             else:
                 self._sender.give_up(entry.order, clock.now, "its open passed and the broker does not know it")
         return waiting
+
+    def _sessions(self, entries: Sequence[OpenOrder], clock: BrokerClock) -> dict[str, SessionTimes]:
+        """The calendars of these orders' symbols; of one that no model trades now, as for daily bars."""
+        symbols = {entry.order.symbol for entry in entries}
+        return self._market.sessions({symbol: self._timeframes.get(symbol, "1d") for symbol in symbols}, clock.now)
 
 
 def _occasion(events: Sequence[object]) -> str:

@@ -20,15 +20,18 @@ def target_quantity(weight: float, capital: Decimal, price: Decimal, step: Decim
     return (exact * capital / price / step).to_integral_value(ROUND_DOWN) * step
 
 
-def order_quantity(target: Decimal, held: Decimal, step: Decimal, *, band: Decimal = ZERO) -> Decimal:
+def order_quantity(
+    target: Decimal, held: Decimal, step: Decimal, *, band: Decimal = ZERO, closable: Decimal | None = None
+) -> Decimal:
     """The signed quantity that moves a position from `held` to `target`; zero means no order.
 
     - A position is closed exactly, fractions included; any other order is in whole steps and never overshoots `target`.
     - A change of sign closes first and opens with the next bar: brokers refuse an order that crosses zero.
     - A change smaller than `band` units is left alone, unless it closes the position.
+    - `closable` is what the broker takes in one order that closes, without a sign; the rest stays, all when not given.
     """
     if target == 0 or target * held < 0:
-        return -held
+        return -held if closable is None else -min(closable, abs(held)).copy_sign(held)
     change = target - held
     if abs(change) < band:
         return ZERO

@@ -2,8 +2,9 @@
 
 The write-ahead has happened before anything here runs. An attempt without an answer leaves the order `unknown`, in
 flight; the broker is asked for its client order id, and only when the broker itself does not know it is the same order
-sent again under the same id. The broker keeps that id unique for ever, so a first attempt that is merely late cannot
-become a second order.
+sent again under the same id. A broker that keeps that id unique for ever cannot make a second order of a first attempt
+that is merely late. At one that frees the id when the order ends, nothing is sent again before the first attempt can
+not arrive any more.
 """
 
 import time
@@ -14,6 +15,7 @@ from execution.brokers.base import Accepted, Broker, BrokerClock, BrokerOrder, O
 from execution.ledger import Ledger
 from execution.orders import Contradiction, Order, OrderStatus, advance, restate
 from execution.reconcile import trusted_clock
+from execution.timing import SessionTimes
 from warehouse.errors import Retry
 
 _SEND_ATTEMPTS = 3
@@ -32,12 +34,15 @@ class Sender:
         self._pause = pause
         self._clock: BrokerClock | None = None
         self._asked = (0.0, 0.0)
+        # when each order was attempted; what an earlier session sent may have been sent until this one began
+        self._attempted: dict[str, float] = {}
+        self._began = time.monotonic()
 
-    def send(self, order: Order, before: datetime | None = None) -> Order:
+    def send(self, order: Order, times: SessionTimes | None = None) -> Order:
         """Submit a written-ahead order; returns it as far as it is known. `unknown` is a possible end, for now.
 
-        With `before`, the open that it is for, each attempt is made only while that is ahead by the broker's clock. An
-        order that was never attempted is then `not_sent`, any other stays in flight.
+        With `times`, each attempt is made only while the order is timely by the broker's clock. One that was never
+        attempted is then `not_sent`, any other stays in flight.
 
         After a refusal the broker is asked for the id like after any other failure: an order that is there was taken,
         whatever the answer said. A refusal is final only for an order that was never attempted before. Otherwise the
@@ -47,10 +52,12 @@ class Sender:
         request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity)
         for _ in range(_SEND_ATTEMPTS):
             was_attempted = order.status is not OrderStatus.SUBMITTING
-            if before is not None and not self._is_ahead(before):
+            if times is not None and not self._is_timely(times):
                 late = "its open passed before it was sent"
                 return order if was_attempted else self._record(advance(order, OrderStatus.NOT_SENT), late)
+            self._attempted[order.client_order_id] = time.monotonic()
             outcome = self._broker.submit(request)
+            self._attempted[order.client_order_id] = time.monotonic()
             if isinstance(outcome, Accepted):
                 return self.adopt(order, outcome.order)
             order = self._record(advance(order, OrderStatus.UNKNOWN), outcome.reason)
@@ -62,19 +69,30 @@ class Sender:
                 return self.adopt(order, known)
             if isinstance(outcome, Rejected) and not was_attempted:
                 return self._record(advance(order, OrderStatus.REJECTED), outcome.reason)
+            if self.may_arrive(order):
+                break
         return order
 
-    def send_again(self, order: Order, before: datetime | None = None) -> Order:
+    def may_arrive(self, order: Order) -> bool:
+        """Whether an attempt may still be on its way, so that a broker without the order says nothing about it yet.
+
+        Where an id is refused for ever once it was used, that does not matter: the order may be sent again.
+        """
+        customs = self._broker.customs
+        since = time.monotonic() - self._attempted.get(order.client_order_id, self._began)
+        return not customs.keeps_ids and since < customs.late_arrival.total_seconds()
+
+    def send_again(self, order: Order, times: SessionTimes | None = None) -> Order:
         """Submit an order that an earlier session wrote, and perhaps sent."""
         written = self._record(advance(order, OrderStatus.UNKNOWN), "an earlier session may have sent it")
-        return self.send(written, before)
+        return self.send(written, times)
 
     def look_up(self, order: Order) -> BrokerOrder | None:
         """Ask the broker, twice with a pause, because an order may take a moment to show. Raises Retry or Stop."""
-        found = self._broker.find(order.client_order_id)
+        found = self._broker.find(order.client_order_id, order.symbol)
         if found is None:
             self._pause(_PAUSE_SECONDS)
-            found = self._broker.find(order.client_order_id)
+            found = self._broker.find(order.client_order_id, order.symbol)
         return found
 
     def adopt(self, order: Order, found: BrokerOrder) -> Order:
@@ -106,13 +124,14 @@ class Sender:
         """The broker's clock, as it was just told."""
         self._clock, self._asked = clock, (time.monotonic(), time.time())
 
-    def _is_ahead(self, moment: datetime) -> bool:
-        """Whether the market is closed and the moment not reached, now. Raises Retry when the clock cannot be had."""
+    def _is_timely(self, times: SessionTimes) -> bool:
+        """Whether the newest bar can still be traded, now. Raises Retry when the clock cannot be had."""
         age = max(time.monotonic() - self._asked[0], abs(time.time() - self._asked[1]))
-        is_near = self._clock is None or moment - self._clock.now < _NEAR
+        end = times.trades_until
+        is_near = self._clock is None or end is None or end - self._clock.now < _NEAR
         if self._clock is None or is_near or age > _CLOCK_SECONDS:
             self.heard(trusted_clock(self._broker, self._ledger))
-        return self._clock is not None and not self._clock.is_open and self._clock.now < moment
+        return self._clock is not None and times.late_because(self._clock.now, self._clock.is_open) is None
 
     def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:
         self._ledger.record_order(order, happened_at=happened_at, detail=detail)

@@ -10,7 +10,7 @@
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -30,11 +30,13 @@ from execution.brokers.base import (
     BrokerEvent,
     BrokerOrder,
     BrokerSnapshot,
+    Customs,
     Fill,
     Mode,
     OrderRequest,
     Rejected,
     SubmitOutcome,
+    SymbolTerms,
     Unknown,
 )
 from execution.brokers.replacements import joined
@@ -67,6 +69,7 @@ class AlpacaBroker:
     """One trading account at Alpaca. Raises Stop when a host or the key does not fit the mode."""
 
     name = "alpaca"
+    customs = Customs()
 
     def __init__(
         self,
@@ -174,12 +177,16 @@ class AlpacaBroker:
     def _sent_before(self, request: OrderRequest) -> SubmitOutcome:
         """The id exists: an earlier attempt of ours arrived, so the order is found, not refused."""
         try:
-            found = self.find(request.client_order_id)
+            found = self.find(request.client_order_id, request.symbol)
         except Retry as error:
             return Unknown(str(error))
         return Accepted(found) if found else Unknown("Alpaca has the client order id but does not show its order yet")
 
-    def find(self, client_order_id: str) -> BrokerOrder | None:
+    def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
+        """It states no limits that are not in its refusals."""
+        return {symbol: SymbolTerms() for symbol in symbols}
+
+    def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
         found = self._one_order("/orders:by_client_order_id", {"client_order_id": client_order_id})
         return None if found is None else joined([found], self._order)[0]
 

@@ -3,21 +3,74 @@
 Quantities and money are exact decimals, times are aware and UTC. A broker's payload becomes one of these at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import Protocol
 
 from execution.orders import OrderStatus, Side
 
 _TAKEN_BACK = " canceled"
+ZERO = Decimal(0)
+CENT = Decimal("0.01")
 
 
 class Mode(StrEnum):
     PAPER = "paper"
     LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Customs:
+    """How a broker differs from others, as facts; whoever sends orders asks these, never the broker's name.
+
+    - `keeps_ids`: a client order id is refused for ever once it was used, so an order may be sent again at any time.
+      Elsewhere an id is free again when its order has ended, and one that only came late would be filled twice.
+    - `late_arrival`: so long after it was sent an order may still turn up.
+    - `keeps_history`: every booking of the account can be asked for. Elsewhere an account begins with what it holds.
+    - `time_in_force`: how long an order of ours may stay open.
+    """
+
+    keeps_ids: bool = True
+    late_arrival: timedelta = timedelta(hours=20)
+    keeps_history: bool = True
+    time_in_force: str = "day"
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolTerms:
+    """Which orders a broker takes for a symbol. None: it states no limit. Money is in the account's currency.
+
+    `closed_because` says, in words, why it takes none now.
+    """
+
+    step: Decimal | None = None
+    min_quantity: Decimal | None = None
+    max_quantity: Decimal | None = None
+    min_notional: Decimal | None = None
+    max_notional: Decimal | None = None
+    closed_because: str = ""
+
+    def whole(self, units: Decimal) -> Decimal:
+        """Units in whole steps, towards zero."""
+        return units if self.step is None else (units / self.step).to_integral_value(ROUND_DOWN) * self.step
+
+    def closable(self, held: Decimal, price: Decimal | None) -> Decimal:
+        """How many units of a position one order can close, without a sign. What no order takes is dust: zero."""
+        units = self.whole(abs(held))
+        if self.max_quantity is not None:
+            units = min(units, self.whole(self.max_quantity))
+        return ZERO if self.too_small(units, price) else units
+
+    def too_small(self, units: Decimal, price: Decimal | None) -> str | None:
+        """In words, why this many units are less than the broker takes; None when they are not."""
+        if self.min_quantity is not None and units < self.min_quantity:
+            return f"the broker takes {self.min_quantity.normalize():f} or more"
+        if self.min_notional is not None and price and units * price < self.min_notional:
+            return f"it is worth {units * price:.4f}, the broker takes {self.min_notional.normalize():f} or more"
+        return "no whole step of it is there" if not units else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +90,18 @@ class BrokerClock:
 
 @dataclass(frozen=True, slots=True)
 class AccountSnapshot:
-    """`blocked_because` is empty when the broker would take orders."""
+    """`blocked_because` is empty when the broker would take orders; `equity` is None when the broker states none.
+
+    Cash includes what open orders have locked. It agrees with the ledger's when it is less than `cash_step` apart.
+    """
 
     account_id: str
     cash: Decimal
-    equity: Decimal
+    equity: Decimal | None
     buying_power: Decimal
     shorting_enabled: bool
     blocked_because: str = ""
+    cash_step: Decimal = CENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +115,7 @@ class BrokerPosition:
 
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
-    """A market order for the day."""
+    """A market order."""
 
     client_order_id: str
     symbol: str
@@ -90,7 +147,11 @@ class BrokerOrder:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution. Its id must come out the same from every channel that reports it; see `execution_id`."""
+    """One execution. Its id must come out the same from every channel that reports it; see `execution_id`.
+
+    `fee` is in units of `fee_asset`, which is the broker's name of it. `fee_symbol` is the instrument whose position
+    the fee moves; None when it was paid in the account's currency.
+    """
 
     execution_id: str
     broker_order_id: str
@@ -100,6 +161,9 @@ class Fill:
     price: Decimal
     filled_at: datetime
     cumulative_quantity: Decimal
+    fee: Decimal = ZERO
+    fee_asset: str | None = None
+    fee_symbol: str | None = None
 
 
 class ActivityKind(StrEnum):
@@ -203,6 +267,10 @@ class Broker(Protocol):
 
     name: str
     mode: Mode
+    customs: Customs
+
+    def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
+        """Which orders it takes now for each of these symbols, also for those that it does not know."""
 
     def clock(self) -> BrokerClock: ...
 
@@ -214,8 +282,11 @@ class Broker(Protocol):
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         """Send once. What became of the order is never raised: that is `Unknown`. Raises Stop when keys are refused."""
 
-    def find(self, client_order_id: str) -> BrokerOrder | None:
-        """The order with this id; None only when the broker itself says that it has none. Raises Retry or Stop."""
+    def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
+        """The newest order of the symbol with this id; None only when the broker itself says that it has none.
+
+        Raises Retry or Stop.
+        """
 
     def cancel(self, broker_order_id: str) -> None:
         """Ask for an order's cancellation. Nothing is said of an order that has ended. Raises Retry or Stop."""

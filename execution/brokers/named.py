@@ -1,6 +1,6 @@
 """What a broker calls an instrument: orders go out under its names, and what comes back has the product's."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -19,6 +19,7 @@ from execution.brokers.base import (
     OrderRequest,
     OrderUpdate,
     SubmitOutcome,
+    SymbolTerms,
 )
 from warehouse.connection import connect
 from warehouse.rows import scalar
@@ -26,15 +27,21 @@ from warehouse.rows import scalar
 Named = TypeVar("Named", BrokerOrder, Fill, Activity, BrokerPosition)
 
 
-def named(broker: Broker) -> Broker:
-    """The broker under the names of seeds/broker_symbols.csv; an instrument without a line there keeps its own."""
+def names(broker: str) -> dict[str, str]:
+    """What this broker calls instruments, by the product's symbol: the lines of seeds/broker_symbols.csv."""
     with connect("executor", read_only=True) as connection:
         if scalar(connection.execute("select to_regclass('reference.broker_symbols')")) is None:
-            return broker
+            return {}
         rows = connection.execute(
-            "select symbol, broker_symbol from reference.broker_symbols where broker = %s", (broker.name,)
+            "select symbol, broker_symbol from reference.broker_symbols where broker = %s", (broker,)
         ).fetchall()
-    return NamedBroker(broker, dict(rows)) if rows else broker
+    return dict(rows)
+
+
+def named(broker: Broker) -> Broker:
+    """The broker under the names of seeds/broker_symbols.csv; an instrument without a line there keeps its own."""
+    by_symbol = names(broker.name)
+    return NamedBroker(broker, by_symbol) if by_symbol else broker
 
 
 class NamedBroker:
@@ -46,6 +53,11 @@ class NamedBroker:
         self._symbols = {name: symbol for symbol, name in names.items()}
         self.name = broker.name
         self.mode = broker.mode
+        self.customs = broker.customs
+
+    def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
+        found = self._broker.terms([self._names.get(symbol, symbol) for symbol in symbols])
+        return {self._symbols.get(name, name): terms for name, terms in found.items()}
 
     def clock(self) -> BrokerClock:
         return self._broker.clock()
@@ -67,8 +79,8 @@ class NamedBroker:
         outcome = self._broker.submit(replace(request, symbol=self._names.get(request.symbol, request.symbol)))
         return replace(outcome, order=self._ours(outcome.order)) if isinstance(outcome, Accepted) else outcome
 
-    def find(self, client_order_id: str) -> BrokerOrder | None:
-        found = self._broker.find(client_order_id)
+    def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
+        found = self._broker.find(client_order_id, self._names.get(symbol, symbol))
         return None if found is None else self._ours(found)
 
     def cancel(self, broker_order_id: str) -> None:
@@ -93,4 +105,8 @@ class NamedBroker:
 
     def _ours(self, thing: Named) -> Named:
         symbol = thing.symbol
-        return thing if symbol is None else replace(thing, symbol=self._symbols.get(symbol, symbol))
+        if symbol is not None:
+            thing = replace(thing, symbol=self._symbols.get(symbol, symbol))
+        if isinstance(thing, Fill) and thing.fee_symbol is not None:
+            thing = replace(thing, fee_symbol=self._symbols.get(thing.fee_symbol, thing.fee_symbol))
+        return thing

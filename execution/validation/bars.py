@@ -1,12 +1,13 @@
 """What must be proven before a bar is decided."""
 
 from execution.brokers.base import Mode
+from execution.timing import SessionTimes
 from execution.validation.account import ACCOUNT_RULES, NoOrderMayArrive
 from execution.validation.rules import BarEvidence, Rule
 
 
 class BarIsFresh:
-    """The decided bar is the newest session that has closed by the broker's clock."""
+    """The decided bar is the newest one that has ended by the broker's clock."""
 
     def validate(self, subject: BarEvidence) -> str | None:
         if subject.feature_bar_start is None:
@@ -23,14 +24,20 @@ class BarIsFresh:
 
 
 class BeforeNextOpen:
-    """The decision can still be traded where the backtest traded it: at the next open."""
+    """The decision can still be traded where the backtest traded it: at the next open, or at once."""
 
     def validate(self, subject: BarEvidence) -> str | None:
-        if subject.next_open is None:
-            return "the trading calendar does not know the next open"
-        if subject.market_is_open or subject.now >= subject.next_open:
-            return f"the open of {subject.next_open:%F %R} UTC that this bar decides for has passed"
-        return None
+        times = SessionTimes(subject.newest_close, subject.next_open, window=subject.window)
+        return times.late_because(subject.now, subject.market_is_open)
+
+
+class SymbolTrades:
+    """The broker takes orders for the symbol now."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.closed_because is None:
+            return "whether the broker trades it is not known"
+        return subject.closed_because or None
 
 
 class FeatureRowReady:
@@ -102,6 +109,7 @@ class NoSplitBeforeOpen:
 BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     BarIsFresh(),
     BeforeNextOpen(),
+    SymbolTrades(),
     FeatureRowReady(),
     HistoryFresh(),
     FingerprintsMatch(),

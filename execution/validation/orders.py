@@ -36,6 +36,24 @@ class MaxOrderNotional:
         return None if worth <= self.limit else f"the order is worth {worth:.2f}, the limit is {self.limit:.2f}"
 
 
+class WithinTerms:
+    """The broker takes orders of this size."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        terms, units, price = subject.terms, subject.quantity, subject.price
+        if terms is None:
+            return "which orders the broker takes is not known"
+        if (too_small := terms.too_small(units, price)) is not None:
+            return f"the order is for {units}: {too_small}"
+        if units != terms.whole(units):
+            return f"the order is for {units}, the broker takes multiples of {terms.step}"
+        if terms.max_quantity is not None and units > terms.max_quantity:
+            return f"the order is for {units}, the broker takes {terms.max_quantity} at most"
+        if terms.max_notional is not None and price is not None and units * price > terms.max_notional:
+            return f"the order is worth {units * price:.2f}, the broker takes {terms.max_notional} at most"
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class MaxPositionWeight:
     """The position after the order is within the limit, or the order makes it smaller."""
@@ -99,6 +117,7 @@ def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
         *ACCOUNT_RULES,
         ReduceOnly(),
         PriceSane(policy.price_tolerance),
+        WithinTerms(),
         MaxOrderNotional(policy.max_order_notional),
         MaxPositionWeight(policy.max_position_weight),
         LongOnlyUnlessAllowed(policy.allow_short),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Generic, Protocol, TypeVar
 
-from execution.brokers.base import AccountSnapshot, Mode
+from execution.brokers.base import AccountSnapshot, Mode, SymbolTerms
 from execution.orders import Side
 
 Subject = TypeVar("Subject", contravariant=True)
@@ -26,6 +26,7 @@ class BarEvidence:
     market_is_open: bool
     newest_close: datetime | None = None
     next_open: datetime | None = None
+    window: timedelta | None = None
     feature_bar_start: datetime | None = None
     canonical_bar_start: datetime | None = None
     bar_end: datetime | None = None
@@ -44,6 +45,7 @@ class BarEvidence:
     may_arrive: tuple[str, ...] | None = None
     clock_skew: timedelta | None = None
     splits: tuple[str, ...] | None = None
+    closed_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Proposal:
     broker_mark: Decimal | None = None
     clock_skew: timedelta | None = None
     reduces_because: str | None = "whether it may only reduce is not known"
+    terms: SymbolTerms | None = None
 
     @property
     def position_after(self) -> Decimal:

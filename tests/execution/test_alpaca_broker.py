@@ -109,8 +109,8 @@ def test_a_stranger_who_answers_404_is_not_believed(exchange):
     """Only the broker's own code means that it has no such order; a wrong address must not look like one."""
     broker = AlpacaBroker(KEY, SECRET, f"{exchange.url}/elsewhere", exchange.stream_url)
     with pytest.raises(Stop, match="answered 404"):
-        broker.find("tb-1")
-    assert exchange.broker().find("tb-1") is None
+        broker.find("tb-1", "ALPHA")
+    assert exchange.broker().find("tb-1", "ALPHA") is None
 
 
 @pytest.mark.parametrize(

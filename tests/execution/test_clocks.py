@@ -95,8 +95,8 @@ def test_an_order_that_waited_is_not_sent_again_after_the_open(exchange, warehou
         exchange.advance(DAYS[1].opens - A_SECOND)
         find = broker.find
 
-        def find_slowly(client_order_id: str):
-            found = find(client_order_id)
+        def find_slowly(client_order_id: str, symbol: str):
+            found = find(client_order_id, symbol)
             exchange.advance(DAYS[1].opens + AFTER_OPEN)
             return found
 

@@ -19,7 +19,7 @@ def test_orders_go_out_under_the_brokers_name_and_all_comes_back_under_ours(exch
     assert outcome.order.symbol == "BRK/B"
     assert [order["symbol"] for order in exchange.book()["orders"]] == ["ALPHA"]
     exchange.advance(DAYS[1].opens + AFTER_OPEN)
-    assert broker.find("tb-1").symbol == "BRK/B"
+    assert broker.find("tb-1", "BRK/B").symbol == "BRK/B"
     snapshot = broker.snapshot(None)
     for things in (snapshot.orders, snapshot.fills, snapshot.positions):
         assert [thing.symbol for thing in things] == ["BRK/B"]

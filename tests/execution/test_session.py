@@ -218,8 +218,8 @@ def test_one_model_a_symbol_and_shares_of_one_whole(exchange, package):
         Session.open([package, other], broker)
     with pytest.raises(Stop, match="at most 1"):
         Session.open([package], broker, shares={package.model_id: Decimal("1.1")})
-    with pytest.raises(Stop, match="sessions know 1d"):
-        Session.open([SignalPackage(timeframe="1m")], broker)
+    with pytest.raises(Stop, match="sessions know 1m, 5m"):
+        Session.open([SignalPackage(timeframe="2h")], broker)
 
 
 def test_two_models_share_the_account(exchange, warehouse):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from execution.brokers.base import AccountSnapshot, Mode
+from execution.brokers.base import AccountSnapshot, Mode, SymbolTerms
 from execution.orders import Side
 from execution.policy import TradingPolicy
 from execution.validation.bars import BAR_RULES
@@ -39,6 +39,7 @@ GOOD_BAR = BarEvidence(
     may_arrive=(),
     clock_skew=timedelta(0),
     splits=(),
+    closed_because="",
 )
 GOOD_ORDER = Proposal(
     symbol="AAPL",
@@ -54,6 +55,13 @@ GOOD_ORDER = Proposal(
     in_flight=(),
     reduces_because=None,
     clock_skew=timedelta(0),
+    terms=SymbolTerms(
+        step=Decimal("0.1"),
+        min_quantity=Decimal("0.1"),
+        max_quantity=Decimal(9000),
+        min_notional=Decimal(5),
+        max_notional=Decimal(5_000_000),
+    ),
 )
 RULES = order_rules(TradingPolicy(max_order_notional=Decimal(80_000), max_position_weight=Decimal("0.9")))
 
@@ -89,6 +97,7 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"has_discrepancy": True}, "Reconciled"),
         ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
         ({"may_arrive": ("tb-2",)}, "NoOrderMayArrive"),
+        ({"closed_because": "the broker says that BTCUSDT is BREAK"}, "SymbolTrades"),
         ({"splits": ("AAPL splits 7 for 1 on 2012-10-02",)}, "NoSplitBeforeOpen"),
         ({"clock_skew": timedelta(seconds=5.1)}, "ClocksAgree"),
         ({"clock_skew": timedelta(seconds=-5.1)}, "ClocksAgree"),
@@ -107,6 +116,11 @@ def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
         ({"in_flight": ("tb-2",)}, "NoOrderInFlight"),
         ({"clock_skew": timedelta(hours=-1)}, "ClocksAgree"),
         ({"reduces_because": "lunch"}, "ReduceOnly"),
+        ({"quantity": Decimal("10.05")}, "WithinTerms"),
+        ({"terms": SymbolTerms(min_quantity=Decimal(101))}, "WithinTerms"),
+        ({"terms": SymbolTerms(max_quantity=Decimal(99))}, "WithinTerms"),
+        ({"terms": SymbolTerms(min_notional=Decimal(65_001))}, "WithinTerms"),
+        ({"terms": SymbolTerms(max_notional=Decimal(64_999))}, "WithinTerms"),
         ({"price": Decimal(0)}, "PriceSane"),
         ({"broker_mark": Decimal(325)}, "PriceSane"),
         ({"quantity": Decimal(130), "equity": Decimal(200_000)}, "MaxOrderNotional"),
@@ -136,6 +150,7 @@ def test_a_bad_order_is_refused_by_its_rule(changes, rule):
         "may_arrive",
         "clock_skew",
         "splits",
+        "closed_because",
     ],
 )
 def test_a_bar_that_is_not_known_well_enough_is_refused(name):
@@ -143,10 +158,27 @@ def test_a_bar_that_is_not_known_well_enough_is_refused(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["price", "equity", "buying_power", "account", "has_discrepancy", "in_flight", "clock_skew"]
+    "name", ["price", "equity", "buying_power", "account", "has_discrepancy", "in_flight", "clock_skew", "terms"]
 )
 def test_an_order_into_an_unknown_state_is_refused(name):
     assert refusals(RULES, replace(GOOD_ORDER, **{name: None}))
+
+
+AT_ONCE = replace(GOOD_BAR, next_open=END, market_is_open=True, window=timedelta(minutes=15))
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        ({"now": END}, False),
+        ({"now": END + timedelta(minutes=14, seconds=59)}, False),
+        ({"now": END + timedelta(minutes=15)}, True),
+        ({"now": END, "market_is_open": False}, True),
+        ({"now": END, "window": None}, True),
+    ],
+)
+def test_where_the_market_goes_on_a_bar_is_traded_at_once_or_not_at_all(changes, refused):
+    assert (_refused_by(BAR_RULES, replace(AT_ONCE, **changes)) == {"BeforeNextOpen"}) is refused
 
 
 def test_evidence_is_unknown_until_it_is_given():

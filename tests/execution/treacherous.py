@@ -22,6 +22,7 @@ from execution.brokers.base import (
     BrokerOrder,
     BrokerPosition,
     BrokerSnapshot,
+    Customs,
     Fill,
     Mode,
     OrderRequest,
@@ -29,11 +30,13 @@ from execution.brokers.base import (
     Rejected,
     StreamConnected,
     SubmitOutcome,
+    SymbolTerms,
     Unknown,
     execution_id,
 )
-from execution.market import Bar, FeatureRow, MarketView, SessionTimes
+from execution.market import Bar, FeatureRow, MarketView
 from execution.orders import OrderStatus
+from execution.timing import SessionTimes
 from warehouse.errors import Retry
 
 START = datetime(2012, 10, 1, 13, 30, tzinfo=UTC)
@@ -87,6 +90,7 @@ class TreacherousBroker:
     fate: Fate
     account_id: str
     name: str = "treacherous"
+    customs: Customs = field(default_factory=Customs)
     mode: Mode = Mode.PAPER
     day: int = 0
     is_open: bool = False
@@ -132,7 +136,10 @@ class TreacherousBroker:
             return Unknown("the answer was lost")
         return Accepted(self.orders[request.client_order_id])
 
-    def find(self, client_order_id: str) -> BrokerOrder | None:
+    def terms(self, symbols) -> dict[str, SymbolTerms]:
+        return {symbol: SymbolTerms() for symbol in symbols}
+
+    def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
         self._may_fail()
         return self.orders.get(client_order_id)
 

@@ -124,7 +124,7 @@ def test_trainers(planted: None) -> None:
 def test_sessions_of_trading(planted: None) -> None:
     market = Market()
     try:
-        unwritten(lambda: market.sessions(["X"], datetime(2020, 1, 20, tzinfo=UTC)))
+        unwritten(lambda: market.sessions({"X": "1d"}, datetime(2020, 1, 20, tzinfo=UTC)))
     finally:
         market.close()
 

@@ -4,8 +4,18 @@ with movements as (
         symbol,
         filled_at as moved_at,
         case side when 'buy' then quantity else -quantity end as quantity,
-        case side when 'buy' then -quantity else quantity end * price as cash
+        case side when 'buy' then -quantity else quantity end * price
+        - case when fee_symbol is null then fee else 0 end as cash
     from {{ ref('stg_ledger__fills') }}
+    union all
+    select
+        account_id,
+        fee_symbol as symbol,
+        filled_at as moved_at,
+        -fee as quantity,
+        0 as cash
+    from {{ ref('stg_ledger__fills') }}
+    where fee_symbol is not null
     union all
     select
         account_id,

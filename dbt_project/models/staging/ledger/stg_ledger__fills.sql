@@ -11,6 +11,10 @@ listed as (
         side,
         quantity,
         price,
+        fee,
+        fee_asset,
+        fee_symbol,
+        epoch_no,
         filled_at,
         recorded_at
     from source
