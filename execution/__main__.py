@@ -4,10 +4,10 @@ import argparse
 import sys
 import time
 
+from execution import registration
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
-from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Broker, Mode
-from execution.brokers.named import named
+from execution.brokers.routing import BROKERS, log_in
 from execution.control import Control
 from execution.ledger import Ledger
 from execution.recall import recall
@@ -17,7 +17,6 @@ from execution.withdrawals import Action
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
-from warehouse.settings import load
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +26,6 @@ def main(arguments: list[str] | None = None) -> int:
     status = commands.add_parser("status", help="what the ledger knows: positions, orders in flight, halts")
     status.add_argument("--account", help="only this account")
     compare = commands.add_parser("reconcile", help="compare the ledger's whole history with the broker's, now")
-    compare.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
     adoption = commands.add_parser(
         "adopt",
         help="book what you find right",
@@ -39,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     adoption.add_argument("--hold-apart", metavar="SYMBOL", nargs="+", default=[], help="symbols that are not ours")
     adoption.add_argument("--about", metavar="SUBJECT", nargs="+", default=[], help="an id, a symbol or cash")
     adoption.add_argument("--reason", required=True, help="for the record")
-    adoption.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
+    for command in (compare, adoption):
+        command.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
+        command.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="default %(default)s")
     for name, explanation in (
         ("halt", "stop trading an account, and take back what is open"),
         ("reduce", "let an account only make positions smaller, and take back what would not"),
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
             with connect("executor", read_only=True) as connection:
                 print("\n".join(lines(connection, options.account)))
         case "reconcile":
-            return _reconcile(Mode(options.mode))
+            return _reconcile(options.broker, Mode(options.mode))
         case "adopt":
             return _adopt(options)
         case _:
@@ -82,7 +82,7 @@ def _control(options: argparse.Namespace) -> int:
     if not options.reason.strip():
         raise Stop("--reason is empty: say why")
     with Ledger.view(_account(options.account)) as ledger:
-        control = Control(ledger, _login, lambda line: print(line, flush=True), options.wait)
+        control = Control(ledger, log_in, lambda line: print(line, flush=True), options.wait)
         if options.command == "release":
             is_done = control.release(options.reason)
         elif options.command == "cancel":
@@ -96,15 +96,11 @@ def _control(options: argparse.Namespace) -> int:
     return 0 if is_done else 1
 
 
-def _login(mode: Mode) -> Broker:
-    return named(AlpacaBroker.from_settings(load(), mode=mode))
-
-
-def _reconcile(mode: Mode) -> int:
-    broker = _login(mode)
+def _reconcile(name: str, mode: Mode) -> int:
+    broker = log_in(name, mode)
     try:
         account_id = broker.account().account_id
-        with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+        with registration.opened(broker, account_id) as ledger:
             result = reconcile(broker, ledger, "by hand", time.sleep)
             # a halt takes back what is open
             for withdrawal in recall(broker, ledger):
@@ -122,7 +118,7 @@ def _reconcile(mode: Mode) -> int:
 def _adopt(options: argparse.Namespace) -> int:
     if not options.reason.strip():
         raise Stop("--reason is empty: say why this is right")
-    broker = _login(Mode(options.mode))
+    broker = log_in(options.broker, Mode(options.mode))
     try:
         account_id = broker.account().account_id
         with Ledger.open(account_id, broker.name, broker.mode) as ledger:

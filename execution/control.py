@@ -18,7 +18,7 @@ from execution.withdrawals import Action, Cause, Withdrawal
 from warehouse.errors import Retry, Stop
 
 Tell = Callable[[str], None]
-Login = Callable[[Mode], Broker]
+Login = Callable[[str, Mode], Broker]
 
 _PAUSE_SECONDS = 1.0
 _NOW = {
@@ -35,7 +35,10 @@ _BEFORE = {
 
 
 class Control:
-    """Acts on one account. `login` opens a mode's broker, `tell` takes a sentence, `seconds` is how long to follow."""
+    """Acts on one account.
+
+    `login` opens a broker by its name and mode, `tell` takes a sentence, `seconds` is how long to follow.
+    """
 
     def __init__(
         self, ledger: Ledger, login: Login, tell: Tell, seconds: float, pause: Callable[[float], None] = time.sleep
@@ -104,7 +107,7 @@ class Control:
         if not flatten and not self._ledger.unsettled():
             return True
         try:
-            with closing(self._login(self._ledger.mode())) as broker:
+            with closing(self._login(self._ledger.broker(), self._ledger.mode())) as broker:
                 account_id = broker.account().account_id
                 if account_id != self._ledger.account_id:
                     raise Stop(f"the keys are those of account {account_id}, not of {self._ledger.account_id}")
@@ -143,7 +146,9 @@ class Control:
     def _give_up(ledger: Ledger, sender: Sender, result: Reconciliation) -> None:
         """An order that is taken back and never reached the broker is not sent any more."""
         for entry in ledger.unsettled():
-            if entry.is_withdrawn and entry.order.status.is_unresolved and sender.look_up(entry.order) is None:
+            if not entry.is_withdrawn or not entry.order.status.is_unresolved:
+                continue
+            if sender.look_up(entry.order) is None and not sender.may_arrive(entry.order):
                 sender.give_up(entry.order, result.clock.now, "it was taken back and the broker does not know it")
 
     def _sum_up(

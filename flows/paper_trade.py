@@ -11,8 +11,7 @@ from datetime import date, datetime, timedelta
 
 from prefect import flow, task
 
-from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.named import named
+from execution.brokers.routing import log_in, routed
 from execution.orders import OrderStatus
 from execution.session import Session, Step
 from flows.attention import NeedsAttention, say
@@ -20,12 +19,14 @@ from flows.ingest import ingest, land_newest
 from models_registry import registry
 from models_registry.package import ModelPackage
 from warehouse import addresses
-from warehouse.errors import Stop
-from warehouse.settings import load
+from warehouse.errors import Retry, Stop
 
 log = logging.getLogger("truebar")
 
 SOURCE = "polygon"
+# where the newest bars of what a broker trades come from
+SOURCES = {"alpaca": SOURCE, "binance": "binance"}
+REPLAYED = "alpaca"
 # after the close the vendor needs a moment for its final bar; after the open the broker for its fills
 AFTER_CLOSE = timedelta(minutes=15)
 AFTER_OPEN = timedelta(minutes=1)
@@ -62,9 +63,9 @@ def models_to_trade() -> list[ModelPackage]:
 
 
 @task
-def decide(packages: list[ModelPackage]) -> int:
+def decide(packages: list[ModelPackage], broker: str) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
-    with Session.open(packages, named(AlpacaBroker.from_settings(load()))) as session:
+    with Session.open(packages, log_in(broker)) as session:
         step = session.decide()
         concerns = session.concerns()
     say(_in_words(step), (*step.failures, *concerns))
@@ -89,7 +90,7 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
     """Trade every session up to the close of `through`, from where the market stands; returns the orders sent."""
     orders = sessions = 0
     month: str | None = None
-    broker = named(AlpacaBroker.from_settings(load()))
+    broker = log_in(REPLAYED)
     with Session.open(packages, broker) as session:
         while True:
             now = broker.clock()
@@ -131,7 +132,18 @@ def paper_trade(
         log.warning("no model is in state paper: nothing to trade")
         return 0
     log.info("trading %s", ", ".join(package.model_id for package in packages))
+    by_broker = routed(packages)
     if stepped_clock is not None and through is not None:
-        return replay(packages, SteppedClock(stepped_clock), through, history_start)
-    ingest(SOURCE, None, history_start)
-    return decide(packages)
+        return replay(by_broker.get(REPLAYED, []), SteppedClock(stepped_clock), through, history_start)
+    orders, failure = 0, None
+    for broker, its_packages in by_broker.items():
+        try:
+            for timeframe in sorted({package.timeframe for package in its_packages}):
+                ingest(SOURCES[broker], None, history_start, timeframe)
+            orders += decide(its_packages, broker)
+        except (Retry, Stop) as error:
+            # what one account lacks is not the other's affair
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return orders

@@ -5,15 +5,15 @@ import time
 
 from prefect import flow, task
 
-from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.named import named
+from execution import registration
+from execution.brokers.base import Mode
+from execution.brokers.routing import BROKERS, log_in
 from execution.lag import LAG
-from execution.ledger import Ledger
 from execution.recall import recall
 from execution.reconcile import reconcile as compare
 from flows.attention import NeedsAttention, say
-from warehouse.errors import Stop
-from warehouse.settings import load
+from warehouse.connection import connect
+from warehouse.errors import Retry, Stop
 
 log = logging.getLogger("truebar")
 
@@ -27,16 +27,16 @@ class Discrepancy(Stop):
 
 
 @task
-def compare_with_broker() -> str:
+def compare_with_broker(name: str) -> str:
     """The whole history, both sides; returns `agreed` or `repaired`. What may be lag is awaited for minutes.
 
     Raises Discrepancy with what differs, NeedsAttention when the account is halted or orders were refused, aged or
     ended short.
     """
-    broker = named(AlpacaBroker.from_settings(load()))
+    broker = log_in(name)
     try:
         account_id = broker.account().account_id
-        with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+        with registration.opened(broker, account_id) as ledger:
             before = ledger.newest_event()
             result = compare(broker, ledger, "by hand", time.sleep)
             deadline = time.monotonic() + LAG.total_seconds()
@@ -63,5 +63,25 @@ def compare_with_broker() -> str:
 
 @flow
 def reconcile() -> str:
-    """Compare orders, fills, positions and cash with the broker; fails when something is left unexplained."""
-    return compare_with_broker()
+    """Compare orders, fills, positions and cash with each broker that traded on paper, and with Alpaca when none did.
+
+    Fails when something is left unexplained; returns `repaired` when anything was.
+    """
+    outcomes, failure = [], None
+    for broker in _traded_at():
+        try:
+            outcomes.append(compare_with_broker(broker))
+        except (Retry, Stop) as error:
+            # what one account lacks is not the other's affair
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    return max(outcomes)
+
+
+def _traded_at() -> list[str]:
+    with connect("executor", read_only=True) as connection:
+        rows = connection.execute(
+            "select distinct broker from ledger.accounts where mode = %s order by broker", (Mode.PAPER,)
+        ).fetchall()
+    return [row[0] for row in rows] or [BROKERS[0]]

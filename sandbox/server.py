@@ -20,20 +20,27 @@ from aiohttp import web
 
 from sandbox.amounts import text
 from sandbox.broker import alpaca_wire as wire
+from sandbox.broker import binance_wire as spot_wire
 from sandbox.broker.account import Account
 from sandbox.broker.alpaca_orders import OrderHandlers
 from sandbox.broker.alpaca_reads import ReadHandlers
 from sandbox.broker.alpaca_requests import Credentials
 from sandbox.broker.back_office import BackOffice
+from sandbox.broker.binance_orders import SpotHandlers
+from sandbox.broker.binance_requests import RequestClock, SpotKeys
 from sandbox.broker.book import Book
 from sandbox.broker.broker import Broker
 from sandbox.broker.market import Market
+from sandbox.broker.spot_account import SpotAccount
+from sandbox.broker.spot_desk import SpotDesk
 from sandbox.errors import SandboxError
 from sandbox.faults.answers import AnswerFaults
 from sandbox.faults.bars import BarFaults
+from sandbox.faults.orders import OrderFaults
 from sandbox.faults.plan import NO_FAULTS, FaultPlan
 from sandbox.sockets.alpaca import TradeUpdates
 from sandbox.sockets.binance import BinanceStreams
+from sandbox.sockets.binance_user_data import UserData
 from sandbox.sockets.broadcast import Broadcast
 from sandbox.sockets.polygon import PolygonSocket
 from sandbox.sockets.timeline import Timeline
@@ -61,6 +68,9 @@ class Keys:
     alpaca_key_id: str
     alpaca_secret: str
     coingecko: str = "sandbox-coingecko-key"
+    binance_key: str = "sandbox-binance-key"
+    binance_secret: str = "sandbox-binance-secret"
+    binance_public_key: str | None = None
 
 
 class Sandbox:
@@ -88,6 +98,13 @@ class Sandbox:
         self._pairs = pairs
         self._plan = plan
         self._answer_faults = AnswerFaults(plan, self._now)
+        self._order_faults = OrderFaults()
+        self.spot = SpotAccount(pairs, lambda symbol: self.broker.market.last_price(symbol, self._now()), self._now)
+        spot_keys = SpotKeys(keys.binance_key, keys.binance_secret, keys.binance_public_key)
+        spot_clock = RequestClock(self._now)
+        self._spot_handlers = SpotHandlers(self.spot, spot_keys, spot_clock)
+        self._user_data = UserData(self.spot, spot_keys, spot_clock)
+        self._spot_desk = SpotDesk(self.spot, spot_clock, self._user_data.drop)
         self._charts = Charts(tape, self._now)
         self.follow_real_clock()
         self._broadcast = Broadcast((self._polygon_socket(), self._binance_streams()), self._now)
@@ -99,12 +116,22 @@ class Sandbox:
 
     def application(self) -> web.Application:
         """The routes, and the background task of a real clock."""
-        app = web.Application(middlewares=[_own_origin, self._answer_faults.strike, self._in_time, _unknown_path])
+        app = web.Application(
+            middlewares=[
+                _own_origin,
+                self._answer_faults.strike,
+                self._order_faults.strike,
+                self._in_time,
+                _unknown_path,
+            ]
+        )
         polygon_faults = BarFaults(self._plan, "polygon", self._now)
         app.add_routes(Aggregates(self._tape, self._now, polygon_faults).routes(self._keys.polygon))
         app.add_routes(Reference(self._tape, self._now).routes(self._keys.polygon))
         feed = functools.partial(Feed, self._charts, plan=self._plan)
-        app.add_routes(Binance(feed("binance"), self._pairs).routes())
+        app.add_routes(Binance(feed("binance"), self._pairs, self.spot.status).routes())
+        app.add_routes(self._spot_handlers.routes())
+        app.add_routes(self._user_data.routes())
         app.add_routes(CoinGecko(feed("coingecko"), self._pairs, self._keys.coingecko).routes())
         app.add_routes(GeckoTerminal(feed("geckoterminal"), self._pairs).routes())
         for channel in self._broadcast.channels:
@@ -116,6 +143,8 @@ class Sandbox:
         app.router.add_post("/sandbox/clock", self._advance)
         app.router.add_get("/sandbox/book", self._dump)
         app.router.add_post("/sandbox/desk", self._act)
+        app.router.add_get("/sandbox/spot", self._dump_spot)
+        app.router.add_post("/sandbox/orders", self._set_order_faults)
         app.router.add_get("/sandbox/faults", self._faults)
         app.router.add_get("/sandbox/feeds", self._feeds)
         app.on_response_prepare.append(self._date)
@@ -147,6 +176,7 @@ class Sandbox:
             return await handler(request)
         finally:
             self._stream.publish(self.broker.account.take_updates())
+            await self._user_data.publish()
 
     async def _tick(self, app: web.Application) -> AsyncIterator[None]:
         async def run() -> None:
@@ -154,6 +184,8 @@ class Sandbox:
                 await asyncio.sleep(REAL_CLOCK_TICK)
                 self.follow_real_clock()
                 self._stream.publish(self.broker.account.take_updates())
+                self.spot.match()
+                await self._user_data.publish()
                 await self._broadcast.catch_up()
 
         task = asyncio.create_task(run())
@@ -166,6 +198,7 @@ class Sandbox:
 
     async def _hang_up(self, app: web.Application) -> None:
         await self._stream.close()
+        await self._user_data.hang_up()
         await self._broadcast.hang_up()
 
     async def _close_book(self, app: web.Application) -> None:
@@ -183,20 +216,46 @@ class Sandbox:
             until = parse_instant((await request.json())["advance_to"])
         except (KeyError, TypeError, ValueError, RecursionError):
             return _error(400, 'The body must be {"advance_to": "2012-10-01T20:00:00Z"}, a moment with a UTC offset.')
+        await self._order_faults.release()
         try:
             self.broker.advance(until)
         except SandboxError as error:
             return _error(409, str(error))
+        self.spot.match()
         await self._broadcast.catch_up()
         return await self._clock(request)
 
     async def _act(self, request: web.Request) -> web.Response:
         """{"act": "correct", ...}: an act of the broker's back office, see `sandbox.broker.back_office`."""
         try:
-            self._back_office.act(await request.json())
+            fields = await request.json()
+            (self._spot_desk if self._spot_desk.knows(fields) else self._back_office).act(fields)
         except (ValueError, RecursionError, SandboxError) as error:
             return _error(400, str(error))
         return web.json_response({})
+
+    async def _set_order_faults(self, request: web.Request) -> web.Response:
+        """{"seed": 7, "rates": {"lost": 0.1}}, or {"release": true}: see `sandbox.faults.orders`."""
+        try:
+            fields = await request.json()
+            if isinstance(fields, dict) and fields.get("release") is True:
+                await self._order_faults.release()
+            else:
+                self._order_faults.set(fields)
+        except (TypeError, ValueError, RecursionError, SandboxError) as error:
+            return _error(400, str(error))
+        return web.json_response({"struck": self._order_faults.struck})
+
+    async def _dump_spot(self, request: web.Request) -> web.Response:
+        """Everything that really happened in the spot account, oldest first."""
+        return web.json_response(
+            {
+                **spot_wire.account(self.spot, omit_zero=True),
+                "now": iso_utc(self.broker.now),
+                "orders": [spot_wire.order(order) for order in self.spot.orders],
+                "trades": [spot_wire.trade(trade) for trade in self.spot.trades],
+            }
+        )
 
     async def _faults(self, request: web.Request) -> web.Response:
         """What the fault plan has done to answers and to sockets so far: how often each fault struck each vendor."""

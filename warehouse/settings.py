@@ -56,6 +56,18 @@ class Settings(BaseSettings):
     coingecko_api_key: SecretStr | None = Field(None, alias="COINGECKO_API_KEY")
     coingecko_base_url: str | None = Field(None, alias="COINGECKO_BASE_URL")
 
+    # trading has keys of its own; the testnet's are not those of the exchange
+    binance_trading_key: str | None = Field(None, alias="BINANCE_TRADING_KEY")
+    binance_trading_secret: SecretStr | None = Field(None, alias="BINANCE_TRADING_SECRET")
+    # instead of the secret: a private key (Ed25519 or RSA) as PEM, or the path of its file
+    binance_trading_private_key: SecretStr | None = Field(None, alias="BINANCE_TRADING_PRIVATE_KEY")
+    binance_trading_url: str = Field("https://testnet.binance.vision", alias="BINANCE_TRADING_URL")
+    binance_trading_socket_url: str = Field(
+        "wss://ws-api.testnet.binance.vision/ws-api/v3", alias="BINANCE_TRADING_SOCKET_URL"
+    )
+    # what the account counts in: instruments that cost something else are not traded in it
+    binance_trading_currency: str = Field("USDT", alias="BINANCE_TRADING_CURRENCY")
+
     alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
     alpaca_base_url: str = Field("https://paper-api.alpaca.markets", alias="APCA_API_BASE_URL")

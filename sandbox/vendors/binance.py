@@ -6,7 +6,7 @@ plain to see: four trades a minute, and half of every volume bought by the taker
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from aiohttp import web
@@ -20,7 +20,7 @@ MILLISECOND = 1_000
 INTERVALS = ["1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M"]
 USUAL_LIMIT, LARGEST_LIMIT = 500, 1_000
 LAST_MILLISECOND = 10**14
-WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ping": 1, "time": 1}
+WEIGHTS = {"klines": 2, "exchangeInfo": 20, "ticker/price": 4, "ping": 1, "time": 1}
 WEIGHT_LIMIT = 6_000
 EIGHT_DECIMALS = Decimal("0.00000001")
 TRADES_A_MINUTE = 4
@@ -37,7 +37,9 @@ class BinanceError(Exception):
 class Binance:
     """Handlers for one tape's pairs."""
 
-    def __init__(self, feed: Feed, pairs: tuple[Pair, ...]) -> None:
+    def __init__(self, feed: Feed, pairs: tuple[Pair, ...], statuses: Mapping[str, str] | None = None) -> None:
+        """`statuses` are those of symbols that do not just trade."""
+        self._statuses = statuses if statuses is not None else {}
         self._feed = feed
         self._pairs = {pair.symbol: pair for pair in pairs}
         self._weight_minute, self._weight = 0, 0
@@ -48,6 +50,7 @@ class Binance:
             "time": lambda query: {"serverTime": self._milliseconds()},
             "klines": self.klines,
             "exchangeInfo": self.exchange_info,
+            "ticker/price": self.ticker_price,
         }
         return [web.get(f"/binance/api/v3/{name}", self._weighed(name, handlers[name])) for name in handlers]
 
@@ -88,8 +91,22 @@ class Binance:
                 _rate_limit("RAW_REQUESTS", "MINUTE", 5, 61_000),
             ],
             "exchangeFilters": [],
-            "symbols": [_symbol_info(self._pairs[self._symbol(symbol)]) for symbol in symbols],
+            "symbols": [
+                _symbol_info(self._pairs[self._symbol(symbol)], self._statuses.get(symbol, "TRADING"))
+                for symbol in symbols
+            ],
         }
+
+    def ticker_price(self, query: dict[str, str]) -> list[dict]:
+        """GET /api/v3/ticker/price: the newest price of a JSON list of `symbols`."""
+        asked = json.loads(query.get("symbols", "[]"))
+        found = []
+        for symbol in map(str, asked):
+            candles = self._feed.newest(self._symbol(symbol), Interval("1m"), 0, LAST_MILLISECOND * MILLISECOND, 1)
+            if not len(candles):
+                candles = self._feed.newest(symbol, Interval("1d"), 0, LAST_MILLISECOND * MILLISECOND, 1)
+            found.append({"symbol": symbol, "price": _text(_exact(candles.close.tolist()[-1]))})
+        return found
 
     def _weighed(self, name: str, handler: Callable[[dict[str, str]], dict | list]) -> Callable:
         async def answer(request: web.Request) -> web.Response:
@@ -168,13 +185,13 @@ def _rate_limit(kind: str, interval: str, count: int, limit: int) -> dict:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": count, "limit": limit}
 
 
-def _symbol_info(pair: Pair) -> dict:
+def _symbol_info(pair: Pair, status: str) -> dict:
     tick, step = (_text(Decimal(1).scaleb(-decimals)) for decimals in (pair.price_decimals, pair.quantity_decimals))
     precisions = ("baseAssetPrecision", "quotePrecision", "quoteAssetPrecision")
     commissions = ("baseCommissionPrecision", "quoteCommissionPrecision")
     return {
         "symbol": pair.symbol,
-        "status": "TRADING",
+        "status": status,
         "baseAsset": pair.base,
         "quoteAsset": pair.quote,
         **dict.fromkeys((*precisions, *commissions), 8),
@@ -191,6 +208,12 @@ def _symbol_info(pair: Pair) -> dict:
         "filters": [
             {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000.00000000", "tickSize": tick},
             {"filterType": "LOT_SIZE", "minQty": step, "maxQty": "9000000.00000000", "stepSize": step},
+            {
+                "filterType": "MARKET_LOT_SIZE",
+                "minQty": "0.00000000",
+                "maxQty": "120.00000000",
+                "stepSize": "0.00000000",
+            },
             {
                 "filterType": "NOTIONAL",
                 "minNotional": "5.00000000",

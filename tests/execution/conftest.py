@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.tape.files import Tape, load
+from tests.execution.spot import write_spot_tape
 from tests.execution.world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 from warehouse import embedded
 from warehouse.migrate import bring_up
@@ -17,6 +18,13 @@ def tape(tmp_path_factory: pytest.TempPathFactory) -> Tape:
     folder = tmp_path_factory.mktemp("tape")
     write_tape(folder)
     return load(folder)
+
+
+@pytest.fixture(scope="session")
+def spot_tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spot-tape")
+    write_spot_tape(folder)
+    return folder
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from execution.brokers.alpaca import AlpacaBroker
 from sandbox.server import Keys, Sandbox
+from sandbox.tape.crypto_pairs import Pair
 from sandbox.tape.files import Tape
 from sandbox.timekeeping import micros
 from tests.machine import as_owner
@@ -86,8 +87,11 @@ def _midnight(day: date) -> datetime:
 class Exchange:
     """The sandbox on its own clock, served over real sockets from a thread."""
 
-    def __init__(self, tape: Tape, book: Path, start: datetime) -> None:
+    keys = Keys("polygon-key", KEY, SECRET)
+
+    def __init__(self, tape: Tape, book: Path, start: datetime, pairs: tuple[Pair, ...] = ()) -> None:
         ready: queue.Queue[int] = queue.Queue()
+        self._pairs = pairs
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._thread = threading.Thread(
@@ -99,7 +103,7 @@ class Exchange:
 
     async def _serve(self, tape: Tape, book: Path, start: datetime, ready: queue.Queue) -> None:
         # the book belongs to the thread that opened it
-        self._sandbox = sandbox = Sandbox(tape, book, Keys("polygon-key", KEY, SECRET), micros(start), real_clock=False)
+        self._sandbox = sandbox = Sandbox(tape, book, self.keys, micros(start), real_clock=False, pairs=self._pairs)
         runner = web.AppRunner(sandbox.application(), access_log=None, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

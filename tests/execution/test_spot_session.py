@@ -1,0 +1,260 @@
+"""Sessions on a spot account: around the clock, in lots, with fees out of what was bought, on several timeframes."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from execution.control import Control
+from execution.ledger import Ledger
+from execution.orders import OrderStatus
+from execution.session import Session
+from execution.withdrawals import Action
+from tests.execution.spot import (
+    FIRST,
+    PAIRS,
+    SpotWarehouse,
+    assert_spot_agrees,
+    spot_exchange,
+    units,
+)
+from tests.execution.world import SignalPackage, rows
+from warehouse.errors import Stop
+
+A_MINUTE = timedelta(minutes=1)
+WEIGHTS = [{"BTCUSDT": 0.5, "ETHUSDT": 0.3}, {"BTCUSDT": 0.5}, {}, {"ETHUSDT": 0.9}, {"BTCUSDT": 0.2, "ETHUSDT": 0.2}]
+
+
+def _package(warehouse: SpotWarehouse, name: str = "spot-00000000") -> SignalPackage:
+    package = SignalPackage(model_id=name, symbols=PAIRS, timeframe=warehouse.timeframe)
+    warehouse.enter_state(package.model_id, "paper")
+    return package
+
+
+@pytest.fixture
+def exchange(spot_tape, tmp_path):
+    running = spot_exchange(spot_tape, tmp_path)
+    yield running
+    # each test's account is a new one, and the ledger is not
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def uid(monkeypatch, request):
+    """An account of its own for each test: the ledger outlives them."""
+    from sandbox.broker import binance_wire
+
+    number = 1_000 + hash(request.node.nodeid) % 1_000_000_000
+    monkeypatch.setattr(binance_wire, "UID", number)
+    return number
+
+
+@pytest.mark.parametrize("timeframe", ["1d", "4h"])
+def test_bars_are_decided_and_traded_at_once_and_all_agrees_to_the_satoshi(exchange, ledger_db, timeframe):
+    warehouse = SpotWarehouse(timeframe)
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    with Session.open([package], exchange.broker()) as session:
+        for number in range(7):
+            warehouse.close_bar(end, WEIGHTS[number % len(WEIGHTS)])
+            exchange.advance(end + A_MINUTE)
+            step = session.decide()
+            assert (step.refused, step.failures) == ((), ())
+            assert len(step.decisions) == 2
+            assert all(order.status is OrderStatus.FILLED for order in step.sent), step.sent
+            assert session.settle(timeout=5) == ()
+            end += warehouse.length
+        assert session.reconcile().outcome == "agreed"
+    book = exchange.spot()
+    assert_spot_agrees(book)
+    assert len(book["trades"]) > 6
+    assert {trade["commissionAsset"] for trade in book["trades"]} == {"BTC", "ETH", "USDT"}
+    assert rows("select count(*) from ledger.halts where account_id = %s", session.account_id) == [(0,)]
+
+
+def test_a_bar_that_waited_too_long_is_not_traded(exchange, ledger_db):
+    warehouse = SpotWarehouse("4h")
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2, hours=4)
+    warehouse.close_bar(end, {"BTCUSDT": 0.5})
+    exchange.advance(end + timedelta(hours=1))
+    with Session.open([package], exchange.broker()) as session:
+        step = session.decide()
+    assert step.sent == ()
+    assert {reason.split(":")[0] for bar in step.refused for reason in bar.reasons} == {"BeforeNextOpen"}
+    assert exchange.spot()["orders"] == []
+
+
+def test_dust_is_left_and_is_no_order(exchange, ledger_db):
+    """What a fee out of the purchase leaves of a lot cannot be sold: 0.12345 less a tenth of a percent."""
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    with Session.open([package], exchange.broker()) as session:
+        for weights in ({"BTCUSDT": 0.15617}, {}, {}):
+            warehouse.close_bar(end, weights)
+            exchange.advance(end + A_MINUTE)
+            assert session.decide().refused == ()
+            assert session.settle(timeout=5) == ()
+            end += warehouse.length
+    book = exchange.spot()
+    assert [order["side"] for order in book["orders"]] == ["BUY", "SELL"]
+    dust = units(book, "BTC")
+    assert 0 < dust < Decimal("0.00001")
+    assert_spot_agrees(book)
+
+
+def test_fees_in_a_third_asset_are_booked_as_what_it_is(exchange, ledger_db):
+    """Discounted fees are paid in BNB: what the account holds of it shrinks with each trade, and is told by person."""
+    exchange.set(pays_in_bnb=True)
+    exchange.act("spot move", asset="BNB", units="1")
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    with pytest.raises(Stop, match=r"is new and holds 1 BNBUSDT: .*--broker binance --reset"):
+        Session.open([package], exchange.broker())
+    from execution.acknowledge import begin_epoch
+
+    broker = exchange.broker()
+    with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
+        done = begin_epoch(broker, ledger, "for fees", _no_pause, apart=["BNBUSDT"])
+        assert done.result.outcome == "agreed"
+    end = FIRST + timedelta(days=2)
+    with Session.open([package], exchange.broker()) as session:
+        warehouse.close_bar(end, {"BTCUSDT": 0.5})
+        exchange.advance(end + A_MINUTE)
+        assert len(session.decide().sent) == 1
+        assert session.settle(timeout=5) == ()
+        assert session.reconcile().outcome == "agreed"
+    book = exchange.spot()
+    assert {trade["commissionAsset"] for trade in book["trades"]} == {"BNB"}
+    assert units(book, "BNB") < 1
+    assert_spot_agrees(book)
+
+
+def test_a_wiped_testnet_halts_and_begins_anew(exchange, ledger_db):
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    warehouse.close_bar(end, {"BTCUSDT": 0.5})
+    with Session.open([package], exchange.broker()) as session:
+        assert len(session.decide().sent) == 1
+        session.settle(timeout=5)
+        exchange.act("spot wipe")
+        assert session.reconcile().outcome == "discrepancy"
+    from execution.acknowledge import begin_epoch
+
+    broker = exchange.broker()
+    with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
+        begin_epoch(broker, ledger, "the testnet was wiped", _no_pause)
+        ledger.release("it begins anew")
+    end += warehouse.length
+    with Session.open([package], exchange.broker()) as session:
+        warehouse.close_bar(end, {"BTCUSDT": 0.25})
+        exchange.advance(end + A_MINUTE)
+        # the exchange counts from one again, so this trade has the number of one from before
+        assert len(session.decide().sent) == 1
+        assert session.settle(timeout=5) == ()
+        assert session.reconcile().outcome == "agreed"
+    assert_spot_agrees(exchange.spot())
+    assert rows(
+        "select execution_id, epoch_no from ledger.fills where account_id = %s order by 2", session.account_id
+    ) == [("BTCUSDT:1", 1), ("BTCUSDT:1", 2)]
+
+
+def test_a_hand_trade_halts_and_is_adopted(exchange, ledger_db):
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    from execution.acknowledge import adopt
+
+    with Session.open([package], exchange.broker()) as session:
+        exchange.hand_trade("BTCUSDT", "BUY", "0.10000")
+        assert session.reconcile().outcome == "discrepancy"
+        assert "not ours" in session.halts()[0]
+    broker = exchange.broker()
+    with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
+        assert adopt(broker, ledger, None, "I bought it", _no_pause).result.outcome == "agreed"
+        ledger.release("it is booked")
+    assert rows("select symbol, quantity from ledger.positions where account_id = %s", session.account_id) == [
+        ("BTCUSDT", Decimal("0.0999"))
+    ]
+
+
+def test_a_symbol_that_is_not_trading_is_refused_in_the_exchanges_words(exchange, ledger_db):
+    exchange.set(status={"BTCUSDT": "CANCEL_ONLY"})
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.3, "ETHUSDT": 0.3})
+    with Session.open([package], exchange.broker()) as session:
+        step = session.decide()
+    assert [order.symbol for order in step.sent] == ["ETHUSDT"]
+    assert "SymbolTrades: Binance says that BTCUSDT is CANCEL_ONLY" in step.refused[0].reasons
+
+
+def test_a_part_of_an_order_expires_and_is_told(exchange, ledger_db):
+    exchange.set(parts=["0.25", "0.5"])
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.5})
+    with Session.open([package], exchange.broker()) as session:
+        [order] = session.decide().sent
+        assert order.status is OrderStatus.EXPIRED
+        assert session.settle(timeout=5) == ()
+        assert "ended expired" in session.concerns()[0]
+    assert_spot_agrees(exchange.spot())
+
+
+def test_an_order_without_an_answer_is_sent_again_only_when_it_cannot_arrive_any_more(exchange, ledger_db):
+    """The exchange frees an id when its order has ended: a second request beside a late first one would fill twice."""
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.5})
+    broker = exchange.broker(late_arrival=timedelta(seconds=30))
+    with Session.open([package], broker, pause=_no_pause) as session:
+        exchange.faults(late=1)
+        assert [order.status for order in session.decide().sent] == [OrderStatus.UNKNOWN]
+        exchange.faults()
+        assert session.decide().sent == ()
+        assert exchange.spot()["orders"] == []
+        exchange.ask("/sandbox/orders", {"release": True})
+        assert session.settle(timeout=5) == ()
+    book = exchange.spot()
+    assert len(book["orders"]) == 1
+    assert_spot_agrees(book)
+
+
+def test_an_order_that_was_lost_is_sent_again_under_its_id(exchange, ledger_db):
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.5})
+    with Session.open([package], exchange.broker(late_arrival=timedelta(seconds=0.3)), pause=_no_pause) as session:
+        exchange.faults(lost=1)
+        [lost] = session.decide().sent
+        assert lost.status is OrderStatus.UNKNOWN
+        exchange.faults()
+        session.settle(timeout=0.5)
+        [sent] = session.decide().sent
+        assert (sent.client_order_id, sent.status) == (lost.client_order_id, OrderStatus.FILLED)
+        assert session.settle(timeout=5) == ()
+    assert_spot_agrees(exchange.spot())
+
+
+def test_flattening_sells_all_but_the_dust(exchange, ledger_db):
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.31617, "ETHUSDT": 0.29})
+    with Session.open([package], exchange.broker()) as session:
+        assert len(session.decide().sent) == 2
+        session.settle(timeout=5)
+        account = session.account_id
+    told: list[str] = []
+    with Ledger.view(account) as ledger:
+        control = Control(ledger, lambda name, mode: exchange.broker(), told.append, 10, _no_pause)
+        assert control.restrict(Action.FLATTEN, "holidays"), told
+    book = exchange.spot()
+    assert units(book, "BTC") < Decimal("0.00001")
+    assert units(book, "ETH") < Decimal("0.00001")
+    assert_spot_agrees(book)
+
+
+def _no_pause(_: float) -> None:
+    pass
