@@ -21,7 +21,7 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     cursor.execute(
         """
         select client_order_id, orders.symbol, side, quantity, status, broker_order_id, reported_quantity,
-        filled_quantity from ledger.orders
+        filled_quantity, coalesce(happened_at, asked_at) as told_at from ledger.orders
         where orders.account_id = %s and (asked_at > %s or client_order_id = any(%s))
         and orders.written_at >= ledger.epoch_start(orders.account_id)
         """,
@@ -78,6 +78,7 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         earlier=earlier,
         fills=fills,
         filled={row[0]: row[7] for row in rows},
+        told_at={row[0]: row[8] for row in rows if row[8] is not None},
         activities=activities,
         positions=positions,
         cash=cash[0] if cash else Decimal(0),

@@ -7,6 +7,7 @@ and cash must agree as sums. So a difference that hides in one comparison shows 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 
 from execution.adoption import Adopted, Movement, moved_by
@@ -43,14 +44,15 @@ class LedgerSnapshot:
     """The ledger's side: everything since the broker snapshot's start, and whatever the broker snapshot mentions.
 
     `orders` are approved intents only, so that a refused one at the broker is foreign. `filled` is, for each of them,
-    the sum of all its recorded fills. `earlier` are the orders that a reported fill belongs to, by the broker's id.
-    `positions` and `cash` are whole.
+    the sum of all its recorded fills, `told_at` when the newest was told of it, by the broker's time. `earlier` are the
+    orders that a reported fill belongs to, by the broker's id. `positions` and `cash` are whole.
     """
 
     orders: Mapping[str, Order] = field(default_factory=dict)
     earlier: Mapping[str, Order] = field(default_factory=dict)
     fills: Mapping[str, RecordedFill] = field(default_factory=dict)
     filled: Mapping[str, Decimal] = field(default_factory=dict)
+    told_at: Mapping[str, datetime] = field(default_factory=dict)
     activities: Mapping[str, Activity] = field(default_factory=dict)
     positions: Mapping[str, Decimal] = field(default_factory=dict)
     cash: Decimal = ZERO

@@ -8,7 +8,15 @@ from datetime import datetime, timedelta
 
 from execution.brokers.base import BrokerSnapshot
 from execution.comparison import Comparison, LedgerSnapshot
-from execution.findings import CashDiffers, FilledQuantityDiffers, FillUnknownToBroker, OrderDiffers, PositionDiffers
+from execution.findings import (
+    CashDiffers,
+    FilledQuantityDiffers,
+    FillUnknownToBroker,
+    ForeignFill,
+    OrderDiffers,
+    OrderUnknownToBroker,
+    PositionDiffers,
+)
 
 LAG = timedelta(minutes=5)
 """So long a difference is awaited, and so new the trade must be that it is about. By the broker's clock."""
@@ -25,6 +33,10 @@ def may_be_lag(comparison: Comparison, ledger: LedgerSnapshot, broker: BrokerSna
         if order.filled_quantity and order.updated_at is not None and order.updated_at > recent
     }
 
+    filled_at = {fill.execution_id: fill.filled_at for fill in broker.fills}
+    # orders without an answer, which the broker may have filled and not listed yet
+    unanswered = {(order.symbol, order.side) for order in ledger.orders.values() if order.status.is_unresolved}
+
     def of_order(client_order_id: str) -> bool:
         order = ledger.orders.get(client_order_id)
         return order is not None and order.symbol in traded
@@ -39,6 +51,11 @@ def may_be_lag(comparison: Comparison, ledger: LedgerSnapshot, broker: BrokerSna
                 is_recent = of_order(client_order_id)
             case FillUnknownToBroker(execution_id):
                 is_recent = ledger.fills[execution_id].filled_at > recent
+            case ForeignFill(execution_id, side, _, symbol):
+                is_recent = (symbol, side) in unanswered and filled_at[execution_id] > recent
+            case OrderUnknownToBroker(client_order_id):
+                told_at = ledger.told_at.get(client_order_id)
+                is_recent = told_at is not None and told_at > recent
             case _:
                 is_recent = False
         if not is_recent:

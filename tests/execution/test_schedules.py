@@ -10,10 +10,11 @@ from collections import Counter
 import pytest
 
 from execution import session as session_module
+from execution.brokers.base import Customs
 from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session
-from tests.execution.treacherous import Crash, Fate, MemoryMarket, OneSignal, TreacherousBroker
+from tests.execution.treacherous import AT_ONCE, Crash, Fate, MemoryMarket, OneSignal, TreacherousBroker
 from tests.execution.world import rows
 from warehouse.errors import Retry
 
@@ -52,10 +53,14 @@ def _attempt(session: Session | None, part: str, broker: TreacherousBroker, pack
     return session
 
 
-@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 500))])
-def test_no_order_is_doubled_and_no_fill_is_lost(ledger_db, monkeypatch, seed):
+KINDS = {"keeps ids, fills at the open": Customs(), "frees ids, fills at once": AT_ONCE}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 1_000))])
+def test_no_order_is_doubled_and_no_fill_is_lost(ledger_db, monkeypatch, seed, kind):
     fate = Fate(seed)
-    broker = TreacherousBroker(fate, account_id=f"t-{uuid.uuid4()}")
+    broker = TreacherousBroker(fate, account_id=f"t-{uuid.uuid4()}", customs=KINDS[kind])
     package = OneSignal(f"signal-{seed}")
     monkeypatch.setattr(session_module, "Market", lambda: MemoryMarket(broker))
     for name in _WRITES:
@@ -67,6 +72,7 @@ def test_no_order_is_doubled_and_no_fill_is_lost(ledger_db, monkeypatch, seed):
         assert session.settle(timeout=1) == ()
         final = session.reconcile()
     assert (final.outcome, final.findings) == ("agreed", ())
+    assert broker.doubled == []
 
     account = broker.account_id
     assert rows("select reason from ledger.halts where account_id = %s", account) == []

@@ -1,9 +1,12 @@
 """A broker in memory that fills in parts and loses, delays, repeats and reorders everything it can, from a seed.
 
-What really happened is in `orders`, `fills`, `cash` and `held`; what the session is told is another matter.
+What really happened is in `orders`, `fills`, `cash` and `held`; what the session is told is another matter. There are
+two kinds, as there are two kinds of brokers: one keeps an id for ever and fills at the next open, the other frees an id
+when its order has ended, fills at once around the clock, and takes its fees out of what was bought or of a third asset.
 """
 
 import random
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -35,10 +38,11 @@ from execution.brokers.base import (
     execution_id,
 )
 from execution.market import Bar, FeatureRow, MarketView
-from execution.orders import OrderStatus
+from execution.orders import OrderStatus, Side
 from execution.timing import SessionTimes
 from warehouse.errors import Retry
 
+AT_ONCE = Customs(keeps_ids=False, late_arrival=timedelta(seconds=0.1), keeps_history=False, time_in_force="gtc")
 START = datetime(2012, 10, 1, 13, 30, tzinfo=UTC)
 SYMBOLS = ("ALPHA", "BETA")
 PRICE = Decimal(50)
@@ -99,12 +103,21 @@ class TreacherousBroker:
     cash: Decimal = DEPOSIT
     held: dict[str, Decimal] = field(default_factory=lambda: defaultdict(lambda: ZERO))
     pushed: list[BrokerEvent] = field(default_factory=list)
-    delayed: list[OrderRequest] = field(default_factory=list)
+    delayed: list[tuple[OrderRequest, float]] = field(default_factory=list)
+    hidden: dict[str, float] = field(default_factory=dict)
+    doubled: list[str] = field(default_factory=list)
+
+    @property
+    def at_once(self) -> bool:
+        return not self.customs.keeps_ids
 
     # what the session sees
 
     def clock(self) -> BrokerClock:
         self._may_fail()
+        if self.at_once:
+            day = START + timedelta(days=self.day)
+            return BrokerClock(day + timedelta(minutes=1), True, day, day, skew=timedelta(0))
         opens = START + timedelta(days=self.day)
         now = opens + timedelta(minutes=1) if self.is_open else opens - timedelta(hours=17)
         return BrokerClock(now, self.is_open, opens, opens, skew=timedelta(0))
@@ -115,6 +128,11 @@ class TreacherousBroker:
 
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
         self._may_fail()
+        self._deliver()
+        listed = tuple(order for name, order in self.orders.items() if not self._is_hidden(name))
+        if self.at_once:
+            positions = tuple(BrokerPosition(symbol, units, PRICE) for symbol, units in self.held.items() if units)
+            return BrokerSnapshot(self.account(), since, listed, tuple(self.fills), (), positions)
         deposit = Activity("deposit", ActivityKind.DEPOSIT, None, ZERO, DEPOSIT, START - timedelta(days=9))
         positions = tuple(BrokerPosition(symbol, units, PRICE) for symbol, units in self.held.items() if units)
         return BrokerSnapshot(
@@ -126,7 +144,8 @@ class TreacherousBroker:
         if self.fate.strikes(0.1):
             return Unknown("the request was lost")
         if self.fate.strikes(0.1):
-            self.delayed.append(request)
+            # the other kind refuses what comes after its window
+            self.delayed.append((request, time.monotonic() + 0.9 * self.customs.late_arrival.total_seconds()))
             return Unknown("the request is delayed")
         if self.fate.strikes(0.05):
             return Rejected("the broker is in a mood")
@@ -134,14 +153,19 @@ class TreacherousBroker:
         self.fate.maybe_crash()
         if self.fate.strikes(0.1):
             return Unknown("the answer was lost")
+        self._deliver()
+        if self.at_once and self.fate.strikes(0.1):
+            self.hidden[request.client_order_id] = time.monotonic() + 0.03
         return Accepted(self.orders[request.client_order_id])
 
     def terms(self, symbols) -> dict[str, SymbolTerms]:
-        return {symbol: SymbolTerms() for symbol in symbols}
+        lots = SymbolTerms(step=Decimal("0.01"), min_quantity=Decimal("0.01"), min_notional=Decimal(5))
+        return {symbol: lots if self.at_once else SymbolTerms() for symbol in symbols}
 
     def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
         self._may_fail()
-        return self.orders.get(client_order_id)
+        self._deliver()
+        return None if self._is_hidden(client_order_id) else self.orders.get(client_order_id)
 
     def cancel(self, broker_order_id: str) -> None:
         self._may_fail()
@@ -163,7 +187,9 @@ class TreacherousBroker:
 
     def open_market(self) -> None:
         """Delayed requests arrive, and every order of the day is filled, wholly or in part, and ends."""
-        for request in self.delayed:
+        if self.at_once:
+            return
+        for request, _ in self.delayed:
             self._arrive(request)
         self.delayed = []
         self.is_open = True
@@ -177,6 +203,8 @@ class TreacherousBroker:
 
     def _arrive(self, request: OrderRequest) -> None:
         if request.client_order_id in self.orders:
+            if self.at_once and self.orders[request.client_order_id].status.is_terminal:
+                self.doubled.append(request.client_order_id)
             return
         number = len(self.orders) + 1
         order = BrokerOrder(
@@ -185,24 +213,58 @@ class TreacherousBroker:
         )  # fmt: skip
         self.orders[request.client_order_id] = order
         self.pushed.append(OrderUpdate(order))
+        if self.at_once:
+            self._execute(request.client_order_id, order)
+
+    def _deliver(self) -> None:
+        """Some of what was delayed arrives; at the other kind not after its window."""
+        if not self.at_once:
+            return
+        late, self.delayed = self.delayed, []
+        for request, until in late:
+            if time.monotonic() > until:
+                continue
+            if self.fate.strikes(0.5) or self.fate.is_kind:
+                self._arrive(request)
+            else:
+                self.delayed.append((request, until))
+
+    def _is_hidden(self, name: str) -> bool:
+        return time.monotonic() < self.hidden.get(name, 0)
 
     def _execute(self, name: str, order: BrokerOrder) -> None:
         now = START + timedelta(days=self.day)
-        for units in self.fate.parts(int(order.quantity)):
+        whole = Decimal("0.01") if self.at_once else Decimal(1)
+        for units in (part * whole for part in self.fate.parts(int(order.quantity / whole))):
             filled = order.filled_quantity + units
             status = OrderStatus.FILLED if filled == order.quantity else OrderStatus.PARTIALLY_FILLED
             order = replace(order, filled_quantity=filled, status=status)
             identity = execution_id(order.broker_order_id, filled)
-            price = PRICE + Decimal(units % 7) / 100
-            fill = Fill(identity, order.broker_order_id, order.symbol, order.side, Decimal(units), price, now, filled)
+            price = PRICE + Decimal(units % 7).to_integral_value() / 100
+            fill = Fill(identity, order.broker_order_id, order.symbol, order.side, units, price, now, filled)
+            if self.at_once:
+                fill = replace(fill, execution_id=f"{order.symbol}:{len(self.fills) + 1}", **self._fee(fill))
             self.fills.append(fill)
             self.held[order.symbol] += order.side.sign * units
             self.cash -= order.side.sign * units * price
+            if fill.fee_symbol is not None:
+                self.held[fill.fee_symbol] -= fill.fee
+            else:
+                self.cash -= fill.fee
             self.pushed.append(OrderUpdate(order, fill))
         if order.status is not OrderStatus.FILLED:
             order = replace(order, status=self.fate.choice([OrderStatus.CANCELED, OrderStatus.EXPIRED]))
             self.pushed.append(OrderUpdate(order))
         self.orders[name] = order
+
+    def _fee(self, fill: Fill) -> dict[str, object]:
+        """Out of what it brings, or out of the other symbol's asset while there is some."""
+        other = SYMBOLS[1 - SYMBOLS.index(fill.symbol)]
+        if self.held[other] > 1 and self.fate.strikes(0.3):
+            return {"fee": Decimal("0.00012345"), "fee_asset": other, "fee_symbol": other}
+        if fill.side is Side.BUY:
+            return {"fee": fill.quantity / 1_000, "fee_asset": fill.symbol, "fee_symbol": fill.symbol}
+        return {"fee": fill.quantity * fill.price / 1_000, "fee_asset": "USD"}
 
     def _may_fail(self) -> None:
         self.fate.maybe_crash()
@@ -218,7 +280,7 @@ class MemoryMarket:
 
     def read(self, packages, held, now: datetime) -> MarketView:
         opens = START + timedelta(days=self._broker.day - 1)
-        closes = START + timedelta(days=self._broker.day, hours=-18)
+        closes = START + timedelta(days=self._broker.day, hours=0 if self._broker.at_once else -18)
         [package] = packages
         weights = {symbol: ((self._broker.day * 7 + n * 3) % 5) / 10 for n, symbol in enumerate(SYMBOLS)}
         return MarketView(
@@ -234,6 +296,11 @@ class MemoryMarket:
         )
 
     def sessions(self, symbols, now: datetime) -> dict[str, SessionTimes]:
+        if self._broker.at_once:
+            day = START + timedelta(days=self._broker.day)
+            return {
+                symbol: SessionTimes(day, day, day, day + timedelta(days=1), timedelta(hours=1)) for symbol in symbols
+            }
         closes = START + timedelta(days=self._broker.day, hours=-18)
         return {symbol: SessionTimes(closes, START + timedelta(days=self._broker.day)) for symbol in symbols}
 
