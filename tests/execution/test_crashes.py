@@ -4,17 +4,13 @@ The child process is forked, has its own connections, and dies without a last wo
 symbol reaches the broker, and in the end the broker's book and the ledger agree.
 """
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
-
 import pytest
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.ledger import Ledger
 from execution.session import Session
 from tests.execution.agreement import assert_agree
+from tests.execution.killed import die_at, run_and_die
 from tests.execution.world import AFTER_OPEN, rows, trading_days
 
 DAYS = trading_days()
@@ -34,42 +30,19 @@ STEPS = [
 ]
 
 
-def _die_at(owner: type, name: str, occurrence: int, when: str) -> None:
-    """From now on this process kills itself just before or just after the n-th call of a method."""
-    real: Callable = getattr(owner, name)
-    calls = iter(range(1, 1_000))
-
-    def fatal(*args: object, **kwargs: object) -> object:
-        if next(calls) != occurrence:
-            return real(*args, **kwargs)
-        if when == "after":
-            real(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
-
-    setattr(owner, name, fatal)
-
-
-def _run_and_die(target: Callable[[], None]) -> None:
-    child = multiprocessing.get_context("fork").Process(target=target)
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL, "the child was to die where it was told to"
-
-
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("owner", "name", "occurrence"), STEPS)
 def test_killed_at_any_step_nothing_is_sent_twice_or_lost(exchange, warehouse, package, owner, name, occurrence, when):
     warehouse.publish(DAYS[0], WEIGHTS)
 
     def day() -> None:
-        _die_at(owner, name, occurrence, when)
+        die_at(owner, name, occurrence, when)
         with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
             exchange.advance(DAYS[1].opens + AFTER_OPEN)
             session.settle(timeout=10)
 
-    _run_and_die(day)
+    run_and_die(day)
     opened = exchange.book()["now"] >= f"{DAYS[1].opens:%Y-%m-%dT%H:%M}"
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         session.decide()
@@ -90,11 +63,11 @@ def test_an_order_written_but_not_sent_is_not_sent_after_its_open(exchange, ware
     warehouse.publish(DAYS[0], WEIGHTS)
 
     def day() -> None:
-        _die_at(AlpacaBroker, "submit", 2, "before")
+        die_at(AlpacaBroker, "submit", 2, "before")
         with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
 
-    _run_and_die(day)
+    run_and_die(day)
     exchange.advance(DAYS[1].opens + AFTER_OPEN)
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         session.decide()
@@ -110,11 +83,11 @@ def test_an_order_written_but_not_sent_is_validated_again_before_it_is(exchange,
     warehouse.publish(DAYS[0], WEIGHTS)
 
     def day() -> None:
-        _die_at(AlpacaBroker, "submit", 1, "before")
+        die_at(AlpacaBroker, "submit", 1, "before")
         with Session.open([package], exchange.broker(), pause=_no_pause) as session:
             session.decide()
 
-    _run_and_die(day)
+    run_and_die(day)
     with Ledger.view(exchange.book()["account_id"]) as operator:
         operator.halt("something looks wrong")
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:

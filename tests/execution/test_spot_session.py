@@ -5,11 +5,15 @@ from decimal import Decimal
 
 import pytest
 
+from execution.acknowledge import adopt, begin_epoch
+from execution.brokers.binance import BinanceBroker
 from execution.control import Control
 from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session
 from execution.withdrawals import Action
+from sandbox.broker import binance_wire
+from tests.execution.killed import die_at, run_and_die
 from tests.execution.spot import (
     FIRST,
     PAIRS,
@@ -35,15 +39,12 @@ def _package(warehouse: SpotWarehouse, name: str = "spot-00000000") -> SignalPac
 def exchange(spot_tape, tmp_path):
     running = spot_exchange(spot_tape, tmp_path)
     yield running
-    # each test's account is a new one, and the ledger is not
     running.stop()
 
 
 @pytest.fixture(autouse=True)
 def uid(monkeypatch, request):
     """An account of its own for each test: the ledger outlives them."""
-    from sandbox.broker import binance_wire
-
     number = 1_000 + hash(request.node.nodeid) % 1_000_000_000
     monkeypatch.setattr(binance_wire, "UID", number)
     return number
@@ -112,8 +113,6 @@ def test_fees_in_a_third_asset_are_booked_as_what_it_is(exchange, ledger_db):
     package = _package(warehouse)
     with pytest.raises(Stop, match=r"is new and holds 1 BNBUSDT: .*--broker binance --reset"):
         Session.open([package], exchange.broker())
-    from execution.acknowledge import begin_epoch
-
     broker = exchange.broker()
     with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
         done = begin_epoch(broker, ledger, "for fees", _no_pause, apart=["BNBUSDT"])
@@ -140,9 +139,10 @@ def test_a_wiped_testnet_halts_and_begins_anew(exchange, ledger_db):
         assert len(session.decide().sent) == 1
         session.settle(timeout=5)
         exchange.act("spot wipe")
+        # what traded just now may be listed late
+        assert session.reconcile().outcome == "awaiting"
+        exchange.advance(end + timedelta(minutes=10))
         assert session.reconcile().outcome == "discrepancy"
-    from execution.acknowledge import begin_epoch
-
     broker = exchange.broker()
     with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
         begin_epoch(broker, ledger, "the testnet was wiped", _no_pause)
@@ -164,8 +164,6 @@ def test_a_wiped_testnet_halts_and_begins_anew(exchange, ledger_db):
 def test_a_hand_trade_halts_and_is_adopted(exchange, ledger_db):
     warehouse = SpotWarehouse()
     package = _package(warehouse)
-    from execution.acknowledge import adopt
-
     with Session.open([package], exchange.broker()) as session:
         exchange.hand_trade("BTCUSDT", "BUY", "0.10000")
         assert session.reconcile().outcome == "discrepancy"
@@ -254,6 +252,45 @@ def test_flattening_sells_all_but_the_dust(exchange, ledger_db):
     assert units(book, "BTC") < Decimal("0.00001")
     assert units(book, "ETH") < Decimal("0.00001")
     assert_spot_agrees(book)
+
+
+STEPS = [
+    (Ledger, "begin_epoch", 1),
+    (Ledger, "write_ahead", 1),
+    (BinanceBroker, "submit", 1),
+    (BinanceBroker, "submit", 2),
+    (Ledger, "record_order", 1),
+    (Ledger, "record_order", 2),
+    (Ledger, "record_reconciliation", 1),
+    (Ledger, "record_reconciliation", 2),
+]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("owner", "name", "occurrence"), STEPS)
+def test_killed_at_any_step_nothing_is_sent_twice_or_lost(exchange, ledger_db, owner, name, occurrence, when):
+    """A real SIGKILL, and another session takes over in the middle of the bar."""
+    warehouse = SpotWarehouse("4h")
+    package = _package(warehouse)
+    warehouse.close_bar(FIRST + timedelta(days=2), {"BTCUSDT": 0.4, "ETHUSDT": 0.4})
+
+    def bar() -> None:
+        die_at(owner, name, occurrence, when)
+        with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+            session.decide()
+            session.settle(timeout=5)
+
+    run_and_die(bar)
+    with Session.open([package], exchange.broker(late_arrival=timedelta(0)), pause=_no_pause) as session:
+        session.decide()
+        assert session.settle(timeout=5) == ()
+        assert session.reconcile().findings == ()
+    book = exchange.spot()
+    assert sorted(order["symbol"] for order in book["orders"]) == ["BTCUSDT", "ETHUSDT"]
+    assert_spot_agrees(book)
+    account = session.account_id
+    assert rows("select count(*) from ledger.decisions where account_id = %s", account) == [(2,)]
+    assert rows("select count(*) from ledger.halts where account_id = %s", account) == [(0,)]
 
 
 def _no_pause(_: float) -> None:
