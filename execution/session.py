@@ -34,8 +34,6 @@ from execution.validation.rules import refusals
 from execution.withdrawals import Action, Cause, Withdrawal
 from warehouse.errors import Stop
 
-_POLL_SECONDS = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -150,7 +148,7 @@ class Session:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 break
-            events = self._broker.events(min(remaining, _POLL_SECONDS))
+            events = self._broker.events(min(remaining, self._broker.customs.poll_seconds))
             open_orders = {entry.order.client_order_id: entry for entry in unsettled}
             followed = [follow(event, open_orders, self._ledger) for event in events]
             if not followed or not all(followed):

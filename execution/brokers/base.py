@@ -31,12 +31,14 @@ class Customs:
     - `late_arrival`: so long after it was sent an order may still turn up.
     - `keeps_history`: every booking of the account can be asked for. Elsewhere an account begins with what it holds.
     - `time_in_force`: how long an order of ours may stay open.
+    - `poll_seconds`: how often it is asked while an order is open and nothing is pushed, for half of its limit at most.
     """
 
     keeps_ids: bool = True
     late_arrival: timedelta = timedelta(hours=20)
     keeps_history: bool = True
     time_in_force: str = "day"
+    poll_seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@
 - It does not tell deposits and what was before: an account begins with what it holds.
 - Nothing here decides what became of an order. 5xx, -1006, -1007 and silence are `Unknown`.
 - Asked to wait (429, 418), it asks nothing at all until then, whoever wants to know.
+- Lists of orders and trades cost most of what may be asked a minute. A symbol in which nothing has moved for a minute
+  is not read again: every trade moves a balance, and every open order locks one.
 """
 
 import json
@@ -38,6 +40,7 @@ from execution.brokers.base import (
     Fill,
     Mode,
     OrderRequest,
+    OrderUpdate,
     Rejected,
     SubmitOutcome,
     SymbolTerms,
@@ -76,6 +79,7 @@ _READ_PAUSE_SECONDS = 0.5
 _CUT_ATTEMPTS = 5
 _STREAM_START_SECONDS = 5.0
 _LISTING_SECONDS = 30.0
+_CALM_SECONDS = 60.0
 _CLOCK_SECONDS = 5.0
 _PAGE = 1_000
 _DAY = timedelta(days=1)
@@ -135,6 +139,7 @@ class BinanceBroker:
             late_arrival=receive_window + _ENGINE if late_arrival is None else late_arrival,
             keeps_history=False,
             time_in_force="gtc",
+            poll_seconds=2.0,
         )
         self._currency = currency
         self._symbols = tuple(sorted(symbols))
@@ -152,6 +157,10 @@ class BinanceBroker:
         self._listed_at = -math.inf
         # by kind and symbol: when each row happened (milliseconds) and its number, oldest first
         self._known: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        # the same rows, and from when on (milliseconds) they are all there
+        self._kept: dict[tuple[str, str], tuple[int, list[Row]]] = {}
+        self._moved_at: dict[str, float] = {}
+        self._newest: wire.Balances | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, symbols: Collection[str], *, mode: Mode = Mode.PAPER) -> "BinanceBroker":
@@ -206,15 +215,18 @@ class BinanceBroker:
         """Balances, orders and trades as one cut: read again when balances moved in between, which every trade does."""
         before = self._balances()
         for _ in range(_CUT_ATTEMPTS):
+            self._note_moves(before)
+            is_calm = True
             orders: list[BrokerOrder] = []
             fills: list[Fill] = []
             for symbol in self._ours():
+                is_calm = is_calm and self._is_kept(symbol, since)
                 rows = self._history("orders", symbol, since)
                 orders += [wire.order(row) for row in rows]
                 fills += self._parsed(
                     "/myTrades", lambda rows: wire.fills(rows, self._fee_symbol), self._history("trades", symbol, since)
                 )
-            after = self._balances()
+            after = before if is_calm else self._balances()
             if after == before:
                 return BrokerSnapshot(
                     after.account(self._currency), since, tuple(orders), tuple(fills), (), self._positions(after)
@@ -231,6 +243,7 @@ class BinanceBroker:
             "newClientOrderId": request.client_order_id,
             "newOrderRespType": "RESULT",
         }
+        self._touch(request.symbol)
         try:
             return Accepted(wire.order(self._asked(lambda: self._client.create_order(**order))))
         except Retry as waiting:
@@ -268,6 +281,7 @@ class BinanceBroker:
 
     def cancel(self, broker_order_id: str) -> None:
         symbol, _, number = broker_order_id.partition(":")
+        self._touch(symbol)
         try:
             self._asked(lambda: self._client.cancel_order(symbol=symbol, orderId=number))
         except BinanceAPIException as error:
@@ -285,7 +299,11 @@ class BinanceBroker:
         if self._stream is None:
             self._pause(wait_seconds)
             return ()
-        return self._stream.events(wait_seconds)
+        events = self._stream.events(wait_seconds)
+        for event in events:
+            if isinstance(event, OrderUpdate):
+                self._touch(event.order.symbol)
+        return events
 
     def close(self) -> None:
         if self._stream is not None:
@@ -345,15 +363,37 @@ class BinanceBroker:
         return self._read(
             "/account",
             lambda: self._client.get_account(omitZeroBalances="true"),
-            lambda payload: wire.balances(payload, self._currency),
+            wire.balances,
         )
 
     # history
 
+    def _note_moves(self, balances: wire.Balances) -> None:
+        """Which symbols something may have happened in since the newest balances."""
+        moved = None if self._newest is None else balances.moved_since(self._newest)
+        self._newest = balances
+        by_asset = self._by_asset()
+        symbols = {by_asset[asset] for asset in moved or () if asset in by_asset}
+        for symbol in self._ours():
+            # money that moved without an asset of ours may have been anything
+            if moved is None or symbol in symbols or (moved and not symbols.intersection(self._ours())):
+                self._touch(symbol)
+
+    def _touch(self, symbol: str) -> None:
+        self._moved_at[symbol] = time.monotonic()
+
+    def _is_kept(self, symbol: str, since: datetime | None) -> bool:
+        """Whether the symbol's rows since then are known, and nothing has moved for so long that none can be behind."""
+        is_calm = time.monotonic() - self._moved_at.get(symbol, math.inf) > _CALM_SECONDS
+        kept = [self._kept.get((kind, symbol)) for kind in ("orders", "trades")]
+        return is_calm and all(rows is not None and rows[0] <= _milliseconds(since) for rows in kept)
+
     def _history(self, kind: str, symbol: str, since: datetime | None) -> list[Row]:
         """Orders or trades of a symbol since a moment, oldest first, read on from the newest one known before it."""
         number = "orderId" if kind == "orders" else "id"
-        begin = -1 if since is None else int(since.timestamp() * 1_000)
+        begin = _milliseconds(since)
+        if self._is_kept(symbol, since):
+            return _since(begin, self._kept[kind, symbol][1])
         before = [known for at, known in self._known.get((kind, symbol), []) if at < begin]
         first = before[-1] if before else 0
         rows = self._rows_from(kind, symbol, first)
@@ -362,7 +402,8 @@ class BinanceBroker:
             rows = self._rows_from(kind, symbol, 0)
         numbered = [(*wire.row_id(row, number), row) for row in rows]
         self._known[kind, symbol] = [(at, known) for at, known, _ in numbered]
-        return [row for at, _, row in numbered if at >= begin or row.get("updateTime", at) >= begin]
+        self._kept[kind, symbol] = (begin, rows)
+        return _since(begin, rows)
 
     def _rows_from(self, kind: str, symbol: str, first: int) -> list[Row]:
         """All rows from a number on. Every page begins with the last row of the one before."""
@@ -536,6 +577,15 @@ def _words(error: Exception) -> str:
     else:
         text = str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _milliseconds(since: datetime | None) -> int:
+    return -1 if since is None else int(since.timestamp() * 1_000)
+
+
+def _since(begin: int, rows: Sequence[Row]) -> list[Row]:
+    """The rows that happened, or changed, from a moment (milliseconds) on."""
+    return [row for row in rows if max(row["time"], row.get("updateTime", 0)) >= begin]
 
 
 def _ahead(told: datetime) -> int:

@@ -54,20 +54,30 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """Units of each asset, with what open orders have locked. `free` is the account's currency that can be spent."""
+    """Units of each asset that are free and that open orders have locked."""
 
     account_id: str
-    totals: Mapping[str, Decimal]
-    free: Decimal
+    units: Mapping[str, tuple[Decimal, Decimal]]
     blocked_because: str
+
+    @property
+    def totals(self) -> dict[str, Decimal]:
+        """What there is of each asset, locked or not."""
+        return {asset: free + locked for asset, (free, locked) in self.units.items()}
+
+    def moved_since(self, before: "Balances") -> set[str]:
+        """Assets of which something came, went, was locked or was let go of."""
+        nothing = (ZERO, ZERO)
+        assets = self.units.keys() | before.units.keys()
+        return {asset for asset in assets if self.units.get(asset, nothing) != before.units.get(asset, nothing)}
 
     def account(self, currency: str) -> AccountSnapshot:
         """Its money is the currency; the exchange states no equity."""
-        cash = self.totals.get(currency, ZERO)
-        return AccountSnapshot(self.account_id, cash, None, self.free, False, self.blocked_because, SATOSHI)
+        free, locked = self.units.get(currency, (ZERO, ZERO))
+        return AccountSnapshot(self.account_id, free + locked, None, free, False, self.blocked_because, SATOSHI)
 
 
-def balances(payload: Payload, currency: str) -> Balances:
+def balances(payload: Payload) -> Balances:
     """`GET /api/v3/account`."""
     held = {_text(row, "asset"): (_number(row, "free"), _number(row, "locked")) for row in _rows(payload, "balances")}
     reasons = [] if _field(payload, "canTrade") is True else ["the account may not trade"]
@@ -75,8 +85,7 @@ def balances(payload: Payload, currency: str) -> Balances:
         reasons.append(f"the account's type is {payload['accountType']}")
     return Balances(
         account_id=f"binance-{_whole(payload, 'uid')}",
-        totals={asset: free + locked for asset, (free, locked) in held.items() if free + locked},
-        free=held.get(currency, (ZERO, ZERO))[0],
+        units={asset: (free, locked) for asset, (free, locked) in held.items() if free + locked},
         blocked_because=f"Binance says that {' and '.join(reasons)}" if reasons else "",
     )
 

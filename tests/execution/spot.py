@@ -83,7 +83,7 @@ class SpotExchange(Exchange):
         """An order that somebody else puts into the account, with the same keys."""
         client = self.broker()._client
         client.timestamp_offset = client.get_server_time()["serverTime"] - int(time.time() * 1_000)
-        return client.create_order(symbol=symbol, side=side, type="MARKET", quantity=quantity, **more)
+        return client.create_order(**{"symbol": symbol, "side": side, "type": "MARKET", "quantity": quantity, **more})
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:

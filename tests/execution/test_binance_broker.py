@@ -297,6 +297,36 @@ def test_a_snapshot_is_one_cut_even_when_something_trades_in_the_middle(exchange
     assert found.positions[0].quantity == sum(fill.quantity - fill.fee for fill in found.fills)
 
 
+def test_a_calm_account_is_not_read_again_and_what_moves_is(exchange, broker, monkeypatch):
+    """Two lists a symbol cost 40 of 6,000 a minute: twenty symbols, asked each second, would be a ban."""
+    broker.submit(_order("tb-1"))
+    first = broker.snapshot(None)
+    asked = []
+    real = broker._client.session.request
+
+    def listen(method, url, **options):
+        asked.append(url.rsplit("/", 1)[1])
+        return real(method, url, **options)
+
+    broker._client.session.request = listen
+    assert broker.snapshot(None) == first
+    assert asked.count("myTrades") == 2
+    monkeypatch.setattr(binance, "_CALM_SECONDS", 0)
+    asked.clear()
+    assert broker.snapshot(None) == first
+    assert sorted(asked) == ["account", "price"]
+    for trade in (("BTCUSDT", "SELL", "0.00500"), ("ETHUSDT", "BUY", "0.10000")):
+        exchange.hand_trade(*trade)
+        monkeypatch.setattr(binance, "_CALM_SECONDS", 60)
+        found = broker.snapshot(None)
+        monkeypatch.setattr(binance, "_CALM_SECONDS", 0)
+    assert [fill.symbol for fill in found.fills] == ["BTCUSDT", "BTCUSDT", "ETHUSDT"]
+    exchange.hand_trade("ETHUSDT", "SELL", "0.05000", type="LIMIT", timeInForce="GTC", price="9000.00")
+    monkeypatch.setattr(binance, "_CALM_SECONDS", 60)
+    # it moves nothing yet, and locks what it is for
+    assert [order.status for order in broker.snapshot(None).orders][-1] is OrderStatus.ACCEPTED
+
+
 def test_what_the_exchange_does_not_list_is_said_and_spoils_nothing(exchange):
     broker = exchange.broker(symbols=(*PAIRS, "DOGEUSDT"), pause=_no_pause)
     terms = broker.terms(["BTCUSDT", "DOGEUSDT"])
