@@ -84,7 +84,9 @@ class ModelPackage:
     @classmethod
     def build(cls, booster: bytes, **manifest: Any) -> Self:
         """A package of a booster in UBJ form and the manifest's fields; the checksum is taken here."""
-        return cls(Manifest(booster_sha256=sha256(booster), **manifest), bytes(booster))
+        whole = Manifest(booster_sha256=sha256(booster), **manifest)
+        # with every default written out: the package keeps its meaning when a default changes
+        return cls(Manifest.model_validate(whole.model_dump()), bytes(booster))
 
     @property
     def model_id(self) -> str:
@@ -98,7 +100,7 @@ class ModelPackage:
 
     @property
     def timeframe(self) -> str:
-        """Timeframe of its bars: `1d`."""
+        """Timeframe of its bars, from `1m` to `1d`."""
         return self.manifest.timeframe
 
     @property
@@ -124,7 +126,11 @@ class ModelPackage:
     @cached_property
     def sha256(self) -> str:
         """Checksum of the whole package: the manifest, which holds the booster's own."""
-        return sha256(canonical_json(self.manifest.model_dump(mode="json")))
+        return sha256(canonical_json(self._document()))
+
+    def _document(self) -> dict[str, Any]:
+        """The manifest as it is written: a key that a package was made without is not added to it later."""
+        return self.manifest.model_dump(mode="json", exclude_unset=True)
 
     def check_fingerprints(self, catalog: Mapping[str, str]) -> None:
         """Compare with the warehouse's current {feature: fingerprint}. Raises FingerprintMismatch with what changed."""
@@ -145,8 +151,8 @@ class ModelPackage:
         `features` holds symbol, bar_start (UTC), is_ready and every column of `feature_names`; others are ignored.
         Returns symbol, bar_start, score (float64) and weight (float64, signed fraction of equity, to be held from the
         next bar's open). A row that is not ready has score NaN and weight 0. The result of a row is the same bits
-        whichever rows come with it. Raises PackageError for a missing column, a foreign symbol, or a ready row
-        without a finite value.
+        whichever rows come with it; where symbols are ranked, whichever bars come with its own. Raises PackageError
+        for a missing column, a foreign symbol, or a ready row without a finite value.
         """
         self._check_columns(features)
         symbols, bar_start = _column(features, "symbol"), _column(features, "bar_start")
@@ -163,17 +169,30 @@ class ModelPackage:
                 "symbol": symbols,
                 "bar_start": bar_start,
                 "score": scores,
-                "weight": self.sizing.weights(scores, len(self.symbols)),
+                "weight": self._weights(features, scores, bar_start),
             }
+        )
+
+    def _weights(self, features: pyarrow.Table | pd.DataFrame, scores: np.ndarray, bar_start: pd.Series) -> np.ndarray:
+        sizing, volatility = self.sizing, None
+        if sizing.needs_volatility:
+            volatility = _column(features, sizing.volatility).to_numpy(dtype=np.float64, na_value=np.nan)
+        return sizing.weights(
+            scores, len(self.symbols), volatility=volatility, bars=bar_start.to_numpy(), target=self.target
         )
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """What the booster predicts for a matrix, shape (n, features), columns in the order of `feature_names`.
 
-        Returns P(up), shape (n,), P(down, flat, up), shape (n, 3), or the predicted return, shape (n,).
+        Returns P(up), shape (n,), P of each class, shape (n, k), or the predicted value, shape (n,).
         """
         # the booster splits on float32; converting here makes that explicit and the same everywhere
-        margins = self._predictor.inplace_predict(matrix.astype(np.float32), predict_type="margin")
+        values = matrix.astype(np.float32)
+        if self.manifest.parameters.get("booster") == "gblinear":
+            # XGBoost predicts in place with trees only
+            margins = self._predictor.predict(xgboost.DMatrix(values, nthread=1), output_margin=True)
+        else:
+            margins = self._predictor.inplace_predict(values, predict_type="margin")
         return self.target.predict(margins)
 
     @cached_property
@@ -186,7 +205,8 @@ class ModelPackage:
 
     def _check_columns(self, features: pyarrow.Table | pd.DataFrame) -> None:
         present = set(features.column_names if isinstance(features, pyarrow.Table) else features.columns)
-        needed = ("symbol", "bar_start", "is_ready", *self.feature_names)
+        sized_by = (self.sizing.volatility,) if self.sizing.needs_volatility else ()
+        needed = ("symbol", "bar_start", "is_ready", *dict.fromkeys((*self.feature_names, *sized_by)))
         if missing := [name for name in needed if name not in present]:
             raise PackageError(f"model {self.model_id} needs columns that are not there: {', '.join(missing)}")
 
@@ -201,7 +221,7 @@ class ModelPackage:
 
     def save(self, folder: Path) -> None:
         """Write the package to a folder, whole or not at all; what was there before is replaced."""
-        document = {**self.manifest.model_dump(mode="json"), "manifest_sha256": self.sha256}
+        document = {**self._document(), "manifest_sha256": self.sha256}
         fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)

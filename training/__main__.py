@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
         case "validate":
             for path in options.files:
                 valid = hypothesis.load(path)
-                count = len(valid.training.combinations())
+                count = len(valid.trials)
                 print(f"{path}: {valid.experiment_id}, trials: {count}, content hash: {valid.content_hash}")
         case "train":
             # all files are read before anything is tried: one bad file changes nothing

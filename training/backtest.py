@@ -1,12 +1,12 @@
-"""Out-of-sample evidence of one trial: every fold's model decides on days it has not seen, through the model package.
+"""Out-of-sample evidence of trials: every fold's model decides on bars it has not seen, through the model package.
 
-Decide at the close of bar t, hold the target weight from the open of t+1 to the open of t+2, pay costs on every change.
+What is decided at the close of a bar is filled at the next open; `training/accounting.py` says what that earns.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import cast
@@ -14,38 +14,48 @@ from typing import cast
 import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
-from training import models
+from training import costs, models, targets
+from training.accounting import Account, Market, Terms
 from training.dataset import Dataset
-from training.hypothesis import Hypothesis, XGBoostParameters
-from training.walk_forward import Fold
+from training.hypothesis import Hypothesis
+from training.models import ModelError, Sample
+from training.parameters import XGBoostParameters
+from training.targets import Values
+from training.walk_forward import Fold, split
 
 
 @dataclass(frozen=True)
 class TrialPath:
-    """What a trial did on the T out-of-sample sessions with S symbols, and how well it predicted.
+    """What a trial did on the T out-of-sample bars with S symbols, and how well it predicted.
 
-    sessions (T,) datetime64 UTC and fold (T,); score (T, S) is NaN where no row was ready; positions, asset_returns and
-    costs (T, S) are fractions of equity. Sessions without a bar to trade on have 0 in position and return.
+    sessions (T,) datetime64 UTC, starts of the decision bars, and fold (T,); scores (T, S) is NaN where no row was
+    ready. positions, trades, asset_returns, costs and interest (T, S) are fractions of equity over the bar that follows
+    (see accounting). benchmark_returns (T, S): what each symbol adds to the return of buy-and-hold. left_out: how many
+    rows were not used, and why.
     """
 
     sessions: np.ndarray
     fold: np.ndarray
     scores: np.ndarray
     positions: np.ndarray
+    trades: np.ndarray
     asset_returns: np.ndarray
+    benchmark_returns: np.ndarray
     costs: np.ndarray
+    interest: np.ndarray
     skill_in_sample: float
     skill_out_of_sample: float
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def net_returns(self) -> np.ndarray:
         """(T, S) contribution of each symbol to the net return."""
-        return np.asarray(self.positions * self.asset_returns - self.costs)
+        return np.asarray(self.positions * self.asset_returns - self.costs + self.interest)
 
 
 @dataclass(frozen=True)
 class _FoldResult:
-    """Scores and weights (sessions, S) of one fold's test; losses and base-rate losses in and out of sample."""
+    """Scores and weights (bars, S) of one fold's test; losses and base-rate losses in and out of sample."""
 
     scores: np.ndarray
     weights: np.ndarray
@@ -55,32 +65,38 @@ class _FoldResult:
 
 @dataclass(frozen=True)
 class Backtest:
-    """A hypothesis on its dataset: folds and labels are made once, trials share them."""
+    """One trial's hypothesis on its dataset: folds and labels are made once."""
 
     hypothesis: Hypothesis
     dataset: Dataset
     folds: tuple[Fold, ...]
     device: str
     run_id: str
+    known_values: Values | None = None
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """(T, S) labels, NaN where the return they need is not known."""
-        return self.hypothesis.target.label(self.dataset.forward_returns(self.hypothesis.target.horizon))
+    def target_values(self) -> Values:
+        """What the target measures at every row of the grid."""
+        return self.known_values or targets.values(self.hypothesis.target, self.dataset)
 
     def package(self, parameters: XGBoostParameters, sessions: np.ndarray, trial_id: str) -> ModelPackage:
-        """Fit on the labelled, ready rows of these sessions, and wrap the booster. Raises ModelError."""
+        """Fit on the labelled, ready rows of these bars, and wrap the booster. Raises ModelError."""
         usable = self._labelled(sessions)
+        dataset, hypothesis = self.dataset, self.hypothesis
         booster = models.fit(
-            self.dataset.features[sessions][usable],
-            self.labels[sessions][usable],
-            self.hypothesis.target,
+            Sample(
+                features=dataset.features[sessions][usable],
+                labels=self._labels(sessions, self._edges(sessions))[usable],
+                names=dataset.feature_names,
+                bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
+                horizon=self.target_values.longest - 1,
+            ),
+            hypothesis.target,
             parameters,
             device=self.device,
-            seed=self.hypothesis.training.seed,
+            seed=hypothesis.training.seed,
         )
         used = sessions[usable.any(axis=1)]
-        hypothesis = self.hypothesis
         return ModelPackage.build(
             booster,
             model_id=model_id(hypothesis.experiment_id, trial_id),
@@ -91,76 +107,161 @@ class Backtest:
             symbols=hypothesis.symbols,
             timeframe=hypothesis.timeframe,
             features=tuple(
-                FeatureColumn(name=name, fingerprint=fingerprint)
-                for name, fingerprint in self.dataset.fingerprints.items()
+                FeatureColumn(name=name, fingerprint=fingerprint) for name, fingerprint in dataset.fingerprints.items()
             ),
             target=hypothesis.target,
             position_sizing=hypothesis.position_sizing,
             cost_bps_per_side=hypothesis.costs.bps_per_side,
             parameters=parameters.model_dump(),
             training_window=TrainingWindow(
-                start=_utc(self.dataset.sessions[used[0]]),
-                end=_utc(self.dataset.sessions[used[-1]]),
+                start=_utc(dataset.sessions[used[0]]),
+                end=_utc(dataset.sessions[used[-1]]),
                 rows=int(usable.sum()),
             ),
-            data_watermark=_utc(self.dataset.sessions[-1]),
+            data_watermark=_utc(dataset.sessions[-1]),
             library_versions=library_versions(),
         )
 
     def run(self, trials: Mapping[str, XGBoostParameters]) -> dict[str, TrialPath]:
-        """The out-of-sample path of every trial (trial_id -> parameters). Fits run side by side, one thread each."""
-        # the GPU is one device: fits that share it only wait for each other
-        workers = 1 if self.device == "cuda" else os.cpu_count() or 1
-        pool = ThreadPoolExecutor(workers)
-        try:
-            running = {
-                trial_id: [pool.submit(self._fold, fold, parameters, trial_id) for fold in self.folds]
-                for trial_id, parameters in trials.items()
-            }
-            return {
-                trial_id: self._path([result.result() for result in results]) for trial_id, results in running.items()
-            }
-        finally:
-            # after an error or Ctrl-C, what has not begun is not begun
-            pool.shutdown(cancel_futures=True)
+        """The out-of-sample path of every trial (trial_id -> parameters) of this one hypothesis."""
+        return run({trial_id: (self, parameters) for trial_id, parameters in trials.items()})
 
-    def _fold(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult:
-        package = self.package(parameters, fold.train, trial_id)
+    def fold(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult:
+        """Fit on the fold's training bars and decide its test bars. Raises ModelError, which names the fold."""
+        try:
+            package = self.package(parameters, fold.train, trial_id)
+        except ModelError as error:
+            raise ModelError(
+                f"{self.hypothesis.experiment_id}, fold {fold.number} of {len(self.folds)} "
+                f"({len(fold.train)} bars): {error}"
+            ) from error
         decided = package.target_weights(self.dataset.rows(fold.test))
         shape = (len(fold.test), len(self.dataset.symbols))
-        base = models.base_rate(package.target, self.labels[fold.train][self._labelled(fold.train)])
+        edges = self._edges(fold.train)
+        base = models.base_rate(package.target, self._labels(fold.train, edges)[self._labelled(fold.train)])
         return _FoldResult(
             scores=decided["score"].to_numpy().reshape(shape),
             weights=decided["weight"].to_numpy().reshape(shape),
-            in_sample=self._losses(package, fold.train, base),
-            out_of_sample=self._losses(package, fold.test, base),
+            in_sample=self._losses(package, fold.train, edges, base),
+            out_of_sample=self._losses(package, fold.test, edges, base),
         )
 
-    def _labelled(self, sessions: np.ndarray) -> np.ndarray:
-        return np.asarray(self.dataset.ready[sessions] & ~np.isnan(self.labels[sessions]))
+    @property
+    def tested(self) -> np.ndarray:
+        """(T,) numbers of the out-of-sample bars."""
+        return np.concatenate([fold.test for fold in self.folds])
 
-    def _losses(self, package: ModelPackage, sessions: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def left_out(self) -> dict[str, int]:
+        """Rows of the out-of-sample window that decided, taught or traded nothing, by reason.
+
+        expected: bars that the calendars ask for; missing: that are not there; silent: in which nobody traded; unready:
+        whose features are not; unlabelled: of ready rows, those whose outcome cannot be known.
+        """
+        dataset, tested = self.dataset, self.tested
+        expected, traded = dataset.is_expected[tested], dataset.is_traded[tested]
+        there, decided = np.isfinite(dataset.opens[tested]), dataset.is_decided[tested]
+        return {
+            "expected": int(expected.sum()),
+            "missing": int((expected & ~there).sum()),
+            "silent": int((there & ~traded).sum()),
+            "unready": int((traded & ~dataset.ready[tested]).sum()),
+            "unlabelled": int((decided & np.isnan(self.target_values.values[tested])).sum()),
+        }
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What the trial trades on."""
+        rates = costs.rates(self.hypothesis.costs, self.dataset.classes_of_symbols)
+        return Terms(rates, self.hypothesis.rebalancing)
+
+    def _edges(self, sessions: np.ndarray) -> tuple[float, ...]:
+        return self.hypothesis.target.edges(self.target_values.values[sessions][self._labelled(sessions)])
+
+    def _labels(self, sessions: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+        return self.hypothesis.target.label(self.target_values.values[sessions], edges)
+
+    def _labelled(self, sessions: np.ndarray) -> np.ndarray:
+        return np.asarray(self.dataset.is_decided[sessions] & ~np.isnan(self.target_values.values[sessions]))
+
+    def _losses(
+        self, package: ModelPackage, sessions: np.ndarray, edges: tuple[float, ...], base: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         usable = self._labelled(sessions)
-        labels = self.labels[sessions][usable]
+        if not usable.any():
+            return np.empty(0), np.empty(0)
+        labels = self._labels(sessions, edges)[usable]
         predictions = package.predict(self.dataset.features[sessions][usable])
         return models.losses(package.target, labels, predictions), models.losses(package.target, labels, base)
 
-    def _path(self, results: list[_FoldResult]) -> TrialPath:
-        sessions = np.concatenate([fold.test for fold in self.folds])
-        returns = self.dataset.forward_returns(1)[sessions]
-        tradable = ~np.isnan(returns)
-        positions = np.where(tradable, np.concatenate([result.weights for result in results]), 0.0)
-        changes = np.abs(np.diff(positions, axis=0, prepend=0.0))
-        return TrialPath(
-            sessions=self.dataset.sessions[sessions],
-            fold=np.concatenate([np.full(len(fold.test), fold.number) for fold in self.folds]),
-            scores=np.concatenate([result.scores for result in results]),
-            positions=positions,
-            asset_returns=np.where(tradable, returns, 0.0),
-            costs=self.hypothesis.costs.bps_per_side / 1e4 * changes,
-            skill_in_sample=_pooled_skill([result.in_sample for result in results]),
-            skill_out_of_sample=_pooled_skill([result.out_of_sample for result in results]),
+
+def run(trials: Mapping[str, tuple[Backtest, XGBoostParameters]]) -> dict[str, TrialPath]:
+    """The out-of-sample path of every trial by its id, of hypotheses on one grid with the same out-of-sample bars.
+
+    Fits run side by side, one thread each. Raises ModelError.
+    """
+    # the GPU is one device: fits that share it only wait for each other
+    for one, _ in trials.values():
+        one.target_values  # noqa: B018 (once, not once per thread)
+    workers = 1 if any(backtest.device == "cuda" for backtest, _ in trials.values()) else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    try:
+        running = {
+            trial_id: [pool.submit(backtest.fold, fold, parameters, trial_id) for fold in backtest.folds]
+            for trial_id, (backtest, parameters) in trials.items()
+        }
+        results = {trial_id: [fold.result() for fold in folds] for trial_id, folds in running.items()}
+    finally:
+        # after an error or Ctrl-C, what has not begun is not begun
+        pool.shutdown(cancel_futures=True)
+    return _paths([backtest for backtest, _ in trials.values()], results)
+
+
+def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[_FoldResult]]) -> dict[str, TrialPath]:
+    tested = backtests[0].tested
+    market = Market(backtests[0].dataset, int(tested[0]), int(tested[-1]))
+    scores = [np.concatenate([fold.scores for fold in folds]) for folds in results.values()]
+    weights = [np.concatenate([fold.weights for fold in folds]) for folds in results.values()]
+    accounts = market.run(np.stack(weights), [backtest.terms for backtest in backtests])
+    return {
+        trial_id: _path(backtest, market, folds, score, account)
+        for (trial_id, folds), backtest, score, account in zip(
+            results.items(), backtests, scores, accounts, strict=True
         )
+    }
+
+
+def _path(
+    backtest: Backtest, market: Market, results: list[_FoldResult], scores: np.ndarray, account: Account
+) -> TrialPath:
+    return TrialPath(
+        sessions=backtest.dataset.sessions[backtest.tested],
+        fold=np.concatenate([np.full(len(fold.test), fold.number) for fold in backtest.folds]),
+        scores=market.scores_in_force(scores),
+        positions=account.positions,
+        trades=account.trades,
+        asset_returns=market.returns,
+        benchmark_returns=market.held * market.returns,
+        costs=account.costs,
+        interest=account.interest,
+        skill_in_sample=_pooled_skill([result.in_sample for result in results]),
+        skill_out_of_sample=_pooled_skill([result.out_of_sample for result in results]),
+        left_out=backtest.left_out,
+    )
+
+
+def folds_of(hypothesis: Hypothesis, values: Values) -> tuple[Fold, ...]:
+    """The folds of one trial's hypothesis, whose target has these values. Raises TooFewSessions, HorizonTooLong."""
+    training = hypothesis.training
+    # symbols of several calendars share a grid, on which a label may span more bars than the horizon has
+    longest = values.longest or 1 + hypothesis.target.horizon
+    return split(
+        len(values.values),
+        folds=training.folds,
+        out_of_sample_fraction=training.out_of_sample_fraction,
+        horizon=longest - 1,
+        window=training.window_bars,
+    )
 
 
 def _pooled_skill(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:

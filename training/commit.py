@@ -9,8 +9,9 @@ from psycopg.rows import dict_row
 from models_registry import registry
 from models_registry.package import ModelPackage, model_id
 from models_registry.registry import ModelRecord
-from training.hypothesis import Hypothesis, XGBoostParameters
+from training.hypothesis import Hypothesis
 from training.train import prepare
+from training.trials import chosen_of
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
@@ -77,11 +78,14 @@ def commit_passing(run_id: str) -> ModelRecord | None:
 
 
 def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[str, Any]) -> ModelPackage:
-    backtest, _ = prepare(hypothesis)
-    if backtest.run_id != best["run_id"]:
+    search, _ = prepare(hypothesis)
+    if search.run_id != best["run_id"]:
         raise CommitError(
             f"the data of {hypothesis.experiment_id} changed since its trials were judged: train it again"
         )
-    every_session = np.arange(len(backtest.dataset.sessions))
-    package = backtest.package(XGBoostParameters(**best["parameters"]), every_session, best["trial_id"])
-    return replace(package, manifest=package.manifest.model_copy(update={"gate_evidence": evidence}))
+    chosen = hypothesis.variant(chosen_of(hypothesis, best["parameters"]))
+    every_session = np.arange(len(search.dataset.sessions))
+    package = search.backtest(chosen).package(chosen.training.xgboost, every_session, best["trial_id"])
+    # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file
+    facts = {"gate_evidence": evidence, "hypothesis_id": hypothesis.content_hash}
+    return replace(package, manifest=package.manifest.model_copy(update=facts))

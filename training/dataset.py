@@ -1,11 +1,13 @@
-"""The dataset of a hypothesis: features, opens and readiness on one grid of sessions x symbols.
+"""The dataset of a hypothesis: features, prices and readiness on one grid of bars x symbols.
 
-Features are read from the relation that execution reads too. A decision taken at the close of bar t is traded at the
-open of bar t+1; a return over h bars runs from that open to the open of bar t+1+h. Sessions come from the calendar, not
-from the bars, so a missing bar is a hole in the grid and never shortens a horizon.
+Features are read from the relation that execution reads too. A decision taken at the close of a symbol's bar is traded
+at the open of its next one; a return over h bars runs from that open to the open h bars later. The grid holds the bars
+that the symbols' calendars expect, so a missing bar is a hole in it and never shortens a horizon. Symbols of several
+calendars share one grid: where a calendar has no bar the symbol has none, and that is no hole.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,11 +15,13 @@ import pandas as pd
 import pandera.pandas as pa
 
 from models_registry.frozen import canonical_json, sha256
+from training.costs import FLOORS
+from training.grid import nearest
 from training.hypothesis import Hypothesis
 from warehouse.connection import arrow
 from warehouse.errors import Stop
 
-CALENDARS = "select symbol, calendar from reference.instruments where symbol = any($1)"
+INSTRUMENTS = "select symbol, calendar, asset_class from reference.instruments where symbol = any($1)"
 
 CATALOG = """
     select feature, feature_group, fingerprint
@@ -26,25 +30,39 @@ CATALOG = """
     order by feature
 """
 
-OPENS = """
-    select symbol, bar_start, adj_open::float8 as adj_open
-    from canonical.ohlcv_1d
+BARS = """
+    select
+        symbol, bar_start, adj_open::float8 as adj_open, adj_high::float8 as adj_high, adj_low::float8 as adj_low,
+        not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded,
+        coalesce(is_range_doubtful, false) as is_range_doubtful
+    from canonical.ohlcv_{timeframe}
     where symbol = any($1) and session_date between $2 and $3
     order by bar_start, symbol
 """
 
 FEATURES = """
     select *
-    from features.features_1d
+    from features.features_{timeframe}
     where symbol = any($1) and bar_start between $2 and $3
     order by bar_start, symbol
 """
 
-SESSIONS = """
-    select open_at
-    from reference.trading_sessions
-    where calendar = $1 and open_at between $2 and $3
-    order by open_at
+EXPECTED = """
+    select sessions.calendar, sessions.open_at + numbers.number * sessions.length as bar_start
+    from reference.session_bars as sessions
+    cross join lateral generate_series(0, sessions.bar_count - 1) as numbers (number)
+    where
+        sessions.calendar = any($1) and sessions.timeframe = $2
+        and sessions.open_at >= $3::timestamptz - interval '2 days' and sessions.open_at <= $4
+        and sessions.open_at + numbers.number * sessions.length between $3 and $4
+    order by bar_start
+"""
+
+FAILED = """
+    select symbol, reason
+    from features.freshness_{timeframe}
+    where symbol = any($1) and stale_from <= $2
+    order by symbol
 """
 
 # The end of time for hypotheses that take the newest data.
@@ -52,6 +70,7 @@ NEWEST = pd.Timestamp("9999-12-31").date()
 
 UTC = pd.DatetimeTZDtype("us", "UTC")
 KEYS = {"symbol": pa.Column(str), "bar_start": pa.Column(UTC)}
+_NAMED_AT_MOST = 5
 
 
 class DatasetError(Stop):
@@ -60,12 +79,15 @@ class DatasetError(Stop):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A grid of T sessions x S symbols with F features. Arrays are read-only by convention.
+    """A grid of T bars x S symbols with F features. Arrays are read-only by convention.
 
-    sessions: (T,) UTC starts, datetime64[us]. opens: (T, S) adjusted opens, NaN where there is no bar.
-    features: (T, S, F) float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F
-    features has a value. fingerprints: of the F features, in their order. unready_rows: rows of the feature relation
-    that were skipped because they are not ready.
+    sessions: (T,) UTC starts of the bars, datetime64[us]. opens, highs, lows: (T, S) adjusted prices, NaN where there
+    is no bar; highs and lows also where they are doubtful. expected: (T, S), the symbol's calendar has that bar,
+    from its first one to its last. traded: (T, S), the bar is there and somebody traded in it. features: (T, S, F)
+    float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F features has a value.
+    fingerprints: of the F features, in their order. unready_rows: rows of the feature relation that were skipped
+    because they are not ready. groups: of the F features. Without `expected` every bar is, without `traded` every bar
+    that has an open was, without `asset_classes` all are equities.
     """
 
     symbols: tuple[str, ...]
@@ -76,6 +98,12 @@ class Dataset:
     ready: np.ndarray
     fingerprints: dict[str, str]
     unready_rows: int
+    highs: np.ndarray | None = None
+    lows: np.ndarray | None = None
+    expected: np.ndarray | None = None
+    traded: np.ndarray | None = None
+    asset_classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -83,108 +111,246 @@ class Dataset:
         return tuple(self.fingerprints)
 
     @cached_property
+    def is_expected(self) -> np.ndarray:
+        """(T, S) the symbol's calendar has this bar."""
+        return np.ones(self.opens.shape, dtype=bool) if self.expected is None else self.expected
+
+    @cached_property
+    def is_traded(self) -> np.ndarray:
+        """(T, S) somebody traded in this bar: its open is a price that a fill can have."""
+        there = np.isfinite(self.opens)
+        return np.asarray(there if self.traded is None else there & self.traded)
+
+    @cached_property
+    def is_decided(self) -> np.ndarray:
+        """(T, S) rows that a model may decide on: ready, of a bar in which somebody traded."""
+        return np.asarray(self.ready & self.is_traded)
+
+    @cached_property
+    def classes_of_symbols(self) -> tuple[str, ...]:
+        """Asset class of each symbol."""
+        return self.asset_classes or ("equity",) * len(self.symbols)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of every value in the grid: the same digest is the same data."""
-        arrays = (self.sessions.astype(np.int64), self.opens, self.features, self.ready)
-        names = canonical_json([self.symbols, self.timeframe, self.feature_names])
+        arrays = [
+            self.sessions.astype(np.int64),
+            self.opens,
+            self.features,
+            self.ready,
+            self.is_expected,
+            self.is_traded,
+        ]
+        arrays += [prices for prices in (self.highs, self.lows) if prices is not None]
+        names = canonical_json([self.symbols, self.timeframe, self.feature_names, self.classes_of_symbols])
         return sha256(names.encode() + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
 
-    def forward_returns(self, horizon: int) -> np.ndarray:
-        """(T, S) simple return from the open of bar t+1 to the open of bar t+1+horizon; NaN where either is missing."""
-        returns = np.full(self.opens.shape, np.nan)
-        returns[: -1 - horizon] = self.opens[1 + horizon :] / self.opens[1:-horizon] - 1.0
-        return returns
+    def feature(self, name: str) -> np.ndarray:
+        """(T, S) values of one feature, NaN where not ready."""
+        return np.asarray(self.features[:, :, self.feature_names.index(name)])
+
+    def select(self, names: Sequence[str]) -> "Dataset":
+        """The same grid with these features only. A row that lacks another feature may be ready here."""
+        if tuple(names) == self.feature_names:
+            return self
+        places = [self.feature_names.index(name) for name in names]
+        return replace(
+            self,
+            features=self.features[:, :, places],
+            fingerprints={name: self.fingerprints[name] for name in names},
+            groups=tuple(self.groups[place] for place in places) if self.groups else (),
+        )
+
+    def chosen_by(self, hypothesis: Hypothesis) -> "Dataset":
+        """The same grid with the features that a hypothesis asks for, of those that are here."""
+        of_groups = {
+            name for name, group in zip(self.feature_names, self.groups, strict=False)
+            if group in hypothesis.feature_groups
+        }  # fmt: skip
+        wanted = (of_groups - {*hypothesis.exclude_features}) | {*hypothesis.named_features}
+        return self.select([name for name in self.feature_names if name in wanted]) if self.groups else self
 
     def rows(self, sessions: np.ndarray) -> pd.DataFrame:
-        """Feature rows of the given session numbers, session by session, symbols in order: what a package reads."""
+        """Feature rows of the given bar numbers, bar by bar, symbols in order: what a package reads."""
         count = len(self.symbols)
         values = self.features[sessions].reshape(-1, len(self.feature_names))
         frame = pd.DataFrame(values, columns=list(self.feature_names))
         frame.insert(0, "symbol", np.tile(np.array(self.symbols, dtype=object), len(sessions)))
         frame.insert(1, "bar_start", pd.DatetimeIndex(np.repeat(self.sessions[sessions], count), tz="UTC"))
-        frame["is_ready"] = self.ready[sessions].reshape(-1)
+        frame["is_ready"] = self.is_decided[sessions].reshape(-1)
         return frame
 
 
 def read(hypothesis: Hypothesis) -> Dataset:
-    """Read the hypothesis's data as the trainer. Raises DatasetError when symbols, groups or bars are missing."""
-    symbols = list(hypothesis.symbols)
-    calendar = _calendar(symbols)
-    fingerprints = _fingerprints(hypothesis)
-    opens = _validated_opens(symbols, hypothesis)
-    first, last = opens["bar_start"].min(), opens["bar_start"].max()
-    sessions = arrow("trainer", SESSIONS, (calendar, first, last)).column("open_at").to_pandas()
-    if sessions.empty:
-        raise DatasetError(
-            f"reference.trading_sessions has no sessions of {calendar} from {first} to {last}: load them"
-        )
-    features = _validated_features(symbols, first, last, list(fingerprints))
+    """Read the data of a hypothesis and of all its trials, as the trainer.
 
-    index = pd.MultiIndex.from_product([sessions, symbols], names=["bar_start", "symbol"])
-    on_grid = features.set_index(["bar_start", "symbol"]).reindex(index)
-    shape = (len(sessions), len(symbols))
-    ready = on_grid["is_ready"].eq(True).to_numpy(bool)
+    A row is ready when every feature of any trial has a value there, so that the trials of a grid see the same rows.
+    Raises DatasetError when symbols, features or bars are missing, or a symbol's data could not be computed.
+    """
+    symbols, timeframe = list(hypothesis.symbols), hypothesis.timeframe
+    instruments = _instruments(symbols)
+    catalog = _chosen_features(hypothesis)
+    bars = _validated_bars(symbols, hypothesis)
+    first, last = bars["bar_start"].min(), bars["bar_start"].max()
+    _refuse_failed(symbols, timeframe, last)
+    names = list(catalog["feature"])
+    features = _validated_features(symbols, timeframe, first, last, names)
+    starts, on_calendar = _grid(instruments, timeframe, first, last)
+
+    place = _Places(starts, symbols)
+    is_there = place.spread(bars, bars["adj_open"]) > 0
+    ready = place.spread(features, features["is_ready"].astype(np.float64)) == 1
+    ranges = {name: bars[name].where(~bars["is_range_doubtful"]) for name in ("adj_high", "adj_low")}
     return Dataset(
         symbols=tuple(symbols),
-        timeframe=hypothesis.timeframe,
-        sessions=sessions.dt.tz_localize(None).to_numpy(),
-        opens=opens.set_index(["bar_start", "symbol"])["adj_open"].reindex(index).to_numpy().reshape(shape),
-        features=on_grid[list(fingerprints)].to_numpy(np.float64).reshape(*shape, -1),
-        ready=ready.reshape(shape),
-        fingerprints=fingerprints,
+        timeframe=timeframe,
+        sessions=starts,
+        opens=place.spread(bars, bars["adj_open"]),
+        features=np.stack([place.spread(features, features[name]) for name in names], axis=2),
+        ready=ready,
+        fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
         unready_rows=int((~features["is_ready"]).sum()),
+        highs=place.spread(bars, ranges["adj_high"]),
+        lows=place.spread(bars, ranges["adj_low"]),
+        expected=on_calendar & _between_first_and_last(is_there),
+        traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
+        asset_classes=tuple(instruments["asset_class"]),
+        groups=tuple(catalog["feature_group"]),
     )
 
 
-def _calendar(symbols: list[str]) -> str:
-    known = arrow("trainer", CALENDARS, (symbols,)).to_pandas()
+class _Places:
+    """Where rows of (bar_start, symbol) lie on the grid. Rows of bars that no calendar expects lie nowhere."""
+
+    def __init__(self, starts: np.ndarray, symbols: Sequence[str]) -> None:
+        self._starts, self._symbols = starts, list(symbols)
+
+    def spread(self, rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
+        """(T, S) float64 of one column, NaN where there is no row."""
+        moments = rows["bar_start"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+        at = np.searchsorted(self._starts, moments)
+        found = (at < len(self._starts)) & (self._starts[np.minimum(at, len(self._starts) - 1)] == moments)
+        column = pd.Categorical(rows["symbol"], categories=self._symbols).codes
+        grid = np.full((len(self._starts), len(self._symbols)), np.nan)
+        grid[at[found], column[found]] = values.to_numpy(np.float64)[found]
+        return grid
+
+
+def _instruments(symbols: list[str]) -> pd.DataFrame:
+    """symbol, calendar and asset_class, in the order of the symbols."""
+    known = arrow("trainer", INSTRUMENTS, (symbols,)).to_pandas()
     if unknown := sorted(set(symbols) - set(known["symbol"])):
         raise DatasetError(f"unknown symbol {', '.join(unknown)}: add it to reference.instruments and load its bars")
-    calendars = sorted(set(known["calendar"]))
-    if len(calendars) > 1:
+    foreign = known[~known["asset_class"].isin(FLOORS)]
+    if not foreign.empty:
+        one = foreign.iloc[0]
         raise DatasetError(
-            f"the symbols trade on different calendars ({', '.join(calendars)}): one hypothesis needs one calendar"
+            f"{one['symbol']} is of asset class {one['asset_class']}, whose costs training does not know"
         )
-    return str(calendars[0])
+    return pd.DataFrame(known.set_index("symbol").loc[symbols].reset_index())
 
 
-def _fingerprints(hypothesis: Hypothesis) -> dict[str, str]:
+def _chosen_features(hypothesis: Hypothesis) -> pd.DataFrame:
+    """feature, feature_group and fingerprint of every feature that a trial of the hypothesis asks for."""
     catalog = arrow("trainer", CATALOG, (hypothesis.timeframe,)).to_pandas()
-    groups = sorted(set(catalog["feature_group"]))
-    if missing := sorted(set(hypothesis.feature_groups) - set(groups)):
-        raise DatasetError(
-            f"feature group {', '.join(missing)} has no feature for timeframe {hypothesis.timeframe}: "
-            f"the warehouse has {', '.join(groups) or 'none; run dbt build'}"
-        )
-    chosen = catalog[catalog["feature_group"].isin(hypothesis.feature_groups)]
-    return dict(zip(chosen["feature"], chosen["fingerprint"], strict=True))
+    known, groups = set(catalog["feature"]), sorted(set(catalog["feature_group"]))
+    wanted: set[str] = set()
+    for _, variant in hypothesis.trials:
+        if missing := sorted(set(variant.feature_groups) - set(groups)):
+            raise DatasetError(
+                f"feature group {', '.join(missing)} has no feature for timeframe {hypothesis.timeframe}: "
+                f"the warehouse has {', '.join(groups) or 'none; run dbt build'}"
+            )
+        for name in (*variant.named_features, *variant.exclude_features, *_constrained(variant)):
+            if name not in known:
+                raise DatasetError(
+                    f"there is no feature {name} for timeframe {hypothesis.timeframe}{nearest(name, sorted(known))}"
+                )
+        of_groups = set(catalog.loc[catalog["feature_group"].isin(variant.feature_groups), "feature"])
+        chosen = (of_groups - set(variant.exclude_features)) | set(variant.named_features)
+        if not chosen:
+            raise DatasetError(f"{hypothesis.experiment_id} excludes every feature that it asks for")
+        if outside := sorted(set(_constrained(variant)) - chosen):
+            raise DatasetError(f"monotone_constraints names {outside[0]}, which the model does not look at")
+        wanted |= chosen
+    return pd.DataFrame(catalog[catalog["feature"].isin(wanted)])
 
 
-def _validated_opens(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
+def _constrained(hypothesis: Hypothesis) -> tuple[str, ...]:
+    return tuple(hypothesis.training.xgboost.monotone_constraints)
+
+
+def _validated_bars(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
-    opens = arrow("trainer", OPENS, (symbols, start, end)).to_pandas()
-    if without := sorted(set(symbols) - set(opens["symbol"])):
-        raise DatasetError(f"canonical.ohlcv_1d has no bar of {', '.join(without)} from {start} to {end}: load them")
+    relation = f"canonical.ohlcv_{hypothesis.timeframe}"
+    bars = arrow("trainer", BARS.format(timeframe=hypothesis.timeframe), (symbols, start, end)).to_pandas()
+    if without := sorted(set(symbols) - set(bars["symbol"])):
+        raise DatasetError(f"{relation} has no bar of {', '.join(without)} from {start} to {end}: load them")
     schema = pa.DataFrameSchema(
-        {**KEYS, "adj_open": pa.Column(float, pa.Check.gt(0))}, strict=True, unique=["symbol", "bar_start"]
+        {
+            **KEYS,
+            **{name: pa.Column(float, pa.Check.gt(0)) for name in ("adj_open", "adj_high", "adj_low")},
+            **{name: pa.Column(bool) for name in ("is_traded", "is_range_doubtful")},
+        },
+        strict=True,
+        unique=["symbol", "bar_start"],
     )
-    return _validate("canonical.ohlcv_1d", schema, opens)
+    return _validate(relation, schema, bars)
 
 
-def _validated_features(symbols: list[str], first: object, last: object, names: list[str]) -> pd.DataFrame:
-    features = arrow("trainer", FEATURES, (symbols, first, last)).to_pandas()
+def _refuse_failed(symbols: list[str], timeframe: str, last: pd.Timestamp) -> None:
+    failed = arrow("trainer", FAILED.format(timeframe=timeframe), (symbols, last)).to_pandas()
+    if failed.empty:
+        return
+    named = [f"{symbol} ({reason})" for symbol, reason in zip(failed["symbol"], failed["reason"], strict=True)]
+    more = f" and {len(named) - _NAMED_AT_MOST} more" if len(named) > _NAMED_AT_MOST else ""
+    raise DatasetError(
+        f"features of {', '.join(named[:_NAMED_AT_MOST])}{more} do not follow from what has landed: run "
+        "`dbt build`, or mend what features.freshness names"
+    )
+
+
+def _validated_features(
+    symbols: list[str], timeframe: str, first: object, last: object, names: list[str]
+) -> pd.DataFrame:
+    relation = f"features.features_{timeframe}"
+    features = arrow("trainer", FEATURES.format(timeframe=timeframe), (symbols, first, last)).to_pandas()
     if missing := [name for name in names if name not in features.columns]:
-        raise DatasetError(f"features.features_1d has no column {', '.join(missing)} that features.catalog lists")
+        raise DatasetError(f"{relation} has no column {', '.join(missing)} that features.catalog lists")
     features = features[["symbol", "bar_start", "is_ready", *names]]
     schema = pa.DataFrameSchema(
         {**KEYS, "is_ready": pa.Column(bool), **{name: pa.Column(float, nullable=True) for name in names}},
         unique=["symbol", "bar_start"],
     )
-    features = _validate("features.features_1d", schema, features)
+    features = _validate(relation, schema, features)
     # what has no value on a day, a ratio to a volume of zero for example, costs that row of whoever uses it
     features["is_ready"] &= np.isfinite(features[names].to_numpy(dtype=np.float64)).all(axis=1)
     features.loc[~features["is_ready"], names] = np.nan
     return features
+
+
+def _grid(instruments: pd.DataFrame, timeframe: str, first: object, last: object) -> tuple[np.ndarray, np.ndarray]:
+    """The starts (T,) of the bars that any calendar expects from the first to the last bar, and (T, S) whose do."""
+    calendars = sorted(set(instruments["calendar"]))
+    expected = arrow("trainer", EXPECTED, (calendars, timeframe, first, last)).to_pandas()
+    if without := sorted(set(calendars) - set(expected["calendar"])):
+        raise DatasetError(
+            f"reference.session_bars has no sessions of {', '.join(without)} from {first} to {last}: load them"
+        )
+    moments = expected["bar_start"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    starts = np.unique(moments)
+    of_calendar = {
+        calendar: np.isin(starts, moments[(expected["calendar"] == calendar).to_numpy()]) for calendar in calendars
+    }
+    return starts, np.column_stack([of_calendar[calendar] for calendar in instruments["calendar"]])
+
+
+def _between_first_and_last(is_there: np.ndarray) -> np.ndarray:
+    """(T, S) from each symbol's first bar to its last: before it was listed, and after it was not, none is missing."""
+    begun = np.logical_or.accumulate(is_there, axis=0)
+    goes_on = np.logical_or.accumulate(is_there[::-1], axis=0)[::-1]
+    return np.asarray(begun & goes_on)
 
 
 def _validate(relation: str, schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:

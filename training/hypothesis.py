@@ -5,94 +5,75 @@ description, which is prose, may be corrected without becoming another hypothesi
 """
 
 import datetime
-import itertools
-from functools import cached_property
+import json
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, Strict, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from models_registry.frozen import Frozen, canonical_json, sha256
-from models_registry.scoring import PositionSizing, Target
-from training import yaml_source
+from models_registry.scoring import Number, PositionSizing, Target, Whole
+from training import grid, yaml_source
+from training.costs import Costs
 from training.gate import ThresholdError, Thresholds
+from training.grid import GridError
+from training.parameters import XGBoostParameters
 from training.yaml_source import HypothesisError, YamlSource
 
 FeatureGroup = Literal["momentum", "trend", "volatility", "volume", "candle", "calendar", "statistical", "cross_asset"]
-GridParameter = Literal[
-    "n_estimators", "max_depth", "learning_rate", "min_child_weight", "subsample", "colsample_bytree",
-    "reg_lambda", "reg_alpha", "gamma",
-]  # fmt: skip
+Timeframe = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
 # any text without spaces, quotes and commas: what is a symbol is decided by the seeds
 Symbol = Annotated[str, Field(pattern=r"^[^\s\"'\\,;]{1,40}$")]
-LARGEST_GRID = 200
+FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+GridValue = Annotated[bool, Strict()] | Whole | Number | str | tuple[str | Whole | Number, ...] | dict[str, Whole]
+
+__all__ = ["Costs", "Hypothesis", "HypothesisError", "Rebalancing", "Training", "XGBoostParameters", "load"]
 
 
-class Costs(Frozen):
-    """What a trade costs, in basis points of the traded value, each side: commission, spread and slippage together."""
+class Rebalancing(Frozen):
+    """What happens when prices move a position away from its target weight.
 
-    bps_per_side: float = Field(ge=0.0, le=500.0)
+    traded: each decision brings it back, and pays for that. let_run: it is traded only when the target changes. A
+    change smaller than `band` of equity is left alone, as in a session; a position is always closed whole.
+    """
 
-
-class XGBoostParameters(Frozen):
-    """The booster's parameters, XGBoost's own names and meanings. The defaults lean to small, cautious trees."""
-
-    n_estimators: int = Field(100, ge=1, le=5000)
-    max_depth: int = Field(3, ge=1, le=12)
-    learning_rate: float = Field(0.05, gt=0.0, le=1.0)
-    min_child_weight: float = Field(20.0, ge=0.0)
-    subsample: float = Field(0.8, gt=0.0, le=1.0)
-    colsample_bytree: float = Field(1.0, gt=0.0, le=1.0)
-    reg_lambda: float = Field(1.0, ge=0.0)
-    reg_alpha: float = Field(0.0, ge=0.0)
-    gamma: float = Field(0.0, ge=0.0)
+    drift: Literal["traded", "let_run"] = "traded"
+    band: Number = Field(0.01, ge=0.0, lt=1.0, description="fraction of equity below which a change is left alone")
 
 
 class Training(Frozen):
     """Which data, how it is split, and what is fitted.
 
-    The last `out_of_sample_fraction` of the sessions from `start` to `end` (dates of sessions, both included; the
-    newest when `end` is left out) is cut into `folds`; each is predicted by a model fitted on everything before it.
-    `device: auto` is CUDA when there is one. Every combination of `grid` is one trial, and every trial counts.
+    The last `out_of_sample_fraction` of the bars of the sessions from `start` to `end` (dates of sessions, both
+    included; the newest when `end` is left out) is cut into `folds`; each is predicted by a model fitted on what lies
+    before it: all of it (expanding), or its last `window_bars` (rolling). `device: auto` is CUDA when there is one.
+    Every combination of `grid` is one trial, and every trial counts.
     """
 
     start: datetime.date
     end: datetime.date | None = None
-    folds: Literal[5] = 5
-    out_of_sample_fraction: float = Field(0.6, ge=0.6, le=0.8)
+    folds: Whole = Field(5, ge=3, le=10)
+    window: Literal["expanding", "rolling"] = "expanding"
+    window_bars: Whole | None = Field(None, ge=250, description="rolling only: bars that each fold is trained on")
+    out_of_sample_fraction: Number = Field(0.6, ge=0.6, le=0.8)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = Field(1, ge=0, lt=2**31)
+    seed: Whole = Field(1, ge=0, lt=2**31)
     xgboost: XGBoostParameters = XGBoostParameters()
-    grid: dict[GridParameter, tuple[int | float, ...]] = Field(default_factory=dict)
+    grid: dict[str, tuple[GridValue, ...]] = Field(
+        default_factory=dict,
+        description="booster parameter, or path of any other value (target.horizon) -> the values that are tried",
+    )
 
     @model_validator(mode="after")
-    def _dates_in_order(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
+        if (self.window == "rolling") != (self.window_bars is not None):
+            raise ValueError("a rolling window needs window_bars, its length; an expanding one has none")
         return self
-
-    @field_validator("grid")
-    @classmethod
-    def _grid_is_usable(cls, grid: dict[str, tuple[int | float, ...]]) -> dict[str, tuple[int | float, ...]]:
-        size = 1
-        for name, values in grid.items():
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"{name} needs a list of different values, at least one")
-            for value in values:
-                _allowed_value(name, value)
-            size *= len(values)
-        if size > LARGEST_GRID:
-            raise ValueError(f"the grid has {size} combinations; at most {LARGEST_GRID} are allowed")
-        return grid
-
-    def combinations(self) -> list[XGBoostParameters]:
-        """The parameters of every trial, in the order of the grid's keys and values; one trial without a grid."""
-        names = list(self.grid)
-        return [
-            XGBoostParameters(**(self.xgboost.model_dump() | dict(zip(names, values, strict=True))))
-            for values in itertools.product(*self.grid.values())
-        ]
 
 
 class Hypothesis(Frozen):
@@ -101,12 +82,15 @@ class Hypothesis(Frozen):
     experiment_id: str = Field(pattern=r"^[a-z][a-z0-9_]{2,47}$", description="lower case letters, digits and _")
     description: str = Field(min_length=1)
     symbols: tuple[Symbol, ...] = Field(min_length=1, max_length=500)
-    timeframe: Literal["1d"]
+    timeframe: Timeframe
     model_type: Literal["xgboost"]
-    feature_groups: tuple[FeatureGroup, ...] = Field(min_length=1)
+    feature_groups: tuple[FeatureGroup, ...] = ()
+    features: tuple[FeatureName, ...] = Field((), description="single features, beside those of the groups")
+    exclude_features: tuple[FeatureName, ...] = Field((), description="features of the groups that are left out")
     target: Target
     position_sizing: PositionSizing
     costs: Costs
+    rebalancing: Rebalancing = Rebalancing()
     training: Training
     gate: dict[str, int | float | bool] = Field(
         default_factory=dict,
@@ -114,7 +98,7 @@ class Hypothesis(Frozen):
         json_schema_extra={"propertyNames": {"enum": [*sorted(Thresholds.model_fields)]}},
     )
 
-    @field_validator("symbols", "feature_groups")
+    @field_validator("symbols", "feature_groups", "features", "exclude_features")
     @classmethod
     def _sorted_without_repeats(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) != len(names):
@@ -130,6 +114,64 @@ class Hypothesis(Frozen):
             raise ValueError(str(error)) from None
         return overrides
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        grid.check(Hypothesis, self.training.grid)
+        if not self.training.grid:
+            self._check_one()
+        else:
+            _try_combinations(canonical_json(self.model_dump(mode="json")))
+        return self
+
+    def _check_one(self) -> None:
+        """What no single key can tell: keys that contradict each other."""
+        sizing, parameters = self.position_sizing, self.training.xgboost
+        if not self.feature_groups and not self.features:
+            raise ValueError("feature_groups or features must name at least one: a model needs something to look at")
+        if both := sorted({*self.features} & {*self.exclude_features}):
+            raise ValueError(f"{both[0]} is in features and in exclude_features: keep it in one of them")
+        if sizing.top + sizing.bottom > len(self.symbols):
+            raise ValueError(
+                f"position_sizing holds {sizing.top + sizing.bottom} symbols at each bar, and there are "
+                f"{len(self.symbols)}"
+            )
+        if self.target.kind == "rank" and len(self.symbols) < 2:
+            raise ValueError("a rank target compares the symbols of a panel: it needs at least two")
+        if sizing.policy == "kelly" and self.target.kind == "rank":
+            raise ValueError("a kelly policy needs the size of the return, and a rank tells none: use another target")
+        largest = sizing.largest_weight(len(self.symbols))
+        if largest <= self.rebalancing.band:
+            raise ValueError(
+                f"a whole position weighs {largest:g}, and rebalancing.band leaves alone what is below "
+                f"{self.rebalancing.band:g}: nothing would ever trade"
+            )
+        if parameters.scale_pos_weight is not None and self.target.kind != "binary":
+            raise ValueError(f"scale_pos_weight weighs up labels of a binary target, not of {self.target.kind}")
+        weights = parameters.class_weights
+        if weights is not None and not self.target.classes:
+            raise ValueError(f"class_weights need classes, and a {self.target.kind} target has none")
+        if isinstance(weights, tuple) and len(weights) != self.target.classes:
+            raise ValueError(f"class_weights has {len(weights)} numbers for {self.target.classes} classes")
+
+    @cached_property
+    def trials(self) -> tuple[tuple[dict[str, Any], "Hypothesis"], ...]:
+        """Of every trial: the values that the grid chose, by key, and the hypothesis with them, which has no grid.
+
+        Raises GridError for a combination that is not valid.
+        """
+        content = self.model_dump(mode="json")
+        return tuple((chosen, _variant(content, chosen)) for chosen in grid.combinations(self.training.grid))
+
+    def variant(self, chosen: Mapping[str, Any]) -> "Hypothesis":
+        """This hypothesis with values of the grid in their places, by key, and without a grid."""
+        return _variant(self.model_dump(mode="json"), chosen)
+
+    @property
+    def named_features(self) -> tuple[str, ...]:
+        """Features that are read whatever the groups: those named, and those that target and sizing stand on."""
+        needed = [part.volatility for part in (self.target, self.position_sizing) if part.needs_volatility]
+        return tuple(sorted({*self.features, *needed}))
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the canonical JSON of everything but the description: the hypothesis's identity."""
@@ -139,6 +181,31 @@ class Hypothesis(Frozen):
     def thresholds(self) -> Thresholds:
         """The gate's thresholds with this hypothesis's stricter ones."""
         return Thresholds().tighten(self.gate)
+
+
+@lru_cache(maxsize=1024)
+def _try_combinations(content: str) -> None:
+    """Raises GridError unless every combination of the grid is valid. A gate reads the same hypothesis many times."""
+    whole = json.loads(content)
+    for chosen in grid.combinations(whole["training"]["grid"]):
+        _variant(whole, chosen)
+
+
+def _variant(content: Mapping[str, Any], chosen: Mapping[str, Any]) -> Hypothesis:
+    try:
+        return Hypothesis.model_validate(grid.with_values(content, Hypothesis, chosen))
+    except ValidationError as error:
+        # all keys but one may be right: the first that is wrong by itself is named, else the last
+        wrong = next((key for key in chosen if not _is_valid(content, {key: chosen[key]})), [*chosen][-1])
+        raise GridError(wrong, f"{wrong}: {grid.reason_of(error)}") from None
+
+
+def _is_valid(content: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
+    try:
+        Hypothesis.model_validate(grid.with_values(content, Hypothesis, chosen))
+    except ValidationError:
+        return False
+    return True
 
 
 def load(path: Path | str) -> Hypothesis:
@@ -155,36 +222,39 @@ def load(path: Path | str) -> Hypothesis:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a hypothesis file, for editors."""
     schema = Hypothesis.model_json_schema()
+    schema["$defs"]["Training"]["properties"]["grid"]["propertyNames"] = {"enum": [*grid.keys_of(Hypothesis)]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "truebar hypothesis"}
 
 
-def _allowed_value(name: str, value: int | float) -> None:
-    try:
-        XGBoostParameters(**{name: value})
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]["msg"]
-        raise ValueError(f"{name}: {value!r}: {_lower(problem)}") from None
-
-
 def _sentence(source: YamlSource, problem: ErrorDetails) -> str:
-    place = tuple(step for step in problem["loc"] if step != "[key]")
+    place = tuple(step for step in problem["loc"] if step != "[key]" and _is_written(source, step))
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, GridError):
+        return f"{source.path}, line {source.line(cause.place)}: training.grid: {cause}"
     key = ".".join(str(step) for step in place)
     where = f"{source.path}, line {source.line(place)}"
     match problem["type"]:
         case "extra_forbidden":
-            allowed = ", ".join(_fields_at(place[:-1]))
-            return f"{where}: unknown key {key!r}: allowed here are {allowed}"
+            fields = _fields_at(place[:-1])
+            close = grid.nearest(str(place[-1]), fields)
+            return f"{where}: unknown key {key!r}: allowed here are {', '.join(fields)}{close}"
         case "missing":
             return f"{where}: key {key!r} is missing"
         case "literal_error":
             expected = problem["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-            return f"{where}: {key} is {problem['input']!r}: allowed are {expected}"
+            close = grid.nearest(str(problem["input"]), expected.split(", "))
+            return f"{where}: {key} is {problem['input']!r}: allowed are {expected}{close}"
         case "value_error":
-            return f"{where}: {key}: {problem['ctx']['error']}"
+            return f"{where}: {key}: {cause}" if key else f"{where}: {cause}"
         case "string_type":
             return f"{where}: {key} is {problem['input']!r}, not a text: write it in quotes"
         case _:
             return f"{where}: {key} is {problem['input']!r}: {_lower(problem['msg'])}"
+
+
+def _is_written(source: YamlSource, step: str | int) -> bool:
+    """Whether a step of an error's place is a key or an index; steps that name one kind of several are not."""
+    return isinstance(step, int) or step.isidentifier() or ("." in step and "[" not in step)
 
 
 def _fields_at(place: tuple[str | int, ...]) -> list[str]:

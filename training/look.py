@@ -27,7 +27,9 @@ TRIALS = """
 """
 
 PATHS = """
-    select trial_returns.trial_id, symbol, bar_start, fold, position, asset_return, score is null as is_unready
+    select
+        trial_returns.trial_id, symbol, bar_start, fold, position, asset_return,
+        score is null and trade <> 0 as is_unready
     from research.trial_returns
     inner join research.trials using (trial_id)
     where trials.family_id = $1

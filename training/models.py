@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -9,18 +10,36 @@ import numpy as np
 import xgboost
 
 from models_registry.scoring import Target
-from training.hypothesis import XGBoostParameters
+from training.parameters import XGBoostParameters
 from warehouse.errors import Stop
-
-OBJECTIVES: dict[str, dict[str, Any]] = {
-    "binary": {"objective": "binary:logistic"},
-    "multiclass": {"objective": "multi:softprob", "num_class": 3},
-    "regression": {"objective": "reg:squarederror"},
-}
 
 
 class ModelError(Stop):
     """The data or the device do not allow this model to be fitted."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a booster is fitted on: features (n, F), labels (n,), names of the F features, and rows to stop early on.
+
+    `bars` (n,) are the bar numbers of the rows, ascending. `horizon` is how many bars a label spans.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+    bars: np.ndarray
+    horizon: int
+
+    def inner(self, fraction: float) -> tuple["Sample", "Sample"]:
+        """The rows before the last `fraction` of the bars, and that part; labels that reach into it are left out."""
+        numbers = np.unique(self.bars)
+        begins = numbers[int(len(numbers) * (1.0 - fraction))]
+        before, after = self.bars + self.horizon + 1 < begins, self.bars >= begins
+        return self._rows(before), self._rows(after)
+
+    def _rows(self, chosen: np.ndarray) -> "Sample":
+        return Sample(self.features[chosen], self.labels[chosen], self.names, self.bars[chosen], self.horizon)
 
 
 def resolve_device(asked: str) -> str:
@@ -46,38 +65,97 @@ def has_cuda() -> bool:
     return device.startswith("cuda")
 
 
-def fit(
-    features: np.ndarray, labels: np.ndarray, target: Target, parameters: XGBoostParameters, *, device: str, seed: int
-) -> bytes:
-    """Fit on features (n, F) and labels (n,), and return the booster in UBJ form.
+def fit(sample: Sample, target: Target, parameters: XGBoostParameters, *, device: str, seed: int) -> bytes:
+    """Fit a sample and return the booster in UBJ form.
 
     One thread: the sums of a histogram, and so the trees, must not depend on how many cores there are. Fits run beside
     each other instead. Raises ModelError when the labels are all alike or XGBoost refuses.
     """
-    if len(labels) == 0 or (target.kind != "regression" and len(np.unique(labels)) < 2):
-        raise ModelError("every label in the training window is the same: there is nothing to learn from")
-    settings = parameters.model_dump()
-    rounds = settings.pop("n_estimators")
-    settings |= {**OBJECTIVES[target.kind], "tree_method": "hist", "device": device, "nthread": 1, "seed": seed}
+    _refuse_one_class(sample, target)
+    settings = {
+        **parameters.for_xgboost(sample.names),
+        **_objective(target),
+        "device": "cpu" if parameters.booster == "gblinear" else device,
+        "nthread": 1,
+        "seed": seed,
+    }
     try:
-        matrix = xgboost.QuantileDMatrix(features.astype(np.float32), labels, nthread=1)
-        return bytes(xgboost.train(settings, matrix, rounds).save_raw("ubj"))
+        return _trained(sample, target, parameters, settings)
     except xgboost.core.XGBoostError as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"XGBoost could not fit with {parameters.model_dump()} on {device}: {reason}") from error
 
 
+def _trained(sample: Sample, target: Target, parameters: XGBoostParameters, settings: dict[str, Any]) -> bytes:
+    rounds = parameters.n_estimators
+    if parameters.early_stopping_rounds is None:
+        return bytes(xgboost.train(settings, _matrix(sample, target, parameters), rounds).save_raw("ubj"))
+    fitted, judged = sample.inner(parameters.validation_fraction)
+    _refuse_one_class(fitted, target)
+    matrix = _matrix(fitted, target, parameters)
+    booster = xgboost.train(
+        settings,
+        matrix,
+        rounds,
+        evals=[(_matrix(judged, target, parameters, like=matrix), "inner")],
+        early_stopping_rounds=parameters.early_stopping_rounds,
+        verbose_eval=False,
+    )
+    return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
+
+
+def _matrix(
+    sample: Sample, target: Target, parameters: XGBoostParameters, *, like: xgboost.DMatrix | None = None
+) -> xgboost.DMatrix:
+    features, weights = sample.features.astype(np.float32), _weights(sample.labels, target, parameters)
+    if parameters.booster == "gblinear":
+        return xgboost.DMatrix(features, sample.labels, weight=weights, nthread=1)
+    return xgboost.QuantileDMatrix(
+        features, sample.labels, weight=weights, nthread=1, max_bin=parameters.max_bin, ref=like
+    )
+
+
+def _weights(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
+    """(n,) weight of each row by its class, None where all weigh the same."""
+    asked = parameters.class_weights
+    if asked is None:
+        return None
+    classes = labels.astype(np.int64)
+    if asked == "balanced":
+        counts = np.bincount(classes, minlength=target.classes)
+        return np.asarray((len(labels) / (target.classes * np.maximum(counts, 1)))[classes])
+    return np.array(asked, dtype=np.float64)[classes]
+
+
+def _objective(target: Target) -> dict[str, Any]:
+    if target.kind == "binary":
+        return {"objective": "binary:logistic"}
+    if target.classes:
+        return {"objective": "multi:softprob", "num_class": target.classes}
+    return {"objective": "reg:squarederror"}
+
+
+def _refuse_one_class(sample: Sample, target: Target) -> None:
+    if len(sample.labels) == 0:
+        raise ModelError("no row of the training window is ready and has a label: there is nothing to learn from")
+    if target.classes and len(np.unique(sample.labels)) < 2:
+        raise ModelError(
+            f"every label in the training window is the same: all {len(sample.labels)} are of class "
+            f"{sample.labels[0]:g}, so there is nothing to learn from"
+        )
+
+
 def base_rate(target: Target, labels: np.ndarray) -> np.ndarray:
-    """What the training labels alone predict: P(up) or the mean, shape (), or the shares of the classes, (3,)."""
-    if target.kind == "multiclass":
-        return np.bincount(labels.astype(np.int64), minlength=3) / len(labels)
+    """What the training labels alone predict: P(up) or the mean, shape (), or the shares of the classes, (k,)."""
+    if target.classes > 2 or target.kind == "multiclass":
+        return np.bincount(labels.astype(np.int64), minlength=target.classes) / len(labels)
     return np.asarray(np.mean(labels))
 
 
 def losses(target: Target, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """(n,) Brier score (over all classes for multiclass; Brier 1950) or squared error of each prediction."""
-    if target.kind == "multiclass":
-        outcomes = np.eye(3)[labels.astype(np.int64)]
+    """(n,) Brier score (over all classes where there are k; Brier 1950) or squared error of each prediction."""
+    if target.classes > 2 or target.kind == "multiclass":
+        outcomes = np.eye(target.classes)[labels.astype(np.int64)]
         return np.asarray(((np.broadcast_to(predictions, outcomes.shape) - outcomes) ** 2).sum(axis=1))
     return np.asarray((predictions - labels) ** 2)
 

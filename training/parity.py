@@ -17,7 +17,7 @@ _DECISIONS = """
     order by model_id, bar_start, symbol
 """
 
-_FEATURES = "select * from features.features_1d where symbol = any($1) and bar_start >= $2"
+_FEATURES = "select * from features.features_{timeframe} where symbol = any($1) and bar_start >= $2"
 
 
 class ParityBroken(Stop):
@@ -44,19 +44,20 @@ def compare() -> Parity:
     differences: list[str] = []
     for model_id, decisions in by_model.items():
         package = registry.load_model(model_id, role="analyst")
-        relation = arrow("analyst", _FEATURES, (list(package.symbols), decisions[0][1]))
+        query = _FEATURES.format(timeframe=package.timeframe)
+        relation = arrow("analyst", query, (list(package.symbols), decisions[0][1]))
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
         weights = signals(package, decisions[0][1], decisions[-1][1]).set_index(["symbol", "bar_start"])
         for symbol, bar_start, names, vector, score, weight in decisions:
             key = (symbol, bar_start)
             values += len(names)
             if key not in features.index:
-                differences.append(f"{model_id} {symbol} {bar_start:%Y-%m-%d}: the bar is gone")
+                differences.append(f"{model_id} {symbol} {bar_start:%Y-%m-%d %H:%M}: the bar is gone")
                 continue
             now = {**features.loc[key, names], "score": weights.loc[key, "score"], "weight": weights.loc[key, "weight"]}
             then = {**dict(zip(names, vector, strict=True)), "score": score, "weight": weight}
             differences += [
-                f"{model_id} {symbol} {bar_start:%Y-%m-%d}: {name} was {then[name]!r}, is {now[name]!r}"
+                f"{model_id} {symbol} {bar_start:%Y-%m-%d %H:%M}: {name} was {then[name]!r}, is {now[name]!r}"
                 for name in then
                 if np.float64(then[name]).tobytes() != np.float64(now[name]).tobytes()
             ]

@@ -14,7 +14,7 @@ CATALOG = "select feature, fingerprint from features.catalog where timeframe = $
 
 FEATURES = """
     select *
-    from features.features_1d
+    from features.features_{timeframe}
     where symbol = any($1) and bar_start >= $2 and bar_start <= $3
     order by bar_start, symbol
 """
@@ -28,4 +28,5 @@ def signals(package: ModelPackage, first: datetime, last: datetime) -> pd.DataFr
     """
     catalog = arrow("trainer", CATALOG, (package.timeframe,)).to_pydict()
     package.check_fingerprints(dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)))
-    return package.target_weights(arrow("trainer", FEATURES, (list(package.symbols), first, last)))
+    query = FEATURES.format(timeframe=package.timeframe)
+    return package.target_weights(arrow("trainer", query, (list(package.symbols), first, last)))

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from training import trials
-from training.backtest import Backtest
-from training.dataset import read
+from models_registry.frozen import canonical_json
+from training import backtest, targets, trials
+from training.backtest import Backtest, folds_of
+from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
 from training.models import resolve_device
+from training.targets import Values
 from training.trials import FamilyKey
-from training.walk_forward import split
+from training.walk_forward import Fold
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
 
@@ -30,57 +33,96 @@ class Run:
     is_new: bool
 
 
+@dataclass(frozen=True)
+class Search:
+    """A hypothesis with its grid on one state of the data: what its trials have in common."""
+
+    hypothesis: Hypothesis
+    dataset: Dataset
+    device: str
+    run_id: str
+
+    @cached_property
+    def trials(self) -> dict[str, tuple[dict[str, Any], Backtest]]:
+        """By trial_id: what the grid chose, with the booster's parameters, and the trial's own backtest.
+
+        All have the same out-of-sample bars.
+        """
+        found = {}
+        for chosen, hypothesis in self.hypothesis.trials:
+            parameters = trials.stored_parameters(hypothesis, chosen)
+            found[trials.trial_id(self.run_id, parameters)] = parameters, self.backtest(hypothesis)
+        return found
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """Folds of the first trial."""
+        return next(iter(self.trials.values()))[1].folds
+
+    def backtest(self, hypothesis: Hypothesis) -> Backtest:
+        """The backtest of one of the trials' hypotheses. What trials share is made once."""
+        features = canonical_json([hypothesis.feature_groups, hypothesis.named_features, hypothesis.exclude_features])
+        if features not in self._datasets:
+            self._datasets[features] = self.dataset.chosen_by(hypothesis)
+        dataset = self._datasets[features]
+        target = canonical_json(hypothesis.target.model_dump(mode="json"))
+        if target not in self._values:
+            self._values[target] = targets.values(hypothesis.target, dataset)
+        values = self._values[target]
+        return Backtest(hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values)
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {}
+
+    @cached_property
+    def _values(self) -> dict[str, Values]:
+        return {}
+
+
 def train(hypothesis: Hypothesis, *, source_file: str) -> Run:
     """Fit and backtest every trial of a hypothesis and store them. The same run again returns the stored one.
 
     A run that fails is recorded as failed, with its reason, and the error goes on. Raises OperatorError.
     """
-    backtest, family = prepare(hypothesis)
-    dataset, device = backtest.dataset, backtest.device
-    grid = {trials.trial_id(backtest.run_id, choice): choice for choice in hypothesis.training.combinations()}
+    search, family = prepare(hypothesis)
+    dataset, device = search.dataset, search.device
+    tried = search.trials
     with connect("trainer") as connection:
         trials.start_run(connection, hypothesis, dataset, family, source_file=source_file, device=device)
-        is_new = trials.outcome(connection, backtest.run_id) != "succeeded"
+        is_new = trials.outcome(connection, search.run_id) != "succeeded"
     if is_new:
-        _try(backtest, family, grid)
+        _try(search, family, tried)
     return Run(
-        run_id=backtest.run_id,
+        run_id=search.run_id,
         experiment_id=hypothesis.experiment_id,
         hypothesis_id=hypothesis.content_hash,
         family_id=family.family_id,
-        trial_ids=tuple(grid),
-        rows_used=int(dataset.ready.sum()),
+        trial_ids=tuple(tried),
+        rows_used=int(dataset.is_decided.sum()),
         rows_unready=dataset.unready_rows,
         device=device,
         is_new=is_new,
     )
 
 
-def prepare(hypothesis: Hypothesis) -> tuple[Backtest, FamilyKey]:
+def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
     """Read the data of a hypothesis, and name the run and the family it belongs to. Writes nothing."""
-    training = hypothesis.training
     dataset = read(hypothesis)
-    folds = split(
-        len(dataset.sessions),
-        folds=training.folds,
-        out_of_sample_fraction=training.out_of_sample_fraction,
-        horizon=hypothesis.target.horizon,
-    )
-    device = resolve_device(training.device)
-    return Backtest(hypothesis, dataset, folds, device, trials.run_id(hypothesis, dataset)), FamilyKey.of(
-        dataset, folds
-    )
+    device = resolve_device(hypothesis.training.device)
+    search = Search(hypothesis, dataset, device, trials.run_id(hypothesis, dataset))
+    return search, FamilyKey.of(dataset, search.folds)
 
 
-def _try(backtest: Backtest, family: FamilyKey, grid: Mapping[str, Any]) -> None:
+def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, Any], Backtest]]) -> None:
     try:
-        paths = backtest.run(grid)
+        paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()})
     except (OperatorError, MemoryError) as error:
         with connect("trainer") as connection:
-            trials.record_outcome(connection, backtest.run_id, "failed", str(error) or type(error).__name__)
+            trials.record_outcome(connection, search.run_id, "failed", str(error) or type(error).__name__)
         raise
     with connect("trainer") as connection:
-        if not trials.claim_finish(connection, backtest.run_id):
+        if not trials.claim_finish(connection, search.run_id):
             return
-        evidence = {trial: (grid[trial], path) for trial, path in paths.items()}
-        trials.finish_run(connection, backtest.run_id, backtest.hypothesis, family, evidence)
+        evidence = {trial: (tried[trial][0], path) for trial, path in paths.items()}
+        trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence)

@@ -4,10 +4,11 @@ Ids are derived from content, so the same thing tried again is the same row and 
 """
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import psycopg
@@ -19,14 +20,20 @@ from models_registry.frozen import canonical_json, sha256
 from models_registry.package import library_versions
 from training.backtest import TrialPath
 from training.dataset import Dataset
-from training.hypothesis import Hypothesis, XGBoostParameters
+from training.hypothesis import Hypothesis
 from training.walk_forward import Fold
 from warehouse.turns import take_turn
 
 RETURNS = """
-    copy research.trial_returns (trial_id, symbol, bar_start, fold, score, position, asset_return, cost, net_return)
+    copy research.trial_returns (
+        trial_id, symbol, bar_start, fold, score, position, trade, asset_return, benchmark_return, cost, interest,
+        net_return
+    )
     from stdin (format csv)
     """
+
+# Changes whenever a backtest of the same data and hypothesis comes to other returns.
+_ACCOUNTING = 2
 
 YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
 
@@ -64,13 +71,27 @@ class FamilyKey:
 
 
 def run_id(hypothesis: Hypothesis, dataset: Dataset) -> str:
-    """16 hex digits from the hypothesis, every value of its data, and the fingerprints of its features."""
-    return sha256(canonical_json([hypothesis.content_hash, dataset.digest, dataset.fingerprints]))[:16]
+    """16 hex digits from the hypothesis, every value of its data, and the fingerprints of its features.
+
+    And from the way that a backtest counts: what was counted otherwise is another run.
+    """
+    return sha256(canonical_json([hypothesis.content_hash, dataset.digest, dataset.fingerprints, _ACCOUNTING]))[:16]
 
 
-def trial_id(run: str, parameters: XGBoostParameters) -> str:
-    """16 hex digits from the run and the parameters."""
-    return sha256(canonical_json([run, parameters.model_dump()]))[:16]
+def stored_parameters(hypothesis: Hypothesis, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial is told apart by: every parameter of its booster, and whatever else the grid chose for it."""
+    booster = hypothesis.training.xgboost.model_dump(mode="json")
+    return {**booster, **{key: value for key, value in chosen.items() if key not in booster}}
+
+
+def chosen_of(hypothesis: Hypothesis, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the grid of a hypothesis chose for a trial, from its stored parameters."""
+    return {key: parameters[key] for key in hypothesis.training.grid}
+
+
+def trial_id(run: str, parameters: Mapping[str, Any]) -> str:
+    """16 hex digits from the run and the stored parameters."""
+    return sha256(canonical_json([run, parameters]))[:16]
 
 
 def outcome(connection: psycopg.Connection, run: str) -> str | None:
@@ -126,7 +147,7 @@ def start_run(
             family.family_id,
             _utc(dataset.sessions[0]),
             _utc(dataset.sessions[-1]),
-            int(dataset.ready.sum()),
+            int(dataset.is_decided.sum()),
             dataset.unready_rows,
             device,
             Json(dataset.fingerprints),
@@ -147,14 +168,14 @@ def finish_run(
     run: str,
     hypothesis: Hypothesis,
     family: FamilyKey,
-    trials: Mapping[str, tuple[XGBoostParameters, TrialPath]],
+    trials: Mapping[str, tuple[Mapping[str, Any], TrialPath]],
 ) -> None:
     """Record every trial with its daily returns, and that the run succeeded. The caller commits all of it at once."""
     for number, (trial, (parameters, path)) in enumerate(trials.items(), start=1):
         connection.execute(
             """
             insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters,
-            skill_in_sample, skill_out_of_sample) values (%s, %s, %s, %s, %s, %s, %s, %s)
+            skill_in_sample, skill_out_of_sample, left_out) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 trial,
@@ -162,9 +183,10 @@ def finish_run(
                 hypothesis.content_hash,
                 family.family_id,
                 number,
-                Json(parameters.model_dump()),
-                path.skill_in_sample,
-                path.skill_out_of_sample,
+                Json(parameters),
+                _number(path.skill_in_sample),
+                _number(path.skill_out_of_sample),
+                Json(path.left_out),
             ),
         )
         with connection.cursor().copy(RETURNS) as copy:
@@ -190,14 +212,22 @@ def _as_csv(trial: str, symbols: tuple[str, ...], path: TrialPath) -> bytes:
             "fold": np.repeat(path.fold, width),
             "score": pyarrow.array(scores, mask=np.isnan(scores)),
             "position": path.positions.reshape(-1),
+            "trade": path.trades.reshape(-1),
             "asset_return": path.asset_returns.reshape(-1),
+            "benchmark_return": path.benchmark_returns.reshape(-1),
             "cost": path.costs.reshape(-1),
+            "interest": path.interest.reshape(-1),
             "net_return": path.net_returns.reshape(-1),
         }
     )
     buffer = io.BytesIO()
     csv.write_csv(table, buffer, csv.WriteOptions(include_header=False))
     return buffer.getvalue()
+
+
+def _number(value: float) -> float | None:
+    """None where a number could not be computed."""
+    return value if math.isfinite(value) else None
 
 
 def _utc(moment: np.datetime64) -> datetime:

@@ -1,4 +1,4 @@
-"""Expanding walk-forward folds over the last part of the sessions, purged by the target's horizon."""
+"""Walk-forward folds over the last part of the bars, purged by the target's horizon."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from warehouse.errors import Stop
 
 MINIMUM_TRAINING_SESSIONS = 250
 
-# A decision at t earns the return from the open of t+1 to the open of t+2: the last two sessions have none yet.
+# A decision at t earns the return from the open of t+1 to the open of t+2: the last two bars have none yet.
 UNFINISHED_SESSIONS = 2
 
 
@@ -17,31 +17,49 @@ class TooFewSessions(Stop):
     """There is not enough history to train before the out-of-sample window."""
 
 
+class HorizonTooLong(Stop):
+    """The target looks further ahead than a fold lasts."""
+
+
 @dataclass(frozen=True)
 class Fold:
-    """Ascending session numbers: `train` for fitting, `test` for what the fitted model predicts. Numbered from 1."""
+    """Ascending bar numbers: `train` for fitting, `test` for what the fitted model predicts. Numbered from 1."""
 
     number: int
     train: np.ndarray
     test: np.ndarray
 
 
-def split(sessions: int, *, folds: int, out_of_sample_fraction: float, horizon: int) -> tuple[Fold, ...]:
-    """Folds over session numbers 0 .. sessions-1.
+def split(
+    sessions: int, *, folds: int, out_of_sample_fraction: float, horizon: int, window: int | None = None
+) -> tuple[Fold, ...]:
+    """Folds over bar numbers 0 .. sessions-1. Training is everything before a fold, or its last `window` bars.
 
-    The out-of-sample window does not depend on the horizon, so hypotheses on the same data share it. The label of
-    session t ends at the open of t+1+horizon; training stops horizon+1 sessions before the test begins, so that every
-    label in it was known before the first decision of the test. Raises TooFewSessions.
+    `horizon` is in bars of the grid. The out-of-sample window does not depend on it, so hypotheses on the same data
+    share it. The label of bar t ends at the open of t+1+horizon; training stops horizon+1 bars before the test begins,
+    so that every label in it was known before the first decision of the test. Raises TooFewSessions, HorizonTooLong.
     """
     usable = sessions - UNFINISHED_SESSIONS
     size = int(usable * out_of_sample_fraction) // folds
     first_train = usable - folds * size - (horizon + 1)
-    if first_train < MINIMUM_TRAINING_SESSIONS or size < 1:
+    needed = max(window or 0, MINIMUM_TRAINING_SESSIONS)
+    if first_train < needed or size < 1:
         raise TooFewSessions(
-            f"{sessions} sessions leave {max(first_train, 0)} to train the first fold on, and it takes "
-            f"{MINIMUM_TRAINING_SESSIONS}: start earlier, or load more history"
+            f"{sessions} bars leave {max(first_train, 0)} to train the first fold on, and it takes {needed}: about "
+            f"{_missing(first_train, needed, out_of_sample_fraction)} more are needed, so start earlier, or load more "
+            "history"
         )
-    splitter = TimeSeriesSplit(n_splits=folds, test_size=size, gap=horizon + 1)
+    if horizon + 1 > size:
+        raise HorizonTooLong(
+            f"a horizon that spans {horizon} bars is longer than a fold, which has {size}: take a shorter one, fewer "
+            "folds, or more history"
+        )
+    splitter = TimeSeriesSplit(n_splits=folds, test_size=size, gap=horizon + 1, max_train_size=window)
     return tuple(
         Fold(number, train, test) for number, (train, test) in enumerate(splitter.split(np.empty(usable)), start=1)
     )
+
+
+def _missing(first_train: int, needed: int, out_of_sample_fraction: float) -> int:
+    """Bars by which the history is too short: of each bar more, only a part is trained on."""
+    return int(np.ceil((needed - first_train) / (1.0 - out_of_sample_fraction)))

@@ -1,5 +1,7 @@
 """YAML that remembers where each value stands, so that an error can name the line."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from yaml.constructor import SafeConstructor
 from warehouse.errors import Stop
 
 _MOST_DIGITS = 100
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 class HypothesisError(Stop):
@@ -63,12 +66,33 @@ def read(path: Path) -> YamlSource:
 
 
 def _take_as_written(root: yaml.MappingNode) -> None:
-    """Symbols are texts, whatever YAML takes them for: NULL and TRUE are tickers, and 0700 is no number in octals."""
+    """Symbols are texts, whatever YAML takes them for: NULL and TRUE are tickers, and 0700 is no number in octals.
+
+    And 1e-3 is a number, for which YAML 1.1 wants a point.
+    """
+    for node in _scalars(root, set()):
+        if node.style is None and node.tag.endswith(":str") and _EXPONENT.fullmatch(node.value):
+            node.tag = "tag:yaml.org,2002:float"
     for key, value in root.value:
         if key.value == "symbols" and isinstance(value, yaml.SequenceNode):
             for item in value.value:
                 if isinstance(item, yaml.ScalarNode) and item.style is None:
                     item.tag = "tag:yaml.org,2002:str"
+
+
+def _scalars(node: yaml.Node, seen: set[int]) -> Iterator[yaml.ScalarNode]:
+    """Every value below a node, each once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _scalars(item, seen)
+    elif isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            yield from _scalars(value, seen)
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node, int] | None:

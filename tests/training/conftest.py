@@ -16,8 +16,12 @@ from warehouse.connection import connect
 from warehouse.migrate import bring_up
 
 RELATIONS = """
-    create table reference.instruments (symbol text, calendar text);
-    create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, session_date date, adj_open numeric);
+    create table reference.instruments (symbol text, calendar text, asset_class text);
+    create table canonical.ohlcv_1d (
+        symbol text, bar_start timestamptz, session_date date, adj_open numeric, adj_high numeric, adj_low numeric,
+        high numeric, low numeric, volume numeric, is_silent boolean, is_range_doubtful boolean
+    );
+    create table features.freshness_1d (symbol text, stale_from timestamptz, reason text);
     create table features.catalog (
         feature text, timeframe text, feature_group text, fingerprint text, is_selectable boolean
     );
@@ -56,19 +60,21 @@ def _fill(*panels: Dataset) -> None:
                 "insert into reference.trading_sessions values ('XNYS', %s, %s, %s, %s)",
                 (session.date(), session, session + pd.Timedelta(hours=6.5), number),
             )
+        connection.execute("select reference.count_session_bars('XNYS')")
     with connect("transformer") as connection:
         connection.execute(RELATIONS)
         for panel in panels:
             for column, symbol in enumerate(panel.symbols):
-                connection.execute("insert into reference.instruments values (%s, 'XNYS')", (symbol,))
+                connection.execute("insert into reference.instruments values (%s, 'XNYS', 'equity')", (symbol,))
                 _fill_symbol(connection, panel, column, symbol)
 
 
 def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, symbol: str) -> None:
     starts = pd.DatetimeIndex(panel.sessions, tz="UTC")
     with connection.cursor().copy("copy canonical.ohlcv_1d from stdin") as copy:
-        for start, adj_open in zip(starts, panel.opens[:, column], strict=True):
-            copy.write_row((symbol, start, start.date(), repr(float(adj_open))))
+        for number, start in enumerate(starts):
+            prices = [repr(float(grid[number, column])) for grid in (panel.opens, panel.highs, panel.lows)]
+            copy.write_row((symbol, start, start.date(), *prices, *prices[1:], 1000, False, False))
     with connection.cursor().copy("copy features.features_1d from stdin") as copy:
         for number, start in enumerate(starts):
             values = [None if np.isnan(value) else float(value) for value in panel.features[number, column]]

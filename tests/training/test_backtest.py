@@ -19,7 +19,7 @@ def backtest(data: Dataset, hypothesis: Hypothesis) -> Backtest:
 
 def run(data: Dataset, hypothesis: Hypothesis | None = None) -> TrialPath:
     hypothesis = hypothesis or worlds.hypothesis(symbols=data.symbols)
-    return backtest(data, hypothesis).run({"t0000000": hypothesis.training.combinations()[0]})["t0000000"]
+    return backtest(data, hypothesis).run({"t0000000": hypothesis.training.xgboost})["t0000000"]
 
 
 def test_a_planted_edge_is_earned() -> None:
@@ -59,26 +59,50 @@ def test_a_position_earns_from_the_next_open_to_the_one_after() -> None:
         assert path.asset_returns[number, 0] == expected
 
 
-def test_costs_are_paid_on_every_change_also_the_first() -> None:
+def test_costs_are_paid_on_every_trade_also_the_first_and_the_last() -> None:
     path = run(worlds.dataset(symbols=("AA", "BB")))
-    previous = np.zeros(2)
-    for position, cost in zip(path.positions, path.costs, strict=True):
-        assert cost == pytest.approx(0.0002 * np.abs(position - previous))
-        previous = position
+    assert path.costs[:-1] == pytest.approx(0.0002 * np.abs(path.trades[:-1]))
     assert path.costs.sum() > 0
-    assert set(np.unique(path.positions)) == {0.0, 0.5}
+    grown = path.positions[-1] * (1 + path.asset_returns[-1])
+    assert path.costs[-1] == pytest.approx(0.0002 * (np.abs(path.trades[-1]) + np.abs(grown)))
+    entered = (path.trades != 0) & (path.positions != 0)
+    assert np.allclose(path.positions[entered], 0.5, atol=1e-12)
 
 
-def test_a_missing_bar_is_neither_held_nor_earned_and_shortens_no_horizon() -> None:
+def test_a_position_is_held_across_a_missing_bar_and_earns_the_whole_move() -> None:
+    """R1: 128.09, a quarantined bar, 63.28: a long position loses half of its value, and so does buy-and-hold."""
     data = worlds.dataset()
-    opens = data.opens.copy()
-    opens[800] = np.nan
-    path = run(replace(data, opens=opens))
+    opens, features = data.opens.copy(), data.features.copy()
+    features[798:800, 0, 0] = 3.0
+    opens[799], opens[800], opens[801:] = 128.09, np.nan, data.opens[801:] * 63.28 / data.opens[801]
+    ready = data.ready.copy()
+    ready[800] = False
+    path = run(replace(data, opens=opens, features=features, ready=ready))
     place = {session: number for number, session in enumerate(path.sessions)}
-    for session in (798, 799):  # enters at 799's open and leaves at 800's; enters at 800's
-        number = place[data.sessions[session]]
-        assert path.positions[number, 0] == path.asset_returns[number, 0] == 0
+    number = place[data.sessions[799]]
+    assert path.positions[number - 1, 0] == pytest.approx(1.0, abs=1e-3)
+    assert path.asset_returns[number - 1 : number + 1, 0] == pytest.approx([0.0, 63.28 / 128.09 - 1])
+    assert path.positions[number, 0] == pytest.approx(1.0, abs=1e-3)
+    assert path.benchmark_returns[number, 0] == path.asset_returns[number, 0]
+    assert path.trades[number, 0] == 0, "there was no open to trade on"
+    assert path.left_out["missing"] == 1
     assert np.isfinite(path.net_returns).all()
+
+
+def test_nothing_is_learnt_or_traded_where_nobody_trades() -> None:
+    """R2: trades end and flat bars go on."""
+    data = worlds.dataset(strength=0.0)
+    opens, traded = data.opens.copy(), np.ones_like(data.ready)
+    opens[900:], traded[900:] = opens[899], False
+    path = run(replace(data, opens=opens, traded=traded))
+    known = run(worlds.dataset(strength=0.0))
+    dead = path.sessions >= data.sessions[900]
+    assert np.isnan(path.scores[dead]).all()
+    assert (path.trades[dead] == 0).all()
+    assert path.left_out["silent"] == dead.sum()
+    assert abs(path.skill_out_of_sample - known.skill_out_of_sample) < 0.02, "flat bars are easily foretold"
+    fold_5 = path.fold == 5
+    assert dead[fold_5].all()
 
 
 def test_rows_that_are_not_ready_are_not_traded() -> None:
@@ -87,9 +111,9 @@ def test_rows_that_are_not_ready_are_not_traded() -> None:
     ready[700:750], features[700:750] = False, np.nan
     path = run(replace(data, ready=ready, features=features))
     unready = np.isin(path.sessions, data.sessions[700:750])
-    assert unready.sum() == 50
+    assert unready.sum() == path.left_out["unready"] == 50
     assert np.isnan(path.scores[unready]).all()
-    assert (path.positions[unready] == 0).all()
+    assert (path.trades[unready] == 0).all(), "a session refuses such a bar: what is held stays held"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +135,7 @@ def test_the_backtest_is_what_the_fold_package_says_alone() -> None:
     """The live session asks the package for one row; the backtest asked for a fold."""
     data, hypothesis = worlds.dataset(), worlds.hypothesis()
     engine = backtest(data, hypothesis)
-    parameters = hypothesis.training.combinations()[0]
+    parameters = hypothesis.training.xgboost
     path = engine.run({"t0000000": parameters})["t0000000"]
     fold = engine.folds[2]
     package = engine.package(parameters, fold.train, "t0000000")

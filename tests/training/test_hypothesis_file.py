@@ -49,7 +49,7 @@ def refusal(folder: Path, text: str) -> str:
 def test_a_good_file(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, GOOD))
     assert loaded.symbols == ("AAPL", "MSFT")
-    choices = loaded.training.combinations()
+    choices = [variant.training.xgboost for _, variant in loaded.trials]
     assert [(choice.max_depth, choice.learning_rate) for choice in choices] == [
         (2, 0.05),
         (2, 0.1),
@@ -76,15 +76,15 @@ def test_a_good_file(tmp_path: Path) -> None:
             "  kind: ternary",
             ", line 8: target.kind is 'ternary': allowed are binary, multiclass, regr",
         ),
-        ("timeframe: 1d", "timeframe: 5m", ", line 4: timeframe is '5m': allowed are 1d"),
+        ("timeframe: 1d", "timeframe: 2h", ", line 4: timeframe is '2h': allowed are 1m, 5m, 15m, 1h, 4h, 1d"),
         ("[volume]", "[volume, moon]", ", line 6: feature_groups.1 is 'moon': allowed are momentum, trend"),
         ("symbols: [MSFT, AAPL]", "symbols: [AAPL, [on]]", ", line 3: symbols.1"),
         ("symbols: [MSFT, AAPL]", "symbols: [AAPL, 'A B']", ", line 3: symbols.1"),
         ("symbols: [MSFT, AAPL]", "symbols: [AAPL, AAPL]", ", line 3: symbols: a name is listed twice"),
         ("costs: {bps_per_side: 2}\n", "", ", line 1: key 'costs' is missing"),
         ("bps_per_side: 2", "bps_per_side: -1", ", line 11: costs.bps_per_side is -1: input should be greater"),
-        ("max_depth: [2, 3]", "max_deep: [2, 3]", ", line 15: training.grid.max_deep is 'max_deep': allowed are n_est"),
-        ("max_depth: [2, 3]", "max_depth: [2, 99]", ", line 14: training.grid: max_depth: 99: input should be less"),
+        ("max_depth: [2, 3]", "max_deep: [2, 3]", ", line 15: training.grid: 'max_deep' cannot be varied: allowed"),
+        ("max_depth: [2, 3]", "max_depth: [2, 99]", ", line 15: training.grid: max_depth: 99: input should be less"),
         ("  start: 2000-01-01", "  start: 2000-13-01", ": this is not YAML: month must be in 1..12"),
         ("  start: 2000-01-01", "  start: soon", ", line 13: training.start is 'soon': input should be a valid date"),
         ("timeframe: 1d", "timeframe: 1d\ntimeframe: 1d", ", line 5: key 'timeframe' is already on line 4: keep one"),

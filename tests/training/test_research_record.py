@@ -152,8 +152,9 @@ def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
         "select * from research.trial_returns where trial_id = $1 order by bar_start",
         (run.trial_ids[0],),
     ).to_pandas()
-    backtest, family = prepare(worlds.hypothesis(training=GRID))
-    path = backtest.run({run.trial_ids[0]: backtest.hypothesis.training.combinations()[0]})[run.trial_ids[0]]
+    search, family = prepare(worlds.hypothesis(training=GRID))
+    _, backtest = search.trials[run.trial_ids[0]]
+    path = backtest.run({"again": backtest.hypothesis.training.xgboost})["again"]
     assert len(stored) == family.oos_bars == len(path.sessions)
     for column, values in (("score", path.scores), ("position", path.positions), ("net_return", path.net_returns)):
         assert stored[column].to_numpy().tobytes() == values.reshape(-1).tobytes()
@@ -172,7 +173,7 @@ def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest
         outcomes = connection.execute(
             "select status, error from research.run_outcomes where run_id = %s order by finished_at", (run.run_id,)
         ).fetchall()
-    assert outcomes == [("failed", "no luck today"), ("succeeded", None)]
+    assert outcomes == [("failed", "made_up, fold 1 of 5 (481 bars): no luck today"), ("succeeded", None)]
     assert not train_grid(**changes).is_new
 
 

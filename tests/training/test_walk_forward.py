@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.walk_forward import MINIMUM_TRAINING_SESSIONS, UNFINISHED_SESSIONS, TooFewSessions, split
+from training.walk_forward import (
+    MINIMUM_TRAINING_SESSIONS,
+    UNFINISHED_SESSIONS,
+    HorizonTooLong,
+    TooFewSessions,
+    split,
+)
 
 
 @given(
@@ -40,5 +46,24 @@ def test_the_window_does_not_depend_on_the_horizon() -> None:
 
 
 def test_too_little_history_is_said() -> None:
-    with pytest.raises(TooFewSessions, match="600 sessions leave 241 to train the first fold on, and it takes 250"):
+    with pytest.raises(TooFewSessions, match=r"600 bars leave 241 .* it takes 250: about 23 more are needed"):
         split(600, folds=5, out_of_sample_fraction=0.6, horizon=1)
+
+
+def test_a_rolling_window_has_its_length_and_the_same_tests() -> None:
+    settings = {"folds": 5, "out_of_sample_fraction": 0.6, "horizon": 3}
+    rolling, expanding = split(2000, **settings, window=400), split(2000, **settings)
+    assert [len(fold.train) for fold in rolling] == [400] * 5
+    for one, other in zip(rolling, expanding, strict=True):
+        assert one.train[-1] == other.train[-1]
+        assert (one.test == other.test).all()
+
+
+def test_a_window_that_history_does_not_fill_is_said() -> None:
+    with pytest.raises(TooFewSessions, match=r"2000 bars leave 801 .* it takes 900: about 248 more"):
+        split(2000, folds=5, out_of_sample_fraction=0.6, horizon=1, window=900)
+
+
+def test_a_horizon_longer_than_a_fold_is_said() -> None:
+    with pytest.raises(HorizonTooLong, match="a horizon that spans 120 bars is longer than a fold, which has 119"):
+        split(1000, folds=5, out_of_sample_fraction=0.6, horizon=120)

@@ -30,11 +30,14 @@ def dataset(
     ready = np.ones(shape, dtype=bool)
     ready[:warm_up] = False
     features[~ready] = np.nan
+    opens = 50.0 * np.exp(np.cumsum(daily, axis=0))
     return Dataset(
         symbols=tuple(symbols),
         timeframe="1d",
         sessions=sessions(count).tz_localize(None).to_numpy(),
-        opens=50.0 * np.exp(np.cumsum(daily, axis=0)),
+        opens=opens,
+        highs=opens * 1.01,
+        lows=opens * 0.99,
         features=features,
         ready=ready,
         fingerprints=dict(FINGERPRINTS),

@@ -1,0 +1,154 @@
+"""From target weights to what an account would have earned: fills, drift, costs, borrow, interest, and the last exit.
+
+A decision at the close of a symbol's bar is filled at the open of the next bar in which somebody traded; until then the
+position stays what it was. A price is known at such opens only: the whole move across a hole, or a night, is earned at
+the first open after it, by the strategy and by buy-and-hold alike. Nothing about a bar depends on whether a later one
+exists. Everything is a fraction of the equity at the open before it is traded.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from training.costs import Rates
+from training.dataset import Dataset
+from training.hypothesis import Rebalancing
+
+_YEAR_IN_SECONDS = 31_557_600.0  # 365.25 days
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a trial trades on: its rates, and what it does about drift."""
+
+    rates: Rates
+    rebalancing: Rebalancing
+
+
+@dataclass(frozen=True)
+class Account:
+    """What happened after each of T decisions with S symbols, all (T, S) and fractions of equity.
+
+    Row t covers the bar of the grid after it, from its open to the open that follows. positions: held then, after the
+    trades; trades: the signed change at its open; costs: of trading and borrowing; interest: on what was not invested,
+    each symbol its share. The last row's cost holds the exit. Once everything is lost nothing is held any more.
+    """
+
+    positions: np.ndarray
+    trades: np.ndarray
+    costs: np.ndarray
+    interest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Market:
+    """The out-of-sample bars of a dataset, as an account meets them: `first` to `last` are numbers of decision bars.
+
+    Row t of what follows belongs to decision bar first + t, whose fill is at the open of the grid's next bar.
+    """
+
+    dataset: Dataset
+    first: int
+    last: int
+
+    @cached_property
+    def prices(self) -> np.ndarray:
+        """(T + 1, S) newest open at which somebody traded, at the fill of each row and at the end; NaN before any."""
+        opens = np.where(self.dataset.is_traded, self.dataset.opens, np.nan)[: self.last + 3]
+        newest = np.maximum.accumulate(np.where(np.isnan(opens), -1, np.arange(len(opens))[:, None]), axis=0)
+        filled = np.where(newest >= 0, np.take_along_axis(opens, np.maximum(newest, 0), axis=0), np.nan)
+        return np.asarray(filled[self.first + 1 : self.last + 3])
+
+    @cached_property
+    def returns(self) -> np.ndarray:
+        """(T, S) simple return over each row's bar; 0 where the price is not known or has not moved."""
+        change = self.prices[1:] / self.prices[:-1] - 1.0
+        return np.where(np.isnan(change), 0.0, change)
+
+    @cached_property
+    def years(self) -> np.ndarray:
+        """(T,) length of each row's bar, to the next open, in years."""
+        moments = self.dataset.sessions[self.first + 1 : self.last + 3]
+        return np.asarray(np.diff(moments) / np.timedelta64(1, "s") / _YEAR_IN_SECONDS)
+
+    @cached_property
+    def decided_by(self) -> np.ndarray:
+        """(T, S) row of the decision that is filled at each row, -1 where none is.
+
+        Only the newest decision since the symbol was last traded waits for a fill, and a fill needs a bar with trades.
+        """
+        window = slice(self.first, self.last + 2)
+        traded, decided = self.dataset.is_traded[window], self.dataset.is_decided[window].copy()
+        decided[-1] = False
+        numbers = np.arange(len(traded))[:, None]
+        newest_decision = np.maximum.accumulate(np.where(decided, numbers, -1), axis=0)[:-1]
+        newest_trade = np.maximum.accumulate(np.where(traded, numbers, -1), axis=0)[:-1]
+        # a decision is made in a bar with trades: one after it would have filled it
+        waits = (newest_decision >= 0) & (newest_decision == newest_trade)
+        return np.where(waits & traded[1:], newest_decision, -1)
+
+    @cached_property
+    def held(self) -> np.ndarray:
+        """(T, S) what buy-and-hold has in each symbol: equal money in all that can be bought at the first open, and
+        nothing traded afterwards. A symbol that is listed later is not part of it."""
+        bought = self.dataset.is_traded[self.first + 1]
+        if not bought.any():
+            return np.zeros_like(self.returns)
+        wealth = np.where(bought, self.prices[:-1] / np.where(bought, self.prices[0], 1.0), 0.0)
+        return np.asarray(wealth / wealth.sum(axis=1, keepdims=True))
+
+    def scores_in_force(self, scores: np.ndarray) -> np.ndarray:
+        """(T, S) scores (T, S), carried over bars of the grid that the symbol's calendar does not have."""
+        expected = self.dataset.is_expected[self.first : self.last + 1]
+        begun = np.logical_or.accumulate(expected, axis=0)
+        goes_on = np.logical_or.accumulate(expected[::-1], axis=0)[::-1]
+        own = expected | ~(begun & goes_on)
+        newest = np.maximum.accumulate(np.where(own, np.arange(len(own))[:, None], 0), axis=0)
+        return np.asarray(np.take_along_axis(scores, newest, axis=0))
+
+    def run(self, weights: np.ndarray, terms: list[Terms]) -> list[Account]:
+        """The accounts of N trials side by side. weights (N, T, S) are targets by decision; NaN decides nothing."""
+        count, length, symbols = weights.shape
+        side = np.stack([one.rates.side for one in terms])
+        borrow = np.stack([one.rates.borrow for one in terms])
+        cash = np.array([[one.rates.cash] for one in terms])
+        band = np.array([[one.rebalancing.band] for one in terms])
+        lets_run = np.array([[one.rebalancing.drift == "let_run"] for one in terms])
+        positions, trades = np.zeros((count, length, symbols)), np.zeros((count, length, symbols))
+        costs, interest = np.zeros((count, length, symbols)), np.zeros((count, length, symbols))
+        held, aimed_at = np.zeros((count, symbols)), np.full((count, symbols), np.nan)
+        ruined = np.zeros((count, 1), dtype=bool)
+        columns = np.arange(symbols)
+        for row in range(length):
+            source = self.decided_by[row]
+            wanted = np.where(source >= 0, weights[:, np.maximum(source, 0), columns], np.nan)
+            trade = _trades(held, wanted, aimed_at, band, lets_run)
+            trade[ruined[:, 0]] = 0.0
+            aimed_at = np.where(np.isnan(wanted), aimed_at, wanted)
+            position = held + trade
+            cost = side * np.abs(trade) + borrow * np.maximum(-position, 0.0) * self.years[row]
+            idle = np.maximum(1.0 - np.maximum(position, 0.0).sum(axis=1, keepdims=True), 0.0)
+            earned = np.where(ruined, 0.0, cash * idle * self.years[row] / symbols)
+            net = (position * self.returns[row] - cost + earned).sum(axis=1, keepdims=True)
+            positions[:, row], trades[:, row], costs[:, row], interest[:, row] = position, trade, cost, earned
+            ruined |= net <= -1.0
+            held = np.where(ruined, 0.0, position * (1.0 + self.returns[row]) / np.where(ruined, 1.0, 1.0 + net))
+            if row == length - 1:
+                # as a fraction of the equity that the row began with
+                costs[:, row] += side * np.abs(held) * np.maximum(1.0 + net, 0.0)
+        return [Account(*parts) for parts in zip(positions, trades, costs, interest, strict=True)]
+
+
+def _trades(
+    held: np.ndarray, wanted: np.ndarray, aimed_at: np.ndarray, band: np.ndarray, lets_run: np.ndarray
+) -> np.ndarray:
+    """What is traded to get from `held` to `wanted`, as a session does it (execution/sizing.py); NaN wants nothing.
+
+    A position is closed whole, and a change of sign closes first: brokers refuse an order that crosses zero.
+    """
+    change = wanted - held
+    closes = (wanted == 0.0) | (wanted * held < 0.0)
+    stays = (np.abs(change) < band) | (lets_run & (wanted == aimed_at))
+    trade = np.where(closes, -held, np.where(stays, 0.0, change))
+    return np.where(np.isnan(wanted), 0.0, trade)
