@@ -34,6 +34,8 @@ log = logging.getLogger("truebar")
 TRAINED_THROUGH = "2012-09-28T20:15:00Z"
 TRADED_THROUGH = date(2013, 3, 1)
 HISTORY_START = date(2000, 1, 1)
+# what the tape has data for: daily bars of stocks
+EXPERIMENTS = ("aapl_momentum", "four_stock_panel", "ibm_volatility_week", "planted_edge", "pure_noise")
 KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-alpaca", "SANDBOX_ALPACA_SECRET": "demo"}
 
 
@@ -104,8 +106,8 @@ def _run_flows(running: ExitStack, clock_url: str, state_dir: Path) -> None:
             ingest(history_start=HISTORY_START)
         with stage("dbt build: canonical bars, features and their quality gates"):
             build()
-        with stage("train and judge every hypothesis in experiments/"):
-            train()
+        with stage("train and judge the hypotheses in experiments/ that this market has data for"):
+            train([str(PROJECT_DIR / "experiments" / f"{name}.yaml") for name in EXPERIMENTS])
         with stage(f"paper trade the held-out months through {TRADED_THROUGH} at Alpaca"):
             paper_trade(stepped_clock=clock_url, through=TRADED_THROUGH, history_start=HISTORY_START)
         with stage("reconcile ledger and broker"):

@@ -13,7 +13,7 @@ from training.look import DataEvidence, judge_family
 from training.look_ahead import audit
 from training.train import Run
 from training.train import train as train_hypothesis
-from warehouse.errors import Stop
+from warehouse.errors import OperatorError, Stop
 from warehouse.settings import PROJECT_DIR
 
 log = logging.getLogger("truebar")
@@ -22,13 +22,15 @@ EXPERIMENTS_DIR = PROJECT_DIR / "experiments"
 
 
 @task
-def gather_evidence() -> DataEvidence:
-    """What the gate wants to know of the data: do their tests pass, and does no feature know the future?
+def gather_evidence(timeframes: list[str]) -> DataEvidence:
+    """What the gate wants to know of these timeframes' data: do their tests pass, and does no feature know the future?
 
     Raises what they raise. A look is spent for good, so the gate does not look at data that are known to be wrong.
     """
-    run_dbt("test", "--select", "features_1d", "ohlcv_1d", "catalog")
-    audit()
+    relations = [f"{layer}_{timeframe}" for timeframe in timeframes for layer in ("features", "ohlcv")]
+    run_dbt("test", "--select", *relations, "catalog")
+    for timeframe in timeframes:
+        audit(timeframe)
     return DataEvidence(dbt_build_passed=True, lookahead_audit_passed=True)
 
 
@@ -73,16 +75,26 @@ def judge(runs: list[Run], evidence: DataEvidence) -> list[str]:
 def train(experiments: list[str] | None = None) -> list[str]:
     """Train the hypothesis files (default: all of experiments/) and judge their families; returns the models.
 
-    All files are read before anything is tried: one bad file changes nothing.
+    All files are read before anything is tried: one bad file changes nothing. One whose data are missing, or which cannot
+    be fitted, is named at the end with its reason; the others go on. Raises Stop then.
     """
     files = [Path(name) for name in experiments] if experiments else sorted(EXPERIMENTS_DIR.glob("*.yaml"))
     if not files:
         raise Stop(f"no hypothesis to train: {EXPERIMENTS_DIR.name}/ holds no YAML file")
     valid = [hypothesis.load(file) for file in files]
-    evidence = gather_evidence()
-    runs = [fit(one, _shown(file)) for one, file in zip(valid, files, strict=True)]
+    evidence = gather_evidence(sorted({one.timeframe for one in valid}))
+    runs, untrained = [], []
+    for one, file in zip(valid, files, strict=True):
+        try:
+            runs.append(fit(one, _shown(file)))
+        except OperatorError as error:
+            log.error("%s was not trained: %s", _shown(file), error)
+            untrained.append(f"{_shown(file)}: {error}")
     families = {run.family_id: [one for one in runs if one.family_id == run.family_id] for run in runs}
-    return [model_id for family in families.values() for model_id in judge(family, evidence)]
+    models = [model_id for family in families.values() for model_id in judge(family, evidence)]
+    if untrained:
+        raise Stop(f"{len(untrained)} of {len(files)} hypotheses were not trained: {'; '.join(untrained)}")
+    return models
 
 
 def _shown(file: Path) -> str:

@@ -1,0 +1,88 @@
+"""An account kept the obvious way: money and units, one event after the other. The product's must come to the same."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class SlowAccount:
+    """What a person with a notebook would do. `side` and `borrow` are by symbol, rates as fractions (a year)."""
+
+    side: list[float]
+    borrow: list[float]
+    cash_rate: float
+    band: float
+    lets_run: bool
+    cash: float = 1.0
+    units: list[float] = field(default_factory=list)
+    returns: list[float] = field(default_factory=list)
+
+    def run(
+        self,
+        opens: np.ndarray,
+        traded: np.ndarray,
+        ready: np.ndarray,
+        weights: np.ndarray,
+        moments: np.ndarray,
+        first: int,
+        last: int,
+    ) -> list[float]:
+        """The return of each bar that follows a decision bar from `first` to `last`; weights are by decision bar."""
+        symbols = range(opens.shape[1])
+        self.units = [0.0 for _ in symbols]
+        waiting: dict[int, float] = {}
+        aimed_at: dict[int, float] = {}
+        price: dict[int, float] = {}
+        for bar in range(first + 1):
+            self._see(price, opens, traded, bar)
+        for bar in range(first, last + 1):
+            for symbol in symbols:  # the close of the bar
+                if traded[bar, symbol] and ready[bar, symbol]:
+                    waiting[symbol] = weights[bar - first, symbol]
+            self._see(price, opens, traded, bar + 1)
+            before = self._worth(price)
+            if before <= 0:
+                self.cash, self.units = 0.0, [0.0 for _ in symbols]
+                self.returns.append(0.0)
+                continue
+            for symbol in symbols:  # the open of the next
+                if traded[bar + 1, symbol] and symbol in waiting:
+                    self._fill(symbol, waiting.pop(symbol), aimed_at, price[symbol], before)
+            years = (moments[bar + 2] - moments[bar + 1]) / np.timedelta64(1, "s") / (365.25 * 86400)
+            long = 0.0
+            charges = 0.0
+            for symbol in symbols:
+                value = self.units[symbol] * price.get(symbol, 0.0)
+                long += max(value, 0.0)
+                charges += self.borrow[symbol] * max(-value, 0.0) * years
+            self.cash += self.cash_rate * max(before - long, 0.0) * years - charges
+            self._see(price, opens, traded, bar + 2)
+            if bar == last and self._worth(price) > 0:
+                for symbol in symbols:
+                    self.cash -= self.side[symbol] * abs(self.units[symbol] * price.get(symbol, 0.0))
+            self.returns.append(self._worth(price) / before - 1.0)
+        return self.returns
+
+    def _see(self, price: dict[int, float], opens: np.ndarray, traded: np.ndarray, bar: int) -> None:
+        for symbol in range(opens.shape[1]):
+            if traded[bar, symbol]:
+                price[symbol] = opens[bar, symbol]
+
+    def _worth(self, price: dict[int, float]) -> float:
+        return self.cash + sum(units * price.get(symbol, 0.0) for symbol, units in enumerate(self.units))
+
+    def _fill(self, symbol: int, target: float, aimed_at: dict[int, float], price: float, equity: float) -> None:
+        if np.isnan(target):
+            return
+        same = aimed_at.get(symbol) == target
+        aimed_at[symbol] = target
+        held = self.units[symbol] * price / equity
+        if target == 0.0 or target * held < 0.0:
+            change = -held
+        elif abs(target - held) < self.band or (self.lets_run and same):
+            return
+        else:
+            change = target - held
+        self.units[symbol] = 0.0 if change == -held else self.units[symbol] + change * equity / price
+        self.cash -= change * equity + self.side[symbol] * abs(change) * equity

@@ -1,0 +1,138 @@
+"""The account equals one kept event by event, on anything: holes, dead bars, several calendars, shorts, ruin."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.slow_account import SlowAccount
+from training.accounting import Market, Terms
+from training.costs import Costs, Rates, rates
+from training.dataset import Dataset
+from training.hypothesis import Rebalancing
+
+WEIGHTS = st.sampled_from([-1.0, -0.4, 0.0, 0.0, 0.3, 0.31, 1.0, float("nan")])
+
+
+def a_dataset(opens: np.ndarray, traded: np.ndarray, ready: np.ndarray, hours: np.ndarray) -> Dataset:
+    start = np.datetime64("2020-01-01T00:00:00", "us")
+    return Dataset(
+        symbols=tuple(f"S{number}" for number in range(opens.shape[1])),
+        timeframe="1h",
+        sessions=start + hours.cumsum() * np.timedelta64(3600, "s"),
+        opens=opens,
+        features=np.zeros((*opens.shape, 1)),
+        ready=ready,
+        fingerprints={"f": "1"},
+        unready_rows=0,
+        traded=traded,
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
+    length, symbols = data.draw(st.integers(6, 30)), data.draw(st.integers(1, 3))
+    shape = (length, symbols)
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    wild = data.draw(st.sampled_from([0.01, 0.2, 0.9]))
+    opens = 50 * np.exp(np.cumsum(wild * generator.standard_normal(shape), axis=0))
+    opens[generator.random(shape) < data.draw(st.sampled_from([0.0, 0.3]))] = np.nan
+    traded = np.isfinite(opens) & (generator.random(shape) >= data.draw(st.sampled_from([0.0, 0.3])))
+    ready = generator.random(shape) >= data.draw(st.sampled_from([0.0, 0.3]))
+    hours = generator.integers(1, 70, length)
+    first, last = data.draw(st.integers(0, 2)), length - 3
+    draws = data.draw(st.lists(WEIGHTS, min_size=(last - first + 1) * symbols, max_size=(last - first + 1) * symbols))
+    weights = np.array(draws).reshape(last - first + 1, symbols)
+    side = generator.uniform(0, 0.01, symbols)
+    borrow = generator.uniform(0, 2, symbols)
+    cash_rate = data.draw(st.sampled_from([0.0, 0.3]))
+    rebalancing = Rebalancing(
+        drift=data.draw(st.sampled_from(["traded", "let_run"])), band=data.draw(st.sampled_from([0.0, 0.05]))
+    )
+
+    dataset = a_dataset(opens, traded, ready, hours)
+    market = Market(dataset, first, last)
+    terms = Terms(Rates(side, borrow, cash_rate), rebalancing)
+    # beside another trial, as in a search
+    account, _ = market.run(np.stack([weights, -weights]), [terms, terms])
+    net = (account.positions * market.returns - account.costs + account.interest).sum(axis=1)
+
+    slow = SlowAccount([*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run")
+    expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last)
+    np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cut=st.integers(5, 15))
+def test_nothing_depends_on_whether_a_later_bar_exists(seed: int, cut: int) -> None:
+    """R1: what is held and what it earned by a bar is the same whatever comes, or is missing, after it."""
+    generator = np.random.default_rng(seed)
+    opens = 50 * np.exp(np.cumsum(0.1 * generator.standard_normal((20, 2)), axis=0))
+    ready, hours = np.ones(opens.shape, dtype=bool), np.ones(20, dtype=np.int64)
+    weights = generator.choice([-0.5, 0.0, 0.5], (18, 2))
+    terms = Terms(rates(Costs(bps_per_side=5), ("equity", "crypto")), Rebalancing())
+    later = opens.copy()
+    later[cut + 1 :] = np.where(generator.random(later[cut + 1 :].shape) < 0.5, np.nan, 7.0)
+    accounts = []
+    for prices in (opens, later):
+        market = Market(a_dataset(prices, np.isfinite(prices), ready, hours), 0, 17)
+        accounts.append((market.run(weights[None], [terms])[0], market.returns))
+    (before, returns), (after, other_returns) = accounts
+    # a row is over when its second open is there: row r ends at the open of bar r + 2
+    assert (before.positions[: cut - 1] == after.positions[: cut - 1]).all()
+    assert (returns[: cut - 1] == other_returns[: cut - 1]).all()
+    assert (before.costs[: cut - 1] == after.costs[: cut - 1]).all()
+
+
+def one_symbol(opens: list[float], weights: list[float], **terms: object) -> tuple[np.ndarray, np.ndarray]:
+    """Net returns, and trades, of one equity whose bars are a day apart."""
+    prices = np.array(opens)[:, None]
+    dataset = a_dataset(prices, np.isfinite(prices), np.ones(prices.shape, dtype=bool), np.full(len(opens), 24))
+    market = Market(dataset, 0, len(opens) - 3)
+    costs = {"bps_per_side": 1, **{name: value for name, value in terms.items() if name in Costs.model_fields}}
+    rebalancing = {name: value for name, value in terms.items() if name in Rebalancing.model_fields}
+    trial = Terms(rates(Costs(**costs), ("equity",)), Rebalancing(**rebalancing))
+    account = market.run(np.array(weights)[None, :, None], [trial])[0]
+    return (account.positions * market.returns - account.costs + account.interest).sum(axis=1), account.trades[:, 0]
+
+
+def test_a_short_pays_for_drift_borrow_and_the_exit() -> None:
+    """R11."""
+    prices = [100.0, 100.0, 120.0, 120.0, 120.0]
+    _, traded = one_symbol(prices, [-0.5, -0.5, -0.5], band=0.0)
+    assert traded[1] == pytest.approx(-0.5 + 0.5 * 1.2 / (1 - 0.1), rel=1e-3), "bought back what it grew by"
+    _, left = one_symbol(prices, [-0.5, -0.5, -0.5], drift="let_run")
+    assert (left[1:] == 0).all()
+    free, _ = one_symbol([100.0] * 5, [-0.5] * 3, borrow_rate=0.0)
+    lent, _ = one_symbol([100.0] * 5, [-0.5] * 3, borrow_rate=0.365)
+    assert free - lent == pytest.approx([0.0005, 0.0005, 0.0005], rel=1e-2)
+    assert free == pytest.approx([-0.5e-4, 0, -0.5e-4], abs=1e-8), "in and out, a basis point each"
+
+
+def test_idle_cash_earns_what_the_file_says() -> None:
+    net, _ = one_symbol([100.0] * 5, [0.4] * 3, cash_rate=0.365)
+    assert net == pytest.approx([0.0006 - 0.4e-4, 0.0006, 0.0006 - 0.4e-4], rel=1e-2)
+
+
+def test_costs_have_a_floor_by_asset_class_and_broker() -> None:
+    free = rates(Costs(bps_per_side=0), ("equity", "crypto"))
+    assert free.side.tolist() == [0.0001, 0.001]
+    assert rates(Costs(bps_per_side=0, broker="alpaca"), ("crypto",)).side.tolist() == [0.0025]
+    assert rates(Costs(bps_per_side=40), ("equity", "crypto")).side.tolist() == [0.004, 0.004]
+    assert (free.borrow > 0).all()
+
+
+def test_a_change_of_sign_closes_first() -> None:
+    """Brokers refuse an order that crosses zero; a session closes, and opens with the next bar."""
+    _, traded = one_symbol([100.0] * 6, [0.5, -0.5, -0.5, -0.5])
+    assert traded == pytest.approx([0.5, -0.5, -0.5, 0.0], abs=1e-4)
+
+
+def test_buy_and_hold_is_bought_and_held() -> None:
+    """R10: equal money in what there is at the first open; no rebalancing, and nothing later joins."""
+    opens = np.array([[10, 10, np.nan], [10, 10, np.nan], [20, 5, np.nan], [40, 5, 8], [40, 5, 16], [40, 5, 16.0]])
+    dataset = a_dataset(opens, np.isfinite(opens), np.ones(opens.shape, dtype=bool), np.full(6, 24))
+    market = Market(dataset, 0, 3)
+    wealth = np.cumprod(1 + (market.held * market.returns).sum(axis=1))
+    assert wealth == pytest.approx([1.25, 2.25, 2.25, 2.25])
