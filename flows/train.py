@@ -75,8 +75,8 @@ def judge(runs: list[Run], evidence: DataEvidence) -> list[str]:
 def train(experiments: list[str] | None = None) -> list[str]:
     """Train the hypothesis files (default: all of experiments/) and judge their families; returns the models.
 
-    All files are read before anything is tried: one bad file changes nothing. One whose data are missing, or which cannot
-    be fitted, is named at the end with its reason; the others go on. Raises Stop then.
+    All files are read before anything is tried: one bad file changes nothing. One whose data are missing, or which
+    cannot be fitted, is named at the end with its reason; the others go on. Raises Stop then.
     """
     files = [Path(name) for name in experiments] if experiments else sorted(EXPERIMENTS_DIR.glob("*.yaml"))
     if not files:

@@ -185,10 +185,20 @@ class Hypothesis(Frozen):
 
 @lru_cache(maxsize=1024)
 def _try_combinations(content: str) -> None:
-    """Raises GridError unless every combination of the grid is valid. A gate reads the same hypothesis many times."""
+    """Raises GridError unless every combination of the grid is valid, and ValueError where the grid is not to blame.
+
+    A gate reads the same hypothesis many times: what was tried is remembered.
+    """
     whole = json.loads(content)
     for chosen in grid.combinations(whole["training"]["grid"]):
-        _variant(whole, chosen)
+        try:
+            _variant(whole, chosen)
+        except GridError as error:
+            alone = [{key: value} for key, value in chosen.items()]
+            if not any(_is_valid(whole, one) for one in ({}, *alone)):
+                reason = str(error).removeprefix(f"{error.place[-1]}: ")
+                raise ValueError(reason) from None
+            raise
 
 
 def _variant(content: Mapping[str, Any], chosen: Mapping[str, Any]) -> Hypothesis:

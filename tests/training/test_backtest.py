@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from tests.training import worlds
+from training import backtest as backtests
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
+from training.models import ModelError
+from training.train import Search
 from training.walk_forward import split
 
 
@@ -120,7 +123,9 @@ def test_rows_that_are_not_ready_are_not_traded() -> None:
     ("target", "sizing"),
     [
         ({"kind": "multiclass", "threshold": 0.005}, {"policy": "long_short"}),
+        ({"kind": "multiclass", "quantiles": 4}, {"policy": "proportional", "short": True}),
         ({"kind": "regression", "horizon": 3}, {"policy": "proportional", "full_at": 0.01}),
+        ({"kind": "triple_barrier", "up": 0.012, "down": 0.012, "horizon": 2}, {"policy": "long_flat"}),
     ],
 )
 def test_other_targets_and_policies_find_the_edge_too(target: dict, sizing: dict) -> None:
@@ -128,7 +133,87 @@ def test_other_targets_and_policies_find_the_edge_too(target: dict, sizing: dict
     path = run(worlds.dataset(), hypothesis)
     assert path.skill_out_of_sample > 0.01
     assert path.net_returns.sum() > 0
-    assert (path.positions.min() < 0) == (sizing["policy"] == "long_short")
+    assert (path.positions.min() < 0) == hypothesis.position_sizing.may_short
+
+
+def with_volatility(data: Dataset) -> Dataset:
+    """The second feature is the volatility of a bar, one percent in the mean."""
+    features = data.features.copy()
+    features[:, :, 1] = 0.01 * np.exp(0.3 * np.tanh(features[:, :, 1]))
+    return replace(data, features=features, fingerprints={"volume_surprise": "v1", "volatility_20": "w1"})
+
+
+@pytest.mark.parametrize(
+    ("target", "sizing"),
+    [
+        ({"kind": "rank"}, {"policy": "top_bottom_k", "top": 1, "bottom": 1, "max_net": 0.0}),
+        ({"kind": "volatility_scaled"}, {"policy": "kelly", "short": True}),
+        ({"kind": "binary"}, {"policy": "volatility_target", "target_volatility": 0.008}),
+    ],
+)
+def test_a_panel_is_ranked_and_weighed_by_its_volatility(target: dict, sizing: dict) -> None:
+    symbols = ("AA", "BB", "CC")
+    hypothesis = worlds.hypothesis(symbols=symbols, target=target, position_sizing=sizing)
+    path = run(with_volatility(worlds.dataset(symbols=symbols)), hypothesis)
+    assert path.skill_out_of_sample > 0.01
+    assert path.net_returns.sum() > 0.5
+    assert np.abs(path.positions).sum(axis=1).max() < 1.1
+    if sizing["policy"] == "top_bottom_k":
+        net = np.abs(path.positions.sum(axis=1))
+        assert np.median(net) < 0.1, "as much short as long, but while a symbol changes its side"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"booster": "gblinear", "reg_lambda": 0.01},
+        {"booster": "dart", "rate_drop": 0.1},
+        {"max_bin": 16, "scale_pos_weight": 1.5},
+        {"class_weights": "balanced"},
+        {"class_weights": (1.0, 3.0)},
+        {"early_stopping_rounds": 3},
+    ],
+)
+def test_each_booster_and_weight_is_fitted_and_read_back(changes: dict) -> None:
+    training = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 40, **changes}}
+    path = run(worlds.dataset(), worlds.hypothesis(training=training))
+    assert path.net_returns.sum() > 0
+    assert (path.scores != run(worlds.dataset()).scores).any(), "it makes a difference"
+
+
+def test_trees_stop_when_they_no_longer_help_and_a_constraint_holds() -> None:
+    xgboost = {"n_estimators": 400, "max_depth": 4, "min_child_weight": 1, "early_stopping_rounds": 5,
+               "monotone_constraints": {"wind_direction": -1}}  # fmt: skip
+    hypothesis = worlds.hypothesis(training={"start": "2000-01-01", "device": "cpu", "xgboost": xgboost})
+    data = worlds.dataset()
+    package = backtest(data, hypothesis).package(hypothesis.training.xgboost, np.arange(900), "t0000000")
+    assert 5 < package._predictor.num_boosted_rounds() < 200
+    wind = np.linspace(-3, 3, 50)
+    for surprise in (-1.0, 0.0, 2.0):
+        predicted = package.predict(np.column_stack([np.full(50, surprise), wind]))
+        assert (np.diff(predicted) <= 0).all()
+
+
+def test_one_class_is_said_with_fold_and_count() -> None:
+    hypothesis = worlds.hypothesis(target={"kind": "binary", "threshold": 0.5})
+    with pytest.raises(ModelError, match=r"made_up, fold 1 of 5 \(481 bars\): every label .* all 461 are of class 0"):
+        run(worlds.dataset(), hypothesis)
+
+
+def test_a_search_over_horizons_and_features_shares_its_bars() -> None:
+    hypothesis = worlds.hypothesis(training={
+        "start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 20},
+        "grid": {"target.horizon": [1, 5], "features": [["volume_surprise"], ["wind_direction"]]},
+    }, feature_groups=[])  # fmt: skip
+    data = replace(worlds.dataset(), groups=("volume", "volume"))
+    search = Search(hypothesis, data, "cpu", "run")
+    paths = backtests.run({trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in search.trials.items()})
+    assert len(paths) == 4
+    informed, blind, informed_week, _ = paths.values()
+    assert (informed.sessions == informed_week.sessions).all()
+    assert informed.skill_out_of_sample > 0.05 > 0.01 > blind.skill_out_of_sample
+    alone = search.trials[next(iter(paths))][1].run({"x": hypothesis.training.xgboost})["x"]
+    assert alone.net_returns.tobytes() == informed.net_returns.tobytes(), "others beside it change nothing"
 
 
 def test_the_backtest_is_what_the_fold_package_says_alone() -> None:

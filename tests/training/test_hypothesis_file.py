@@ -92,11 +92,114 @@ def test_a_good_file(tmp_path: Path) -> None:
         ("costs:", "gate: {net_sharpe: 0.1}\ncosts:", ", line 11: gate: gate.net_sharpe may only be tightened"),
         ("costs:", "gate: {luck: 1}\ncosts:", ", line 11: gate: gate.luck is not a threshold"),
         ("  kind: binary", "  kind: multiclass", ", line 7: target: a multiclass target needs a threshold > 0"),
+        (
+            "  kind: binary",
+            "  kind: binary\n  horizon: true",
+            ", line 9: target.horizon is True: input should be a valid",
+        ),
+        (
+            "max_depth: [2, 3]",
+            "max_depth: [true]",
+            ", line 15: training.grid: max_depth: True: input should be a valid int",
+        ),
+        (
+            "max_depth: [2, 3]",
+            "max_depth: ['3']",
+            ", line 15: training.grid: max_depth: '3': input should be a valid int",
+        ),
+        (
+            "bps_per_side: 2",
+            "bps_per_side: '2'",
+            ", line 11: costs.bps_per_side is '2': input should be a valid number",
+        ),
+        ("max_depth: [2, 3]", "target.horizn: [2, 3]", ", line 15: training.grid: 'target.horizn' cannot be varied"),
+        ("max_depth: [2, 3]", "training.start: [1]", ", line 15: training.grid: 'training.start' cannot be varied"),
+        ("max_depth: [2, 3]", "target.horizon: [1, 0]", ", line 15: training.grid: target.horizon: 0: input should"),
+        (
+            "max_depth: [2, 3]",
+            "target.horizon: [1, 1]",
+            ", line 15: training.grid: target.horizon needs a list of diff",
+        ),
+        ("max_depth: [2, 3]", "costs: [1]", ", line 15: training.grid: 'costs' cannot be varied"),
+        ("feature_groups: [volume]\n", "", ", line 1: feature_groups or features must"),
+        (
+            "feature_groups: [volume]",
+            "feature_groups: [volume]\nfeatures: [ret_1]\nexclude_features: [ret_1]",
+            ", line 1: ret_1 is in features and in exclude_features",
+        ),
+        ("feature_groups: [volume]", "feature_groups: [volum]", ", line 6: feature_groups.0 is 'volum': allowed are"),
+        ("  kind: binary", "  kind: multiclass\n  thresholds: [0.1, 0.0]", ", line 7: target: thresholds must ascend"),
+        (
+            "  kind: binary",
+            "  kind: multiclass\n  quantiles: 3\n  threshold: 0.1",
+            ", line 7: target: threshold, thres",
+        ),
+        (
+            "  kind: binary",
+            "  kind: triple_barrier\n  up: 0.1",
+            ", line 7: target: a triple_barrier target needs up and",
+        ),
+        (
+            "  start: 2000-01-01",
+            "  start: 2000-01-01\n  folds: 2",
+            ", line 14: training.folds is 2: input should be gre",
+        ),
+        (
+            "  start: 2000-01-01",
+            "  start: 2000-01-01\n  window: rolling",
+            ", line 12: training: a rolling window needs",
+        ),
+        (
+            "  start: 2000-01-01",
+            "  start: 2000-01-01\n  xgboost: {booster: gblinear, early_stopping_rounds: 5}",
+            ", line 14: training.xgboost: early_stopping_rounds needs booster gbtree",
+        ),
+        (
+            "  policy: long_flat",
+            "  policy: top_bottom_k\n  top: 2\n  bottom: 1",
+            ", line 1: position_sizing holds 3 symbols at each bar, and there are 2",
+        ),
+        (
+            "  policy: long_flat",
+            "  policy: long_flat\n  max_weight: 0.01",
+            ", line 1: a whole position weighs 0.005, and rebalancing.band leaves",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     assert old in GOOD
     assert refusal(tmp_path, GOOD.replace(old, new)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "suggestion"),
+    [
+        ("feature_groups: [volume]", "feature_groups: [volum]", "; did you mean volume?"),
+        ("target:", "targets:", "; did you mean target?"),
+        ("max_depth: [2, 3]", "target.horizn: [2, 3]", "; did you mean target.horizon?"),
+    ],
+)
+def test_the_nearest_name_is_told(tmp_path: Path, old: str, new: str, suggestion: str) -> None:
+    assert refusal(tmp_path, GOOD.replace(old, new)).endswith(suggestion)
+
+
+def test_a_grid_varies_anything_and_each_combination_is_a_hypothesis(tmp_path: Path) -> None:
+    grid = "{target.horizon: [1, 5], feature_groups: [[volume], [volume, momentum]], position_sizing.entry: [0, 1e-1]}"
+    loaded = load(write(tmp_path, GOOD[: GOOD.index("  grid:")] + f"  grid: {grid}\n"))
+    made = [
+        (one.target.horizon, one.feature_groups, one.position_sizing.entry, chosen) for chosen, one in loaded.trials
+    ]
+    assert len(made) == 8
+    assert made[0][:3] == (1, ("volume",), 0.0)
+    assert made[-1][:3] == (5, ("momentum", "volume"), 0.1)
+    assert all(not one.training.grid for _, one in loaded.trials)
+    assert loaded.variant(made[-1][3]) == loaded.trials[-1][1]
+
+
+def test_a_number_may_be_written_with_an_exponent(tmp_path: Path) -> None:
+    assert (
+        load(write(tmp_path, GOOD.replace("[0.05, 0.1]", "[5e-2, 1e-1]"))).trials == load(write(tmp_path, GOOD)).trials
+    )
 
 
 def test_a_list_is_not_a_hypothesis(tmp_path: Path) -> None:
