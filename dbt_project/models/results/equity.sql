@@ -1,4 +1,16 @@
-with movements as (
+with fills as (
+    select * from {{ ref('stg_ledger__fills') }}
+),
+
+activities as (
+    select * from {{ ref('stg_ledger__activities') }}
+),
+
+bars as (
+    select * from {{ ref('ohlcv_1d') }}
+),
+
+movements as (
     select
         account_id,
         symbol,
@@ -6,7 +18,7 @@ with movements as (
         case side when 'buy' then quantity else -quantity end as quantity,
         case side when 'buy' then -quantity else quantity end * price
         - case when fee_symbol is null then fee else 0 end as cash
-    from {{ ref('stg_ledger__fills') }}
+    from fills
     union all
     select
         account_id,
@@ -14,7 +26,7 @@ with movements as (
         filled_at as moved_at,
         -fee as quantity,
         0 as cash
-    from {{ ref('stg_ledger__fills') }}
+    from fills
     where fee_symbol is not null
     union all
     select
@@ -23,7 +35,7 @@ with movements as (
         happened_at as moved_at,
         quantity,
         cash
-    from {{ ref('stg_ledger__activities') }}
+    from activities
 ),
 
 spans as (
@@ -34,49 +46,62 @@ spans as (
     group by account_id
 ),
 
-sessions as (
+traded as (
     select distinct
+        account_id,
+        symbol
+    from movements
+    where symbol is not null
+),
+
+-- calendars end their days at different hours: a date has one moment for the whole account, the last of these
+moments as (
+    select
         spans.account_id,
         bars.session_date,
-        bars.bar_end
+        max(bars.bar_end) as valued_at
     from spans
-    inner join {{ ref('ohlcv_1d') }} as bars on spans.first_moved_at <= bars.bar_end
+    inner join traded on spans.account_id = traded.account_id
+    inner join bars on traded.symbol = bars.symbol and spans.first_moved_at <= bars.bar_end
+    group by spans.account_id, bars.session_date
 ),
 
 held as (
     select
-        sessions.account_id,
-        sessions.session_date,
-        sessions.bar_end,
+        moments.account_id,
+        moments.session_date,
+        moments.valued_at,
         movements.symbol,
         sum(movements.quantity) as quantity,
         sum(movements.cash) as cash
-    from sessions
-    inner join movements on sessions.account_id = movements.account_id and sessions.bar_end >= movements.moved_at
-    group by sessions.account_id, sessions.session_date, sessions.bar_end, movements.symbol
+    from moments
+    inner join movements on moments.account_id = movements.account_id and moments.valued_at >= movements.moved_at
+    group by moments.account_id, moments.session_date, moments.valued_at, movements.symbol
 ),
 
 valued as (
     select
         held.account_id,
         held.session_date,
+        held.valued_at,
         sum(held.cash) as cash,
         sum(coalesce(held.quantity * newest.close, 0)) as invested
     from held
     left join lateral (
         select bars.close
-        from {{ ref('ohlcv_1d') }} as bars
-        where bars.symbol = held.symbol and bars.bar_end <= held.bar_end
+        from bars
+        where bars.symbol = held.symbol and bars.bar_end <= held.valued_at
         order by bars.bar_start desc
         limit 1
     ) as newest on true
-    group by held.account_id, held.session_date
+    group by held.account_id, held.session_date, held.valued_at
 ),
 
 equity as (
     select
         account_id,
         session_date,
+        valued_at,
         cash,
         invested,
         cash + invested as equity

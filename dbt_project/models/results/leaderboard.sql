@@ -40,7 +40,14 @@ ranked as (
         models.model_id,
         newest_states.state as model_state,
         trials.parameters,
-        trials.registered_at
+        trials.registered_at,
+        trials.run_id,
+        trials.hypothesis_id,
+        hypotheses.source_file,
+        hypotheses.content #>> '{target,kind}' as target,
+        coalesce(trials.parameters ->> 'target.horizon', hypotheses.content #>> '{target,horizon}')::integer as horizon,
+        coalesce(trials.parameters ->> 'costs.bps_per_side', hypotheses.content #>> '{costs,bps_per_side}')::float8
+            as bps_per_side
     from {{ ref('stg_research__trials') }} as trials
     inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
     inner join {{ ref('stg_research__families') }} as families on trials.family_id = families.family_id

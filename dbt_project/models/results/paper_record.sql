@@ -1,4 +1,20 @@
-with orders as (
+with quality as (
+    select * from {{ ref('execution_quality') }}
+),
+
+fills as (
+    select * from {{ ref('stg_ledger__fills') }}
+),
+
+activities as (
+    select * from {{ ref('stg_ledger__activities') }}
+),
+
+bars as (
+    select * from {{ ref('ohlcv_1d') }}
+),
+
+orders as (
     select
         account_id,
         model_id,
@@ -8,35 +24,65 @@ with orders as (
         min(bar_start) as first_bar,
         max(bar_start) as last_bar,
         round(avg(slippage_bps), 2) as slippage_bps
-    from {{ ref('execution_quality') }}
+    from quality
     group by account_id, model_id, symbol
+),
+
+-- a fill is of the model whose decision it was
+model_fills as (
+    select
+        fills.account_id,
+        quality.model_id,
+        fills.symbol,
+        fills.filled_at as moved_at,
+        case fills.side when 'buy' then fills.quantity else -fills.quantity end as quantity,
+        case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price as cash
+    from fills
+    inner join quality
+        on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+),
+
+-- dividends and splits name no model: they are of the one that traded the symbol last before them
+model_activities as (
+    select
+        activities.account_id,
+        newest.model_id,
+        activities.symbol,
+        activities.quantity,
+        activities.cash
+    from activities
+    inner join lateral (
+        select model_fills.model_id
+        from model_fills
+        where
+            model_fills.account_id = activities.account_id and model_fills.symbol = activities.symbol
+            and model_fills.moved_at <= activities.happened_at
+        order by model_fills.moved_at desc
+        limit 1
+    ) as newest on true
 ),
 
 movements as (
     select
         account_id,
-        symbol,
-        case side when 'buy' then quantity else -quantity end as quantity,
-        case side when 'buy' then -quantity else quantity end * price as cash
-    from {{ ref('stg_ledger__fills') }}
-    union all
-    select
-        account_id,
+        model_id,
         symbol,
         quantity,
         cash
-    from {{ ref('stg_ledger__activities') }}
-    where symbol is not null
+    from model_fills
+    union all
+    select * from model_activities
 ),
 
 totals as (
     select
         account_id,
+        model_id,
         symbol,
         sum(quantity) as quantity,
         sum(cash) as cash
     from movements
-    group by account_id, symbol
+    group by account_id, model_id, symbol
 ),
 
 records as (
@@ -53,14 +99,16 @@ records as (
         totals.cash + totals.quantity * newest.close as profit,
         newest.adj_close / first_bars.adj_close - 1 as symbol_return
     from orders
-    inner join totals on orders.account_id = totals.account_id and orders.symbol = totals.symbol
-    inner join {{ ref('ohlcv_1d') }} as first_bars
-        on orders.symbol = first_bars.symbol and orders.first_bar = first_bars.bar_start
+    inner join totals
+        on
+            orders.account_id = totals.account_id and orders.model_id = totals.model_id
+            and orders.symbol = totals.symbol
+    inner join bars as first_bars on orders.symbol = first_bars.symbol and orders.first_bar = first_bars.bar_start
     cross join lateral (
         select
             bars.close,
             bars.adj_close
-        from {{ ref('ohlcv_1d') }} as bars
+        from bars
         where bars.symbol = orders.symbol
         order by bars.bar_start desc
         limit 1

@@ -12,6 +12,7 @@ listed as (
         parameters,
         skill_in_sample,
         skill_out_of_sample,
+        left_out,
         registered_at
     from source
 )
