@@ -6,6 +6,7 @@ from prefect import flow, task
 
 from flows.dbt_command import run_dbt
 from flows.seed_lines import wrong_lines
+from training.data_evidence import build_recorded, tests_recorded
 from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect
 
@@ -26,7 +27,8 @@ def build_models(full_refresh: bool) -> None:
 
     dbt's unit tests are left out: they test the SQL and not what has landed.
     """
-    nodes = run_dbt("build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else []))
+    with build_recorded(_timeframes()):
+        nodes = run_dbt("build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else []))
     for symbol, sentence in uncomputable():
         log.warning("%s could not be computed: %s", symbol, sentence)
     counts = {kind: sum(node.kind == kind for node in nodes) for kind in ("model", "test")}
@@ -39,6 +41,11 @@ def uncomputable() -> list[tuple[str, str]]:
         return connection.execute(
             "select symbol, model || ': ' || reason from canonical.live_failures order by symbol, model"
         ).fetchall()
+
+
+def _timeframes() -> list[str]:
+    with connect("analyst") as connection:
+        return [name for (name,) in connection.execute("select timeframe from reference.timeframes order by length")]
 
 
 @task
@@ -62,7 +69,8 @@ def full_tests() -> None:
 
     A build tests what was built or landed since each test last passed.
     """
-    nodes = run_dbt("test", "--vars", "full_tests: true")
+    with tests_recorded(_timeframes()):
+        nodes = run_dbt("test", "--vars", "full_tests: true")
     log.info("dbt test: %d tests passed over all rows", sum(node.kind == "test" for node in nodes))
 
 

@@ -9,7 +9,8 @@ from flows.dbt_command import run_dbt
 from models_registry import registry
 from training import hypothesis
 from training.commit import commit_passing
-from training.look import DataEvidence, judge_family
+from training.data_evidence import tests_recorded
+from training.look import judge_families
 from training.look_ahead import audit
 from training.train import Run
 from training.train import train as train_hypothesis
@@ -22,16 +23,16 @@ EXPERIMENTS_DIR = PROJECT_DIR / "experiments"
 
 
 @task
-def gather_evidence(timeframes: list[str]) -> DataEvidence:
-    """What the gate wants to know of these timeframes' data: do their tests pass, and does no feature know the future?
+def gather_evidence(timeframes: list[str]) -> None:
+    """What the gate will ask the warehouse: do these timeframes' tests pass, and does no feature know the future?
 
     Raises what they raise. A look is spent for good, so the gate does not look at data that are known to be wrong.
     """
     relations = [f"{layer}_{timeframe}" for timeframe in timeframes for layer in ("features", "ohlcv")]
-    run_dbt("test", "--select", *relations, "catalog")
+    with tests_recorded(timeframes):
+        run_dbt("test", "--select", *relations, "catalog")
     for timeframe in timeframes:
         audit(timeframe)
-    return DataEvidence(dbt_build_passed=True, lookahead_audit_passed=True)
 
 
 @task
@@ -51,9 +52,9 @@ def fit(valid: hypothesis.Hypothesis, source_file: str) -> Run:
 
 
 @task
-def judge(runs: list[Run], evidence: DataEvidence) -> list[str]:
-    """One look at the family that the runs share; returns the models that came of it. Nothing new costs no look."""
-    judge_family(runs[0].family_id, evidence)
+def judge(runs: list[Run]) -> list[str]:
+    """One look at all that was trained together; returns the models that came of it. Nothing new costs no look."""
+    judge_families([run.family_id for run in runs])
     models = []
     for run in runs:
         record = commit_passing(run.run_id)
@@ -82,7 +83,7 @@ def train(experiments: list[str] | None = None) -> list[str]:
     if not files:
         raise Stop(f"no hypothesis to train: {EXPERIMENTS_DIR.name}/ holds no YAML file")
     valid = [hypothesis.load(file) for file in files]
-    evidence = gather_evidence(sorted({one.timeframe for one in valid}))
+    gather_evidence(sorted({one.timeframe for one in valid}))
     runs, untrained = [], []
     for one, file in zip(valid, files, strict=True):
         try:
@@ -90,8 +91,7 @@ def train(experiments: list[str] | None = None) -> list[str]:
         except OperatorError as error:
             log.error("%s was not trained: %s", _shown(file), error)
             untrained.append(f"{_shown(file)}: {error}")
-    families = {run.family_id: [one for one in runs if one.family_id == run.family_id] for run in runs}
-    models = [model_id for family in families.values() for model_id in judge(family, evidence)]
+    models = judge(runs)
     if untrained:
         raise Stop(f"{len(untrained)} of {len(files)} hypotheses were not trained: {'; '.join(untrained)}")
     return models

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training import hypothesis
 from training.commit import commit_passing
-from training.look import DataEvidence, judge_family
+from training.look import judge_families
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
 from warehouse.errors import OperatorError
@@ -19,12 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     validate = commands.add_parser("validate", help="check hypothesis files, without a database")
     training = commands.add_parser("train", help="fit and backtest every trial of hypothesis files, and store them")
-    judge = commands.add_parser("judge", help="one look of the gate at the files' families; register what passes")
+    judging = commands.add_parser("judge", help="one look of the gate at what the files tried; register what passes")
     schema = commands.add_parser("schema", help="print the JSON Schema of a hypothesis, or write it to a file")
-    for command in (validate, training, judge):
+    for command in (validate, training, judging):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    for option, what in (("--dbt-build", "dbt build of the data"), ("--look-ahead-audit", "audit of the features")):
-        judge.add_argument(option, choices=("passed", "failed"), required=True, help=f"how the {what} ended")
     schema.add_argument("file", nargs="?", type=Path)
     options = parser.parse_args(arguments)
     try:
@@ -47,10 +45,8 @@ def _run(options: argparse.Namespace) -> int:
             for path, valid in [(path, hypothesis.load(path)) for path in options.files]:
                 _print_run(train(valid, source_file=str(path)))
         case "judge":
-            evidence = DataEvidence(options.dbt_build == "passed", options.look_ahead_audit == "passed")
             prepared = [prepare(valid) for valid in [hypothesis.load(path) for path in options.files]]
-            for family in dict.fromkeys(family for _, family in prepared):
-                _judge(family, evidence)
+            _judge([family for _, family in prepared])
             for backtest, _ in prepared:
                 _commit(backtest.run_id, backtest.hypothesis.experiment_id)
         case "schema":
@@ -70,9 +66,9 @@ def _print_run(run: Run) -> None:
     )
 
 
-def _judge(family: FamilyKey, evidence: DataEvidence) -> None:
-    verdicts = judge_family(family.family_id, evidence)
-    print(f"family {family.family_id} ({', '.join(family.symbols)}): {len(verdicts)} new verdicts")
+def _judge(families: list[FamilyKey]) -> None:
+    verdicts = judge_families([family.family_id for family in families])
+    print(f"families: {len(set(families))}, new verdicts: {len(verdicts)}")
     for verdict in verdicts.values():
         print(f"  {verdict.trial_id} {verdict.verdict}: {verdict.explanation}")
 

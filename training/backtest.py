@@ -84,13 +84,7 @@ class Backtest:
         usable = self._labelled(sessions)
         dataset, hypothesis = self.dataset, self.hypothesis
         booster = models.fit(
-            Sample(
-                features=dataset.features[sessions][usable],
-                labels=self._labels(sessions, self._edges(sessions))[usable],
-                names=dataset.feature_names,
-                bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
-                horizon=self.target_values.longest - 1,
-            ),
+            self.sample(sessions, sessions),
             hypothesis.target,
             parameters,
             device=self.device,
@@ -120,6 +114,17 @@ class Backtest:
             ),
             data_watermark=_utc(dataset.sessions[-1]),
             library_versions=library_versions(),
+        )
+
+    def sample(self, sessions: np.ndarray, train: np.ndarray) -> Sample:
+        """The labelled, ready rows of these bars; classes of equal size are cut on the bars `train`."""
+        usable = self._labelled(sessions)
+        return Sample(
+            features=self.dataset.features[sessions][usable],
+            labels=self._labels(sessions, self._edges(train))[usable],
+            names=self.dataset.feature_names,
+            bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
+            horizon=self.target_values.longest - 1,
         )
 
     def run(self, trials: Mapping[str, XGBoostParameters]) -> dict[str, TrialPath]:

@@ -4,7 +4,8 @@ In a transaction that is rolled back, every canonical bar after t is changed bey
 is computed anew from its own SQL. Readers notice nothing. Every feature of every row up to t is compared, as bits.
 
 An audit costs as much as a full refresh, and an audit of what has not changed finds what the last one found. So each
-that passes is noted in features.look_ahead_audits, and a build repeats only those that are due.
+that passes is noted in features.look_ahead_audits, and a build repeats only those that are due. What each feature's
+audit found is remembered by its fingerprint, for the gate.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from training.data_evidence import record_audit
 from warehouse.connection import connect
 from warehouse.errors import Stop
 from warehouse.rows import scalar
@@ -54,13 +56,15 @@ def auditable(timeframes: Sequence[str] = ()) -> list[str]:
 
 
 def due(connection: psycopg.Connection) -> list[str]:
-    """The timeframes whose features are computed otherwise than when they last passed, or whose history has doubled."""
+    """The timeframes whose features are computed otherwise than when they last passed, or whose history has doubled,
+    or that hold a feature whose audit nobody remembers."""
     return [
         timeframe
         for timeframe in auditable()
         if scalar(
             connection.execute(
-                _DUE.format(history=_history(f"features.features_{timeframe}")), (f"features_{timeframe}",)
+                _DUE.format(history=_history(f"features.features_{timeframe}")),
+                {"model": f"features_{timeframe}", "timeframe": timeframe},
             )
         )
     ]
@@ -78,6 +82,7 @@ def audit(timeframe: str = "1d") -> int:
         peeks, compared = find_peeks(connection, relation, bars)
         if not peeks:
             connection.execute("insert into features.look_ahead_audits values (%s, %s, %s)", audited)
+        record_audit(connection, timeframe, [peek.feature for peek in peeks])
     if peeks:
         named = "; ".join(f"{peek.feature} (first at {peek.symbol} {peek.bar_start})" for peek in peeks)
         raise LookAhead(f"{relation} depends on bars that had not happened yet: {named}")
@@ -100,11 +105,20 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
 
 
 _DUE = sql.SQL("""
-    select (select count(*) from {history}) > 2 * coalesce(max(audits.bars), 0)
+    select
+        (select count(*) from {history}) > 2 * coalesce(max(audits.bars), 0)
+        or (select count(*) from {history}) > 0 and exists (
+            select from features.catalog
+            where catalog.timeframe = %(timeframe)s and not exists (
+                select from research.feature_audits as remembered
+                where remembered.timeframe = catalog.timeframe
+                    and remembered.feature = catalog.feature and remembered.fingerprint = catalog.fingerprint
+            )
+        )
     from canonical.live_builds as builds
     left join features.look_ahead_audits as audits
         on audits.model = builds.model and audits.definition = builds.definition
-    where builds.model = %s
+    where builds.model = %(model)s
 """)
 
 _AUDITED = sql.SQL(

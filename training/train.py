@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from models_registry.frozen import canonical_json
-from training import backtest, targets, trials
+from training import backtest, memorised, targets, trials
 from training.backtest import Backtest, folds_of
 from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
@@ -117,6 +117,7 @@ def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
 def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, Any], Backtest]]) -> None:
     try:
         paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()})
+        gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items()})
     except (OperatorError, MemoryError) as error:
         with connect("trainer") as connection:
             trials.record_outcome(connection, search.run_id, "failed", str(error) or type(error).__name__)
@@ -126,3 +127,4 @@ def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, 
             return
         evidence = {trial: (tried[trial][0], path) for trial, path in paths.items()}
         trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence)
+        memorised.store(connection, gaps)

@@ -16,8 +16,9 @@ from sandbox.tape.minutes import minutes
 from tests.canonical.market import as_frame, land_minutes
 from tests.machine import BUILT, as_owner, running_warehouse
 from training import hypothesis as hypotheses
+from training.data_evidence import tests_recorded
 from training.hypothesis import Hypothesis
-from training.look import DataEvidence, judge_family
+from training.look import judge_families
 from training.look_ahead import audit
 from training.parity import compare
 from training.replay import signals
@@ -96,7 +97,9 @@ def test_from_the_tape_to_a_verdict_and_back(market: None, timeframe: str, years
     search, family = prepare(hypothesis)
     assert family.periods_per_year == pytest.approx(years, rel=0.05), "counted on the data's own bars"
     assert audit(timeframe) > 500
-    verdicts = judge_family(run.family_id, DataEvidence(dbt_build_passed=True, lookahead_audit_passed=True))
+    with tests_recorded([timeframe]):
+        run_dbt("test", "--select", f"features_{timeframe}", f"ohlcv_{timeframe}", "catalog")
+    verdicts = judge_families([run.family_id])
     assert set(verdicts) == set(run.trial_ids)
     assert "PASSED" not in {verdict.verdict for verdict in verdicts.values()}, "a random walk"
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from tests.training import worlds
+from training.data_evidence import record_audit, tests_recorded
 from training.dataset import Dataset
 from warehouse import embedded
 from warehouse.connection import connect
@@ -67,6 +68,9 @@ def _fill(*panels: Dataset) -> None:
             for column, symbol in enumerate(panel.symbols):
                 connection.execute("insert into reference.instruments values (%s, 'XNYS', 'equity')", (symbol,))
                 _fill_symbol(connection, panel, column, symbol)
+        record_audit(connection, "1d", [])
+    with tests_recorded(["1d"]):
+        pass
 
 
 def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, symbol: str) -> None:

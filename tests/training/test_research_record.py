@@ -11,7 +11,8 @@ from training import dataset
 from training.__main__ import main
 from training.commit import CommitError, commit_passing
 from training.dataset import DatasetError
-from training.look import DataEvidence, JudgementError, judge_family
+from training.gate import Thresholds, level_of_look
+from training.look import JudgementError, judge_families
 from training.models import ModelError
 from training.replay import signals
 from training.train import Run, prepare, train
@@ -20,7 +21,6 @@ from warehouse.settings import load
 
 pytestmark = pytest.mark.usefixtures("made_up_warehouse")
 
-SOUND = DataEvidence(dbt_build_passed=True, lookahead_audit_passed=True)
 GRID = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 40}, "grid": {"max_depth": [1, 2]}}
 ONE_BAR = "symbol = 'EDGE' and session_date = '2001-03-01'"
 
@@ -83,7 +83,7 @@ def test_a_search_on_an_edge_becomes_one_paper_model() -> None:
     assert run.is_new
     assert len(run.trial_ids) == 2
 
-    verdicts = judge_family(run.family_id, SOUND)
+    verdicts = judge_families([run.family_id])
     assert {trial: verdict.verdict for trial, verdict in verdicts.items()} == dict.fromkeys(run.trial_ids, "PASSED")
 
     record = commit_passing(run.run_id)
@@ -101,14 +101,14 @@ def test_a_search_on_an_edge_becomes_one_paper_model() -> None:
 
 def test_the_same_again_changes_nothing() -> None:
     first = train_grid()
-    judge_family(first.family_id, SOUND)
+    judge_families([first.family_id])
     commit_passing(first.run_id)
     before, files = counts(), _files()
 
     again = train_grid()
     assert not again.is_new
     assert again.trial_ids == first.trial_ids
-    assert judge_family(again.family_id, SOUND) == {}
+    assert judge_families([again.family_id]) == {}
     assert commit_passing(again.run_id).state == "paper"
     assert counts() == before
     assert _files() == files
@@ -116,11 +116,11 @@ def test_the_same_again_changes_nothing() -> None:
 
 def test_a_new_hypothesis_on_the_same_data_joins_the_family_and_spends_the_next_look() -> None:
     first = train_grid()
-    judge_family(first.family_id, SOUND)
+    judge_families([first.family_id])
     other = train_grid(costs={"bps_per_side": 4}, target={"kind": "binary", "horizon": 3})
     assert other.family_id == first.family_id
     assert other.run_id != first.run_id
-    verdicts = judge_family(other.family_id, SOUND)
+    verdicts = judge_families([other.family_id])
     assert set(verdicts) == set(other.trial_ids)
     assert {verdict.look_no for verdict in verdicts.values()} == {2}
     with connect("trainer") as connection:
@@ -128,21 +128,15 @@ def test_a_new_hypothesis_on_the_same_data_joins_the_family_and_spends_the_next_
             "select look_no, trials, alpha from research.gate_looks where family_id = %s order by look_no",
             (first.family_id,),
         ).fetchall()
-    assert looks == [(1, 2, pytest.approx(0.025)), (2, 4, pytest.approx(0.05 / 6))]
+    assert [(number, trials) for number, trials, _ in looks] == [(1, 2), (2, 4)]
+    assert [alpha for *_, alpha in looks] == pytest.approx([level_of_look(Thresholds().luck_p, k) for k in (1, 2)])
 
 
 def test_noise_is_stored_and_does_not_pass() -> None:
     run = train_grid("NOISE")
-    verdicts = judge_family(run.family_id, SOUND)
+    verdicts = judge_families([run.family_id])
     assert {verdict.verdict for verdict in verdicts.values()} == {"FAILED"}
     assert commit_passing(run.run_id) is None
-
-
-def test_unsound_data_does_not_pass() -> None:
-    hypothesis = worlds.hypothesis(training={**GRID, "start": "2000-02-01"})
-    run = train(hypothesis, source_file="x.yaml")
-    verdicts = judge_family(run.family_id, DataEvidence(dbt_build_passed=False, lookahead_audit_passed=True))
-    assert {verdict.verdict for verdict in verdicts.values()} == {"FAILED"}
 
 
 def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
@@ -179,7 +173,7 @@ def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest
 
 def test_a_model_is_not_made_of_other_data_than_was_judged() -> None:
     run = train_grid(experiment_id="revised", costs={"bps_per_side": 1})
-    judge_family(run.family_id, SOUND)
+    judge_families([run.family_id])
     with connect("transformer") as connection:
         before = connection.execute(f"select adj_open from canonical.ohlcv_1d where {ONE_BAR}").fetchone()[0]
         connection.execute(f"update canonical.ohlcv_1d set adj_open = adj_open * 1.01 where {ONE_BAR}")
@@ -193,7 +187,7 @@ def test_a_model_is_not_made_of_other_data_than_was_judged() -> None:
 
 def test_signals_over_many_bars_are_those_of_each_bar_alone() -> None:
     run = train_grid()
-    judge_family(run.family_id, SOUND)
+    judge_families([run.family_id])
     package = registry.load_model(commit_passing(run.run_id).model_id, role="trainer")
     bars = worlds.sessions(1200)[1100:]
     together = signals(package, bars[0], bars[-1])
@@ -204,11 +198,11 @@ def test_signals_over_many_bars_are_those_of_each_bar_alone() -> None:
 
 def test_an_unknown_family_is_said() -> None:
     with pytest.raises(JudgementError, match="there is no family nothing"):
-        judge_family("nothing", SOUND)
+        judge_families(["nothing"])
 
 
 def test_the_command_line_trains_and_judges_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = worlds.hypothesis(experiment_id="by_hand", symbols=["NOISE"], training=GRID)
+    content = worlds.hypothesis(experiment_id="by_hand", symbols=["NOISE"], training=GRID, costs={"bps_per_side": 3})
     good = tmp_path / "good.yaml"
     good.write_text(content.model_dump_json(exclude_none=True))
     bad = tmp_path / "bad.yaml"
@@ -220,7 +214,7 @@ def test_the_command_line_trains_and_judges_files(tmp_path: Path, capsys: pytest
 
     assert main(["train", str(good)]) == 0
     assert "by_hand: 2 trials trained" in capsys.readouterr().out
-    assert main(["judge", str(good), "--dbt-build", "passed", "--look-ahead-audit", "passed"]) == 0
+    assert main(["judge", str(good)]) == 0
     assert "FAILED: " in capsys.readouterr().out
 
 
@@ -235,10 +229,10 @@ def _files() -> dict[str, int]:
 def test_a_retrained_hypothesis_does_not_displace_the_model_that_trades() -> None:
     """As an edited file does: it passes too, and waits for a person."""
     first = train_grid()
-    judge_family(first.family_id, SOUND)
+    judge_families([first.family_id])
     trading = commit_passing(first.run_id)
     edited = train_grid(costs={"bps_per_side": 3})
-    judge_family(edited.family_id, SOUND)
+    judge_families([edited.family_id])
     waiting = commit_passing(edited.run_id)
     assert (registry.get(trading.model_id).state, waiting.state) == ("paper", "candidate")
     assert commit_passing(edited.run_id) == waiting

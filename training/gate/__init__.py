@@ -1,17 +1,17 @@
 """The gate between a trained model and an order: three tiers of checks built to reject luck. Arrays in, verdicts out.
 
-verdicts = judge(Family(trials, periods_per_year=252), look_no=1, thresholds=Thresholds(), seed=7)
+verdicts = judge(Search(trials, periods_per_year=252), look_no=1, thresholds=Thresholds(), seed=7)
 """
 
-from training.gate.evidence import Family, GateInputError, Trial
+from training.gate.evidence import GateInputError, Search, Trial
 from training.gate.judge import judge
 from training.gate.thresholds import ThresholdError, Thresholds, level_of_look
 from training.gate.verdict import Check, Verdict
 
 __all__ = [
     "Check",
-    "Family",
     "GateInputError",
+    "Search",
     "ThresholdError",
     "Thresholds",
     "Trial",

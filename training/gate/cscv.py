@@ -27,17 +27,18 @@ class Cscv:
     splits: int
 
 
-def cscv(net: np.ndarray, benchmark: np.ndarray) -> Cscv:
+def cscv(net: np.ndarray, benchmark: np.ndarray, present: np.ndarray | None = None) -> Cscv:
     """Judge the choice of the best column of `net` (T, N) by alpha-Sharpe on `benchmark` (T, N).
 
-    A benchmark of zeros makes it the plain Sharpe ratio and `pbo` the classic probability of backtest overfitting.
-    With one trial there is no choice: `loss` is the share of splits whose out-of-sample half has no positive
-    alpha-Sharpe.
+    `present` (T, N) says which days a column has, by default all. A benchmark of zeros makes it the plain Sharpe ratio
+    and `pbo` the classic probability of backtest overfitting. With one trial there is no choice: `loss` is the share of
+    splits whose out-of-sample half has no positive alpha-Sharpe.
     """
     days, trials = net.shape
     blocks = max(2, min(MOST_BLOCKS, days // FEWEST_DAYS_A_BLOCK) // 2 * 2)
     edges = np.linspace(0, days, blocks + 1).astype(int)[:-1]
-    daily = np.stack([np.ones_like(net), net, benchmark, net**2, net * benchmark, benchmark**2])
+    had = np.ones_like(net) if present is None else present.astype(float)
+    daily = np.stack([had, net, benchmark, net**2, net * benchmark, benchmark**2])
     sums = np.add.reduceat(daily, edges, axis=1)  # (6, blocks, N)
     halves = _halves(blocks)
 
@@ -66,6 +67,7 @@ def _halves(blocks: int) -> np.ndarray:
 def _alpha_sharpe(sums: np.ndarray) -> np.ndarray:
     """Alpha over residual deviation from the sums (6, splits, N) of 1, r, b, r^2, r b, b^2; 0 without residual."""
     n, r, b, rr, rb, bb = sums
+    n = np.maximum(n, 1.0)
     variance = bb - b * b / n
     covariance = rb - r * b / n
     beta = np.divide(covariance, variance, out=np.zeros_like(r), where=variance > 1e-12 * bb)

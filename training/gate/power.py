@@ -49,11 +49,11 @@ def needed_for_leave_one_out(folds: int) -> float:
     return float(-np.quantile(z.sum(axis=1) - z.max(axis=1), 1 - CHANCE) / (folds - 1))
 
 
-def years_missing(annual_sharpe: float, needed_t: float, years: float, floor: float, parts: int = 1) -> float | None:
+def years_missing(annual_sharpe: float, needed_t: float, years: float, floor: float, parts: float = 1) -> float | None:
     """More years of record that a check not passed would take; None when the check failed for good.
 
     `needed_t` is from a function above, `years` the length of the record so far, `floor` the smallest annual Sharpe
-    worth waiting for, `parts` the number of equal parts of the record that the check looks at one by one.
+    worth waiting for, `parts` how often the part that the check looks at fits into the record.
     """
     if needed_t <= 0 or not annual_sharpe >= max(floor, np.finfo(float).tiny):
         return None

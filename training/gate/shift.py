@@ -6,14 +6,14 @@ likeness of trials; it destroys only the timing. Nothing is retrained. By the co
 cost one FFT.
 
 Shifts that let a position meet the returns *before* it are not luck: a trend follower holds what has just risen, so on
-those days it would have earned what no luck can earn. Left in, they blind the test for a whole family as soon as one
+those days it would have earned what no luck can earn. Left in, they blind the test for a whole search as soon as one
 trial looks at past returns: in simulation it never rejected a true null, and had 19 % power where the Reality Check
 had 100 %. So the nearest of them, a tenth of all shifts, are replaced by their mirror images: positions late by as
 many days as those were early. Dropping them would also drop the neighbours that are like the true timing because
 positions persist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,31 +30,35 @@ ANCHOR = 0.05
 class ShiftTest:
     """Per trial (N,): `z`, the earnings of the true timing in standard deviations of all shifts, and `adjusted_p`.
 
-    `critical` is the z that the best of a family without timing exceeds with the probability of the level.
+    `independent` is the number of independent trials that the search is worth in the tail.
     """
 
     z: np.ndarray
     adjusted_p: np.ndarray
-    critical: float
+    independent: float
 
 
-def shift_test(positions: Sequence[np.ndarray], asset_returns: Sequence[np.ndarray], *, level: float) -> ShiftTest:
-    """Test the timing of every trial; each has positions and asset_returns of the shape (T, S).
+def shift_test(paths: Iterable[tuple[np.ndarray, np.ndarray]]) -> ShiftTest:
+    """Test the timing of every trial; `paths` are its positions and asset_returns, both of the shape (T, S).
+
+    S may differ between trials. A trial without rows on some of the days has 0 there.
 
     p_k = #{shifts d, 0 included: max_j z_j(d) >= z_k(0)} / T. That cannot be smaller than 1/T. Where no other shift
-    reaches z_k(0), p is the normal tail of z_k(0), times the number of independent trials that the family is worth;
+    reaches z_k(0), p is the normal tail of z_k(0), times the number of independent trials that the search is worth;
     this number makes the tail agree with the shifts' own distribution at its 95 % point. Paths that earn the same
     whenever they are shifted, such as a constant one, have z = 0, p = 1 and no part in the maximum.
     """
-    paths = list(zip(positions, asset_returns, strict=True))
-    earned = without_early_shifts(np.column_stack([shifted_earnings(held, moved) for held, moved in paths]))
-    size = np.array([np.sqrt((held**2).sum() * (moved**2).sum()) for held, moved in paths])
+    columns, sizes = [], []
+    for held, moved in paths:
+        columns.append(shifted_earnings(held, moved))
+        sizes.append(np.sqrt((held**2).sum() * (moved**2).sum()))
+    earned, size = without_early_shifts(np.column_stack(columns)), np.array(sizes)
     spread = earned.std(axis=0)
     timed = spread > 1e-12 * size
     z = np.zeros_like(earned)
     z[:, timed] = (earned[:, timed] - earned[:, timed].mean(axis=0)) / spread[timed]
     if not timed.any():
-        return ShiftTest(z[0], np.ones(z.shape[1]), float(norm.isf(level)))
+        return ShiftTest(z[0], np.ones(z.shape[1]), 1.0)
 
     days = z.shape[0]
     largest = z[:, timed].max(axis=1)
@@ -63,10 +67,8 @@ def shift_test(positions: Sequence[np.ndarray], asset_returns: Sequence[np.ndarr
     anchor = float(np.quantile(largest, 1 - ANCHOR))
     independent = float(np.clip(ANCHOR / norm.sf(anchor), 1, timed.sum()))
     tail = np.minimum(1 / days, independent * norm.sf(z[0]))
-    resolved = level * days >= 1
-    critical = np.quantile(largest, 1 - level) if resolved else norm.isf(level / independent)
     adjusted_p = np.where(reached <= 1, tail, reached / days)
-    return ShiftTest(z[0], np.where(timed, adjusted_p, 1.0), float(critical))
+    return ShiftTest(z[0], np.where(timed, adjusted_p, 1.0), independent)
 
 
 def shifted_earnings(positions: np.ndarray, asset_returns: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Tier 1, sanity: it traded, it predicts, it was not fed anything it should not have seen."""
 
+from math import isnan
+
 from training.gate.evidence import Trial
 from training.gate.thresholds import Thresholds
 from training.gate.verdict import Check, decided, waiting
@@ -9,10 +11,11 @@ LONG_RECORD_YEARS = 10.0
 
 
 def sanity(trial: Trial, years: float, thresholds: Thresholds) -> list[Check]:
-    """The checks of tier 1; `years` is the length of the record."""
+    """The checks of tier 1; `years` is the length of the record, in days with data."""
     return [
         turnover(trial, years, thresholds),
         exposure(trial, thresholds),
+        coverage(trial, thresholds),
         skill(trial, thresholds),
         skill_gap(trial, thresholds),
         *hygiene(trial),
@@ -20,18 +23,25 @@ def sanity(trial: Trial, years: float, thresholds: Thresholds) -> list[Check]:
 
 
 def turnover(trial: Trial, years: float, thresholds: Thresholds) -> Check:
-    """Summed |change of position|. Undecided when this pace reaches the threshold within a ten-year record."""
-    total = trial.position_changes.sum()
+    """Summed |change of position| at full weight. Undecided when this pace reaches the threshold within ten years."""
+    total = trial.position_changes.sum() / trial.max_weight
     needed = thresholds.turnover * years / total if total > 0 else float("inf")
     waits = years < needed <= LONG_RECORD_YEARS
-    meaning = f"summed |change of position|, {total / years:.3g} a year"
+    meaning = f"summed |change of position| at full weight, {total / years if years else 0.0:.3g} a year"
     missing = float(needed - years) if waits else None
     return waiting(1, "turnover", total, ">=", thresholds.turnover, meaning, missing)
 
 
 def exposure(trial: Trial, thresholds: Thresholds) -> Check:
-    mean = abs(trial.positions).sum(axis=1).mean()
-    return decided(1, "exposure", mean, ">", thresholds.exposure, "mean summed |position|")
+    mean = abs(trial.positions).sum(axis=1).mean() / trial.max_weight
+    return decided(1, "exposure", mean, ">", thresholds.exposure, "mean summed |position| at full weight")
+
+
+def coverage(trial: Trial, thresholds: Thresholds) -> Check:
+    """A flat or missing day earns nothing and loses nothing, which looks like safety and is ignorance."""
+    meaning = f"{trial.has_data.sum()} of {len(trial.has_data)} days have a price that moved"
+    remedy = "Fill the gaps of its symbols (canonical.gaps), or begin where they trade."
+    return decided(1, "coverage", trial.has_data.mean(), ">=", thresholds.coverage, meaning, remedy)
 
 
 def skill(trial: Trial, thresholds: Thresholds) -> Check:
@@ -40,16 +50,39 @@ def skill(trial: Trial, thresholds: Thresholds) -> Check:
 
 
 def skill_gap(trial: Trial, thresholds: Thresholds) -> Check:
+    """Every model fits its training rows better than others, the more the fewer they are: that much is expected."""
     gap = trial.skill_in_sample - trial.skill_out_of_sample
-    meaning = f"skill {trial.skill_in_sample:.3f} in sample, {trial.skill_out_of_sample:.3f} out of it"
+    expected = 0.0 if isnan(trial.memorised) else max(trial.memorised, 0.0)
+    meaning = (
+        f"skill {trial.skill_in_sample:.3f} in sample, {trial.skill_out_of_sample:.3f} out of it, less the gap of "
+        f"{expected:.3f} that the same model shows on shuffled labels"
+    )
     remedy = "The model memorises: fewer or shallower trees, or fewer features."
-    return decided(1, "skill_gap", gap, "<", thresholds.skill_gap, meaning, remedy)
+    return decided(1, "skill_gap", gap - expected, "<", thresholds.skill_gap, meaning, remedy)
 
 
 def hygiene(trial: Trial) -> list[Check]:
     """What no experiment can tighten: it holds or it does not."""
+    audit = "Run `python -m flows look-ahead`: it audits the features as they are computed now."
+    tests = "Run `python -m flows build`: it tests the data as they are now."
     return [
         decided(1, "unready_rows", trial.unready_rows, "<=", 0, "feature rows used before they were ready"),
-        decided(1, "lookahead_audit", trial.lookahead_audit_passed, ">=", 1, "no used feature sees the future: 1"),
-        decided(1, "dbt_build", trial.dbt_build_passed, ">=", 1, "the build that made the data passed its tests: 1"),
+        decided(
+            1,
+            "lookahead_audit",
+            trial.lookahead_audit_passed,
+            ">=",
+            1,
+            "whether each of its features, as it was computed, passed the look-ahead audit",
+            audit,
+        ),
+        decided(
+            1,
+            "data_tests",
+            trial.data_tests_passed,
+            ">=",
+            1,
+            "whether the tests of its data passed since they grew",
+            tests,
+        ),
     ]

@@ -4,7 +4,7 @@ from scipy.stats import norm
 
 from training.gate import power
 from training.gate.economics import maximum_drawdown, win_rates
-from training.gate.evidence import Family, Trial
+from training.gate.evidence import Search, Trial
 from training.gate.reality_check import BOUND_LEVEL
 from training.gate.sharpe import annual_sharpe
 from training.gate.thresholds import Thresholds
@@ -12,19 +12,19 @@ from training.gate.verdict import Check, decided, waiting
 
 
 def economics(
-    trial: Trial, family: Family, *, alpha_lower_bound: float, annual_alpha_sharpe: float, thresholds: Thresholds
+    trial: Trial, search: Search, *, alpha_lower_bound: float, annual_alpha_sharpe: float, thresholds: Thresholds
 ) -> list[Check]:
     """The checks of tier 2; `alpha_lower_bound` is per day, from the bootstrap that all trials share."""
     return [
-        net_sharpe(trial, family, thresholds),
+        net_sharpe(trial, search, thresholds),
         win_rate(trial, thresholds),
-        alpha_bound(alpha_lower_bound, annual_alpha_sharpe, family, thresholds),
+        alpha_bound(alpha_lower_bound, annual_alpha_sharpe, search, trial, thresholds),
         drawdown(trial, thresholds),
     ]
 
 
-def net_sharpe(trial: Trial, family: Family, thresholds: Thresholds) -> Check:
-    value = annual_sharpe(trial.net_returns, family.periods_per_year)
+def net_sharpe(trial: Trial, search: Search, thresholds: Thresholds) -> Check:
+    value = annual_sharpe(trial.net_returns, search.periods_per_year)
     meaning = "annual, after costs, corrected for autocorrelation"
     return decided(2, "net_sharpe", value, ">=", thresholds.net_sharpe, meaning)
 
@@ -35,14 +35,19 @@ def win_rate(trial: Trial, thresholds: Thresholds) -> Check:
     return decided(2, "win_rate_excess", won - matched, ">", thresholds.win_rate_excess, meaning)
 
 
-def alpha_bound(lower_bound: float, annual_alpha_sharpe: float, family: Family, thresholds: Thresholds) -> Check:
+def alpha_bound(
+    lower_bound: float, annual_alpha_sharpe: float, search: Search, trial: Trial, thresholds: Thresholds
+) -> Check:
     missing = power.years_missing(
-        annual_alpha_sharpe, power.needed_for_test(norm.isf(BOUND_LEVEL)), family.years, thresholds.net_sharpe
+        annual_alpha_sharpe,
+        power.needed_for_test(norm.isf(BOUND_LEVEL)),
+        trial.years(search.periods_per_year),
+        thresholds.net_sharpe,
     )
     return waiting(
         2,
         "annual_alpha_lower_bound",
-        lower_bound * family.periods_per_year,
+        lower_bound * search.periods_per_year,
         ">",
         thresholds.annual_alpha_lower_bound,
         "5 % lower bound of annual alpha over buy-and-hold",
@@ -51,7 +56,7 @@ def alpha_bound(lower_bound: float, annual_alpha_sharpe: float, family: Family, 
 
 
 def drawdown(trial: Trial, thresholds: Thresholds) -> Check:
-    own, holding = maximum_drawdown(trial.net_returns), maximum_drawdown(trial.benchmark_returns)
+    own, holding = maximum_drawdown(trial.net_at_full_weight), maximum_drawdown(trial.benchmark_returns)
     ratio = own / holding if holding > 0 else float("inf") if own > 0 else 0.0
-    meaning = f"maximum drawdown {own:.1%}, of buy-and-hold {holding:.1%}"
+    meaning = f"maximum drawdown {own:.1%} at full weight, of buy-and-hold {holding:.1%}"
     return decided(2, "drawdown_ratio", ratio, "<=", thresholds.drawdown_ratio, meaning)

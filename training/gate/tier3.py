@@ -9,74 +9,83 @@ from scipy.stats import norm
 from training.gate import power
 from training.gate.alpha import fit_alpha
 from training.gate.cscv import Cscv, cscv
-from training.gate.evidence import Family, Trial
-from training.gate.reality_check import RealityCheck, reality_check
+from training.gate.evidence import Search, Trial
+from training.gate.lock import Lock, examine_luck
 from training.gate.sharpe import annual_sharpe
-from training.gate.shift import FEWEST_SHIFTS, ShiftTest, shift_test
+from training.gate.shift import FEWEST_SHIFTS
 from training.gate.thresholds import Thresholds
 from training.gate.verdict import Check, decided, waiting
 
+# A trial that has less of the calendar than this was no alternative to the judged one.
+LEAST_PRESENT = 0.8
+
 
 @dataclass(frozen=True, eq=False)
-class FamilyTests:
-    """The tests that look at all trials at once, done once a look. `*_level` is what this look may spend."""
+class SearchTests:
+    """The tests that look at all trials at once, done once a look. `level` is what this look may spend, `next_level`
+    what the one after it may."""
 
-    reality: RealityCheck
-    reality_level: float
-    shift: ShiftTest
-    shift_level: float
+    lock: Lock
+    level: float
+    next_level: float
     cscv: Cscv
-    family: Family
+    rivals: int
+    search: Search
 
     def annual_alpha_sharpe(self, index: int) -> float:
         """Observed annual alpha-Sharpe of a trial, autocorrelation included: its t grows with the root of the years."""
-        return float(self.reality.t[index] / np.sqrt(self.family.years))
+        years = self.search.trials[index].years(self.search.periods_per_year)
+        return float(self.lock.reality.t[index] / np.sqrt(years)) if years > 0 else 0.0
 
 
-def examine_family(family: Family, look_no: int, thresholds: Thresholds, seed: int) -> FamilyTests:
-    """Reality Check, circular-shift test and CSCV of all trials of a family at its `look_no`-th look."""
-    reality_level, shift_level = thresholds.reality_check_level(look_no), thresholds.shift_level(look_no)
-    return FamilyTests(
-        reality=reality_check(family.net, family.benchmark, level=reality_level, seed=seed),
-        reality_level=reality_level,
-        shift=shift_test(
-            [trial.positions for trial in family.trials],
-            [trial.asset_returns for trial in family.trials],
-            level=shift_level,
-        ),
-        shift_level=shift_level,
-        cscv=cscv(family.net, family.benchmark),
-        family=family,
+def examine_search(search: Search, look_no: int, thresholds: Thresholds, seed: int) -> SearchTests:
+    """The lock over all trials of a search at its `look_no`-th look, and CSCV over those that hold the same symbols."""
+    judged = [trial for trial in search.trials if trial.trial_id in search.judged]
+    rivals = search.sharing_symbols({symbol for trial in judged for symbol in trial.symbols}, LEAST_PRESENT)
+    return SearchTests(
+        lock=examine_luck(search, seed),
+        level=thresholds.luck_level(look_no),
+        next_level=thresholds.luck_level(look_no + 1),
+        cscv=cscv(search.net[:, rivals], search.benchmark[:, rivals], search.present[:, rivals]),
+        rivals=int(rivals.sum()),
+        search=search,
     )
 
 
-def robustness(trial: Trial, index: int, tests: FamilyTests, thresholds: Thresholds) -> list[Check]:
-    """The checks of tier 3 of the trial at `index` in its family."""
-    family, alpha_sharpe = tests.family, tests.annual_alpha_sharpe(index)
+def robustness(trial: Trial, index: int, tests: SearchTests, thresholds: Thresholds) -> list[Check]:
+    """The checks of tier 3 of the trial at `index` in its search."""
+    search, alpha_sharpe = tests.search, tests.annual_alpha_sharpe(index)
     return [
-        *fold_checks(trial, family, alpha_sharpe, thresholds),
-        *double_cost(trial, family, thresholds),
-        selection(tests, alpha_sharpe, thresholds),
-        luck(tests, index, alpha_sharpe, thresholds),
-        timing(tests, index, thresholds),
+        *fold_checks(trial, search, alpha_sharpe, thresholds),
+        *double_cost(trial, search, thresholds),
+        selection(tests, trial, alpha_sharpe, thresholds),
+        luck(tests, trial, index, alpha_sharpe, thresholds),
     ]
 
 
-def fold_checks(trial: Trial, family: Family, alpha_sharpe: float, thresholds: Thresholds) -> list[Check]:
-    """Alpha in each fold, without each fold, and in the last one."""
-    net, benchmark, fold = trial.net_returns, trial.benchmark_returns, trial.fold
+def fold_checks(trial: Trial, search: Search, alpha_sharpe: float, thresholds: Thresholds) -> list[Check]:
+    """Alpha in each fold, without each fold, in the last one and in the last two.
+
+    One fold of a short record is too noisy to show that an edge goes on, but it may show that it has turned. The last
+    two are asked whether there was an edge at all: one that died before them passes that in one case of ten.
+    """
+    net, benchmark, fold = trial.net_returns, trial.benchmark_returns, trial.fold_of_day
+    years = trial.years(search.periods_per_year)
     names = np.unique(fold)
     fits = [fit_alpha(net[fold == name], benchmark[fold == name]) for name in names]
     positive = sum(fit.alpha > 0 for fit in fits)
     required = ceil(thresholds.positive_alpha_folds * len(names) - 1e-9)
     without = [fit_alpha(net[fold != name], benchmark[fold != name]).alpha for name in names] if len(names) > 1 else []
-    worst = min(without, default=float("nan")) * family.periods_per_year
+    worst = min(without, default=float("nan")) * search.periods_per_year
 
-    def missing(needed_t: float) -> float | None:
-        return power.years_missing(alpha_sharpe, needed_t, family.years, thresholds.net_sharpe, parts=len(names))
+    def missing(needed_t: float, parts: float = len(names)) -> float | None:
+        return power.years_missing(alpha_sharpe, needed_t, years, thresholds.net_sharpe, parts)
 
-    last = fits[-1].t
-    died = power.is_worse_than(last, alpha_sharpe, np.sum(fold == names[-1]) / family.periods_per_year)
+    def died(t: float, days: np.ndarray) -> bool:
+        return power.is_worse_than(t, alpha_sharpe, days.sum() / search.periods_per_year)
+
+    last, in_last, in_recent = fits[-1].t, fold == names[-1], fold >= names[-2:][0]
+    recent = fit_alpha(net[in_recent], benchmark[in_recent]).t
     return [
         waiting(
             3,
@@ -102,17 +111,28 @@ def fold_checks(trial: Trial, family: Family, alpha_sharpe: float, thresholds: T
             last,
             ">",
             thresholds.last_fold_alpha_t,
-            "t of alpha in the last fold: has the signal died?",
-            None if died else missing(power.needed_for_test(thresholds.last_fold_alpha_t)),
+            "t of alpha in the last fold: has the signal turned?",
+            None if died(last, in_last) else missing(power.needed_for_test(thresholds.last_fold_alpha_t)),
+        ),
+        waiting(
+            3,
+            "recent_alpha_t",
+            recent,
+            ">",
+            thresholds.recent_alpha_t,
+            "t of alpha in the last two folds: has the signal died?",
+            None
+            if died(recent, in_recent)
+            else missing(power.needed_for_test(thresholds.recent_alpha_t), len(fold) / in_recent.sum()),
         ),
     ]
 
 
-def double_cost(trial: Trial, family: Family, thresholds: Thresholds) -> list[Check]:
+def double_cost(trial: Trial, search: Search, thresholds: Thresholds) -> list[Check]:
     """Sharpe and alpha if trading cost twice as much."""
     net = trial.net_returns_at(2.0)
-    ratio = annual_sharpe(net, family.periods_per_year)
-    alpha = fit_alpha(net, trial.benchmark_returns).alpha * family.periods_per_year
+    ratio = annual_sharpe(net, search.periods_per_year)
+    alpha = fit_alpha(net, trial.benchmark_returns).alpha * search.periods_per_year
     remedy = "It lives on trading cheaply: trade less often or at lower cost."
     return [
         decided(
@@ -122,11 +142,11 @@ def double_cost(trial: Trial, family: Family, thresholds: Thresholds) -> list[Ch
     ]
 
 
-def selection(tests: FamilyTests, alpha_sharpe: float, thresholds: Thresholds) -> Check:
+def selection(tests: SearchTests, trial: Trial, alpha_sharpe: float, thresholds: Thresholds) -> Check:
     """CSCV. A split's out-of-sample half of a record with statistic t is negative with probability about Phi(-t)."""
-    count = len(tests.family.trials)
-    subject = "the only trial" if count == 1 else f"the in-sample best of {count} trials"
+    subject = "the only trial" if tests.rivals == 1 else f"the in-sample best of {tests.rivals} trials"
     needed = power.needed_for_test(norm.isf(min(thresholds.cscv_loss, 0.5)))
+    years = trial.years(tests.search.periods_per_year)
     return waiting(
         3,
         "cscv_loss",
@@ -134,38 +154,23 @@ def selection(tests: FamilyTests, alpha_sharpe: float, thresholds: Thresholds) -
         "<=",
         thresholds.cscv_loss,
         f"share of {tests.cscv.splits} splits in which {subject} has no positive alpha-Sharpe out of sample",
-        power.years_missing(alpha_sharpe, needed, tests.family.years, thresholds.net_sharpe),
+        power.years_missing(alpha_sharpe, needed, years, thresholds.net_sharpe),
     )
 
 
-def luck(tests: FamilyTests, index: int, alpha_sharpe: float, thresholds: Thresholds) -> Check:
-    """Reality Check on alpha."""
-    reality = tests.reality
-    needed = power.needed_for_test(reality.critical)
-    return waiting(
-        3,
-        "reality_check_p",
-        reality.adjusted_p[index],
-        "<=",
-        tests.reality_level,
-        f"t of alpha is {reality.t[index]:.2f}, the best of {len(tests.family.trials)} without alpha reaches "
-        f"{reality.critical:.2f} by luck; {reality.resamples} resamples",
-        power.years_missing(alpha_sharpe, needed, tests.family.years, thresholds.net_sharpe),
-    )
-
-
-def timing(tests: FamilyTests, index: int, thresholds: Thresholds) -> Check:
-    """Circular shifts. On a record with fewer than 100 shifts the test cannot be done, whatever its p."""
-    shift, family = tests.shift, tests.family
-    z = shift.z[index]
+def luck(tests: SearchTests, trial: Trial, index: int, alpha_sharpe: float, thresholds: Thresholds) -> Check:
+    """The lock. It waits for what the next look may spend. With fewer than 100 shifts it cannot be done at all."""
+    search, lock = tests.search, tests.lock
+    tried = round(len(search.trials) * search.standing_for)
+    years = trial.years(search.periods_per_year)
     meaning = (
-        f"z of its timing is {z:.2f}, the best of {len(family.trials)} without timing reaches {shift.critical:.2f}; "
-        f"{family.days} shifts"
+        f"t of alpha is {lock.reality.t[index]:.2f} and z of its timing {lock.shift.z[index]:.2f}; the best of {tried} "
+        f"related trials without either reaches {lock.critical(tests.level):.2f} by luck"
     )
-    if family.days < FEWEST_SHIFTS:
-        missing = (FEWEST_SHIFTS - family.days) / family.periods_per_year
-        return waiting(3, "shift_p", float("nan"), "<=", tests.shift_level, meaning, missing)
-    years = power.years_missing(
-        z / np.sqrt(family.years), power.needed_for_test(shift.critical), family.years, thresholds.net_sharpe
-    )
-    return waiting(3, "shift_p", shift.adjusted_p[index], "<=", tests.shift_level, meaning, years)
+    if len(search.calendar) < FEWEST_SHIFTS:
+        missing = (FEWEST_SHIFTS - len(search.calendar)) / search.periods_per_year
+        return waiting(3, "luck_p", float("nan"), "<=", tests.level, meaning, missing)
+    both = (lock.reality.t[index] + lock.shift.z[index]) / 2
+    needed = power.needed_for_test(lock.critical(tests.next_level))
+    waits = power.years_missing(both / np.sqrt(years) if years > 0 else 0.0, needed, years, thresholds.net_sharpe)
+    return waiting(3, "luck_p", lock.p[index], "<=", tests.level, meaning, waits if alpha_sharpe > 0 else None)

@@ -35,7 +35,8 @@ class Verdict:
     FAILED when any check failed, INSUFFICIENT_EVIDENCE when none failed but some are undecided, else PASSED.
     `years_missing` is the longest wait among the undecided checks, if the effect is what it looked like so far.
     The numbers after it are shown and never gated on: None where they do not exist (`pbo` of a single trial,
-    `minimum_track_record_years` of a loss).
+    `minimum_track_record_years` of a loss). `tail_cost` is what a crash would take, a fraction of equity, and
+    `tail_cost_years` how many years of its earnings that is.
     """
 
     trial_id: str
@@ -49,6 +50,8 @@ class Verdict:
     deflated_sharpe_probability: float
     minimum_track_record_years: float | None
     pbo: float | None
+    tail_cost: float
+    tail_cost_years: float | None
 
 
 def decided(

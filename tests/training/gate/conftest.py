@@ -5,20 +5,26 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from training.gate import Family, Trial
+from training.gate import Search, Trial
 
 
-def make_trial(positions, asset_returns, trial_id="t", **changes) -> Trial:
-    """A trial with clean tier 1 evidence; one-dimensional paths are one symbol, five equal folds."""
+def make_trial(positions, asset_returns, trial_id="t", cost_rate=2e-4, first="2010-01-01", **changes) -> Trial:
+    """A trial with clean tier 1 evidence; one-dimensional paths are one symbol, one bar a day, five equal folds."""
     positions, asset_returns = (np.asarray(a, float).reshape(len(a), -1) for a in (positions, asset_returns))
+    bars, symbols = positions.shape
     evidence = {
-        "cost_rate": 2e-4,
-        "fold": np.arange(len(positions)) * 5 // len(positions),
+        "symbols": tuple(f"S{number}" for number in range(symbols)),
+        "asset_classes": ("equity",) * symbols,
+        "day": np.datetime64(first) + np.arange(bars),
+        "costs": cost_rate * np.abs(np.diff(positions, axis=0, prepend=0.0)).sum(axis=1),
+        "fold": np.arange(bars) * 5 // bars,
+        "max_weight": 1.0,
         "skill_in_sample": 0.05,
         "skill_out_of_sample": 0.02,
+        "memorised": 0.01,
         "unready_rows": 0,
         "lookahead_audit_passed": True,
-        "dbt_build_passed": True,
+        "data_tests_passed": True,
     }
     return Trial(trial_id=trial_id, positions=positions, asset_returns=asset_returns, **(evidence | changes))
 
@@ -35,7 +41,7 @@ def garch(rng: np.random.Generator, days: int) -> tuple[np.ndarray, np.ndarray]:
 
 def make_world(
     seed: int, *, days: int, trials: int, edge: float, drift: float = 0.08, clarity: float = 0.8, symbols: int = 1
-) -> Family:
+) -> Search:
     """A search of long/flat trials for a signal that moves the day's return by `edge` volatilities times tanh(signal).
 
     Every trial sees the signal with a correlation of sqrt(clarity) and has its own threshold. With edge 0 every other
@@ -54,7 +60,7 @@ def make_world(
             lookback = int(rng.integers(2, 61))
             score = past - np.vstack([np.zeros((lookback, symbols)), past[:-lookback]])
         paths.append(make_trial((score > 0) / symbols, returns, f"trial-{number}"))
-    return Family(tuple(paths), periods_per_year=252)
+    return Search(tuple(paths), periods_per_year=252)
 
 
 @pytest.fixture(scope="session")
@@ -63,5 +69,5 @@ def trial_of() -> Callable[..., Trial]:
 
 
 @pytest.fixture(scope="session")
-def world() -> Callable[..., Family]:
+def world() -> Callable[..., Search]:
     return make_world

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from training.gate.alpha import fit_alpha
-from training.gate.reality_check import FEWEST_RESAMPLES, ResampledAlpha, reality_check
+from training.gate.reality_check import RESAMPLES, ResampledAlpha, reality_check
 from training.gate.resampling import _counts, bootstrap_counts, draw_blocks, shared_block_length
 
 
@@ -70,36 +71,53 @@ def noise(seed, days=400, trials=6):
 def test_clones_change_nothing():
     net, benchmark = noise(3)
     net[:, 0] += 0.0006
-    once = reality_check(net, benchmark, level=0.025, seed=1)
-    cloned = reality_check(np.hstack([net] * 4), np.hstack([benchmark] * 4), level=0.025, seed=1)
+    once = reality_check(net, benchmark, seed=1)
+    cloned = reality_check(np.hstack([net] * 4), np.hstack([benchmark] * 4), seed=1)
     assert cloned.adjusted_p[:6] == pytest.approx(once.adjusted_p, abs=1e-3)
     assert cloned.adjusted_p[6:12] == pytest.approx(once.adjusted_p, abs=1e-3)
 
 
 def test_trying_more_raises_every_p():
     net, benchmark = noise(4, trials=30)
-    few = reality_check(net[:, :3], benchmark[:, :3], level=0.025, seed=1).adjusted_p
-    many = reality_check(net, benchmark, level=0.025, seed=1).adjusted_p[:3]
+    few = reality_check(net[:, :3], benchmark[:, :3], seed=1).adjusted_p
+    many = reality_check(net, benchmark, seed=1).adjusted_p[:3]
     assert (many >= few).all()
     assert (many > few).any()
 
 
-def test_more_resamples_for_a_smaller_level_while_it_can_still_be_reached():
+def test_beyond_its_resamples_p_is_a_normal_tail_that_meets_them():
     net, benchmark = noise(5)
-    net[:, 0] += 0.003
-    good = reality_check(net, benchmark, level=0.05 / 20, seed=1)
-    assert good.resamples == 8000
-    assert good.adjusted_p[0] == pytest.approx(1 / 8001)
-    hopeless = reality_check(*noise(5), level=0.05 / 20, seed=1)
-    assert hopeless.resamples == FEWEST_RESAMPLES
+    strong = net.copy()
+    strong[:, 0] += 0.003
+    found = reality_check(strong, benchmark, seed=1)
+    assert found.adjusted_p[0] == pytest.approx(found.independent * norm.sf(found.t[0]))
+    assert found.adjusted_p[0] < 1 / RESAMPLES
+    assert 1 <= found.independent <= 9
+
+
+def test_days_that_a_trial_does_not_have_are_no_evidence_for_it():
+    net, benchmark = noise(7)
+    present = np.ones(net.shape, dtype=bool)
+    present[:150, 2] = False
+    net[:150, 2], benchmark[:150, 2] = 0.0, 0.0
+    resampled = ResampledAlpha(net, benchmark, present)
+    assert resampled.alpha[2] == pytest.approx(fit_alpha(net[150:, 2], benchmark[150:, 2]).alpha, rel=1e-9)
+    first, lengths = draw_blocks(np.random.default_rng(1), 400, 6.0, 3)
+    for row, got in enumerate(resampled(_counts(first, lengths, 400))):
+        days = explicit_days(first[row], lengths[row], 400)
+        own = days[days >= 150]
+        assert got[2] == pytest.approx(fit_alpha(net[own, 2], benchmark[own, 2]).alpha, rel=1e-9, abs=1e-15)
+    alone = reality_check(net[150:, [2]], benchmark[150:, [2]], seed=1)
+    among = reality_check(net, benchmark, present, seed=1)
+    assert among.t[2] == pytest.approx(alone.t[0], rel=0.1)
 
 
 def test_what_never_varies_from_its_benchmark_neither_passes_nor_counts():
     net, benchmark = noise(6)
     net[:, 0] += 0.0006
-    alone = reality_check(net, benchmark, level=0.025, seed=1)
+    alone = reality_check(net, benchmark, seed=1)
     idle = np.column_stack([np.zeros(400), benchmark[:, 0], 0.5 * benchmark[:, 0]])
-    padded = reality_check(np.hstack([net, idle]), np.repeat(benchmark[:, :1], 9, axis=1), level=0.025, seed=1)
+    padded = reality_check(np.hstack([net, idle]), np.repeat(benchmark[:, :1], 9, axis=1), seed=1)
     assert (padded.adjusted_p[6:] == 1).all()
     assert (padded.alpha_lower_bound[6:] <= 0).all()
     assert padded.adjusted_p[:6] == pytest.approx(alone.adjusted_p, abs=1e-3)
@@ -108,7 +126,5 @@ def test_what_never_varies_from_its_benchmark_neither_passes_nor_counts():
 @pytest.mark.long
 def test_level_is_held_and_an_edge_is_found():
     """240 searches without alpha at a level of 10 %; a binomial 99.9 % interval is 4.2 to 17.5 %."""
-    rejected = sum(
-        reality_check(*noise(seed, trials=8), level=0.10, seed=seed).adjusted_p.min() <= 0.10 for seed in range(240)
-    )
+    rejected = sum(reality_check(*noise(seed, trials=8), seed=seed).adjusted_p.min() <= 0.10 for seed in range(240))
     assert 0.042 <= rejected / 240 <= 0.175

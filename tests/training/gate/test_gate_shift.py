@@ -23,7 +23,7 @@ def test_adjusted_p_is_the_rank_of_the_true_timing_among_the_largest_of_all_shif
     moves = rng.normal(0, 0.01, (150, 2))
     paths = [(rng.random((150, 2)) < 0.4).astype(float) for _ in range(5)]
     paths[2] = np.maximum(paths[2], moves > 0.012)
-    result = shift_test(paths, [moves] * 5, level=0.05)
+    result = shift_test([(path, moves) for path in paths])
     lags = [d if d < 135 else 150 - d for d in range(150)]
     earned = np.array([[(np.roll(p, d, axis=0) * moves).sum() for p in paths] for d in lags])
     z = (earned - earned.mean(axis=0)) / earned.std(axis=0)
@@ -43,7 +43,7 @@ def test_below_its_resolution_a_single_trial_has_the_normal_tail_of_its_z():
     rng = np.random.default_rng(1)
     moves = rng.normal(0, 0.01, (500, 1))
     held = (moves + rng.normal(0, 0.02, (500, 1)) > 0).astype(float)
-    result = shift_test([held], [moves], level=0.05)
+    result = shift_test([(held, moves)])
     assert result.z[0] > 5
     assert result.adjusted_p[0] < 1 / 500
     assert norm.sf(result.z[0]) <= result.adjusted_p[0] <= 2 * norm.sf(result.z[0])
@@ -54,7 +54,7 @@ def test_below_its_resolution_many_different_trials_cost_more_than_one():
     moves = rng.normal(0, 0.01, (500, 1))
     paths = [(moves + rng.normal(0, 0.02, (500, 1)) > 0).astype(float)]
     paths += [(rng.random((500, 1)) < 0.5).astype(float) for _ in range(60)]
-    result = shift_test(paths, [moves] * 61, level=0.05)
+    result = shift_test([(path, moves) for path in paths])
     assert 20 * norm.sf(result.z[0]) < result.adjusted_p[0] <= 61 * norm.sf(result.z[0])
 
 
@@ -62,16 +62,15 @@ def test_clones_change_nothing():
     rng = np.random.default_rng(2)
     moves = rng.normal(0, 0.01, (400, 1))
     paths = [(moves * 0.08 + rng.normal(0, 0.01, (400, 1)) > 0).astype(float) for _ in range(4)]
-    once = shift_test(paths, [moves] * 4, level=0.025)
-    cloned = shift_test(paths * 50, [moves] * 200, level=0.025)
+    once = shift_test([(path, moves) for path in paths])
+    cloned = shift_test([(path, moves) for path in paths * 50])
     assert cloned.adjusted_p[:4] == pytest.approx(once.adjusted_p, rel=1e-9)
-    assert cloned.critical == pytest.approx(once.critical)
 
 
 def test_a_position_that_never_changes_has_no_timing():
     rng = np.random.default_rng(3)
     moves = rng.normal(0.01, 0.01, (300, 1))
-    result = shift_test([np.ones((300, 1)), np.zeros((300, 1))], [moves] * 2, level=0.025)
+    result = shift_test([(np.ones((300, 1)), moves), (np.zeros((300, 1)), moves)])
     assert result.z.tolist() == [0, 0]
     assert result.adjusted_p.tolist() == [1, 1]
 
@@ -80,7 +79,7 @@ def test_drift_is_not_timing():
     rng = np.random.default_rng(4)
     moves = rng.normal(0.01, 0.01, (300, 1))
     held = (rng.random((300, 1)) < 0.5).astype(float)
-    assert shift_test([held], [moves], level=0.025).adjusted_p[0] > 0.025
+    assert shift_test([(held, moves)]).adjusted_p[0] > 0.025
 
 
 def test_a_trend_follower_in_the_family_does_not_hide_an_edge():
@@ -91,7 +90,7 @@ def test_a_trend_follower_in_the_family_does_not_hide_an_edge():
     past = np.concatenate([[0], np.cumsum(moves)[:-1]])
     follower = (past > np.concatenate([np.zeros(40), past[:-40]])).astype(float)
     paths = [(signal > 0).astype(float)[:, None], follower[:, None]]
-    result = shift_test(paths, [moves[:, None]] * 2, level=0.05 / 6)
+    result = shift_test([(path, moves[:, None]) for path in paths])
     assert result.adjusted_p[0] <= 0.05 / 6 < result.adjusted_p[1]
 
 
@@ -107,5 +106,5 @@ def test_level_is_held_with_persistent_positions_and_trend_followers():
             slow = np.convolve(rng.standard_normal(400 + lookback - 1), np.ones(lookback), "valid")
             paths += [slow > 0, past > np.concatenate([np.zeros(lookback), past[:-lookback]])]
         paths = [path.astype(float)[:, None] for path in paths]
-        rejected += shift_test(paths, [moves[:, None]] * 6, level=0.10).adjusted_p.min() <= 0.10
+        rejected += shift_test([(path, moves[:, None]) for path in paths]).adjusted_p.min() <= 0.10
     assert 0.047 <= rejected / 300 <= 0.167

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from training.gate import Family, GateInputError, Thresholds, judge, power
+from training.gate import GateInputError, Search, Thresholds, judge, level_of_look, power
 from training.gate.alpha import fit_alpha
 from training.gate.economics import maximum_drawdown
 
@@ -67,11 +67,11 @@ def test_power_at_a_true_sharpe_of_two_on_two_and_a_half_years(world):
 
 def test_holding_is_not_an_edge(trial_of, world):
     moves = world(6, days=1500, trials=1, edge=0.0, drift=0.4).trials[0].asset_returns
-    (verdict,) = look(Family((trial_of(np.ones((1500, 1)), moves),), 252)).values()
+    (verdict,) = look(Search((trial_of(np.ones((1500, 1)), moves),), 252)).values()
     assert verdict.net_sharpe > 1
     assert verdict.verdict == "FAILED"
     failed = {check.name for check in verdict.checks if check.outcome == "failed"}
-    assert {"turnover", "win_rate_excess", "reality_check_p", "shift_p", "cscv_loss"} <= failed
+    assert {"turnover", "win_rate_excess", "luck_p", "cscv_loss"} <= failed
 
 
 def test_an_edge_that_costs_eat_fails_at_twice_the_costs(trial_of, planted):
@@ -80,14 +80,14 @@ def test_an_edge_that_costs_eat_fails_at_twice_the_costs(trial_of, planted):
     alpha = fit_alpha(trial.gross_returns, trial.benchmark_returns).alpha
     dear = trial_of(trial.positions, trial.asset_returns, cost_rate=alpha / trial.position_changes.mean() / 1.5)
     assert fit_alpha(dear.net_returns, dear.benchmark_returns).alpha > 0
-    (verdict,) = look(Family((dear,), 252)).values()
+    (verdict,) = look(Search((dear,), 252)).values()
     assert check(verdict, "double_cost_alpha").outcome == "failed"
     assert "trade less often" in verdict.explanation
 
 
 def test_a_deeper_drawdown_than_holding_fails(trial_of, planted):
     trial = planted.trials[0]
-    (verdict,) = look(Family((trial_of(6 * trial.positions, trial.asset_returns),), 252)).values()
+    (verdict,) = look(Search((trial_of(6 * trial.positions, trial.asset_returns),), 252)).values()
     drawdown = check(verdict, "drawdown_ratio")
     own, holding = maximum_drawdown(6 * trial.net_returns), maximum_drawdown(trial.benchmark_returns)
     assert drawdown.value == pytest.approx(own / holding)
@@ -97,7 +97,7 @@ def test_a_deeper_drawdown_than_holding_fails(trial_of, planted):
 def test_what_failed_is_not_excused_by_what_is_undecided(trial_of, planted):
     trial = planted.trials[1]
     short = trial_of(trial.positions[:90], trial.asset_returns[:90], skill_out_of_sample=-0.1)
-    (verdict,) = look(Family((short,), 252)).values()
+    (verdict,) = look(Search((short,), 252)).values()
     assert "undecided" in {check.outcome for check in verdict.checks}
     assert verdict.verdict == "FAILED"
     assert verdict.years_missing is None
@@ -108,19 +108,23 @@ def test_a_signal_that_died_fails_however_short_the_record(trial_of, world):
     trial = world(12, days=400, trials=1, edge=0.5).trials[0]
     positions = trial.positions.copy()
     positions[320:] = trial.asset_returns[320:] < 0.002
-    (verdict,) = look(Family((trial_of(positions, trial.asset_returns),), 252)).values()
+    (verdict,) = look(Search((trial_of(positions, trial.asset_returns),), 252)).values()
     last = check(verdict, "last_fold_alpha_t")
     assert last.value < -1
     assert last.outcome == "failed"
 
 
-def test_a_signal_that_died_fails(trial_of, planted):
+def test_a_signal_that_died_fails_nine_times_in_ten(trial_of, planted):
+    """The last two folds without timing pass the test of them in one case of ten."""
     trial = planted.trials[0]
-    positions = trial.positions.copy()
-    positions[1600:] = np.roll(positions[1600:], 50, axis=0)
-    (verdict,) = look(Family((trial_of(positions, trial.asset_returns),), 252)).values()
-    assert check(verdict, "last_fold_alpha_t").outcome == "failed"
-    assert verdict.verdict == "FAILED"
+    failed = []
+    for shift in range(60, 660, 60):
+        positions = trial.positions.copy()
+        positions[1200:] = np.roll(positions[1200:], shift, axis=0)
+        (verdict,) = look(Search((trial_of(positions, trial.asset_returns),), 252)).values()
+        failed.append(check(verdict, "recent_alpha_t").outcome == "failed")
+        assert verdict.verdict == "FAILED" or not failed[-1]
+    assert sum(failed) >= 8
 
 
 @pytest.mark.parametrize(
@@ -131,12 +135,12 @@ def test_a_signal_that_died_fails(trial_of, planted):
         ({"skill_in_sample": 0.2}, "skill_gap"),
         ({"unready_rows": 3}, "unready_rows"),
         ({"lookahead_audit_passed": False}, "lookahead_audit"),
-        ({"dbt_build_passed": False}, "dbt_build"),
+        ({"data_tests_passed": False}, "data_tests"),
     ],
 )
 def test_bad_hygiene_fails_the_best_of_trials(trial_of, planted, changes, name):
     trial = planted.trials[0]
-    (verdict,) = look(Family((trial_of(trial.positions, trial.asset_returns, **changes),), 252)).values()
+    (verdict,) = look(Search((trial_of(trial.positions, trial.asset_returns, **changes),), 252)).values()
     assert verdict.verdict == "FAILED"
     assert [check.name for check in verdict.checks if check.outcome == "failed"] == (
         ["skill_out_of_sample", "skill_gap"] if np.isnan(changes.get("skill_out_of_sample", 0)) else [name]
@@ -151,7 +155,7 @@ def test_a_short_record_of_something_good_is_insufficient_and_one_as_long_as_ask
     waited, passed = 0, 0
     for seed in range(12):
         trial = world([8, seed], days=1500, trials=1, edge=0.5).trials[0]
-        (verdict,) = look(Family((trial_of(trial.positions[:180], trial.asset_returns[:180]),), 252)).values()
+        (verdict,) = look(Search((trial_of(trial.positions[:180], trial.asset_returns[:180]),), 252)).values()
         if verdict.verdict != "INSUFFICIENT_EVIDENCE":
             continue
         undecided = [check for check in verdict.checks if check.outcome == "undecided"]
@@ -160,7 +164,7 @@ def test_a_short_record_of_something_good_is_insufficient_and_one_as_long_as_ask
         days = 180 + int(np.ceil(verdict.years_missing * 252))
         if days <= 1500:
             waited += 1
-            (verdict,) = look(Family((trial_of(trial.positions[:days], trial.asset_returns[:days]),), 252)).values()
+            (verdict,) = look(Search((trial_of(trial.positions[:days], trial.asset_returns[:days]),), 252)).values()
             passed += verdict.verdict == "PASSED"
     assert waited >= 7
     assert passed >= waited / 2
@@ -168,10 +172,10 @@ def test_a_short_record_of_something_good_is_insufficient_and_one_as_long_as_ask
 
 def test_too_few_shifts_cannot_be_decided_whatever_they_say(trial_of, planted):
     trial = planted.trials[1]
-    (verdict,) = look(Family((trial_of(trial.positions[:90], trial.asset_returns[:90]),), 252)).values()
-    shift = check(verdict, "shift_p")
-    assert shift.outcome == "undecided"
-    assert shift.years_missing == pytest.approx(10 / 252)
+    (verdict,) = look(Search((trial_of(trial.positions[:90], trial.asset_returns[:90]),), 252)).values()
+    luck = check(verdict, "luck_p")
+    assert luck.outcome == "undecided"
+    assert luck.years_missing == pytest.approx(10 / 252)
 
 
 def test_turnover_waits_for_a_record_but_not_for_ever(trial_of):
@@ -180,7 +184,7 @@ def test_turnover_waits_for_a_record_but_not_for_ever(trial_of):
     outcomes = {}
     for holding in (8, 30, 500):
         held = np.arange(500) // holding % 2 == 0
-        (verdict,) = look(Family((trial_of(held.astype(float), moves),), 252)).values()
+        (verdict,) = look(Search((trial_of(held.astype(float), moves),), 252)).values()
         outcomes[holding] = check(verdict, "turnover")
     assert outcomes[8].outcome == "undecided"
     assert outcomes[8].years_missing == pytest.approx(500 / 252 * (100 / outcomes[8].value - 1))
@@ -189,15 +193,16 @@ def test_turnover_waits_for_a_record_but_not_for_ever(trial_of):
 
 @pytest.mark.long
 def test_later_looks_demand_more(planted):
-    levels = [check(next(iter(look(planted, look_no=k).values())), "reality_check_p").threshold for k in (1, 2, 3)]
-    assert levels == pytest.approx([0.05 / 2, 0.05 / 6, 0.05 / 12])
+    levels = [check(next(iter(look(planted, look_no=k).values())), "luck_p").threshold for k in (1, 2, 3)]
+    assert levels == pytest.approx([level_of_look(Thresholds().luck_p, k) for k in (1, 2, 3)])
+    assert levels[0] > levels[1] > levels[2]
 
 
-def test_only_limits_who_is_judged_and_not_who_counts(planted):
-    every, one = look(planted), look(planted, only=["trial-3"])
+def test_judged_limits_who_is_judged_and_not_who_counts(planted):
+    every, one = look(planted), look(Search(planted.trials, 252, ("trial-3",)))
     assert one == {"trial-3": every["trial-3"]}
-    with pytest.raises(GateInputError, match="Trial x is to be judged but is not in the family"):
-        look(planted, only=["x"])
+    with pytest.raises(GateInputError, match="Trial x is to be judged but is not in the search"):
+        Search(planted.trials, 252, ("x",))
     with pytest.raises(GateInputError, match="look_no is 0"):
         look(planted, look_no=0)
 
@@ -218,7 +223,7 @@ def test_a_record_of_a_few_days_is_judged_without_a_crash(trial_of):
     rng = np.random.default_rng(9)
     for days in (1, 2, 5, 12):
         trial = trial_of(rng.random(days), rng.normal(0, 0.01, days))
-        (verdict,) = look(Family((trial,), 252)).values()
+        (verdict,) = look(Search((trial,), 252)).values()
         assert verdict.verdict != "PASSED"
 
 

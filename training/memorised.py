@@ -1,0 +1,55 @@
+"""How much a model memorises: the gap between its skills where there is nothing to learn.
+
+A small training set is memorised more than a large one, by the same model. So the gate does not ask for a small gap but
+for one that is not much larger than on shuffled labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import psycopg
+import xgboost
+
+from training import models
+from training.backtest import Backtest
+from warehouse.errors import OperatorError
+
+
+def gaps(trials: Mapping[str, Backtest]) -> dict[str, float | None]:
+    """By trial_id: skill in sample minus out of sample of the middle fold's fit, with shuffled training labels.
+
+    None where such a fit is not possible.
+    """
+    return {trial: _gap(backtest) for trial, backtest in trials.items()}
+
+
+def store(connection: psycopg.Connection, found: Mapping[str, float | None]) -> None:
+    """Write the gaps beside their trials."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into research.trial_controls (trial_id, memorised) values (%s, %s)", list(found.items())
+        )
+
+
+def _gap(backtest: Backtest) -> float | None:
+    fold = backtest.folds[len(backtest.folds) // 2]
+    hypothesis, seed = backtest.hypothesis, backtest.hypothesis.training.seed
+    train, test = backtest.sample(fold.train, fold.train), backtest.sample(fold.test, fold.train)
+    shuffled = replace(train, labels=np.random.default_rng(seed).permutation(train.labels))
+    target = hypothesis.target
+    try:
+        booster = models.fit(shuffled, target, hypothesis.training.xgboost, device=backtest.device, seed=seed)
+    except OperatorError:
+        return None
+    fitted = xgboost.Booster()
+    fitted.load_model(bytearray(booster))
+    base = models.base_rate(target, shuffled.labels)
+    skills = []
+    for sample in (shuffled, test):
+        if not len(sample.labels):
+            return None
+        predicted = target.predict(fitted.inplace_predict(sample.features.astype(np.float32), predict_type="margin"))
+        losses = models.losses(target, sample.labels, predicted), models.losses(target, sample.labels, base)
+        skills.append(models.skill(*losses))
+    return skills[0] - skills[1] if np.isfinite(skills).all() else None
