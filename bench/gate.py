@@ -128,8 +128,7 @@ def tried(
     """Walk a choice forward over the days from `start` to `end` of a market."""
     moves, known = world.moves[start:end], world.known[start:end][:, list(choice.columns)]
     days = len(moves)
-    ahead = np.array([moves[day : day + choice.horizon].sum() for day in range(days)])
-    label = (ahead > 0).astype(float)
+    label = (_ahead(moves, choice.horizon) > 0).astype(float)
     size = int(days * OUT_OF_SAMPLE) // FOLDS
     score, losses, memorised = np.zeros(FOLDS * size), [], float("nan")
     fit = _trees if trees else _ridge
@@ -166,6 +165,12 @@ def tried(
         lookahead_audit_passed=True,
         data_tests_passed=True,
     )
+
+
+def _ahead(moves: np.ndarray, horizon: int) -> np.ndarray:
+    """(D,) summed returns of each day and those after it, `horizon` days in all."""
+    total = np.concatenate([[0.0], np.cumsum(moves)])
+    return np.asarray(total[np.minimum(np.arange(len(moves)) + horizon, len(moves))] - total[:-1])
 
 
 def _loss(
@@ -371,7 +376,7 @@ def _true_sharpe(rng: np.random.Generator, edge: float, years: float) -> float:
     found = []
     for choice in choices(rng, 40, world.known.shape[1], must=0):
         columns = world.known[:, list(choice.columns)]
-        label = np.array([world.moves[day : day + choice.horizon].sum() > 0 for day in range(train)], dtype=float)
+        label = (_ahead(world.moves, choice.horizon)[:train] > 0).astype(float)
         score = 2 * _ridge(columns[:train], label, choice)(columns[train:]) - 1
         held = (score > choice.entry).astype(float)
         net = held * world.moves[train:] - 2e-4 * np.abs(np.diff(held, prepend=0.0))

@@ -1,4 +1,4 @@
-"""python -m training validate|train|judge|schema"""
+"""python -m training validate|train|judge|calibrate|schema"""
 
 import argparse
 import json
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from training import hypothesis
+from training.calibrate import with_progress
 from training.commit import commit_passing
 from training.look import judge_families
 from training.train import Run, prepare, train
@@ -20,8 +21,16 @@ def main(arguments: list[str] | None = None) -> int:
     validate = commands.add_parser("validate", help="check hypothesis files, without a database")
     training = commands.add_parser("train", help="fit and backtest every trial of hypothesis files, and store them")
     judging = commands.add_parser("judge", help="one look of the gate at what the files tried; register what passes")
+    calibrating = commands.add_parser(
+        "calibrate", help="how often the gate lets the files' search pass on your data, without an edge and with one"
+    )
+    calibrating.add_argument("--worlds", type=_at_least_one, default=20, help="of each kind (default: 20)")
+    calibrating.add_argument("--look", type=_at_least_one, default=1, help="at which look (default: 1)")
+    calibrating.add_argument(
+        "--sharpe", type=float, nargs="+", default=[1.5, 2.0, 3.0], help="net Sharpe of the edges (default: 1.5 2 3)"
+    )
     schema = commands.add_parser("schema", help="print the JSON Schema of a hypothesis, or write it to a file")
-    for command in (validate, training, judging):
+    for command in (validate, training, judging, calibrating):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     schema.add_argument("file", nargs="?", type=Path)
     options = parser.parse_args(arguments)
@@ -49,6 +58,18 @@ def _run(options: argparse.Namespace) -> int:
             _judge([family for _, family in prepared])
             for backtest, _ in prepared:
                 _commit(backtest.run_id, backtest.hypothesis.experiment_id)
+        case "calibrate":
+            counted = with_progress(
+                [hypothesis.load(path) for path in options.files],
+                worlds=options.worlds,
+                sharpes=options.sharpe,
+                look_no=options.look,
+            )
+            for one in counted:
+                print(one.sentence())
+            if any(one.worlds < options.worlds for one in counted):
+                print("training: interrupted; these are the worlds that were finished", file=sys.stderr)
+                return 130
         case "schema":
             text = json.dumps(hypothesis.json_schema(), indent=2) + "\n"
             if options.file:
@@ -56,6 +77,12 @@ def _run(options: argparse.Namespace) -> int:
             else:
                 print(text, end="")
     return 0
+
+
+def _at_least_one(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
 
 
 def _print_run(run: Run) -> None:

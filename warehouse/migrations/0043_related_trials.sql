@@ -61,8 +61,8 @@ comment on function research.looks_before is
 
 create function research.look_level(look integer) returns float8
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
-as $$ select 0.10::float8 * 3 / ((look + 2) * (look + 3)) $$;
-comment on function research.look_level is 'What the look may spend: all looks together stay below 0.10.';
+as $$ select 0.02::float8 * 2 / ((look + 1) * (look + 2)) $$;
+comment on function research.look_level is 'What the look may spend: all looks together stay below 0.02.';
 
 create or replace function research.record_look(family text, look integer, judged jsonb) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp

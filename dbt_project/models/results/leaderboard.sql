@@ -14,6 +14,20 @@ failed_checks as (
     group by trial_id, look_no
 ),
 
+-- families that were judged together spent one level together
+occasions as (
+    select
+        occasion,
+        max(alpha) as alpha
+    from {{ ref('stg_research__gate_looks') }}
+    group by occasion
+),
+
+luck as (
+    select coalesce(sum(alpha), 0) as expected_lucky_models
+    from occasions
+),
+
 newest_states as (
     select distinct on (model_id)
         model_id,
@@ -34,6 +48,11 @@ ranked as (
         verdicts.verdict,
         verdicts.net_sharpe,
         verdicts.shrunk_sharpe,
+        verdicts.look_no,
+        looks.trials as related_trials,
+        verdicts.tail_cost,
+        verdicts.tail_cost_years,
+        luck.expected_lucky_models,
         trials.skill_out_of_sample,
         failed_checks.failed_checks,
         verdicts.years_missing,
@@ -52,9 +71,12 @@ ranked as (
     inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
     inner join {{ ref('stg_research__families') }} as families on trials.family_id = families.family_id
     left join newest_verdicts as verdicts on trials.trial_id = verdicts.trial_id
+    left join {{ ref('stg_research__gate_looks') }} as looks
+        on verdicts.family_id = looks.family_id and verdicts.look_no = looks.look_no
     left join failed_checks on verdicts.trial_id = failed_checks.trial_id and verdicts.look_no = failed_checks.look_no
     left join {{ ref('stg_research__models') }} as models on trials.trial_id = models.trial_id
     left join newest_states on models.model_id = newest_states.model_id
+    cross join luck
 )
 
 select * from ranked

@@ -126,7 +126,7 @@ def test_thresholds_can_be_tightened():
     ("override", "sentence"),
     [
         ({"net_sharpe": 0.5}, r"gate.net_sharpe may only be tightened: 0.5 is looser than 0.7; allowed: >= 0.7."),
-        ({"luck_p": 0.2}, r"gate.luck_p may only be tightened: 0.2 is looser than 0.1; allowed: <= 0.1."),
+        ({"luck_p": 0.2}, r"gate.luck_p may only be tightened: 0.2 is looser than 0.02; allowed: <= 0.02."),
         ({"sharp": 2}, r"gate.sharp is not a threshold of the gate; there are: turnover, exposure"),
         ({"net_sharpe": "high"}, r"gate.net_sharpe is 'high': Input should be a valid number"),
         ({"net_sharpe": float("nan")}, r"gate.net_sharpe is nan"),
@@ -149,6 +149,6 @@ def test_all_looks_together_spend_the_level():
     assert sum(level_of_look(0.05, k) for k in range(1, 100_000)) < 0.05
 
 
-def test_strict_spends_a_hundredth():
-    assert Thresholds(strict=True).luck_level(1) == pytest.approx(level_of_look(0.01, 1))
+def test_strict_spends_a_quarter():
+    assert Thresholds(strict=True).luck_level(1) == pytest.approx(level_of_look(0.005, 1))
     assert Thresholds(strict=True, luck_p=0.004).luck_level(1) == pytest.approx(level_of_look(0.004, 1))

@@ -15,6 +15,8 @@ listed as (
         deflated_sharpe_probability,
         minimum_track_record_years,
         pbo,
+        tail_cost,
+        tail_cost_years,
         decided_at
     from source
 )

@@ -1,0 +1,78 @@
+"""Worlds without an edge and with one, made of a user's own data, through real training and the gate."""
+
+import numpy as np
+import pytest
+
+from tests.training import worlds
+from training import calibrate
+from training.backtest import Backtest
+from training.calibrate import Counted, altered
+from training.gate.intervals import wilson
+from training.trials import FamilyKey
+from training.walk_forward import split
+
+TRAINING = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 30, "max_depth": 1}}
+
+
+def backtest(strength: float = 1.2) -> Backtest:
+    folds = split(1200, folds=5, out_of_sample_fraction=0.6, horizon=1)
+    return Backtest(worlds.hypothesis(training=TRAINING), worlds.dataset(strength=strength), folds, "cpu", "run")
+
+
+def correlation(made: Backtest) -> float:
+    """Of a feature that foretells everything in the world as it was, with what it foretold."""
+    data = made.dataset
+    earned, known = data.forward_returns(1)[:, 0], data.features[:, 0, 0]
+    both = ~np.isnan(earned) & ~np.isnan(known)
+    return float(np.corrcoef(earned[both], known[both])[0, 1])
+
+
+def test_a_placebo_keeps_prices_and_features_and_nothing_between_them() -> None:
+    real = backtest()
+    placebo = altered(real, np.random.default_rng(3), 0.0, 252)
+    assert correlation(real) > 0.4
+    assert abs(correlation(placebo)) < 0.1
+    assert placebo.dataset.opens.tobytes() == real.dataset.opens.tobytes()
+    assert np.nansum(placebo.dataset.features) == pytest.approx(np.nansum(real.dataset.features))
+    assert placebo.dataset.ready.sum() == real.dataset.ready.sum()
+
+
+@pytest.mark.parametrize("sharpe", [1.5, 3.0])
+def test_a_planted_edge_has_the_size_that_was_asked_for(sharpe: float) -> None:
+    planted = altered(backtest(strength=0.0), np.random.default_rng(4), sharpe, 252)
+    rng = np.random.default_rng(4)
+    rng.integers(120, 1080)
+    signal = calibrate._signal(planted.dataset, int(rng.integers(2)))
+    assert calibrate._followed(planted.dataset, signal, 2e-4, 252) == pytest.approx(sharpe, abs=0.01)
+
+
+def prepared() -> list[tuple[Backtest, FamilyKey]]:
+    made = backtest(strength=0.0)
+    return [(made, FamilyKey.of(made.dataset, made.folds))]
+
+
+def test_no_edge_never_passes_and_a_large_one_does() -> None:
+    none, large = calibrate.calibrate(prepared(), worlds=4, sharpes=[8.0])
+    assert (none.passed, none.worlds, large.worlds) == (0, 4, 4)
+    assert large.passed >= 3
+
+
+def test_ctrl_c_ends_the_count_with_what_was_finished() -> None:
+    done = []
+
+    def advance() -> None:
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    counted = calibrate.calibrate(prepared(), worlds=50, sharpes=[3.0], advance=advance)
+    assert [one.worlds for one in counted] == [2, 1]
+
+
+def test_a_count_says_how_well_it_is_known() -> None:
+    assert Counted(0.0, 0, 20).sentence() == "no edge: something passes in 0 of 20 worlds, 0.0% [0.0%, 16.1%]"
+    assert "an edge of net Sharpe 1.5: something passes in 3 of 4 worlds, 75.0%" in Counted(1.5, 3, 4).sentence()
+    assert wilson(0, 0) == (0.0, 1.0)
+    # Wilson 1927 as in Agresti & Coull 1998: 0 of 10 and 5 of 10
+    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-3)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
