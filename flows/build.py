@@ -6,7 +6,7 @@ from prefect import flow, task
 
 from flows.dbt_command import run_dbt
 from flows.seed_lines import wrong_lines
-from training.data_evidence import build_recorded, tests_recorded
+from training.data_evidence import recording_build, recording_tests
 from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect
 
@@ -27,7 +27,7 @@ def build_models(full_refresh: bool) -> None:
 
     dbt's unit tests are left out: they test the SQL and not what has landed.
     """
-    with build_recorded(_timeframes()):
+    with recording_build(_timeframes()):
         nodes = run_dbt("build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else []))
     for symbol, sentence in uncomputable():
         log.warning("%s could not be computed: %s", symbol, sentence)
@@ -69,7 +69,7 @@ def full_tests() -> None:
 
     A build tests what was built or landed since each test last passed.
     """
-    with tests_recorded(_timeframes()):
+    with recording_tests(_timeframes()):
         nodes = run_dbt("test", "--vars", "full_tests: true")
     log.info("dbt test: %d tests passed over all rows", sum(node.kind == "test" for node in nodes))
 

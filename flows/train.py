@@ -9,7 +9,7 @@ from flows.dbt_command import run_dbt
 from models_registry import registry
 from training import hypothesis
 from training.commit import commit_passing
-from training.data_evidence import tests_recorded
+from training.data_evidence import recording_tests
 from training.look import judge_families
 from training.look_ahead import audit
 from training.train import Run
@@ -29,7 +29,7 @@ def gather_evidence(timeframes: list[str]) -> None:
     Raises what they raise. A look is spent for good, so the gate does not look at data that are known to be wrong.
     """
     relations = [f"{layer}_{timeframe}" for timeframe in timeframes for layer in ("features", "ohlcv")]
-    with tests_recorded(timeframes):
+    with recording_tests(timeframes):
         run_dbt("test", "--select", *relations, "catalog")
     for timeframe in timeframes:
         audit(timeframe)

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training import memorised
+from training import backtest, costs, memorised, train
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
-from training.gate import Search, Trial, judge
+from training.gate import Search, Thresholds, Trial, judge
 from training.gate.intervals import wilson
 from training.gate.sharpe import annual_sharpe
 from training.hypothesis import Hypothesis
-from training.train import prepare
 from training.trials import FamilyKey
 
 # A feature at an offset below this share of the data may still know something.
@@ -42,7 +41,7 @@ class Counted:
 
 
 def calibrate(
-    prepared: Sequence[tuple[Backtest, FamilyKey]],
+    prepared: Sequence[tuple[train.Search, FamilyKey]],
     *,
     worlds: int,
     sharpes: Sequence[float],
@@ -60,8 +59,8 @@ def calibrate(
         for world in range(worlds):
             for place, one in enumerate(counted):
                 rng = np.random.default_rng([seed, world, place])
-                backtests = [altered(backtest, rng, one.sharpe, periods_per_year) for backtest, _ in prepared]
-                passed = _anything_passes(backtests, periods_per_year, look_no, seed)
+                searches = [altered(search, rng, one.sharpe, periods_per_year) for search, _ in prepared]
+                passed = _anything_passes(searches, periods_per_year, look_no, seed)
                 counted[place] = Counted(one.sharpe, one.passed + passed, one.worlds + 1)
                 advance()
     except KeyboardInterrupt:
@@ -69,12 +68,12 @@ def calibrate(
     return counted
 
 
-def altered(backtest: Backtest, rng: np.random.Generator, sharpe: float, periods_per_year: float) -> Backtest:
-    """The backtest in another world: features moved against prices, and the edge that has this net Sharpe ratio.
+def altered(search: train.Search, rng: np.random.Generator, sharpe: float, periods_per_year: float) -> train.Search:
+    """The search in another world: features moved against prices, and the edge that has this net Sharpe ratio.
 
     The planted edge is a random feature of each symbol, by its rank: it moves the return that a decision on it earns.
     """
-    dataset = backtest.dataset
+    dataset = search.dataset
     sessions = len(dataset.sessions)
     offset = int(rng.integers(int(LEAST_OFFSET * sessions), int((1 - LEAST_OFFSET) * sessions)))
     moved = replace(
@@ -82,8 +81,9 @@ def altered(backtest: Backtest, rng: np.random.Generator, sharpe: float, periods
     )
     if sharpe:
         signal = _signal(moved, int(rng.integers(moved.features.shape[2])))
-        moved = _planted(moved, signal, sharpe, backtest.hypothesis.costs.bps_per_side / 1e4, periods_per_year)
-    return replace(backtest, dataset=moved)
+        charged = costs.rates(search.hypothesis.costs, moved.classes_of_symbols).side.max()
+        moved = _planted(moved, signal, sharpe, float(charged), periods_per_year)
+    return replace(search, dataset=moved)
 
 
 def _signal(dataset: Dataset, feature: int) -> np.ndarray:
@@ -108,42 +108,53 @@ def _planted(dataset: Dataset, signal: np.ndarray, sharpe: float, cost: float, p
 
 def _moved(dataset: Dataset, signal: np.ndarray, strength: float) -> Dataset:
     """Opens after which a decision at t earns `strength` usual moves times the signal at t more than it did."""
-    returns = dataset.forward_returns(1)
+    returns = _next_returns(dataset)
     size = np.nanstd(returns, axis=0)
     added = np.zeros(signal.shape)
     # the return from the open of t+1 to the open of t+2 is what a decision at t earns
     added[2:] = strength * (size * signal)[:-2]
-    return replace(dataset, opens=dataset.opens * np.exp(np.cumsum(added, axis=0)))
+    factor = np.exp(np.cumsum(added, axis=0))
+    highs, lows = (None if prices is None else prices * factor for prices in (dataset.highs, dataset.lows))
+    return replace(dataset, opens=dataset.opens * factor, highs=highs, lows=lows)
+
+
+def _next_returns(dataset: Dataset) -> np.ndarray:
+    """(T, S) return from the open of t+1 to the open of t+2, NaN where one is missing."""
+    returns = np.full(dataset.opens.shape, np.nan)
+    returns[:-2] = dataset.opens[2:] / dataset.opens[1:-1] - 1.0
+    return returns
 
 
 def _followed(dataset: Dataset, signal: np.ndarray, cost: float, periods_per_year: float) -> float:
     held = (signal > 0) / signal.shape[1]
-    earned = np.nan_to_num(held * dataset.forward_returns(1))
+    earned = np.nan_to_num(held * _next_returns(dataset))
     net = (earned - cost * np.abs(np.diff(held, axis=0, prepend=0.0))).sum(axis=1)
     return annual_sharpe(net, periods_per_year)
 
 
-def _anything_passes(backtests: Sequence[Backtest], periods_per_year: float, look_no: int, seed: int) -> bool:
-    trials: list[Trial] = []
-    for number, backtest in enumerate(backtests):
-        grid = {f"{number}-{place}": choice for place, choice in enumerate(backtest.hypothesis.training.combinations())}
-        gaps = memorised.gaps(backtest, grid)
-        trials += [_as_trial(name, path, backtest, gaps[name]) for name, path in backtest.run(grid).items()]
-    passed = False
-    for thresholds in dict.fromkeys(backtest.hypothesis.thresholds for backtest in backtests):
-        judged = tuple(
-            trial.trial_id
-            for trial in trials
-            if backtests[int(trial.trial_id.split("-")[0])].hypothesis.thresholds == thresholds
+def _anything_passes(searches: Sequence[train.Search], periods_per_year: float, look_no: int, seed: int) -> bool:
+    trials: dict[Thresholds, list[Trial]] = {}
+    for number, search in enumerate(searches):
+        tried = {trial: one for trial, (_, one) in search.trials.items()}
+        gaps = memorised.gaps(tried)
+        paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, one in tried.items()})
+        trials.setdefault(search.hypothesis.thresholds, []).extend(
+            _as_trial(f"{number}-{trial}", path, tried[trial], gaps[trial]) for trial, path in paths.items()
         )
-        search = Search(tuple(trials), periods_per_year, judged)
-        verdicts = judge(search, look_no=look_no, thresholds=thresholds, seed=seed).values()
-        passed = passed or any(verdict.verdict == "PASSED" for verdict in verdicts)
-    return passed
+    together = tuple(trial for own in trials.values() for trial in own)
+    verdicts = [
+        verdict.verdict
+        for thresholds, own in trials.items()
+        for verdict in judge(
+            Search(together, periods_per_year, tuple(trial.trial_id for trial in own)),
+            look_no=look_no, thresholds=thresholds, seed=seed,
+        ).values()
+    ]  # fmt: skip
+    return "PASSED" in verdicts
 
 
-def _as_trial(name: str, path: TrialPath, backtest: Backtest, gap: float | None) -> Trial:
-    symbols = backtest.dataset.symbols
+def _as_trial(name: str, path: TrialPath, one: Backtest, gap: float | None) -> Trial:
+    symbols = one.dataset.symbols
     return Trial(
         trial_id=name,
         symbols=symbols,
@@ -152,8 +163,11 @@ def _as_trial(name: str, path: TrialPath, backtest: Backtest, gap: float | None)
         positions=path.positions,
         asset_returns=path.asset_returns,
         costs=path.costs.sum(axis=1),
+        turnover=np.abs(path.trades).sum(axis=1),
+        interest=path.interest.sum(axis=1),
+        benchmark=path.benchmark_returns.sum(axis=1),
         fold=path.fold,
-        max_weight=backtest.hypothesis.position_sizing.max_weight,
+        max_weight=one.hypothesis.position_sizing.max_weight,
         skill_in_sample=path.skill_in_sample,
         skill_out_of_sample=path.skill_out_of_sample,
         memorised=float("nan") if gap is None else gap,
@@ -171,7 +185,7 @@ def with_progress(
     from rich.console import Console
     from rich.progress import Progress
 
-    prepared = [prepare(hypothesis) for hypothesis in hypotheses]
+    prepared = [train.prepare(hypothesis) for hypothesis in hypotheses]
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True) if console.is_terminal else nullcontext()
     with bar as shown:

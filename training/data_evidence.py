@@ -91,7 +91,7 @@ def of_run(gate: psycopg.Connection, run_id: str) -> DataEvidence:
 
 
 @contextmanager
-def tests_recorded(timeframes: Sequence[str]) -> Iterator[None]:
+def recording_tests(timeframes: Sequence[str]) -> Iterator[None]:
     """Around a run of the data tests of some timeframes: what it raises is remembered as a failure, and goes on."""
     with connect("transformer") as connection:
         seen = scalar(connection.execute("select pg_current_snapshot()::text"))
@@ -104,7 +104,7 @@ def tests_recorded(timeframes: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def build_recorded(timeframes: Sequence[str]) -> Iterator[None]:
+def recording_build(timeframes: Sequence[str]) -> Iterator[None]:
     """Around a build that tests what it has built: what it built counts as seen."""
     try:
         yield

@@ -16,7 +16,7 @@ from sandbox.tape.minutes import minutes
 from tests.canonical.market import as_frame, land_minutes
 from tests.machine import BUILT, as_owner, running_warehouse
 from training import hypothesis as hypotheses
-from training.data_evidence import tests_recorded
+from training.data_evidence import recording_tests
 from training.hypothesis import Hypothesis
 from training.look import judge_families
 from training.look_ahead import audit
@@ -97,7 +97,7 @@ def test_from_the_tape_to_a_verdict_and_back(market: None, timeframe: str, years
     search, family = prepare(hypothesis)
     assert family.periods_per_year == pytest.approx(years, rel=0.05), "counted on the data's own bars"
     assert audit(timeframe) > 500
-    with tests_recorded([timeframe]):
+    with recording_tests([timeframe]):
         run_dbt("test", "--select", f"features_{timeframe}", f"ohlcv_{timeframe}", "catalog")
     verdicts = judge_families([run.family_id])
     assert set(verdicts) == set(run.trial_ids)

@@ -37,6 +37,8 @@ FORGERIES = [
     "update research.models set package_path = '/tmp/forged'",
     "delete from research.model_states",
     "truncate research.model_states",
+    "insert into research.data_tests (timeframe, passed, seen) values ('1d', true, pg_current_snapshot())",
+    "insert into research.feature_audits (timeframe, feature, fingerprint, passed) values ('1d', 'f', '1', true)",
     "select research.append_state('{model}', array['candidate'], 'paper', 'forged')",
     "alter function research.admit_model security invoker",
     "create or replace function research.admit_model(model text, reason text) returns void language sql as ''",
@@ -48,6 +50,12 @@ FORGERIES = [
 ]
 CALLS = {
     "record_look": ("gate", "select research.record_look('reg', 900, '[]')"),
+    "repeat_verdict": ("gate", "select research.repeat_verdict('{trial}', '{trial}')"),
+    "record_data_tests": (
+        "transformer",
+        "select research.record_data_tests(array['1d'], true, null, pg_current_snapshot())",
+    ),
+    "record_feature_audit": ("transformer", "select research.record_feature_audit('1d', '{}', '{}')"),
     "admit_model": ("gate", "select research.admit_model('{model}', 'forged')"),
     "register_model": (
         "trainer",

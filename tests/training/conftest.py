@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.training import worlds
-from training.data_evidence import record_audit, tests_recorded
+from training.data_evidence import record_audit, recording_tests
 from training.dataset import Dataset
 from warehouse import embedded
 from warehouse.connection import connect
@@ -69,7 +69,7 @@ def _fill(*panels: Dataset) -> None:
                 connection.execute("insert into reference.instruments values (%s, 'XNYS', 'equity')", (symbol,))
                 _fill_symbol(connection, panel, column, symbol)
         record_audit(connection, "1d", [])
-    with tests_recorded(["1d"]):
+    with recording_tests(["1d"]):
         pass
 
 

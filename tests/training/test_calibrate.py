@@ -5,30 +5,28 @@ import pytest
 
 from tests.training import worlds
 from training import calibrate
-from training.backtest import Backtest
 from training.calibrate import Counted, altered
 from training.gate.intervals import wilson
+from training.train import Search
 from training.trials import FamilyKey
-from training.walk_forward import split
 
 TRAINING = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 30, "max_depth": 1}}
 
 
-def backtest(strength: float = 1.2) -> Backtest:
-    folds = split(1200, folds=5, out_of_sample_fraction=0.6, horizon=1)
-    return Backtest(worlds.hypothesis(training=TRAINING), worlds.dataset(strength=strength), folds, "cpu", "run")
+def search(strength: float = 1.2) -> Search:
+    return Search(worlds.hypothesis(training=TRAINING), worlds.dataset(strength=strength), "cpu", "run")
 
 
-def correlation(made: Backtest) -> float:
+def correlation(made: Search) -> float:
     """Of a feature that foretells everything in the world as it was, with what it foretold."""
     data = made.dataset
-    earned, known = data.forward_returns(1)[:, 0], data.features[:, 0, 0]
+    earned, known = calibrate._next_returns(data)[:, 0], data.features[:, 0, 0]
     both = ~np.isnan(earned) & ~np.isnan(known)
     return float(np.corrcoef(earned[both], known[both])[0, 1])
 
 
 def test_a_placebo_keeps_prices_and_features_and_nothing_between_them() -> None:
-    real = backtest()
+    real = search()
     placebo = altered(real, np.random.default_rng(3), 0.0, 252)
     assert correlation(real) > 0.4
     assert abs(correlation(placebo)) < 0.1
@@ -39,15 +37,15 @@ def test_a_placebo_keeps_prices_and_features_and_nothing_between_them() -> None:
 
 @pytest.mark.parametrize("sharpe", [1.5, 3.0])
 def test_a_planted_edge_has_the_size_that_was_asked_for(sharpe: float) -> None:
-    planted = altered(backtest(strength=0.0), np.random.default_rng(4), sharpe, 252)
+    planted = altered(search(strength=0.0), np.random.default_rng(4), sharpe, 252)
     rng = np.random.default_rng(4)
     rng.integers(120, 1080)
     signal = calibrate._signal(planted.dataset, int(rng.integers(2)))
     assert calibrate._followed(planted.dataset, signal, 2e-4, 252) == pytest.approx(sharpe, abs=0.01)
 
 
-def prepared() -> list[tuple[Backtest, FamilyKey]]:
-    made = backtest(strength=0.0)
+def prepared() -> list[tuple[Search, FamilyKey]]:
+    made = search(strength=0.0)
     return [(made, FamilyKey.of(made.dataset, made.folds))]
 
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from tests.training import worlds
-from training.data_evidence import Untested, record_audit, tests_recorded
+from training.data_evidence import Untested, record_audit, recording_tests
 from training.look import judge_families
 from training.train import Run, train
 from warehouse.connection import connect
@@ -174,12 +174,12 @@ def test_a_feature_that_knew_the_future_never_passes() -> None:
 
 def test_data_whose_tests_failed_never_pass() -> None:
     run = tried()
-    with pytest.raises(Stop), tests_recorded(["1d"]):
+    with pytest.raises(Stop), recording_tests(["1d"]):
         raise Stop("a price is negative")
     try:
         (verdict,) = judge_families([run.family_id]).values()
     finally:
-        with tests_recorded(["1d"]):
+        with recording_tests(["1d"]):
             pass
     assert [check.name for check in verdict.checks if check.name == "data_tests" and check.outcome == "failed"]
 
@@ -190,7 +190,7 @@ def test_data_that_grew_since_they_were_tested_are_not_looked_at() -> None:
         connection.execute("insert into canonical.live_growths values ('ohlcv_1d', 'EDGE', now())")
     with pytest.raises(Untested, match="the data of 1d were built or grew since they were tested"):
         judge_families([run.family_id])
-    with tests_recorded(["1d"]):
+    with recording_tests(["1d"]):
         pass
     assert judge_families([run.family_id])
 
