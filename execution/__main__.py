@@ -1,19 +1,24 @@
-"""python -m execution status|reconcile|adopt|halt|reduce|flatten|cancel|release"""
+"""python -m execution status|trade|reconcile|adopt|halt|reduce|flatten|cancel|release"""
 
 import argparse
+import signal
 import sys
+import threading
 import time
 
 from execution import registration
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.base import Broker, Mode
-from execution.brokers.routing import BROKERS, log_in
+from execution.brokers.routing import BROKERS, log_in, routed
+from execution.continuous import Landings, go_on
 from execution.control import Control
 from execution.ledger import Ledger
 from execution.recall import recall
 from execution.reconcile import reconcile
+from execution.session import Session
 from execution.status import lines
 from execution.withdrawals import Action
+from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
@@ -37,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     adoption.add_argument("--hold-apart", metavar="SYMBOL", nargs="+", default=[], help="symbols that are not ours")
     adoption.add_argument("--about", metavar="SUBJECT", nargs="+", default=[], help="an id, a symbol or cash")
     adoption.add_argument("--reason", required=True, help="for the record")
-    for command in (compare, adoption):
+    trading = commands.add_parser(
+        "trade",
+        help="trade the models in state paper until SIGTERM or Ctrl-C",
+        description="Decide when bars land, and follow the orders. At its end orders and positions stay as they are.",
+    )
+    for command in (compare, adoption, trading):
         command.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
         command.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="default %(default)s")
     for name, explanation in (
@@ -69,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         case "status":
             with connect("executor", read_only=True) as connection:
                 print("\n".join(lines(connection, options.account)))
+        case "trade":
+            return _trade(options.broker, Mode(options.mode))
         case "reconcile":
             return _reconcile(options.broker, Mode(options.mode))
         case "adopt":
@@ -94,6 +106,26 @@ def _control(options: argparse.Namespace) -> int:
         else:
             is_done = control.restrict(Action(options.command), options.reason)
     return 0 if is_done else 1
+
+
+def _trade(name: str, mode: Mode) -> int:
+    state: registry.State = "live" if mode is Mode.LIVE else "paper"
+    packages = routed(registry.load_model(record.model_id) for record in registry.models(state)).get(name, [])
+    if not packages:
+        raise Stop(f"no model in state {state} trades at {name}")
+    is_over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: is_over.set())
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    with Landings.listen() as landings, Session.open(packages, log_in(name, mode)) as session:
+        models = ", ".join(package.model_id for package in packages)
+        tell(f"account {session.account_id} at {name}, {mode} trading: {models}")
+        go_on(session, landings, is_over.is_set, tell)
+    tell(f"account {session.account_id}: orders and positions stay as they are")
+    return 0
 
 
 def _reconcile(name: str, mode: Mode) -> int:

@@ -164,6 +164,10 @@ class Session:
         self._sender.heard(result.clock)
         return result
 
+    def is_unanswered(self) -> bool:
+        """Whether the broker has not said yet what became of an order."""
+        return any(entry.order.status.is_unresolved for entry in self._ledger.unsettled())
+
     def halts(self) -> tuple[str, ...]:
         """Why the account is halted and the way out, in one sentence; empty when it is not."""
         return self._ledger.halts()

@@ -1,17 +1,24 @@
 """Lag is no discrepancy: what the broker shows late is awaited for minutes, and only what traded lately."""
 
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from execution.__main__ import main
 from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.base import AccountSnapshot, BrokerPosition, BrokerSnapshot, Fill
+from execution.comparison import ZERO, LedgerSnapshot, compare
+from execution.findings import ForeignFill, OrderUnknownToBroker
+from execution.lag import LAG, may_be_lag
+from execution.orders import Order, OrderStatus, Side
 from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
 
 DAYS = trading_days()
+NOW = datetime(2026, 11, 20, 15, 30, tzinfo=UTC)
 
 
 class Late:
@@ -152,3 +159,32 @@ def test_a_booking_that_is_canceled_is_taken_back_by_a_row_of_its_own(exchange, 
 
 def _no_pause(_: float) -> None:
     pass
+
+
+def test_an_order_that_was_taken_just_now_may_be_listed_late():
+    """ccxt 1786 and freqtrade 4462: an order was placed, had an id, and did not exist for some seconds."""
+    order = Order("tb-1", "BTCUSDT", Side.BUY, Decimal(1), OrderStatus.ACCEPTED, "BTCUSDT:1")
+    ledger = LedgerSnapshot(orders={"tb-1": order}, filled={"tb-1": ZERO}, told_at={"tb-1": NOW})
+    broker = BrokerSnapshot(AccountSnapshot("a-1", ZERO, None, ZERO, shorting_enabled=False), None)
+    found = compare(ledger, broker)
+    assert [type(finding) for finding in found.discrepancies] == [OrderUnknownToBroker]
+    assert may_be_lag(found, ledger, broker, NOW + LAG / 2)
+    assert not may_be_lag(found, ledger, broker, NOW + LAG)
+    assert not may_be_lag(found, replace(ledger, told_at={}), broker, NOW)
+
+
+def test_a_trade_of_an_order_without_an_answer_may_come_before_the_order():
+    """The exchange says nothing of the order yet, and its trade is there: it is ours, and nothing of it may halt."""
+    order = Order("tb-1", "BTCUSDT", Side.BUY, Decimal(1), OrderStatus.UNKNOWN)
+    fill = Fill("BTCUSDT:1", "BTCUSDT:9", "BTCUSDT", Side.BUY, Decimal(1), Decimal(100), NOW, Decimal(1))
+    account = AccountSnapshot("a-1", Decimal(-100), None, ZERO, shorting_enabled=False)
+    broker = BrokerSnapshot(account, None, fills=(fill,), positions=(BrokerPosition("BTCUSDT", Decimal(1)),))
+    ledger = LedgerSnapshot(orders={"tb-1": order}, filled={"tb-1": ZERO})
+    found = compare(ledger, broker)
+    assert ForeignFill in {type(finding) for finding in found.discrepancies}
+    assert may_be_lag(found, ledger, broker, NOW + LAG / 2)
+    assert not may_be_lag(found, ledger, broker, NOW + LAG)
+    sold = replace(ledger, orders={"tb-1": replace(order, side=Side.SELL)})
+    assert not may_be_lag(compare(sold, broker), sold, broker, NOW)
+    answered = replace(ledger, orders={"tb-1": replace(order, status=OrderStatus.REJECTED)})
+    assert not may_be_lag(compare(answered, broker), answered, broker, NOW)

@@ -3,6 +3,7 @@ with orders as (
         orders.account_id,
         decisions.model_id,
         orders.symbol,
+        decisions.timeframe,
         decisions.bar_start,
         orders.client_order_id,
         orders.side,
@@ -33,7 +34,7 @@ next_bars as (
     left join lateral (
         select bars.open
         from {{ ref('ohlcv_1d') }} as bars
-        where bars.symbol = orders.symbol and bars.bar_start > orders.bar_start
+        where orders.timeframe = '1d' and bars.symbol = orders.symbol and bars.bar_start > orders.bar_start
         order by bars.bar_start
         limit 1
     ) as next_bar on true

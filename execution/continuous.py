@@ -1,0 +1,102 @@
+"""A session that goes on: it decides when bars land, follows its orders, and ends when it is asked to.
+
+It is woken by what every landing notifies, not by asking again and again. Only what nobody notifies, such as a halt by
+a person, waits for the next look around. State is the ledger's: whatever ends it, the next one continues in the middle
+of a bar. At an end that was asked for, orders stay as they are.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+import psycopg
+
+from execution.session import Session, Step
+from warehouse.connection import connect
+from warehouse.errors import Retry
+
+Tell = Callable[[str], None]
+
+_CHANNEL = "landings"
+_SLICE_SECONDS = 0.5
+_BURST_SECONDS = 0.2
+_SHORTLY_SECONDS = 2.0
+LOOK_AROUND_SECONDS = 60.0
+SETTLE_SECONDS = 10.0
+
+
+class Landings:
+    """Waits for rows that land in raw. Use as a context manager. Raises Retry when the database is gone."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def listen(cls) -> Self:
+        """From now on nothing that lands goes unheard."""
+        connection = connect("executor", autocommit=True)
+        connection.execute(f"listen {_CHANNEL}")
+        return cls(connection)
+
+    def wait(self, seconds: float, is_over: Callable[[], bool]) -> bool:
+        """Whether something landed within so many seconds, or since the last call. What lands together counts once.
+
+        Ends early when `is_over` says so.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            while not is_over() and (left := deadline - time.monotonic()) > 0:
+                if any(True for _ in self._connection.notifies(timeout=min(left, _SLICE_SECONDS), stop_after=1)):
+                    # bars of many symbols end together, and land one after the other
+                    for _ in self._connection.notifies(timeout=_BURST_SECONDS):
+                        pass
+                    return True
+        except psycopg.OperationalError as error:
+            raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
+        return False
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def go_on(
+    session: Session,
+    landings: Landings,
+    is_over: Callable[[], bool],
+    tell: Tell,
+    look_around: float = LOOK_AROUND_SECONDS,
+) -> None:
+    """Decide, settle and wait until `is_over`, which is asked twice a second.
+
+    What may pass is told and tried again at the next landing; Stop is raised. So is Retry when the warehouse itself is
+    gone: the session's own connections went with it.
+    """
+    while not is_over():
+        try:
+            step = session.decide()
+            for line in _in_words(step):
+                tell(line)
+            left = session.settle(SETTLE_SECONDS) if step.sent or session.is_unanswered() else ()
+            for entry in left:
+                tell(f"{entry.order.side} {entry.order.quantity} {entry.order.symbol} is {entry.order.status}")
+            for concern in session.halts():
+                tell(concern)
+        except Retry as failure:
+            tell(str(failure))
+        landings.wait(_SHORTLY_SECONDS if session.is_unanswered() else look_around, is_over)
+
+
+def _in_words(step: Step) -> list[str]:
+    sent = [f"{order.side} {order.quantity} {order.symbol}: {order.status}" for order in step.sent]
+    refused = [
+        f"{intent.side} {intent.quantity} {intent.symbol} is not sent: {'; '.join(intent.refusals)}"
+        for intent in step.intents
+        if not intent.is_approved
+    ]
+    return [*sent, *refused, *step.failures]
