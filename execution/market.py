@@ -151,7 +151,12 @@ class Market:
                 sessions = _sessions(cursor, timeframes, now)
                 return MarketView(
                     sessions=sessions,
-                    bars={symbol: bar for symbol in sorted(priced) if (bar := _bar(cursor, priced[symbol], symbol))},
+                    bars={
+                        symbol: bar
+                        for symbol in sorted(priced)
+                        # what is held and not traded may have daily bars alone
+                        if (bar := _bar(cursor, priced[symbol], symbol) or _bar(cursor, "1d", symbol))
+                    },
                     stale={
                         symbol: stale
                         for name, symbols in by_timeframe.items()
