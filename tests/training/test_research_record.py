@@ -69,6 +69,14 @@ def test_a_row_without_a_value_is_dropped_and_counted() -> None:
             "feature group momentum has no feature .* the warehouse has volume",
         ),
         ({"training": {"start": "2030-01-01"}}, "has no bar of EDGE from 2030-01-01"),
+        ({"features": ["volume_suprise"]}, r"no feature volume_suprise .*; did you mean volume_surprise\?"),
+        ({"exclude_features": ["sma_20"]}, "there is no feature sma_20 for timeframe 1d"),
+        ({"exclude_features": ["volume_surprise", "wind_direction"]}, "made_up excludes every feature"),
+        (
+            {"training": {**GRID, "xgboost": {"monotone_constraints": {"sma_2": 1}}}},
+            "there is no feature sma_2 for timeframe 1d",
+        ),
+        ({"timeframe": "4h"}, "feature group volume has no feature for timeframe 4h"),
     ],
 )
 def test_what_is_not_there_is_said_and_nothing_is_written(changes: dict, sentence: str) -> None:
@@ -76,6 +84,41 @@ def test_what_is_not_there_is_said_and_nothing_is_written(changes: dict, sentenc
     with pytest.raises(DatasetError, match=sentence):
         train(worlds.hypothesis(**changes), source_file="x.yaml")
     assert counts() == before
+
+
+def test_a_symbol_whose_features_do_not_follow_from_what_landed_is_not_trained() -> None:
+    with connect("transformer") as connection:
+        connection.execute("insert into features.freshness_1d values ('EDGE', '2001-01-01', 'late rows landed')")
+    try:
+        with pytest.raises(DatasetError, match=r"features of EDGE \(late rows landed\) do not follow .* `dbt build`"):
+            dataset.read(worlds.hypothesis())
+    finally:
+        with connect("transformer") as connection:
+            connection.execute("delete from features.freshness_1d")
+
+
+def test_a_bar_without_trades_is_read_as_one() -> None:
+    with connect("transformer") as connection:
+        connection.execute(f"update canonical.ohlcv_1d set volume = 0, high = low where {ONE_BAR}")
+        gone = connection.execute("delete from canonical.ohlcv_1d where session_date = '2001-03-05'").rowcount
+    try:
+        read = dataset.read(worlds.hypothesis())
+        assert (gone, (~read.is_traded).sum(), np.isnan(read.opens).sum()) == (2, 2, 1)
+        assert read.is_expected.all()
+    finally:
+        with connect("transformer") as connection:
+            connection.execute(f"update canonical.ohlcv_1d set volume = 1000, high = adj_high where {ONE_BAR}")
+            for symbol, strength, seed in (("EDGE", 1.2, 5), ("NOISE", 0.0, 6)):
+                data = worlds.dataset(symbols=(symbol,), strength=strength, seed=seed)
+                place = int(np.flatnonzero(data.sessions.astype("datetime64[D]") == np.datetime64("2001-03-05"))[0])
+                high, low = (repr(float(prices[place, 0])) for prices in (data.highs, data.lows))
+                values = (symbol, worlds.sessions(1200)[place], repr(float(data.opens[place, 0])), high, low, high, low)
+                connection.execute(
+                    "insert into canonical.ohlcv_1d values"
+                    " (%s, %s, '2001-03-05', %s, %s, %s, %s, %s, 1000, false, false)",
+                    values,
+                )
+        assert dataset.read(worlds.hypothesis()).digest == worlds.dataset().digest, "as it was"
 
 
 def test_a_search_on_an_edge_becomes_one_paper_model() -> None:

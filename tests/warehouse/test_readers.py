@@ -12,7 +12,7 @@ from execution.market import Market
 from loaders.raw.instruments import instruments_of
 from tests.execution.test_ledger_invariants import WORLD
 from tests.machine import as_owner
-from training.dataset import CALENDARS
+from training.dataset import INSTRUMENTS
 from warehouse.connection import arrow, connect
 
 pytestmark = pytest.mark.long
@@ -118,7 +118,7 @@ def test_loaders(planted: None) -> None:
 
 
 def test_trainers(planted: None) -> None:
-    unwritten(lambda: arrow("trainer", CALENDARS, (["X"],)))
+    unwritten(lambda: arrow("trainer", INSTRUMENTS, (["X"],)))
 
 
 def test_sessions_of_trading(planted: None) -> None:

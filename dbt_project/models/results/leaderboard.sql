@@ -63,7 +63,7 @@ ranked as (
         trials.run_id,
         trials.hypothesis_id,
         hypotheses.source_file,
-        hypotheses.content #>> '{target,kind}' as target,
+        hypotheses.content #>> '{target,kind}' as target_kind,
         coalesce(trials.parameters ->> 'target.horizon', hypotheses.content #>> '{target,horizon}')::integer as horizon,
         coalesce(trials.parameters ->> 'costs.bps_per_side', hypotheses.content #>> '{costs,bps_per_side}')::float8
             as bps_per_side

@@ -24,7 +24,7 @@ bars as (
         sum(abs(position)) as exposure,
         sum(abs(trade)) as traded,
         count(*) filter (where trade <> 0) as trades,
-        sum(cost) as cost,
+        sum(cost) as charged,
         sum(interest) as interest
     from returns
     group by trial_id, bar_start
@@ -61,7 +61,7 @@ summed as (
         avg(exposure) as exposure,
         sum(traded) as turnover,
         sum(trades)::bigint as trades,
-        sum(cost) as cost,
+        sum(charged) as charged,
         sum(interest) as interest
     from fallen
     group by trial_id
@@ -77,10 +77,10 @@ sheets as (
         hypotheses.source_file,
         runs.started_at as run_started_at,
         runs.data_watermark,
-        hypotheses.content #>> '{target,kind}' as target,
+        hypotheses.content #>> '{target,kind}' as target_kind,
         coalesce(trials.parameters ->> 'target.horizon', hypotheses.content #>> '{target,horizon}')::integer as horizon,
         coalesce(trials.parameters ->> 'position_sizing.policy', hypotheses.content #>> '{position_sizing,policy}')
-            as policy,
+            as sizing_policy,
         coalesce(trials.parameters ->> 'costs.bps_per_side', hypotheses.content #>> '{costs,bps_per_side}')::float8
             as bps_per_side,
         summed.total_return,
@@ -92,7 +92,7 @@ sheets as (
         summed.exposure,
         summed.turnover,
         summed.trades,
-        summed.cost,
+        summed.charged,
         summed.interest,
         trials.left_out,
         trials.parameters
