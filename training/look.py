@@ -41,7 +41,9 @@ TRIALS = """
     from research.trials
     inner join research.hypotheses using (hypothesis_id)
     left join research.trial_controls using (trial_id)
-    where trials.trial_id = any(%s)
+    where trials.trial_id = any(%s) and exists (
+        select from research.trial_returns where trial_returns.trial_id = trials.trial_id
+    )
     order by trials.registered_at, trials.trial_id
 """
 

@@ -158,6 +158,17 @@ def test_features_that_nobody_audited_cost_no_look_and_get_no_verdict() -> None:
     assert judge_families([run.family_id]).keys() == {"other", *run.trial_ids}
 
 
+def test_a_trial_without_returns_has_no_verdict_and_stops_nobody() -> None:
+    run = tried()
+    with connect("trainer") as connection:
+        connection.execute(
+            "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
+            "select 'empty', run_id, hypothesis_id, family_id, 99, parameters from research.trials where trial_id = %s",
+            (run.trial_ids[0],),
+        )
+    assert judge_families([run.family_id]).keys() == set(run.trial_ids)
+
+
 def test_a_feature_that_knew_the_future_never_passes() -> None:
     run = tried()
     with connect("transformer") as connection:

@@ -7,6 +7,7 @@ from scipy.stats import binom, norm
 from training.gate import GateInputError, Search, Thresholds, judge, level_of_look, power
 from training.gate.alpha import fit_alpha
 from training.gate.economics import maximum_drawdown
+from training.gate.tail import tail_cost
 
 
 def look(family, **arguments):
@@ -147,6 +148,41 @@ def test_bad_hygiene_fails_the_best_of_trials(trial_of, planted, changes, name):
     )
     assert name in verdict.explanation
     assert "would have passed" in verdict.explanation
+
+
+def test_a_model_may_memorise_what_such_a_model_memorises_on_shuffled_labels(trial_of, planted):
+    trial = planted.trials[0]
+    gaps = {"skill_in_sample": 0.24, "skill_out_of_sample": 0.02}
+    for memorised, outcome in ((0.15, "passed"), (0.05, "failed"), (float("nan"), "failed"), (-0.5, "failed")):
+        judged = trial_of(trial.positions, trial.asset_returns, memorised=memorised, **gaps)
+        (verdict,) = look(Search((judged,), 252)).values()
+        assert check(verdict, "skill_gap").outcome == outcome, memorised
+
+
+def test_size_changes_no_check(trial_of, planted):
+    """The same strategy at a twentieth of the weight has the same value in every check, taken at full weight."""
+    trial = planted.trials[0]
+    small = trial_of(trial.positions / 20, trial.asset_returns, max_weight=0.05)
+    (large,), (tiny,) = (look(Search((one,), 252)).values() for one in (trial, small))
+    assert tiny.verdict == large.verdict == "PASSED"
+    money = {"annual_alpha_lower_bound", "leave_one_fold_out_alpha", "double_cost_alpha"}
+    for one, other in zip(large.checks, tiny.checks, strict=True):
+        scale = 20 if one.name in money else 1
+        assert other.value * scale == pytest.approx(one.value, rel=1e-6), one.name
+    assert tiny.tail_cost == pytest.approx(large.tail_cost / 20)
+    assert tiny.tail_cost_years == pytest.approx(large.tail_cost_years)
+
+
+def test_what_a_crash_would_cost(trial_of):
+    moves = np.full((300, 2), 0.001)
+    long = trial_of(np.full((300, 2), 0.5), moves, cost_rate=0.0)
+    short = trial_of(np.full((300, 2), [0.0, -0.25]), -moves, cost_rate=0.0, asset_classes=("equity", "crypto"))
+    strange = trial_of(np.full((300, 2), [0.5, 0.0]), -moves, asset_classes=("tulips", "equity"))
+    assert tail_cost(long, 252).cost == pytest.approx(0.25), "half of one stock, more than a fifth of both"
+    assert tail_cost(long, 252).years == pytest.approx(0.25 / (0.001 * 252))
+    assert tail_cost(short, 252).cost == pytest.approx(0.5), "a coin that trebles"
+    assert tail_cost(strange, 252).cost == pytest.approx(0.45), "the worst that is known of any class"
+    assert tail_cost(strange, 252).years is None
 
 
 @pytest.mark.long
