@@ -14,6 +14,9 @@ from training.trials import FamilyKey
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
 
+# a planted edge that is larger tells nothing about a gate
+LARGEST_SHARPE = 20.0
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training", description="Test hypotheses and register what passes.")
@@ -27,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     calibrating.add_argument("--worlds", type=_at_least_one, default=20, help="of each kind (default: 20)")
     calibrating.add_argument("--look", type=_at_least_one, default=1, help="at which look (default: 1)")
     calibrating.add_argument(
-        "--sharpe", type=float, nargs="+", default=[1.5, 2.0, 3.0], help="net Sharpe of the edges (default: 1.5 2 3)"
+        "--sharpe", type=_sharpe, nargs="+", default=[1.5, 2.0, 3.0], help="net Sharpe of the edges (default: 1.5 2 3)"
     )
     schema = commands.add_parser("schema", help="print the JSON Schema of a hypothesis, or write it to a file")
     for command in (validate, training, judging, calibrating):
@@ -80,9 +83,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _at_least_one(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
+
+
+def _sharpe(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= LARGEST_SHARPE:
+        raise argparse.ArgumentTypeError(f"{text} is not a Sharpe ratio above 0 and up to {LARGEST_SHARPE:g}")
+    return value
 
 
 def _print_run(run: Run) -> None:

@@ -62,7 +62,7 @@ def test_a_window_that_moves_by_a_day_does_not_start_afresh() -> None:
     look, trials = look_of(first)
     moved = tried(end=str(worlds.sessions(1200)[-2].date()))
     assert moved.family_id != first.family_id
-    assert judge_families([moved.family_id]).keys() == set(moved.trial_ids)
+    assert set(moved.trial_ids) <= judge_families([moved.family_id]).keys()
     assert look_of(moved) == (look + 1, trials + 1)
 
 
@@ -97,7 +97,8 @@ def test_a_verdict_is_repeated_for_the_same_path_only() -> None:
 
 def test_an_idea_tried_on_another_symbol_counts_and_another_idea_does_not() -> None:
     edge, noise = tried(), tried("NOISE")
-    other = tried("NOISE", target={"kind": "regression"})
+    other = tried("NOISE", end=str(worlds.sessions(1200)[-2].date()), target={"kind": "regression"})
+    assert other.family_id != noise.family_id
     assert set(noise.trial_ids) <= related(edge)
     assert set(other.trial_ids) <= related(noise)
     assert not set(other.trial_ids) & related(edge)
@@ -155,7 +156,7 @@ def test_features_that_nobody_audited_cost_no_look_and_get_no_verdict() -> None:
         connection.execute(
             "select research.record_feature_audit('1d', %s, '{}')", (Jsonb({"volume_surprise": "another way"}),)
         )
-    assert judge_families([run.family_id]).keys() == {"other", *run.trial_ids}
+    assert {"other", *run.trial_ids} <= judge_families([run.family_id]).keys()
 
 
 def test_a_trial_without_returns_has_no_verdict_and_stops_nobody() -> None:
@@ -166,7 +167,9 @@ def test_a_trial_without_returns_has_no_verdict_and_stops_nobody() -> None:
             "select 'empty', run_id, hypothesis_id, family_id, 99, parameters from research.trials where trial_id = %s",
             (run.trial_ids[0],),
         )
-    assert judge_families([run.family_id]).keys() == set(run.trial_ids)
+    judged = judge_families([run.family_id])
+    assert set(run.trial_ids) <= judged.keys()
+    assert "empty" not in judged
 
 
 def test_a_feature_that_knew_the_future_never_passes() -> None:
@@ -174,7 +177,7 @@ def test_a_feature_that_knew_the_future_never_passes() -> None:
     with connect("transformer") as connection:
         record_audit(connection, "1d", ["wind_direction"])
     try:
-        (verdict,) = judge_families([run.family_id]).values()
+        verdict = judge_families([run.family_id])[run.trial_ids[0]]
     finally:
         with connect("transformer") as connection:
             record_audit(connection, "1d", [])
@@ -188,7 +191,7 @@ def test_data_whose_tests_failed_never_pass() -> None:
     with pytest.raises(Stop), recording_tests(["1d"]):
         raise Stop("a price is negative")
     try:
-        (verdict,) = judge_families([run.family_id]).values()
+        verdict = judge_families([run.family_id])[run.trial_ids[0]]
     finally:
         with recording_tests(["1d"]):
             pass

@@ -259,6 +259,27 @@ def test_the_command_line_trains_and_judges_files(tmp_path: Path, capsys: pytest
     assert "by_hand: 2 trials trained" in capsys.readouterr().out
     assert main(["judge", str(good)]) == 0
     assert "FAILED: " in capsys.readouterr().out
+    before = counts()
+    assert main(["calibrate", str(good), "--worlds", "1", "--sharpe", "8"]) == 0
+    assert "no edge: something passes in 0 of 1 worlds, 0.0% [0.0%, 79.3%]" in capsys.readouterr().out
+    assert counts() == before, "a calibration stores nothing"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--worlds", "0", "0 is not a whole number from 1 on"),
+        ("--look", "-3", "-3 is not a whole number from 1 on"),
+        ("--sharpe", "nan", "nan is not a Sharpe ratio above 0"),
+        ("--sharpe", "1e9", "1e9 is not a Sharpe ratio above 0"),
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_refused(
+    option: str, value: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "x.yaml", f"{option}={value}"])
+    assert sentence in capsys.readouterr().err
 
 
 def _refuse(*_: object, **__: object) -> bytes:
