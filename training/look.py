@@ -142,7 +142,7 @@ def _judge(connection: psycopg.Connection, family_id: str) -> dict[str, Verdict]
     stored = _stored(connection, [*judged, *read])
     trials = tuple(_read(stored, evidence, rows))
     if timeframe != "1d":
-        periods_per_year = _days_per_year(trials)
+        periods_per_year = _days_per_year([trial for trial in trials if trial.trial_id in judged])
     search = Search(
         trials, float(periods_per_year), tuple(judged), (len(judged) + len(related)) / (len(judged) + len(read))
     )
@@ -253,7 +253,7 @@ def _runs_of(ordered: pyarrow.ChunkedArray) -> tuple[list[str], list[int]]:
 
 
 def _days_per_year(trials: Sequence[Trial]) -> float:
-    """Days with bars in a year, of the trial that has the most: the calendar of bars shorter than a day."""
+    """Days with bars in a year, of the judged trial that has the most: the calendar of bars shorter than a day."""
     days = max((trial.days for trial in trials), key=len)
     return float((len(days) - 1) / max((days[-1] - days[0]).astype(int), 1) * 365.25) if len(days) > 1 else 365.25
 
