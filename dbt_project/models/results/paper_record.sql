@@ -36,10 +36,25 @@ model_fills as (
         fills.symbol,
         fills.filled_at as moved_at,
         case fills.side when 'buy' then fills.quantity else -fills.quantity end as quantity,
-        case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price as cash
+        case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price
+        - case when fills.fee_symbol is null then fills.fee else 0 end as cash
     from fills
     inner join quality
         on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+),
+
+-- a fee in an asset makes its position smaller
+model_fees as (
+    select
+        fills.account_id,
+        quality.model_id,
+        fills.fee_symbol as symbol,
+        -fills.fee as quantity,
+        0 as cash
+    from fills
+    inner join quality
+        on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+    where fills.fee_symbol is not null
 ),
 
 -- dividends and splits name no model: they are of the one that traded the symbol last before them
@@ -70,6 +85,8 @@ movements as (
         quantity,
         cash
     from model_fills
+    union all
+    select * from model_fees
     union all
     select * from model_activities
 ),
@@ -103,7 +120,10 @@ records as (
         on
             orders.account_id = totals.account_id and orders.model_id = totals.model_id
             and orders.symbol = totals.symbol
-    inner join bars as first_bars on orders.symbol = first_bars.symbol and orders.first_bar = first_bars.bar_start
+    inner join bars as first_bars
+        on
+            orders.symbol = first_bars.symbol
+            and orders.first_bar >= first_bars.bar_start and orders.first_bar < first_bars.bar_end
     cross join lateral (
         select
             bars.close,
