@@ -244,8 +244,17 @@ def _list(payload: Any) -> list[Payload]:
     return payload
 
 
-def rows(payload: Any) -> list[Payload]:
-    """A list of objects."""
+def order_rows(payload: Any) -> list[Payload]:
+    """`GET /api/v3/allOrders`, as it came; every row can be read."""
+    for row in _list(payload):
+        order(row)
+        row_id(row, "orderId")
+    return _list(payload)
+
+
+def trade_rows(payload: Any) -> list[Payload]:
+    """`GET /api/v3/myTrades`, as it came; every row can be read."""
+    fills(_list(payload), lambda _: None)
     return _list(payload)
 
 

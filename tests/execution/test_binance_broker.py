@@ -9,7 +9,7 @@ import pytest
 import requests
 from Crypto.PublicKey import ECC
 
-from execution.brokers import binance
+from execution.brokers import binance_history
 from execution.brokers.base import Accepted, Mode, OrderRequest, Rejected, Unknown
 from execution.brokers.binance import BinanceBroker, BinanceKeys
 from execution.orders import OrderStatus, Side
@@ -255,7 +255,7 @@ def test_history_is_read_page_by_page_and_then_read_on(exchange, broker, monkeyp
     for number in range(7):
         broker.submit(_order(f"tb-{number}"))
     whole = exchange.broker().snapshot(None)
-    monkeypatch.setattr(binance, "_PAGE", 2)
+    monkeypatch.setattr(binance_history, "_PAGE", 2)
     assert broker.snapshot(None) == whole
     assert [order.client_order_id for order in whole.orders] == [f"tb-{number}" for number in range(7)]
     exchange.pass_days(2)
@@ -266,6 +266,15 @@ def test_history_is_read_page_by_page_and_then_read_on(exchange, broker, monkeyp
     since = broker.clock().now - timedelta(hours=1)
     assert [order.client_order_id for order in broker.snapshot(since).orders] == ["tb-7"]
     assert min(query["fromId"] for query in asked if query["symbol"] == "BTCUSDT") == 7
+
+
+@pytest.mark.parametrize("change", [{"time": None}, {"updateTime": "now"}, {"executedQty": 0.1}, {"orderId": -1}])
+def test_half_a_row_of_history_stops_with_what_is_wrong(broker, monkeypatch, change):
+    broker.submit(_order("tb-1"))
+    real = broker._client.get_all_orders
+    monkeypatch.setattr(broker._client, "get_all_orders", lambda **query: [row | change for row in real(**query)])
+    with pytest.raises(Stop, match="/allOrders cannot be read, and waiting will not mend it"):
+        broker.snapshot(None)
 
 
 def test_history_begins_anew_with_the_exchange(exchange, broker):
@@ -283,7 +292,7 @@ def test_history_begins_anew_with_the_exchange(exchange, broker):
 
 def test_a_snapshot_is_one_cut_even_when_something_trades_in_the_middle(exchange, broker, monkeypatch):
     broker.submit(_order("tb-1"))
-    real, left = broker._history, ["BUY"]
+    real, left = broker._history.rows, ["BUY"]
 
     def read_and_trade(kind, symbol, since):
         rows = real(kind, symbol, since)
@@ -291,7 +300,7 @@ def test_a_snapshot_is_one_cut_even_when_something_trades_in_the_middle(exchange
             exchange.hand_trade("BTCUSDT", left.pop(), "0.01000")
         return rows
 
-    monkeypatch.setattr(broker, "_history", read_and_trade)
+    monkeypatch.setattr(broker._history, "rows", read_and_trade)
     found = broker.snapshot(None)
     assert (len(found.orders), len(found.fills)) == (2, 2)
     assert found.positions[0].quantity == sum(fill.quantity - fill.fee for fill in found.fills)
@@ -311,18 +320,18 @@ def test_a_calm_account_is_not_read_again_and_what_moves_is(exchange, broker, mo
     broker._client.session.request = listen
     assert broker.snapshot(None) == first
     assert asked.count("myTrades") == 2
-    monkeypatch.setattr(binance, "_CALM_SECONDS", 0)
+    monkeypatch.setattr(binance_history, "_CALM_SECONDS", 0)
     asked.clear()
     assert broker.snapshot(None) == first
     assert sorted(asked) == ["account", "price"]
     for trade in (("BTCUSDT", "SELL", "0.00500"), ("ETHUSDT", "BUY", "0.10000")):
         exchange.hand_trade(*trade)
-        monkeypatch.setattr(binance, "_CALM_SECONDS", 60)
+        monkeypatch.setattr(binance_history, "_CALM_SECONDS", 60)
         found = broker.snapshot(None)
-        monkeypatch.setattr(binance, "_CALM_SECONDS", 0)
+        monkeypatch.setattr(binance_history, "_CALM_SECONDS", 0)
     assert [fill.symbol for fill in found.fills] == ["BTCUSDT", "BTCUSDT", "ETHUSDT"]
     exchange.hand_trade("ETHUSDT", "SELL", "0.05000", type="LIMIT", timeInForce="GTC", price="9000.00")
-    monkeypatch.setattr(binance, "_CALM_SECONDS", 60)
+    monkeypatch.setattr(binance_history, "_CALM_SECONDS", 60)
     # it moves nothing yet, and locks what it is for
     assert [order.status for order in broker.snapshot(None).orders][-1] is OrderStatus.ACCEPTED
 
