@@ -373,7 +373,7 @@ class BinanceBroker:
         return client
 
 
-class _RestClient(Client):
+class _RestClient(Client):  # type: ignore[misc]
     # where a key cannot be read, the SDK's destructor looks for the session of a client that was never made
     session: Any = None
 
