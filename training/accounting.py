@@ -99,13 +99,12 @@ class Market:
         return np.asarray(wealth / wealth.sum(axis=1, keepdims=True))
 
     def scores_in_force(self, scores: np.ndarray) -> np.ndarray:
-        """(T, S) scores (T, S), carried over bars of the grid that the symbol's calendar does not have."""
-        expected = self.dataset.is_expected[self.first : self.last + 1]
-        begun = np.logical_or.accumulate(expected, axis=0)
-        goes_on = np.logical_or.accumulate(expected[::-1], axis=0)[::-1]
-        own = expected | ~(begun & goes_on)
-        newest = np.maximum.accumulate(np.where(own, np.arange(len(own))[:, None], 0), axis=0)
-        return np.asarray(np.take_along_axis(scores, newest, axis=0))
+        """(T, S) scores (T, S) by decision bar, a row with a fill with that of the decision which is filled there.
+
+        It may be an earlier bar's.
+        """
+        of_fill = np.take_along_axis(scores, np.maximum(self.decided_by, 0), axis=0)
+        return np.where(self.decided_by >= 0, of_fill, scores)
 
     def run(self, weights: np.ndarray, terms: list[Terms]) -> list[Account]:
         """The accounts of N trials side by side. weights (N, T, S) are targets by decision; NaN decides nothing."""

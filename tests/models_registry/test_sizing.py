@@ -49,6 +49,8 @@ def test_the_best_are_long_and_the_worst_short() -> None:
     assert sizing.weights(scores, 5) == pytest.approx([0, 1 / 3, -1 / 3, 1 / 3, 0])
     neutral = PositionSizing(policy="top_bottom_k", top=2, bottom=1, max_net=0.0)
     assert neutral.weights(scores, 5) == pytest.approx([0, 1 / 6, -1 / 3, 1 / 6, 0])
+    bearish = PositionSizing(policy="top_bottom_k", top=1, bottom=2, max_net=0.1)
+    assert bearish.weights(scores, 5) == pytest.approx([-1.3 / 6, 1 / 3, -1.3 / 6, 0, 0])
     assert sizing.may_short
     assert not PositionSizing(policy="top_bottom_k", top=2).may_short
 

@@ -58,6 +58,10 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
     account, _ = market.run(np.stack([weights, -weights]), [terms, terms])
     net = (account.positions * market.returns - account.costs + account.interest).sum(axis=1)
 
+    decided = dataset.is_decided[first : last + 1]
+    scores = market.scores_in_force(np.where(decided, 1.0, np.nan))
+    assert not np.isnan(scores[account.trades != 0]).any(), "what is traded has the score that it was decided on"
+
     slow = SlowAccount([*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run")
     expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last)
     np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)

@@ -13,7 +13,7 @@ add constraint account_is_numbers check (
 comment on table research.trial_returns is
 'Out-of-sample path of a trial: decided at the close of bar_start, what happened from the open of the grid''s next bar to the open after.';
 comment on column research.trial_returns.score is
-'newest score by then; null where no ready feature row was decided: nothing is traded then, and a position is held';
+'score of the bar, or of the earlier one whose decision is filled at the open; null where there is neither: nothing is traded then, and a position is held';
 comment on column research.trial_returns.position is
 'signed fraction of equity held in this symbol, after the trade; it moves with prices between trades';
 comment on column research.trial_returns.trade is 'signed change of the position at the open, as a fraction of equity';
