@@ -10,7 +10,7 @@ from training import backtest as backtests
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
-from training.models import ModelError
+from training.models import ModelError, Sample
 from training.train import Search
 from training.walk_forward import split
 
@@ -192,6 +192,13 @@ def test_trees_stop_when_they_no_longer_help_and_a_constraint_holds() -> None:
     for surprise in (-1.0, 0.0, 2.0):
         predicted = package.predict(np.column_stack([np.full(50, surprise), wind]))
         assert (np.diff(predicted) <= 0).all()
+
+
+def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None:
+    sample = Sample(np.zeros((200, 1)), np.zeros(200), ("f",), np.repeat(np.arange(100), 2), horizon=4)
+    fitted, judged = sample.inner(0.2)
+    assert (judged.bars.min(), len(judged.labels)) == (80, 40)
+    assert fitted.bars.max() + 1 + sample.horizon == 79
 
 
 def test_one_class_is_said_with_fold_and_count() -> None:
