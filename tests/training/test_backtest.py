@@ -194,6 +194,26 @@ def test_trees_stop_when_they_no_longer_help_and_a_constraint_holds() -> None:
         assert (np.diff(predicted) <= 0).all()
 
 
+def test_quantile_classes_of_a_fold_are_cut_by_its_training_bars() -> None:
+    data = worlds.dataset()
+    steps = np.diff(np.log(data.opens), axis=0, prepend=np.log(data.opens[:1]))
+    steps[900:] *= 3  # what was extreme is common later
+    engine = backtest(
+        replace(data, opens=np.exp(steps.cumsum(axis=0))),
+        worlds.hypothesis(target={"kind": "multiclass", "quantiles": 3}),
+    )
+    fold = engine.folds[-1]
+    returns, usable = engine.target_values.values[:, 0], engine.dataset.is_decided[:, 0]
+    known = returns[fold.train][usable[fold.train]]
+    low, high = np.quantile(known, [1 / 3, 2 / 3])
+    assert low < 0 < high
+    classes = [(values >= low).astype(int) + (values > high) for values in (known, returns[fold.test])]
+    shares = np.bincount(classes[0], minlength=3) / len(known)
+    outcomes = np.eye(3)[classes[1]]
+    _, base = engine.fold(fold, engine.hypothesis.training.xgboost, "t0000000").out_of_sample
+    assert base == pytest.approx(((outcomes - shares) ** 2).sum(axis=1))
+
+
 def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None:
     sample = Sample(np.zeros((200, 1)), np.zeros(200), ("f",), np.repeat(np.arange(100), 2), horizon=4)
     fitted, judged = sample.inner(0.2)
