@@ -76,5 +76,5 @@ def test_a_model_that_fails_stops_no_other_and_is_told_aloud(exchange, warehouse
     for each in pair:
         warehouse.enter_state(each.model_id, "paper")
     with pytest.raises(NeedsAttention, match="model odd-1 failed on ALPHA: ZeroDivisionError: division by zero"):
-        decide.fn(pair)
+        decide.fn(pair, "alpaca")
     assert [order["symbol"] for order in exchange.book()["orders"]] == ["BETA"]

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from execution.__main__ import main
+from execution.lag import LAG
 from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SignalPackage, rows, trading_days
@@ -63,6 +64,8 @@ def _rename_without_a_word(exchange) -> None:
 def _lose_an_order(exchange) -> None:
     [order] = [o for o in exchange.book()["orders"] if o["status"] == "filled"]
     exchange.act("forget", order_id=order["id"])
+    # one that was told of just now may be listed late, and is awaited
+    exchange.advance(DAYS[1].opens + 2 * LAG)
 
 
 def _use_our_id(exchange) -> None:
