@@ -286,7 +286,8 @@ def _validated_bars(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
     relation = f"canonical.ohlcv_{hypothesis.timeframe}"
     bars = arrow("trainer", BARS.format(timeframe=hypothesis.timeframe), (symbols, start, end)).to_pandas()
     if without := sorted(set(symbols) - set(bars["symbol"])):
-        raise DatasetError(f"{relation} has no bar of {', '.join(without)} from {start} to {end}: load them")
+        until = f"to {hypothesis.training.end}" if hypothesis.training.end else "on"
+        raise DatasetError(f"{relation} has no bar of {', '.join(without)} from {start} {until}: load them")
     schema = pa.DataFrameSchema(
         {
             **KEYS,
