@@ -17,7 +17,10 @@ comment on column research.verdicts.tail_cost_years is 'Years of its earnings th
 create function research.idea(content jsonb) returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select (content - array['experiment_id', 'description', 'symbols', 'universe', 'costs', 'training', 'tune', 'gate'])
+    select (
+        content
+        - array['experiment_id', 'description', 'symbols', 'universe', 'costs', 'rebalancing', 'training', 'tune', 'gate']
+    )
         || jsonb_build_object('position_sizing', content #> '{position_sizing,policy}')
 $$;
 comment on function research.idea is 'A hypothesis without its name, symbols, dates and numbers.';
