@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -51,6 +51,13 @@ class TrainingWindow(Frozen):
     rows: int = Field(ge=1)
 
 
+class Proof(Frozen):
+    """Finite feature rows, values in the package's order, and what the booster predicted of each where it was made."""
+
+    rows: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    predictions: tuple[tuple[float, ...], ...] = Field(min_length=1)
+
+
 class Manifest(Frozen):
     """Everything about a model but its trees. Times are UTC."""
 
@@ -72,6 +79,7 @@ class Manifest(Frozen):
     gate_evidence: dict[str, Any] | None = None
     library_versions: dict[str, str]
     booster_sha256: str
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,27 @@ class ModelPackage:
     def _document(self) -> dict[str, Any]:
         """The manifest as it is written: a key that a package was made without is not added to it later."""
         return self.manifest.model_dump(mode="json", exclude_unset=True)
+
+    def proven(self, rows: np.ndarray) -> Self:
+        """The package with its predictions of these finite feature rows (n, features), which each load repeats."""
+        proof = Proof(rows=rows.tolist(), predictions=self.predict(rows).reshape(len(rows), -1).tolist())
+        return replace(self, manifest=self.manifest.model_copy(update={"proof": proof}))
+
+    def _check_proof(self) -> None:
+        proof = self.manifest.proof
+        if proof is None:
+            return
+        rows = np.array(proof.rows, dtype=np.float64)
+        try:
+            here = self.predict(rows).reshape(len(rows), -1).tolist()
+        except (xgboost.core.XGBoostError, ValueError) as error:
+            raise PackageError(f"model {self.model_id} cannot predict here: {str(error).splitlines()[0]}") from None
+        if here != [list(row) for row in proof.predictions]:
+            there = self.manifest.library_versions.get("xgboost", "an unknown version")
+            raise PackageError(
+                f"model {self.model_id} predicts something else here than where it was trained: it was made with "
+                f"XGBoost {there}, here is {xgboost.__version__}; install that version, or train the model again"
+            )
 
     def check_fingerprints(self, catalog: Mapping[str, str]) -> None:
         """Compare with the warehouse's current {feature: fingerprint}. Raises FingerprintMismatch with what changed."""
@@ -232,7 +261,10 @@ class ModelPackage:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read a package and verify both checksums. Raises PackageError when it is incomplete or was altered."""
+        """Read a package, verify both checksums and repeat its predictions.
+
+        Raises PackageError when it is incomplete, was altered, or predicts something else than where it was made.
+        """
         document = _read_manifest(folder / MANIFEST)
         claimed = document.pop("manifest_sha256", None)
         try:
@@ -250,6 +282,7 @@ class ModelPackage:
             raise PackageError(f"{folder / MANIFEST} was altered after it was written: its checksum does not match")
         if sha256(booster) != manifest.booster_sha256:
             raise PackageError(f"{folder / BOOSTER} was altered after it was written: its checksum does not match")
+        package._check_proof()
         return package
 
 

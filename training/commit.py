@@ -15,6 +15,9 @@ from training.trials import chosen_of
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
+# Rows that a package predicts again at each load.
+PROOF_ROWS = 16
+
 # A grid's neighbours often pass together and would trade the same symbols twice: the best of a run stands for it.
 BEST = """
     select trials.trial_id, trials.run_id, trials.parameters, hypotheses.content, verdicts.family_id, verdicts.look_no
@@ -85,7 +88,10 @@ def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[
         )
     chosen = hypothesis.variant(chosen_of(hypothesis, best["parameters"]))
     every_session = np.arange(len(search.dataset.sessions))
-    package = search.backtest(chosen).package(chosen.training.xgboost, every_session, best["trial_id"])
+    backtest = search.backtest(chosen)
+    package = backtest.package(chosen.training.xgboost, every_session, best["trial_id"])
+    rows = backtest.sample(every_session, every_session).features
+    package = package.proven(rows[np.linspace(0, len(rows) - 1, PROOF_ROWS).astype(int)])
     # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file
     facts = {"gate_evidence": evidence, "hypothesis_id": hypothesis.content_hash}
     return replace(package, manifest=package.manifest.model_copy(update=facts))

@@ -12,11 +12,13 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models_registry.frozen import canonical_json, sha256
 from models_registry.package import (
     BOOSTER,
     MANIFEST,
     FeatureColumn,
     FingerprintMismatch,
+    Manifest,
     ModelPackage,
     PackageError,
     TrainingWindow,
@@ -167,3 +169,31 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     holed.loc[4, "momentum_5"] = np.inf
     with pytest.raises(PackageError, match="no finite value in momentum_5"):
         MODEL.target_weights(holed)
+
+
+@pytest.mark.parametrize("kind", sorted(OBJECTIVES))
+def test_a_package_predicts_at_load_what_it_did_where_it_was_made(kind: str, tmp_path: Path) -> None:
+    proven = package(kind).proven(rows(12)[2:][list(FEATURES)].to_numpy())
+    proven.save(tmp_path / "proven")
+    assert ModelPackage.load(tmp_path / "proven") == proven
+
+    # as another library would: one prediction differs in its last bit
+    proof = proven.manifest.proof
+    first, *others = proof.predictions
+    moved = proof.model_copy(update={"predictions": ((np.nextafter(first[0], 1.0).item(), *first[1:]), *others)})
+    other = ModelPackage(proven.manifest.model_copy(update={"proof": moved}), proven.booster)
+    other.save(tmp_path / "other")
+    with pytest.raises(PackageError, match="predicts something else here than where it was trained: it was made with"):
+        ModelPackage.load(tmp_path / "other")
+
+
+def test_a_package_without_a_proof_keeps_its_checksum(tmp_path: Path) -> None:
+    """Packages from before there were proofs are registered under theirs."""
+    package().save(tmp_path / "old")
+    document = json.loads((tmp_path / "old" / MANIFEST).read_text())
+    document.pop("manifest_sha256")
+    document.pop("proof")
+    old = ModelPackage(Manifest.model_validate(document), (tmp_path / "old" / BOOSTER).read_bytes())
+    assert old.sha256 == sha256(canonical_json(document))
+    old.save(tmp_path / "again")
+    assert ModelPackage.load(tmp_path / "again").sha256 == old.sha256
