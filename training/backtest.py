@@ -21,7 +21,7 @@ from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.targets import Values
-from training.walk_forward import Fold, split
+from training.walk_forward import Fold, anchored, split
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Backtest:
             labels=self._labels(sessions, self._edges(train))[usable],
             names=self.dataset.feature_names,
             bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
-            horizon=self.target_values.longest - 1,
+            horizon=self.target_values.longest_of(sessions) - 1,
         )
 
     def run(self, trials: Mapping[str, XGBoostParameters]) -> dict[str, TrialPath]:
@@ -260,6 +260,14 @@ def folds_of(hypothesis: Hypothesis, values: Values) -> tuple[Fold, ...]:
     training = hypothesis.training
     # symbols of several calendars share a grid, on which a label may span more bars than the horizon has
     longest = values.longest or 1 + hypothesis.target.horizon
+    if training.fold_bars is not None and training.first_train_bars is not None:
+        return anchored(
+            values.known_at,
+            first_train_bars=training.first_train_bars,
+            fold_bars=training.fold_bars,
+            horizon=longest - 1,
+            window=training.window_bars,
+        )
     return split(
         len(values.values),
         folds=training.folds,

@@ -49,8 +49,9 @@ class Training(Frozen):
 
     The last `out_of_sample_fraction` of the bars of the sessions from `start` to `end` (dates of sessions, both
     included; the newest when `end` is left out) is cut into `folds`; each is predicted by a model fitted on what lies
-    before it: all of it (expanding), or its last `window_bars` (rolling). `device: auto` is CUDA when there is one.
-    Every combination of `grid` is one trial, and every trial counts.
+    before it: all of it (expanding), or its last `window_bars` (rolling). With `fold_bars` folds of that length follow
+    each other from bar `first_train_bars` on, and a later `end` adds folds and changes none. `device: auto` is CUDA
+    when there is one. Every combination of `grid` is one trial, and every trial counts.
     """
 
     start: datetime.date
@@ -59,6 +60,8 @@ class Training(Frozen):
     window: Literal["expanding", "rolling"] = "expanding"
     window_bars: Whole | None = Field(None, ge=250, description="rolling only: bars that each fold is trained on")
     out_of_sample_fraction: Number = Field(0.6, ge=0.6, le=0.8)
+    fold_bars: Whole | None = Field(None, ge=20, description="length of each fold, in place of their number")
+    first_train_bars: Whole | None = Field(None, ge=250, description="fold_bars only: bars before the first fold")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Whole = Field(1, ge=0, lt=2**31)
     xgboost: XGBoostParameters = XGBoostParameters()
@@ -73,6 +76,14 @@ class Training(Frozen):
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
         if (self.window == "rolling") != (self.window_bars is not None):
             raise ValueError("a rolling window needs window_bars, its length; an expanding one has none")
+        if (self.fold_bars is None) != (self.first_train_bars is None):
+            raise ValueError("fold_bars needs first_train_bars, the bars before the first fold; and the reverse")
+        fields = Training.model_fields
+        if self.fold_bars is not None and (
+            self.folds != fields["folds"].default
+            or self.out_of_sample_fraction != fields["out_of_sample_fraction"].default
+        ):
+            raise ValueError("fold_bars counts folds from the first bar: leave folds and out_of_sample_fraction out")
         return self
 
 

@@ -24,8 +24,12 @@ class Values:
     @property
     def longest(self) -> int:
         """The most bars of the grid from a decision to the open that tells its value."""
-        span = self.known_at - np.arange(len(self.known_at))[:, None]
-        return int(span[self.known_at >= 0].max(initial=0))
+        return self.longest_of(np.arange(len(self.known_at)))
+
+    def longest_of(self, bars: np.ndarray) -> int:
+        """The same of decisions in these bars."""
+        span = self.known_at[bars] - bars[:, None]
+        return int(span[self.known_at[bars] >= 0].max(initial=0))
 
 
 def values(target: Target, dataset: Dataset) -> Values:

@@ -52,6 +52,26 @@ def test_changing_the_future_changes_no_decision_before_it(cut: int) -> None:
     assert before.scores[~known].tobytes() != after.scores[~known].tobytes()
 
 
+def test_a_later_end_changes_no_earlier_fold() -> None:
+    data = worlds.dataset()
+    training = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 30, "max_depth": 1}}
+    hypothesis = worlds.hypothesis(training=training | {"fold_bars": 150, "first_train_bars": 400})
+    cut = replace(
+        data, sessions=data.sessions[:900], opens=data.opens[:900], features=data.features[:900], ready=data.ready[:900]
+    )
+    paths = []
+    for known in (cut, data):
+        _, one = next(iter(Search(hypothesis, known, "cpu", "run").trials.values()))
+        paths.append(one.run({"t0000000": hypothesis.training.xgboost})["t0000000"])
+    before, after = paths
+    count = len(before.sessions)
+    assert (count, len(after.sessions)) == (3 * 150, 5 * 150)
+    for name in ("sessions", "fold", "scores", "positions", "asset_returns"):
+        assert getattr(before, name).tobytes() == getattr(after, name)[:count].tobytes(), name
+    # the last bar of the shorter record pays its exit
+    assert before.costs[:-1].tobytes() == after.costs[: count - 1].tobytes()
+
+
 def test_a_position_earns_from_the_next_open_to_the_one_after() -> None:
     data = worlds.dataset()
     path = run(data)

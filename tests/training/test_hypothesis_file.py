@@ -151,6 +151,16 @@ def test_a_good_file(tmp_path: Path) -> None:
         ),
         (
             "  start: 2000-01-01",
+            "  start: 2000-01-01\n  fold_bars: 60",
+            ", line 12: training: fold_bars needs first_train_bars",
+        ),
+        (
+            "  start: 2000-01-01",
+            "  start: 2000-01-01\n  fold_bars: 60\n  first_train_bars: 500\n  folds: 4",
+            ", line 12: training: fold_bars counts folds from the first bar",
+        ),
+        (
+            "  start: 2000-01-01",
             "  start: 2000-01-01\n  xgboost: {booster: gblinear, early_stopping_rounds: 5}",
             ", line 14: training.xgboost: early_stopping_rounds needs booster gbtree",
         ),

@@ -10,6 +10,7 @@ from training.walk_forward import (
     UNFINISHED_SESSIONS,
     HorizonTooLong,
     TooFewSessions,
+    anchored,
     split,
 )
 
@@ -67,3 +68,46 @@ def test_a_window_that_history_does_not_fill_is_said() -> None:
 def test_a_horizon_longer_than_a_fold_is_said() -> None:
     with pytest.raises(HorizonTooLong, match="a horizon that spans 120 bars is longer than a fold, which has 119"):
         split(1000, folds=5, out_of_sample_fraction=0.6, horizon=120)
+
+
+def labels_of(bars: int, horizon: int, gaps: int) -> np.ndarray:
+    """When labels are known on a grid of two symbols: one has each bar, of the other every so many are missing."""
+    known_at = np.full((bars, 2), -1)
+    known_at[: bars - horizon - 1, 0] = np.arange(1 + horizon, bars)
+    own = np.flatnonzero(np.arange(bars) % gaps > 0)
+    known_at[own[: -horizon - 1], 1] = own[1 + horizon :]
+    return known_at
+
+
+@given(
+    bars=st.integers(500, 900),
+    more=st.integers(0, 300),
+    horizon=st.integers(1, 10),
+    gaps=st.integers(3, 40),
+    first=st.integers(250, 300),
+    length=st.integers(30, 60),
+    window=st.sampled_from([None, 100]),
+)
+def test_more_bars_add_folds_and_change_none(
+    bars: int, more: int, horizon: int, gaps: int, first: int, length: int, window: int | None
+) -> None:
+    whole = labels_of(bars + more, horizon, gaps)
+    # as it was known when there were fewer bars
+    cut = np.where(whole < bars, whole, -1)[:bars]
+    settings = {"first_train_bars": first, "fold_bars": length, "horizon": 2 * horizon, "window": window}
+    before, after = anchored(cut, **settings), anchored(whole, **settings)
+    assert len(before) == (bars - UNFINISHED_SESSIONS - first) // length
+    for one, other in zip(before, after[: len(before)], strict=True):
+        assert one.number == other.number
+        assert (one.train.tolist(), one.test.tolist()) == (other.train.tolist(), other.test.tolist())
+        assert whole[one.train].max() < one.test[0], "no label reaches into the test"
+        assert len(one.test) == length
+    assert np.concatenate([fold.test for fold in after]).tolist() == list(range(first, first + len(after) * length))
+
+
+def test_what_anchored_folds_lack_is_said() -> None:
+    known_at = labels_of(400, 1, 50)
+    with pytest.raises(TooFewSessions, match="3 folds of 60 bars after 250 take 432 bars, and there are 400: 32 more"):
+        anchored(known_at, first_train_bars=250, fold_bars=60, horizon=1)
+    with pytest.raises(HorizonTooLong, match="a horizon that spans 60 bars is longer than a fold, which has 60"):
+        anchored(known_at, first_train_bars=250, fold_bars=60, horizon=60)
