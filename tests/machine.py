@@ -190,7 +190,8 @@ def count_rows() -> dict[str, int]:
         names = connection.execute(
             "select table_schema || '.' || table_name from information_schema.tables"
             " where table_schema in ('raw', 'reference', 'canonical', 'features', 'research', 'ledger', 'results')"
-            " and table_name not in ('live_builds', 'look_ahead_audits', 'reconciliations', 'parity')"
+            " and table_name not in ('live_builds', 'live_growths', 'look_ahead_audits', 'feature_audits',"
+            " 'data_tests', 'reconciliations', 'parity')"
         ).fetchall()
         return {
             name: connection.execute(f"select count(*) from {name}").fetchone()[0]

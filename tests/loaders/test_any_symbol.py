@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from execution.brokers.base import Customs
 from execution.brokers.named import NamedBroker, named
 from flows import dbt_command
 from flows.dbt_command import run_dbt
@@ -72,7 +73,7 @@ def test_the_seeds_take_symbols_as_they_are_written(
     assert rows == [(symbol, number) for number, symbol in enumerate(SYMBOLS, start=1)]
 
     class Alpaca:
-        name, mode = "alpaca", "paper"
+        name, mode, customs = "alpaca", "paper", Customs()
 
     broker = named(Alpaca())
     assert isinstance(broker, NamedBroker)
