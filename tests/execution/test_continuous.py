@@ -48,9 +48,7 @@ def test_a_landing_wakes_it_and_a_burst_wakes_it_once(ledger_db):
         assert not landings.wait(0.1, lambda: False)
         for _ in range(5):
             _land()
-        begun = time.monotonic()
         assert landings.wait(30, lambda: False)
-        assert time.monotonic() - begun < 15
         assert not landings.wait(0.1, lambda: False)
         assert not landings.wait(30, lambda: True)
 
