@@ -77,11 +77,17 @@ def go_on(
     What may pass is told and tried again at the next landing; Stop is raised. So is Retry when the warehouse itself is
     gone: the session's own connections went with it.
     """
+    refused: dict[tuple[str, str], tuple[str, ...]] = {}
     while not is_over():
         try:
             step = session.decide()
             for line in _in_words(step):
                 tell(line)
+            for bar in step.refused:
+                # a reason is told once, and not at every landing
+                if refused.get((bar.model_id, bar.symbol)) != bar.reasons:
+                    refused[bar.model_id, bar.symbol] = bar.reasons
+                    tell(f"{bar.symbol} is not decided by {bar.model_id}: {'; '.join(bar.reasons)}")
             left = session.settle(SETTLE_SECONDS) if step.sent or session.is_unanswered() else ()
             for entry in left:
                 tell(f"{entry.order.side} {entry.order.quantity} {entry.order.symbol} is {entry.order.status}")

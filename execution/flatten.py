@@ -71,6 +71,9 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
         in_flight = tuple(order.client_order_id for order in orders if order.symbol == symbol)
         if any(order.client_order_id in in_flight for order in sent):
             continue
+        if closed := terms.get(symbol, SymbolTerms()).closed_because:
+            refused.append((symbol, closed))
+            continue
         side = Side.SELL if held.quantity > 0 else Side.BUY
         may_arrive = tuple(
             entry.client_order_id

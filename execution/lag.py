@@ -27,6 +27,8 @@ def may_be_lag(comparison: Comparison, ledger: LedgerSnapshot, broker: BrokerSna
     recent = now - LAG
     traded = {fill.symbol for fill in broker.fills if fill.filled_at > recent}
     traded |= {fill.symbol for fill in ledger.fills.values() if fill.filled_at > recent}
+    traded |= {fill.fee_symbol for fill in broker.fills if fill.fee_symbol and fill.filled_at > recent}
+    traded |= {fill.fee_symbol for fill in ledger.fills.values() if fill.fee_symbol and fill.filled_at > recent}
     traded |= {
         order.symbol
         for order in broker.orders
@@ -43,8 +45,9 @@ def may_be_lag(comparison: Comparison, ledger: LedgerSnapshot, broker: BrokerSna
 
     for finding in comparison.discrepancies:
         match finding:
-            case PositionDiffers(symbol):
-                is_recent = symbol in traded
+            case PositionDiffers(symbol, ours, theirs):
+                # what a trade cost may come out of a third asset before the trade itself is listed
+                is_recent = symbol in traded or (bool(traded) and theirs < ours)
             case CashDiffers():
                 is_recent = bool(traded)
             case FilledQuantityDiffers(client_order_id) | OrderDiffers(client_order_id, is_behind=True):

@@ -48,6 +48,16 @@ class Step:
     sent: tuple[Order, ...]
     failures: tuple[str, ...] = ()
 
+    def followed_by(self, later: "Step") -> "Step":
+        """Both together; what was refused is what the later one refused."""
+        return Step(
+            (*self.decisions, *later.decisions),
+            (*self.intents, *later.intents),
+            later.refused,
+            (*self.sent, *later.sent),
+            (*self.failures, *later.failures),
+        )
+
 
 class Session:
     """Trades packages on the account that `broker` is logged in to; one per account at a time. Made by `open`."""

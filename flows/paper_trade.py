@@ -67,6 +67,10 @@ def decide(packages: list[ModelPackage], broker: str) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
     with Session.open(packages, log_in(broker)) as session:
         step = session.decide()
+        if session.is_unanswered():
+            # it is sent again, or given up, only once it cannot arrive any more
+            session.settle(SETTLE_SECONDS)
+            step = step.followed_by(session.decide())
         concerns = session.concerns()
     say(_in_words(step), (*step.failures, *concerns))
     return len(step.sent)

@@ -90,9 +90,9 @@ class Market:
 
     @cached_property
     def held(self) -> np.ndarray:
-        """(T, S) what buy-and-hold has in each symbol: equal money in all that can be bought at the first open, and
-        nothing traded afterwards. A symbol that is listed later is not part of it."""
-        bought = self.dataset.is_traded[self.first + 1]
+        """(T, S) what buy-and-hold has in each symbol: equal money in all that have a price at the first open and are
+        traded afterwards, at that price. A symbol that is listed later is not part of it."""
+        bought = np.isfinite(self.prices[0]) & self.dataset.is_traded[self.first + 1 : self.last + 3].any(axis=0)
         if not bought.any():
             return np.zeros_like(self.returns)
         wealth = np.where(bought, self.prices[:-1] / np.where(bought, self.prices[0], 1.0), 0.0)
@@ -124,7 +124,8 @@ class Market:
             wanted = np.where(source >= 0, weights[:, np.maximum(source, 0), columns], np.nan)
             trade = _trades(held, wanted, aimed_at, band, lets_run)
             trade[ruined[:, 0]] = 0.0
-            aimed_at = np.where(np.isnan(wanted), aimed_at, wanted)
+            # a change of sign only closes: what is wanted is not aimed at yet
+            aimed_at = np.where(np.isnan(wanted), aimed_at, np.where(wanted * held < 0.0, 0.0, wanted))
             position = held + trade
             cost = side * np.abs(trade) + borrow * np.maximum(-position, 0.0) * self.years[row]
             idle = np.maximum(1.0 - np.maximum(position, 0.0).sum(axis=1, keepdims=True), 0.0)

@@ -14,7 +14,7 @@ import numpy as np
 from training import backtest, costs, memorised, train
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
-from training.gate import Search, Thresholds, Trial, judge
+from training.gate import Search, Thresholds, Trial, days_per_year, judge
 from training.gate.intervals import wilson
 from training.gate.sharpe import annual_sharpe
 from training.hypothesis import Hypothesis
@@ -60,7 +60,7 @@ def calibrate(
             for place, one in enumerate(counted):
                 rng = np.random.default_rng([seed, world, place])
                 searches = [altered(search, rng, one.sharpe, periods_per_year) for search, _ in prepared]
-                passed = _anything_passes(searches, periods_per_year, look_no, seed)
+                passed = _anything_passes(searches, look_no, seed)
                 counted[place] = Counted(one.sharpe, one.passed + passed, one.worlds + 1)
                 advance()
     except KeyboardInterrupt:
@@ -132,7 +132,7 @@ def _followed(dataset: Dataset, signal: np.ndarray, cost: float, periods_per_yea
     return annual_sharpe(net, periods_per_year)
 
 
-def _anything_passes(searches: Sequence[train.Search], periods_per_year: float, look_no: int, seed: int) -> bool:
+def _anything_passes(searches: Sequence[train.Search], look_no: int, seed: int) -> bool:
     trials: dict[Thresholds, list[Trial]] = {}
     for number, search in enumerate(searches):
         tried = {trial: one for trial, (_, one) in search.trials.items()}
@@ -146,7 +146,7 @@ def _anything_passes(searches: Sequence[train.Search], periods_per_year: float, 
         verdict.verdict
         for thresholds, own in trials.items()
         for verdict in judge(
-            Search(together, periods_per_year, tuple(trial.trial_id for trial in own)),
+            Search(together, days_per_year(together), tuple(trial.trial_id for trial in own)),
             look_no=look_no, thresholds=thresholds, seed=seed,
         ).values()
     ]  # fmt: skip
@@ -164,7 +164,6 @@ def _as_trial(name: str, path: TrialPath, one: Backtest, gap: float | None) -> T
         asset_returns=path.asset_returns,
         costs=path.costs.sum(axis=1),
         turnover=np.abs(path.trades).sum(axis=1),
-        interest=path.interest.sum(axis=1),
         benchmark=path.benchmark_returns.sum(axis=1),
         fold=path.fold,
         max_weight=one.hypothesis.position_sizing.max_weight,

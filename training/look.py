@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from training import data_evidence
 from training.data_evidence import DataEvidence
-from training.gate import Search, Trial, Verdict, judge
+from training.gate import Search, Trial, Verdict, days_per_year, judge
 from training.hypothesis import Hypothesis
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
@@ -29,7 +29,7 @@ MOST_TRIALS = 1000
 BATCH_ROWS = 2_000_000
 
 FAMILY = """
-    select timeframe, periods_per_year, oos_bars * cardinality(symbols)
+    select oos_bars * cardinality(symbols)
     from research.families where family_id = %s
 """
 
@@ -69,7 +69,7 @@ TWINS = """
 
 PATHS = """
     select
-        trial_id, symbol, bar_start, fold, position, trade, asset_return, benchmark_return, cost, interest,
+        trial_id, symbol, bar_start, fold, position, trade, asset_return, benchmark_return, cost,
         score is null and trade <> 0 as is_unready
     from research.trial_returns
     where trial_id = any($1)
@@ -126,7 +126,7 @@ def _judge(connection: psycopg.Connection, family_id: str) -> dict[str, Verdict]
     family = connection.execute(FAMILY, (family_id,)).fetchone()
     if family is None:
         raise JudgementError(f"there is no family {family_id}: train a hypothesis first")
-    timeframe, periods_per_year, rows = family
+    (rows,) = family
     waiting = [trial for trial in _trials_of(connection, family_id) if not trial.is_judged]
     new = _without_repeated(connection, waiting)
     if not new:
@@ -141,10 +141,11 @@ def _judge(connection: psycopg.Connection, family_id: str) -> dict[str, Verdict]
     read = _sample(related, max(MOST_TRIALS - len(judged), 0), seed)
     stored = _stored(connection, [*judged, *read])
     trials = tuple(_read(stored, evidence, rows))
-    if timeframe != "1d":
-        periods_per_year = _days_per_year([trial for trial in trials if trial.trial_id in judged])
     search = Search(
-        trials, float(periods_per_year), tuple(judged), (len(judged) + len(related)) / (len(judged) + len(read))
+        trials,
+        days_per_year([trial for trial in trials if trial.trial_id in judged]),
+        tuple(judged),
+        (len(judged) + len(related)) / (len(judged) + len(read)),
     )
     verdicts: dict[str, Verdict] = {}
     for thresholds in dict.fromkeys(trial.hypothesis.thresholds for trial in new):
@@ -210,7 +211,7 @@ def _read(stored: Sequence[_Stored], evidence: dict[str, DataEvidence], rows: in
 def _paths(trial_ids: list[str]) -> dict[str, dict[str, Any]]:
     """By trial, as Trial takes them, and how many positions were traded on rows that were not ready."""
     table = arrow("trainer", PATHS, (trial_ids,))
-    wide_names = ("position", "asset_return", "trade", "benchmark_return", "cost", "interest")
+    wide_names = ("position", "asset_return", "trade", "benchmark_return", "cost")
     names = ("bar_start", "fold", "is_unready", *wide_names)
     columns = {name: table.column(name).to_numpy() for name in names}
     symbol_column = table.column("symbol").combine_chunks().dictionary_encode()
@@ -235,7 +236,6 @@ def _paths(trial_ids: list[str]) -> dict[str, dict[str, Any]]:
             "turnover": np.abs(wide[2]).sum(axis=1),
             "benchmark": wide[3].sum(axis=1),
             "costs": wide[4].sum(axis=1),
-            "interest": wide[5].sum(axis=1),
             "fold": fold,
             "unready_rows": int((part["is_unready"] & (part["position"] != 0)).sum()),
         }
@@ -250,12 +250,6 @@ def _runs_of(ordered: pyarrow.ChunkedArray) -> tuple[list[str], list[int]]:
     values = np.array(ordered.to_pylist(), dtype=object)
     starts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()] if len(values) else []
     return [values[start] for start in starts], starts
-
-
-def _days_per_year(trials: Sequence[Trial]) -> float:
-    """Days with bars in a year, of the judged trial that has the most: the calendar of bars shorter than a day."""
-    days = max((trial.days for trial in trials), key=len)
-    return float((len(days) - 1) / max((days[-1] - days[0]).astype(int), 1) * 365.25) if len(days) > 1 else 365.25
 
 
 def _store(connection: psycopg.Connection, family_id: str, look: int, verdicts: dict[str, Verdict]) -> None:

@@ -49,7 +49,9 @@ def _gap(backtest: Backtest) -> float | None:
     for sample in (shuffled, test):
         if not len(sample.labels):
             return None
-        predicted = target.predict(fitted.inplace_predict(sample.features.astype(np.float32), predict_type="margin"))
+        # not in place, which linear boosters cannot
+        rows = xgboost.DMatrix(sample.features.astype(np.float32), nthread=1)
+        predicted = target.predict(fitted.predict(rows, output_margin=True))
         losses = models.losses(target, sample.labels, predicted), models.losses(target, sample.labels, base)
         skills.append(models.skill(*losses))
     return skills[0] - skills[1] if np.isfinite(skills).all() else None

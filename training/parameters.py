@@ -38,7 +38,7 @@ class XGBoostParameters(Frozen):
     class_weights: Literal["balanced"] | tuple[Number, ...] | None = None
     monotone_constraints: dict[str, Literal[-1, 1]] = Field(default_factory=dict)
     early_stopping_rounds: Whole | None = Field(None, ge=1, le=500)
-    validation_fraction: Number = Field(0.2, gt=0.0, le=0.5, description="of the training bars, for early stopping")
+    validation_fraction: Number = Field(0.2, ge=0.01, le=0.5, description="of the training bars, for early stopping")
 
     @model_validator(mode="after")
     def _keys_fit_booster(self) -> Self:

@@ -15,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -95,9 +95,9 @@ _DUPLICATE = "Duplicate order sent."
 class BinanceKeys:
     """A key with the secret that signs for it: HMAC's, or a private key (Ed25519 or RSA, as PEM)."""
 
-    key: str
-    secret: str | None = None
-    private_key: str | None = None
+    key: str = field(repr=False)
+    secret: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
 
 
 class BinanceBroker:
@@ -231,7 +231,7 @@ class BinanceBroker:
         }
         self._history.touch(request.symbol)
         try:
-            return Accepted(wire.order(self._line.asked(lambda: self._client.create_order(**order))))
+            return Accepted(wire.order(self._line.asked(lambda: self._client.create_order(**order), again=False)))
         except Retry as waiting:
             return Unknown(f"{waiting}; it was not sent")
         except BinanceAPIException as error:

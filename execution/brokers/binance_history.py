@@ -16,7 +16,7 @@ _PAGE = 1_000
 
 
 class History:
-    """What is known of each symbol. One in which nothing has moved for a minute is not read again.
+    """What is known of each symbol. One that was read after nothing had moved for a minute is not read again.
 
     Every trade moves a balance and every open order locks one, so whoever sees balances knows what to `touch`.
     """
@@ -25,8 +25,8 @@ class History:
         self._line = line
         # by kind and symbol: when each row happened (milliseconds) and its number, oldest first
         self._known: dict[tuple[str, str], list[tuple[int, int]]] = {}
-        # the same rows, and from when on (milliseconds) they are all there
-        self._kept: dict[tuple[str, str], tuple[int, list[Row]]] = {}
+        # the same rows, from when on (milliseconds) they are all there, and when they were asked for
+        self._kept: dict[tuple[str, str], tuple[int, float, list[Row]]] = {}
         self._moved_at: dict[str, float] = {}
 
     def touch(self, symbol: str) -> None:
@@ -34,26 +34,26 @@ class History:
         self._moved_at[symbol] = time.monotonic()
 
     def is_kept(self, symbol: str, since: datetime | None) -> bool:
-        """Whether the symbol's rows since then are known, and nothing has moved for so long that none can be behind."""
-        is_calm = time.monotonic() - self._moved_at.get(symbol, math.inf) > _CALM_SECONDS
+        """Whether the symbol's rows since then were asked for so long after the last move that none can be missing."""
+        calm_at, begin = self._moved_at.get(symbol, math.inf) + _CALM_SECONDS, _milliseconds(since)
         kept = [self._kept.get((kind, symbol)) for kind in ("orders", "trades")]
-        return is_calm and all(rows is not None and rows[0] <= _milliseconds(since) for rows in kept)
+        return all(known is not None and known[0] <= begin and known[1] > calm_at for known in kept)
 
     def rows(self, kind: str, symbol: str, since: datetime | None) -> list[Row]:
         """Orders or trades of a symbol since a moment, oldest first, read on from the newest one known before it."""
         number = "orderId" if kind == "orders" else "id"
         begin = _milliseconds(since)
         if self.is_kept(symbol, since):
-            return _since(begin, self._kept[kind, symbol][1])
+            return _since(begin, self._kept[kind, symbol][2])
         before = [known for at, known in self._known.get((kind, symbol), []) if at < begin]
-        first = before[-1] if before else 0
+        first, asked_at = (before[-1] if before else 0), time.monotonic()
         rows = self._rows_from(kind, symbol, first)
         if before and (not rows or wire.row_id(rows[0], number)[1] != first):
             # the one that was known is gone: the exchange began anew, and so do its numbers
             rows = self._rows_from(kind, symbol, 0)
         numbered = [(*wire.row_id(row, number), row) for row in rows]
         self._known[kind, symbol] = [(at, known) for at, known, _ in numbered]
-        self._kept[kind, symbol] = (begin, rows)
+        self._kept[kind, symbol] = (begin, asked_at, rows)
         return _since(begin, rows)
 
     def _rows_from(self, kind: str, symbol: str, first: int) -> list[Row]:

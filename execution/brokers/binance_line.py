@@ -73,10 +73,11 @@ class Line:
         except wire.BadPayload as error:
             raise Stop(f"Binance's {path} cannot be read, and waiting will not mend it: {error}") from None
 
-    def asked(self, ask: Callable[[], Any]) -> Any:
+    def asked(self, ask: Callable[[], Any], *, again: bool = True) -> Any:
         """One request. One that comes from another time was not taken, and is made once more by the exchange's clock.
 
-        Raises Retry, and asks nothing, while the exchange wants to be left alone.
+        Not `again` for an order: it came late, and whether there is still time for it is another's question. Raises
+        Retry, and asks nothing, while the exchange wants to be left alone.
         """
         with self._lock:
             if self._must_wait():
@@ -88,8 +89,11 @@ class Line:
                 self._remember(error)
                 if error.code != _CLOCK:
                     raise
-                self.client.timestamp_offset = _ahead(wire.server_time(self.client.get_server_time()))
+                clock_error = error
             try:
+                self.client.timestamp_offset = _ahead(wire.server_time(self.client.get_server_time()))
+                if not again:
+                    raise clock_error
                 return ask()
             except BinanceAPIException as error:
                 self._remember(error)

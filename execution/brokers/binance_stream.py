@@ -16,8 +16,9 @@ from typing import Any
 
 import aiohttp
 from binance.async_client import AsyncClient
-from binance.exceptions import BinanceAPIException, BinanceWebsocketUnableToConnect
+from binance.exceptions import BinanceAPIException, BinanceRequestException, BinanceWebsocketUnableToConnect
 from binance.ws.constants import WSListenerState
+from websockets.exceptions import WebSocketException
 
 from execution.brokers import binance_wire as wire
 from execution.brokers.base import BrokerEvent, StreamConnected, UnreadableUpdate
@@ -29,13 +30,17 @@ _ENDS = ("error", "eventStreamTerminated", "serverShutdown")
 # whatever a broken line, an answer that is none, or refused keys raise
 _FAILURES = (
     BinanceAPIException,
+    BinanceRequestException,
     BinanceWebsocketUnableToConnect,
+    WebSocketException,
     aiohttp.ClientError,
     OSError,
     TimeoutError,
     ValueError,
     KeyError,
     AttributeError,
+    TypeError,
+    RuntimeError,
     Retry,
     Stop,
 )

@@ -9,7 +9,7 @@ import pytest
 
 from execution.__main__ import main
 from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.base import AccountSnapshot, BrokerPosition, BrokerSnapshot, Fill
+from execution.brokers.base import AccountSnapshot, BrokerOrder, BrokerPosition, BrokerSnapshot, Fill
 from execution.comparison import ZERO, LedgerSnapshot, compare
 from execution.findings import ForeignFill, OrderUnknownToBroker
 from execution.lag import LAG, may_be_lag
@@ -188,3 +188,18 @@ def test_a_trade_of_an_order_without_an_answer_may_come_before_the_order():
     assert not may_be_lag(compare(sold, broker), sold, broker, NOW)
     answered = replace(ledger, orders={"tb-1": replace(order, status=OrderStatus.REJECTED)})
     assert not may_be_lag(compare(answered, broker), answered, broker, NOW)
+
+
+def test_a_fee_in_a_third_asset_may_show_before_its_trade():
+    """BNB paid the fee of a purchase that the exchange does not list yet; without a trade, missing BNB is no lag."""
+    order = Order("tb-1", "BTCUSDT", Side.BUY, Decimal(1), OrderStatus.ACCEPTED, "BTCUSDT:1")
+    filled = BrokerOrder("BTCUSDT:1", "tb-1", "BTCUSDT", Side.BUY, Decimal(1), OrderStatus.FILLED, Decimal(1), NOW)
+    account = AccountSnapshot("a-1", Decimal(-100), None, ZERO, shorting_enabled=False)
+    held = (BrokerPosition("BTCUSDT", Decimal(1)), BrokerPosition("BNBUSDT", Decimal("0.99")))
+    broker = BrokerSnapshot(account, None, orders=(filled,), positions=held)
+    ledger = LedgerSnapshot(orders={"tb-1": order}, filled={"tb-1": ZERO}, positions={"BNBUSDT": Decimal(1)})
+    found = compare(ledger, broker)
+    assert may_be_lag(found, ledger, broker, NOW + LAG / 2)
+    assert not may_be_lag(found, ledger, broker, NOW + LAG)
+    more = replace(broker, positions=(held[0], BrokerPosition("BNBUSDT", Decimal("1.01"))))
+    assert not may_be_lag(compare(ledger, more), ledger, more, NOW + LAG / 2), "a fee only takes"

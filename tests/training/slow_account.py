@@ -76,8 +76,8 @@ class SlowAccount:
         if np.isnan(target):
             return
         same = aimed_at.get(symbol) == target
-        aimed_at[symbol] = target
         held = self.units[symbol] * price / equity
+        aimed_at[symbol] = 0.0 if target * held < 0.0 else target
         if target == 0.0 or target * held < 0.0:
             change = -held
         elif abs(target - held) < self.band or (self.lets_run and same):

@@ -131,6 +131,8 @@ def test_a_change_of_sign_closes_first() -> None:
     """Brokers refuse an order that crosses zero; a session closes, and opens with the next bar."""
     _, traded = one_symbol([100.0] * 6, [0.5, -0.5, -0.5, -0.5])
     assert traded == pytest.approx([0.5, -0.5, -0.5, 0.0], abs=1e-4)
+    _, left = one_symbol([100.0] * 6, [0.5, -0.5, -0.5, -0.5], drift="let_run")
+    assert left == pytest.approx([0.5, -0.5, -0.5, 0.0], abs=1e-4)
 
 
 def test_buy_and_hold_is_bought_and_held() -> None:
@@ -140,3 +142,11 @@ def test_buy_and_hold_is_bought_and_held() -> None:
     market = Market(dataset, 0, 3)
     wealth = np.cumprod(1 + (market.held * market.returns).sum(axis=1))
     assert wealth == pytest.approx([1.25, 2.25, 2.25, 2.25])
+
+
+def test_buy_and_hold_holds_each_calendar_of_a_panel() -> None:
+    """Bars of the two alternate, so at no bar both are traded."""
+    opens = np.array([[10, np.nan], [np.nan, 10], [20, np.nan], [np.nan, 10], [20, np.nan], [np.nan, 20], [20, np.nan]])
+    dataset = a_dataset(opens, np.isfinite(opens), np.ones(opens.shape, dtype=bool), np.full(7, 12))
+    for first in (1, 2):
+        assert (Market(dataset, first, 4).held > 0).all()

@@ -22,11 +22,17 @@ _costs = count(2)
 
 
 def tried(
-    symbol: str = "EDGE", start: str = "2000-01-01", end: str | None = None, cost: int | None = None, **changes: object
+    symbol: str = "EDGE",
+    start: str = "2000-01-01",
+    end: str | None = None,
+    cost: int | None = None,
+    grid: dict | None = None,
+    **changes: object,
 ) -> Run:
     """One trial, with costs that no other test has, so that it is another one."""
     training = {"start": start, "device": "cpu", "xgboost": {"n_estimators": 40, "max_depth": 1}}
     training |= {"end": end} if end else {}
+    training |= {"grid": grid} if grid else {}
     costs = {"bps_per_side": (cost or next(_costs)) / 10}
     name = f"made_up_{next(_costs)}"
     content = worlds.hypothesis(experiment_id=name, symbols=[symbol], training=training, costs=costs, **changes)
@@ -102,6 +108,19 @@ def test_an_idea_tried_on_another_symbol_counts_and_another_idea_does_not() -> N
     assert set(noise.trial_ids) <= related(edge)
     assert set(other.trial_ids) <= related(noise)
     assert not set(other.trial_ids) & related(edge)
+
+
+def test_an_idea_that_is_spelled_otherwise_is_the_same() -> None:
+    """By a key that does nothing, by a number, and by what the grid puts in the place of what the file says."""
+    edge = tried()
+    spellings = (
+        {"target": {"kind": "binary", "volatility": "anything_1"}},
+        {"target": {"kind": "binary", "threshold": 0.00001}},
+        {"target": {"kind": "regression"}, "grid": {"target.kind": ["binary"]}},
+    )
+    for spelled in spellings:
+        grid = {"grid": spelled.pop("grid", {})}
+        assert set(tried("NOISE", grid=grid["grid"], **spelled).trial_ids) <= related(edge), spelled
 
 
 def test_symbols_that_are_judged_together_are_one_look() -> None:

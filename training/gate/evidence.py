@@ -3,7 +3,7 @@
 Trials of any timeframe are compared by their daily net returns on UTC days.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,8 +30,7 @@ class Trial:
     the largest summed |position| that the sizing allows.
 
     `turnover` (B,) is the summed |trade| of each bar, by default the change of position, from 0 before the first bar.
-    `interest` (B,) is what cash earned, by default nothing. `benchmark` (B,) is the return of buy-and-hold, by default
-    of equal weights at each bar.
+    `benchmark` (B,) is the return of buy-and-hold, by default of equal weights at each bar.
 
     Skill is 1 - loss / loss of the training base rate; NaN means it could not be computed. `memorised` is the gap
     between both skills that the same fit shows when its training labels are shuffled; NaN where it was not measured.
@@ -55,12 +54,11 @@ class Trial:
     lookahead_audit_passed: bool
     data_tests_passed: bool
     turnover: np.ndarray | None = None
-    interest: np.ndarray | None = None
     benchmark: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, DTypeLike] = {"day": "datetime64[D]", "positions": float, "asset_returns": float}
-        told = {name: float for name in ("turnover", "interest", "benchmark") if getattr(self, name) is not None}
+        told = {name: float for name in ("turnover", "benchmark") if getattr(self, name) is not None}
         for name, kind in (kinds | {"costs": float, "fold": int} | told).items():
             # A private copy, read-only: numbers derived from it are cached.
             values = np.array(getattr(self, name), dtype=kind)
@@ -132,9 +130,8 @@ class Trial:
         return self.net_returns_at(1.0)
 
     def net_returns_at(self, cost_multiple: float) -> np.ndarray:
-        """(T,) daily return after `cost_multiple` times the costs, with what cash earned."""
-        earned = 0.0 if self.interest is None else self.interest
-        return self._daily((self.positions * self.asset_returns).sum(axis=1) + earned - cost_multiple * self.costs)
+        """(T,) daily return after `cost_multiple` times the costs. What cash earns is left out: it is no skill."""
+        return self._daily((self.positions * self.asset_returns).sum(axis=1) - cost_multiple * self.costs)
 
     @cached_property
     def net_at_full_weight(self) -> np.ndarray:
@@ -179,6 +176,12 @@ class Trial:
         if len(self.starts) == len(returns):
             return np.asarray(returns)
         return np.asarray(np.multiply.reduceat(np.maximum(1 + returns, 0.0), self.starts) - 1)
+
+
+def days_per_year(trials: Sequence[Trial]) -> float:
+    """UTC days with bars in a year, of the trial that has the most days."""
+    days = max((trial.days for trial in trials), key=len)
+    return float((len(days) - 1) / max((days[-1] - days[0]).astype(int), 1) * 365.25) if len(days) > 1 else 365.25
 
 
 @dataclass(frozen=True, eq=False)

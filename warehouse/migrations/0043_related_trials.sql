@@ -13,17 +13,22 @@ comment on column research.verdicts.tail_cost is
 'What the worst moves of the asset class would take at the largest positions held, as a fraction of equity.';
 comment on column research.verdicts.tail_cost_years is 'Years of its earnings that this is; null for a trial that earns nothing.';
 
--- Numbers of a search (grid, costs, seed, entry, weight) make no other idea: changing one by a little would start afresh.
-create function research.idea(content jsonb) returns jsonb
+-- Numbers make no other idea: changing one by a little would start afresh. What the grid chose is what was tried, whatever
+-- stands in its place in the file.
+create function research.idea(content jsonb, chosen jsonb) returns jsonb
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
-    select (
-        content
-        - array['experiment_id', 'description', 'symbols', 'universe', 'costs', 'rebalancing', 'training', 'tune', 'gate']
+    select jsonb_build_object(
+        'timeframe', content -> 'timeframe',
+        'model_type', content -> 'model_type',
+        'feature_groups', coalesce(chosen -> 'feature_groups', content -> 'feature_groups'),
+        'features', coalesce(chosen -> 'features', content -> 'features'),
+        'exclude_features', coalesce(chosen -> 'exclude_features', content -> 'exclude_features'),
+        'target', coalesce(chosen -> 'target.kind', content #> '{target,kind}'),
+        'position_sizing', coalesce(chosen -> 'position_sizing.policy', content #> '{position_sizing,policy}')
     )
-        || jsonb_build_object('position_sizing', content #> '{position_sizing,policy}')
 $$;
-comment on function research.idea is 'A hypothesis without its name, symbols, dates and numbers.';
+comment on function research.idea is 'What a trial of a hypothesis believes, without its name, symbols, dates and numbers.';
 
 -- Overlap is measured by the shorter window, so that neither a long one nor many short ones hide what was tried.
 create function research.related_trials(family text, hypothesis text) returns table (trial_id text)
@@ -31,7 +36,12 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select trials.trial_id
     from research.families as own
-    inner join research.hypotheses as own_hypothesis on own_hypothesis.hypothesis_id = related_trials.hypothesis
+    cross join lateral (
+        select array_agg(distinct research.idea(own_hypothesis.content, own_trials.parameters)) as ideas
+        from research.trials as own_trials
+        inner join research.hypotheses as own_hypothesis on own_trials.hypothesis_id = own_hypothesis.hypothesis_id
+        where own_trials.family_id = own.family_id and own_trials.hypothesis_id = related_trials.hypothesis
+    ) as tried_here
     inner join research.families as others
         on own.family_id = others.family_id
         or least(own.oos_end, others.oos_end) - greatest(own.oos_start, others.oos_start)
@@ -39,7 +49,7 @@ as $$
     inner join research.trials on others.family_id = trials.family_id
     inner join research.hypotheses as tried on trials.hypothesis_id = tried.hypothesis_id
     where own.family_id = related_trials.family
-        and (own.symbols && others.symbols or research.idea(own_hypothesis.content) = research.idea(tried.content))
+        and (own.symbols && others.symbols or research.idea(tried.content, trials.parameters) = any(tried_here.ideas))
 $$;
 comment on function research.related_trials is
 'Trials that count with those of a family and hypothesis: their out-of-sample windows overlap by more than a fifth of the
@@ -52,7 +62,7 @@ as $$
     from research.verdicts
     inner join research.gate_looks as looks
         on verdicts.family_id = looks.family_id and verdicts.look_no = looks.look_no
-    where looks.occasion is distinct from pg_current_xact_id_if_assigned()
+    where (looks.occasion is null or looks.occasion is distinct from pg_current_xact_id_if_assigned())
         and verdicts.trial_id in (
             select related.trial_id
             from unnest(hypotheses) as hypothesis
