@@ -172,7 +172,7 @@ class Market:
             raise Stop(f"the warehouse is not built ({missing}): run `dbt build`") from None
         except psycopg.OperationalError as error:
             if self._connection.closed:
-                raise Stop("this session's connection to the warehouse is gone: start it again") from None
+                raise Stop("the connection to the warehouse is gone: start trading again") from None
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
     def sessions(self, timeframes: Mapping[str, str], now: datetime) -> dict[str, SessionTimes]:

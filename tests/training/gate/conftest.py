@@ -9,7 +9,7 @@ from training.gate import Search, Trial
 
 
 def make_trial(positions, asset_returns, trial_id="t", cost_rate=2e-4, first="2010-01-01", **changes) -> Trial:
-    """A trial with clean tier 1 evidence; one-dimensional paths are one symbol, one bar a day, five equal folds."""
+    """A trial with clean tier 1 evidence; one-dimensional paths are one symbol, one bar per day, five equal folds."""
     positions, asset_returns = (np.asarray(a, float).reshape(len(a), -1) for a in (positions, asset_returns))
     bars, symbols = positions.shape
     evidence = {
