@@ -12,7 +12,7 @@ CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock demo test check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock audit demo test check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -26,7 +26,8 @@ $(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "truebar needs Python 3.11 or newer")'; \
 	echo "▸ installing $$(grep -c '^[a-z]' constraints.txt) packages into .venv: 2 GB, from half a minute to some minutes"; \
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
-	if $(BIN)/python -m pip install -q uv 2>/dev/null && $(BIN)/uv pip install -q -p $(BIN)/python $(PACKAGES); \
+	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt; \
+	if $(BIN)/python -m pip install -q --require-hashes -r .venv/uv.txt 2>/dev/null && $(BIN)/uv pip install -q -p $(BIN)/python $(PACKAGES); \
 	then $(BIN)/uv pip install -q -p $(BIN)/python $(CHECKOUT); \
 	else $(BIN)/python -m pip install -q $(PACKAGES) && $(BIN)/python -m pip install -q $(CHECKOUT); fi; \
 	touch $@; echo "  done in $$((SECONDS - started)) s"
@@ -34,6 +35,9 @@ $(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
 lock: $(INSTALLED) ## write constraints.txt anew: the newest versions that pyproject.toml allows, with hashes
 	@$(BIN)/uv pip compile -q pyproject.toml sandbox/pyproject.toml --all-extras --universal --python-version 3.11 \
 	    --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade -o constraints.txt
+
+audit: $(INSTALLED) ## ask the public lists whether a package of constraints.txt has a known weakness (needs a network)
+	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r constraints.txt
 
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading
 	@$(BIN)/python -m flows.demo

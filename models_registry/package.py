@@ -145,10 +145,15 @@ class ModelPackage:
         proof = Proof(rows=rows.tolist(), predictions=self.predict(rows).reshape(len(rows), -1).tolist())
         return replace(self, manifest=self.manifest.model_copy(update={"proof": proof}))
 
-    def _check_proof(self) -> None:
+    def prove(self) -> Self:
+        """Repeat the stored predictions, bit by bit, and return the package; one without a proof is returned as it is.
+
+        Here XGBoost sees the booster for the first time, and a damaged one can end the process: check first that it is
+        the package that you expect. Raises PackageError when it predicts something else than where it was made.
+        """
         proof = self.manifest.proof
         if proof is None:
-            return
+            return self
         rows = np.array(proof.rows, dtype=np.float64)
         try:
             here = self.predict(rows).reshape(len(rows), -1).tolist()
@@ -160,6 +165,7 @@ class ModelPackage:
                 f"model {self.model_id} predicts something else here than where it was trained: it was made with "
                 f"XGBoost {there}, here is {xgboost.__version__}; install that version, or train the model again"
             )
+        return self
 
     def check_fingerprints(self, catalog: Mapping[str, str]) -> None:
         """Compare with the warehouse's current {feature: fingerprint}. Raises FingerprintMismatch with what changed."""
@@ -260,10 +266,10 @@ class ModelPackage:
         fresh.rename(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read a package, verify both checksums and repeat its predictions.
+    def read(cls, folder: Path) -> Self:
+        """Read a package and verify both checksums; XGBoost does not see the booster yet.
 
-        Raises PackageError when it is incomplete, was altered, or predicts something else than where it was made.
+        Raises PackageError when it is incomplete or was altered.
         """
         document = _read_manifest(folder / MANIFEST)
         claimed = document.pop("manifest_sha256", None)
@@ -282,7 +288,6 @@ class ModelPackage:
             raise PackageError(f"{folder / MANIFEST} was altered after it was written: its checksum does not match")
         if sha256(booster) != manifest.booster_sha256:
             raise PackageError(f"{folder / BOOSTER} was altered after it was written: its checksum does not match")
-        package._check_proof()
         return package
 
 

@@ -128,7 +128,7 @@ def get(model_id: str, *, role: str = "executor") -> ModelRecord:
 
 
 def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
-    """The package of a registered model, verified against its own checksums and the registry's.
+    """The package of a registered model, verified against its own checksums and the registry's, and proven here.
 
     Raises RegistryError for an unknown model and for one whose state its verdict does not allow, PackageError for a
     package that is not the registered one or lies elsewhere than in the models folder.
@@ -141,13 +141,13 @@ def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
     # a name with a slash, and a link, lead elsewhere
     if folder.name != record.package_path or folder.resolve().parent != load().models_dir.resolve():
         raise PackageError(f"the package of model {model_id} is not a folder of the models folder {load().models_dir}")
-    package = ModelPackage.load(folder)
+    package = ModelPackage.read(folder)
     if package.sha256 != record.package_sha256:
         raise PackageError(
             f"the package of model {model_id} is not the one that was registered: restore {record.package_path} "
             "in the models folder, or train the model again"
         )
-    return package
+    return package.prove()
 
 
 def register(package: ModelPackage, reason: str) -> ModelRecord:
@@ -285,7 +285,7 @@ def _record(connection: psycopg.Connection, model_id: str) -> ModelRecord:
 
 def _is_stored(package: ModelPackage, folder: Path) -> bool:
     try:
-        return ModelPackage.load(folder).sha256 == package.sha256
+        return ModelPackage.read(folder).sha256 == package.sha256
     except PackageError:
         return False
 

@@ -118,7 +118,7 @@ def test_weights_share_the_equity_among_symbols() -> None:
 
 def test_save_and_load_keep_every_bit(tmp_path: Path) -> None:
     MODEL.save(tmp_path / "m")
-    loaded = ModelPackage.load(tmp_path / "m")
+    loaded = ModelPackage.read(tmp_path / "m")
     assert (loaded.manifest, loaded.booster, loaded.sha256) == (MODEL.manifest, MODEL.booster, MODEL.sha256)
     features = rows(100)
     assert (
@@ -134,7 +134,7 @@ def test_an_altered_manifest_is_refused(tmp_path: Path) -> None:
     document["position_sizing"]["max_weight"] = 0.9
     (tmp_path / MANIFEST).write_text(json.dumps(document))
     with pytest.raises(PackageError, match=r"manifest\.json was altered"):
-        ModelPackage.load(tmp_path)
+        ModelPackage.read(tmp_path)
 
 
 def test_an_altered_booster_is_refused(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_an_altered_booster_is_refused(tmp_path: Path) -> None:
     damaged[-40] ^= 1
     (tmp_path / BOOSTER).write_bytes(damaged)
     with pytest.raises(PackageError, match=r"booster\.ubj was altered"):
-        ModelPackage.load(tmp_path)
+        ModelPackage.read(tmp_path)
 
 
 @pytest.mark.parametrize("name", [MANIFEST, BOOSTER])
@@ -151,7 +151,7 @@ def test_an_incomplete_package_is_refused(tmp_path: Path, name: str) -> None:
     MODEL.save(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(PackageError, match="cannot be read"):
-        ModelPackage.load(tmp_path)
+        ModelPackage.read(tmp_path)
 
 
 def test_changed_and_missing_features_are_named() -> None:
@@ -175,7 +175,7 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 def test_a_package_predicts_at_load_what_it_did_where_it_was_made(kind: str, tmp_path: Path) -> None:
     proven = package(kind).proven(rows(12)[2:][list(FEATURES)].to_numpy())
     proven.save(tmp_path / "proven")
-    assert ModelPackage.load(tmp_path / "proven") == proven
+    assert ModelPackage.read(tmp_path / "proven").prove() == proven
 
     # as another library would: one prediction differs in its last bit
     proof = proven.manifest.proof
@@ -184,7 +184,7 @@ def test_a_package_predicts_at_load_what_it_did_where_it_was_made(kind: str, tmp
     other = ModelPackage(proven.manifest.model_copy(update={"proof": moved}), proven.booster)
     other.save(tmp_path / "other")
     with pytest.raises(PackageError, match="predicts something else here than where it was trained: it was made with"):
-        ModelPackage.load(tmp_path / "other")
+        ModelPackage.read(tmp_path / "other").prove()
 
 
 def test_a_package_without_a_proof_keeps_its_checksum(tmp_path: Path) -> None:
@@ -196,4 +196,4 @@ def test_a_package_without_a_proof_keeps_its_checksum(tmp_path: Path) -> None:
     old = ModelPackage(Manifest.model_validate(document), (tmp_path / "old" / BOOSTER).read_bytes())
     assert old.sha256 == sha256(canonical_json(document))
     old.save(tmp_path / "again")
-    assert ModelPackage.load(tmp_path / "again").sha256 == old.sha256
+    assert ModelPackage.read(tmp_path / "again").sha256 == old.sha256

@@ -1,12 +1,13 @@
 """The only ways into a state, tried one by one against the database."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from execution.ledger import Ledger
 from models_registry import registry
-from models_registry.package import ModelPackage, PackageError
+from models_registry.package import ModelPackage, PackageError, Proof
 from models_registry.registry import RegistryError
 from tests.models_registry.conftest import Candidate, made_up_package
 from warehouse.connection import connect
@@ -110,6 +111,19 @@ def test_the_same_package_again_restores_its_folder_and_another_is_refused(candi
 def test_a_swapped_package_is_refused_though_its_own_checksums_agree(candidate: Candidate) -> None:
     package = candidate(None)
     made_up_package(package.manifest.trial_id, b"another booster").save(load().models_dir / package.model_id)
+    with pytest.raises(PackageError, match="is not the one that was registered"):
+        registry.load_model(package.model_id)
+
+
+def test_a_booster_that_is_not_the_registered_one_never_reaches_xgboost(candidate: Candidate) -> None:
+    """Its own checksums agree and it has a proof to repeat: XGBoost would be asked, and a damaged file can end it."""
+    package = candidate(None)
+    other = made_up_package(package.manifest.trial_id, b"{" * 1000)
+    proof = Proof(rows=((1.0,),), predictions=((0.5,),))
+    forged = replace(other, manifest=other.manifest.model_copy(update={"proof": proof}))
+    forged.save(load().models_dir / package.model_id)
+    with pytest.raises(PackageError, match="cannot predict here"):
+        ModelPackage.read(load().models_dir / package.model_id).prove()
     with pytest.raises(PackageError, match="is not the one that was registered"):
         registry.load_model(package.model_id)
 
