@@ -12,7 +12,7 @@ CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock audit demo test check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock audit demo test test-whole check coverage lint collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -42,8 +42,11 @@ audit: $(INSTALLED) ## ask the public lists whether a package of constraints.txt
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading
 	@$(BIN)/python -m flows.demo
 
-test: $(INSTALLED) ## lint, import boundaries, types, and every test
+test: $(INSTALLED) ## lint, import boundaries, types, and every test but the longest
 	@$(BIN)/python -m tests
+
+test-whole: $(INSTALLED) ## the longest tests: the demo, interrupted and run again, and whole histories built twice
+	@$(BIN)/python -m tests whole
 
 check: $(INSTALLED) ## lint, import boundaries, types, and quick tests without a database
 	@$(BIN)/python -m tests check

@@ -1,4 +1,4 @@
-"""python -m tests [lint|check|coverage]: everything that must hold, in stages that say how long they took."""
+"""python -m tests [lint|check|whole|coverage]: everything that must hold, in stages that say how long they took."""
 
 import argparse
 import os
@@ -33,12 +33,16 @@ PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope
 QUICK_TESTS = Stage(
     "quick tests that need no database",
     # many of them wait for a socket
-    (*PYTEST, "-n", "3", "-m", "not slow and not long"),
+    (*PYTEST, "-n", "3", "-m", "not slow and not whole and not long"),
     {"TRUEBAR_TESTS": "no-database"},
 )
 # each waits for its PostgreSQL as often as it computes: three keep two cores busy
-COVERAGE = Stage("tests, with the lines that none of them ran", (*PYTEST, "-n", "3", "--cov", "--cov-report", "term"))
+COVERAGE = Stage(
+    "tests, with the lines that none of them ran",
+    (*PYTEST, "-n", "3", "-m", "not slow", "--cov", "--cov-report", "term"),
+)
 TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "3"))
+WHOLE = Stage("the demo, and whole histories", (*PYTEST, "-n", "3", "-m", "whole and not slow"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,15 +51,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("lint", "check", "coverage"),
+        choices=("lint", "check", "whole", "coverage"),
         help="lint: style and import boundaries; check: also types and what needs no database; "
-        "coverage: every test, and which lines none of them ran; default: everything",
+        "whole: the demo, and whole histories built twice; "
+        "coverage: every test, and which lines none of them ran; default: everything but what whole runs",
     )
     match parser.parse_args(arguments).what:
         case "lint":
             failed = [stage.title for stage in LINT if not _passes(stage)]
         case "check":
             failed = _side_by_side(TYPES, QUICK_TESTS, *LINT)
+        case "whole":
+            failed = [WHOLE.title] if not _passes(WHOLE) else []
         case "coverage":
             failed = [COVERAGE.title] if not _passes(COVERAGE) else []
         case _:

@@ -26,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay with one worker, so that a module's set-up is done once. The demo, the longest, is first."""
     items.sort(key=lambda item: "demo" not in item.fixturenames)
     for item in items:
+        if "demo" in item.fixturenames:
+            item.add_marker(pytest.mark.whole)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 

@@ -156,7 +156,10 @@ def struck(plan: fault_plan.FaultPlan, vendor: str, symbol: str, starts: np.ndar
 
 @pytest.mark.parametrize(
     ("first", "days", "seed"),
-    [(date(2026, 7, 7), 2, 11), pytest.param(date(2026, 2, 20), 30, 12, marks=pytest.mark.slow)],
+    [
+        pytest.param(date(2026, 7, 7), 2, 11, marks=pytest.mark.whole),
+        pytest.param(date(2026, 2, 20), 30, 12, marks=pytest.mark.slow),
+    ],
 )
 def test_canonical_bars_are_the_tapes(
     first: date, days: int, seed: int, seeded_by_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -166,7 +166,9 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
             yield Judged(Exchange(loader, transformer), reader)
 
 
-@pytest.mark.parametrize("stocks", [60, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "stocks", [pytest.param(60, marks=pytest.mark.whole), pytest.param(1_000, marks=pytest.mark.slow)]
+)
 def test_crises_are_told_from_errors(judged: Judged, stocks: int) -> None:
     counts = Counts()
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
@@ -56,6 +57,7 @@ class Reader(threading.Thread):
         self._seen[relation] = found
 
 
+@pytest.mark.whole
 def test_readers_never_notice_a_build(tmp_path: Path) -> None:
     with running_warehouse(tmp_path, BUILT), connect("loader") as loader:
         ensure_sessions(loader, "XNYS", date(2012, 12, 31))

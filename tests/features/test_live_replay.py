@@ -206,7 +206,9 @@ def replay(loader: psycopg.Connection, schedule: Schedule, size: Size) -> tuple[
     return compared
 
 
-@pytest.mark.parametrize("size", [USUAL, pytest.param(MILLION, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "size", [pytest.param(USUAL, marks=pytest.mark.whole), pytest.param(MILLION, marks=pytest.mark.slow)]
+)
 def test_live_rows_equal_a_full_refresh(size: Size, loader: psycopg.Connection) -> None:
     totals = []
 

@@ -54,7 +54,11 @@ def days(tmp_path: Path) -> Iterator[None]:
 # IBM is what the others' cross_asset features are measured against
 @pytest.mark.parametrize(
     ("model", "refused"),
-    [("ohlcv_1d", "MSFT"), ("features_1d", "IBM"), pytest.param("features_1d", "MSFT", marks=pytest.mark.slow)],
+    [
+        ("ohlcv_1d", "MSFT"),
+        pytest.param("features_1d", "IBM", marks=pytest.mark.whole),
+        pytest.param("features_1d", "MSFT", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.usefixtures("days")
 def test_a_symbol_that_cannot_be_computed_is_its_own_affair(model: str, refused: str) -> None:
