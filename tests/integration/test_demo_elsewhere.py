@@ -19,7 +19,7 @@ import pytest
 
 from tests.flows.test_processes import as_in_a_terminal
 from tests.machine import ROOT
-from tests.warehouse.postgres15 import postgres15
+from tests.warehouse.own_server import own_server
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,7 @@ def test_an_ordinary_user(ordinary_user: pwd.struct_passwd) -> None:
 
 
 def test_a_database_of_ones_own(tmp_path: Path) -> None:
-    with postgres15() as server:
+    with own_server(15) as server:
         env = environment(DATABASE_URL=server.owned_by("owner"))
         ends_as_everywhere(clone(tmp_path / "truebar"), env)
 

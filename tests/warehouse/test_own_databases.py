@@ -1,4 +1,4 @@
-"""A database of one's own: PostgreSQL 15, no superuser, strangers' roles, two of ours on one server."""
+"""A database of one's own: PostgreSQL 15 or 18, no superuser, strangers' roles, two of ours on one server."""
 
 import os
 import subprocess
@@ -10,14 +10,14 @@ import psycopg
 import pytest
 
 from tests.machine import ROOT
-from tests.warehouse.postgres15 import Server, postgres15
+from tests.warehouse.own_server import Server, own_server
 
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres15() as found:
+@pytest.fixture(scope="module", params=[15, 18])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with own_server(request.param) as found:
         yield found
 
 
@@ -49,9 +49,9 @@ def first(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return state_dir, url
 
 
-def test_an_owner_with_createrole_suffices(first: tuple[Path, str]) -> None:
+def test_an_owner_with_createrole_suffices(server: Server, first: tuple[Path, str]) -> None:
     state_dir, url = first
-    assert "PostgreSQL 15" in warehouse(state_dir, url, "status").stdout
+    assert f"PostgreSQL {server.major}" in warehouse(state_dir, url, "status").stdout
     assert (state_dir / "pgpass").stat().st_mode & 0o777 == 0o600
 
 

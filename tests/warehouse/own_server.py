@@ -1,9 +1,10 @@
-"""Debian's PostgreSQL 15 beside the embedded 18: somebody's own server, with passwords and settings of theirs."""
+"""Somebody's own server, with passwords and settings of theirs: Debian's PostgreSQL 15, or the embedded one's 18."""
 
 import os
-import pwd
+import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +13,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-BIN = Path("/usr/lib/postgresql/15/bin")
+from warehouse import embedded
+from warehouse.server_user import server_user
+
+BINARIES = {15: Path("/usr/lib/postgresql/15/bin"), 18: embedded.BIN_DIR}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL 15 with passwords, on a free port of loopback."""
+    """A PostgreSQL with passwords, on a free port of loopback."""
 
+    major: int
     port: int
     super_password: str
 
@@ -41,28 +46,22 @@ class Server:
 
 
 @contextmanager
-def postgres15() -> Iterator[Server]:
-    """Skips with a sentence where Debian's PostgreSQL 15 is not installed, but not in continuous integration."""
-    if not BIN.exists() and not os.environ.get("CI"):
-        pytest.skip(f"PostgreSQL 15 is not in {BIN} (Debian: apt-get install postgresql-15)")
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("starting a second PostgreSQL as another user needs root")
-    owner = pwd.getpwnam("postgres")
-    folder = Path("/var/tmp") / f"truebar-pg15-{os.getpid()}"
-    subprocess.run(["install", "-d", "-o", "postgres", "-m", "700", str(folder)], check=True)
+def own_server(major: int) -> Iterator[Server]:
+    """Skips with a sentence where PostgreSQL 15 is not installed, but not in continuous integration."""
+    binaries = BINARIES[major]
+    if not binaries.exists() and not os.environ.get("CI"):
+        pytest.skip(f"PostgreSQL {major} is not in {binaries} (Debian: apt-get install postgresql-{major})")
+    folder = Path(tempfile.mkdtemp(prefix=f"truebar-pg{major}-", dir="/var/tmp"))
+    user = server_user(folder / "data", binaries)
     password = folder / "password"
     password.write_text("super")
-    os.chown(password, owner.pw_uid, owner.pw_gid)
-    as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": "/"}
+    user.own(password)
+    user.own(folder)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    subprocess.run(
-        [BIN / "initdb", "-D", folder / "data", "--auth=scram-sha-256", f"--pwfile={password}", "-U", "postgres"],
-        check=True,
-        capture_output=True,
-        **as_owner,
-    )
+    made = ["-D", folder / "data", "--auth=scram-sha-256", f"--pwfile={password}", "-U", "postgres", "--locale=C.UTF-8"]
+    subprocess.run([*user.command_prefix, binaries / "initdb", *made], check=True, capture_output=True, cwd="/")
     options = [
         f"--port={port}",
         f"--unix_socket_directories={folder}",
@@ -73,9 +72,10 @@ def postgres15() -> Iterator[Server]:
         "--datestyle=German",
     ]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([BIN / "postgres", "-D", folder / "data", *options], stderr=log, **as_owner)
+        command = [*user.command_prefix, binaries / "postgres", "-D", folder / "data", *options]
+        process = subprocess.Popen(command, stderr=log, cwd="/")
     try:
-        found = Server(port, "super")
+        found = Server(major, port, "super")
         for _ in range(600):
             try:
                 found.execute("select 1")
@@ -86,4 +86,4 @@ def postgres15() -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(timeout=60)
-        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        shutil.rmtree(folder)
