@@ -6,12 +6,14 @@ from datetime import date
 from prefect import State, flow, task
 
 from flows.dbt_command import run_dbt
+from loaders.client.base import NamingSource
 from loaders.history.ingest import ingest as ingest_history
+from loaders.history.names import land_names
 from loaders.history.progress import Progress
 from loaders.raw.landing import Landed
 from loaders.vendor_by_name import source_named
 from warehouse.connection import connect
-from warehouse.errors import Retry
+from warehouse.errors import Retry, Stop
 from warehouse.settings import load
 
 log = logging.getLogger("truebar")
@@ -48,6 +50,24 @@ def land(source: str, symbols: list[str] | None, history_start: date, timeframe:
     landed = land_newest(source, symbols, history_start, log.info, timeframe)
     log.info("%s: %d rows received, %d landed", source, landed.received, landed.landed)
     return landed.landed
+
+
+@task(retries=3, retry_delay_seconds=[15, 30, 60], retry_condition_fn=_may_succeed_later)
+def land_what_it_says_of_names(source: str, symbols: list[str] | None) -> int:
+    vendor = source_named(source, load())
+    if not isinstance(vendor, NamingSource):
+        raise Stop(f"{source} does not tell listings and names: Polygon does")
+    with connect("loader") as connection:
+        landed = land_names(connection, vendor, symbols=symbols, progress=log.info)
+    log.info("%s: %d rows received, %d landed", source, landed.received, landed.landed)
+    return landed.landed
+
+
+@flow
+def names(source: str = "polygon", symbols: list[str] | None = None) -> int:
+    """Land what the vendor says of listings and names; the next build proposes lines of the seeds."""
+    seed_reference()
+    return land_what_it_says_of_names(source, symbols)
 
 
 @flow

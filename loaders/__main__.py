@@ -1,4 +1,4 @@
-"""python -m loaders ingest: land history, splits and dividends. python -m loaders collect: land live bars."""
+"""python -m loaders: land history, what a vendor says of names, and live bars."""
 
 import argparse
 import sys
@@ -6,13 +6,15 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
+from loaders.client.base import NamingSource
 from loaders.history.files import ingest_files
 from loaders.history.ingest import ingest
+from loaders.history.names import land_names
 from loaders.live.collector import Pace
 from loaders.live.process import collect
 from loaders.vendor_by_name import NAMES, files_of, source_named
 from warehouse.connection import connect
-from warehouse.errors import OperatorError
+from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
 from warehouse.settings import load
 
@@ -50,6 +52,15 @@ def _parser() -> argparse.ArgumentParser:
         help="land the vendor's files that lie in this folder instead: Binance's kline archives, Polygon's flat files;"
         " their timeframe and dates are their own",
     )  # fmt: skip
+    command = commands.add_parser(
+        "names",
+        help="land what the vendor says of listings, delistings and changes of name",
+        description="Land what the vendor says of listings, delistings and changes of name. Nothing of it counts by"
+        " itself: after a build canonical.proposed_lines has the lines of the seeds that it means, and you decide.",
+    )
+    command.set_defaults(run=_names)
+    command.add_argument("--source", default="polygon", help="vendor (default: %(default)s)")
+    command.add_argument("--symbols", nargs="+", help="the product's symbols (default: all the vendor has)")
     command = commands.add_parser(
         "collect",
         help="land live bars as they end, until SIGTERM or Ctrl-C",
@@ -89,6 +100,15 @@ def _ingest(options: argparse.Namespace) -> None:
             timeframe=options.timeframe,
             progress=progress,
         )
+    print(f"{landed.received} rows received, {landed.landed} landed")
+
+
+def _names(options: argparse.Namespace) -> None:
+    source = source_named(options.source, load())
+    if not isinstance(source, NamingSource):
+        raise Stop(f"{options.source} does not tell listings and names: Polygon does")
+    with connect("loader") as connection:
+        landed = land_names(connection, source, symbols=options.symbols, progress=partial(print, flush=True))
     print(f"{landed.received} rows received, {landed.landed} landed")
 
 

@@ -118,6 +118,18 @@ class Actions:
     refused: Sequence[RefusedRow] = ()
 
 
+@dataclass(frozen=True)
+class Names:
+    """Every name that one instrument has had at a vendor: `rows` of tables, and the name that it has now.
+
+    `identity` is what the vendor calls the instrument whatever its name is, None where it does not say.
+    """
+
+    rows: Sequence[tuple[RawTable, Row]]
+    identity: str | None
+    now_called: str
+
+
 class UnknownFormat(Stop):
     """The vendor sent something that its module does not know; the payload is kept for a person to read.
 
@@ -204,6 +216,17 @@ class EquitySource(Source, Protocol):
         """All actions of a symbol that the vendor lists, whenever they are effective: one answer per kind.
 
         Their tables have the columns id, ticker and is_withdrawn.
+        """
+
+
+@runtime_checkable
+class NamingSource(Source, Protocol):
+    """A vendor that knows when an instrument was listed, was given another name, and was delisted."""
+
+    def names(self, vendor_symbol: str, identity: str | None) -> Names:
+        """Of the instrument with this identity, or where None, of the one that has this name now.
+
+        Raises Skip when the vendor knows neither.
         """
 
 

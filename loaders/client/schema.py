@@ -6,7 +6,7 @@ A field that the vendor has added is noted and not read.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -92,6 +92,14 @@ def text(value: object) -> str:
     if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValueError(f"{value!r} holds what is no character")
     return value
+
+
+def instant(value: object) -> datetime:
+    """A moment with its zone, as ISO 8601 writes it; UTC."""
+    moment = datetime.fromisoformat(text(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return moment.astimezone(UTC)
 
 
 def day(value: object) -> date:

@@ -20,10 +20,11 @@ from loaders.client.calendars import ORIGIN, ensure_sessions, last_final_session
 from loaders.history.actions import ingest_actions
 from loaders.history.progress import Progress
 from loaders.history.pull import keep_aside, pull
+from loaders.history.turns import Turns
 from loaders.raw.instruments import Instrument, instruments_of, unranked
 from loaders.raw.landing import Landed, uncovered
 from loaders.raw.vendor_notes import ALL_SYMBOLS
-from warehouse.errors import OperatorError, Retry, Skip, Stop
+from warehouse.errors import OperatorError, Skip, Stop
 
 # asked again at every ingest, so that a vendor's late corrections are seen
 REVISION_BARS, REVISION_SHORTEST = 7, timedelta(hours=1)
@@ -56,7 +57,7 @@ def ingest(
     instruments = with_sessions(connection, instruments, now.date(), progress)
     for sentence in unranked(connection, source.name, timeframe, instruments):
         progress(sentence)
-    turns = _Turns(connection, progress)
+    turns = Turns(connection, progress)
     total = turns.take(
         instruments,
         lambda instrument: _ingest_bars(connection, source, instrument, timeframe, history_start, now, progress),
@@ -71,49 +72,6 @@ def ingest(
     connection.commit()
     turns.end()
     return total
-
-
-class _Turns:
-    """Every symbol has its turn, whatever befalls the one before it."""
-
-    def __init__(self, connection: psycopg.Connection, progress: Progress) -> None:
-        self._connection = connection
-        self._progress = progress
-        self._failed: list[OperatorError] = []
-        self._skipped: list[Skip] = []
-        self._served = False
-
-    def take(self, instruments: Sequence[Instrument], work: Callable[[Instrument], Landed], what: str) -> Landed:
-        """The sum of what was landed. Raises what two symbols in a row fail with: then the vendor fails, not they."""
-        total, has_failed = Landed(0, 0), False
-        for instrument in instruments:
-            try:
-                landed = work(instrument)
-            except Skip as error:
-                self._connection.rollback()
-                self._progress(f"{instrument.symbol}: left out: {error}")
-                self._skipped.append(error)
-                continue
-            except (Retry, UnknownFormat) as error:
-                self._connection.rollback()
-                self._failed.append(error)
-                if has_failed:
-                    raise self._failed[0] from None
-                has_failed = True
-                self._progress(f"{instrument.symbol}: failed, the others go on: {error}")
-                continue
-            has_failed, self._served = False, True
-            if landed.landed:
-                self._progress(f"{instrument.symbol}: {landed.landed} {what} landed")
-            total += landed
-        return total
-
-    def end(self) -> None:
-        """Raises the first failure, or why no symbol could be served."""
-        if self._failed:
-            raise self._failed[0]
-        if self._skipped and not self._served:
-            raise self._skipped[0]
 
 
 def introduce(source: Source, instruments: Sequence[Instrument]) -> None:

@@ -1,4 +1,4 @@
-"""Polygon's reference data: splits, dividends and the market's status, as far as they are known at the clock."""
+"""Polygon's reference data: actions, tickers and the market's status, as far as they are known at the clock."""
 
 import json
 import uuid
@@ -28,11 +28,17 @@ class Reference:
     def __init__(self, tape: Tape, now: Callable[[], int]) -> None:
         self._tape = tape
         self._now = now
+        self._listed_on: dict[str, date] = {}
+        for (symbol, _), bars in tape.bars.items():
+            first = new_york_date(int(bars.starts[0]))
+            self._listed_on[symbol] = min(first, self._listed_on.get(symbol, first))
 
     def routes(self, key: str) -> list[web.RouteDef]:
         return [
             web.get("/v3/reference/splits", guarded(key, self.splits)),
             web.get("/v3/reference/dividends", guarded(key, self.dividends)),
+            web.get("/v3/reference/tickers/{ticker}", guarded(key, self.ticker)),
+            web.get("/vX/reference/tickers/{identifier}/events", guarded(key, self.ticker_events)),
             web.get("/v1/marketstatus/now", guarded(key, self.market_status)),
         ]
 
@@ -76,6 +82,37 @@ class Reference:
         dates = ("ex_dividend_date", "declaration_date", "pay_date", "record_date")
         return _reference(request, rows, ("ticker", "dividend_type", *dates), "ex_dividend_date")
 
+    def ticker(self, request: web.Request) -> dict:
+        """GET /v3/reference/tickers/{ticker}: listed since its first bar, and on this tape for ever."""
+        ticker = request.match_info["ticker"]
+        if ticker not in self._listed_on:
+            raise PolygonError(404, "NOT_FOUND", "Ticker not found.")
+        return {
+            "status": "OK",
+            "results": {
+                "ticker": ticker,
+                "name": f"{ticker} on a tape",
+                "market": "stocks",
+                "locale": "us",
+                "primary_exchange": "XNYS",
+                "type": "CS",
+                "active": True,
+                "currency_name": "usd",
+                "composite_figi": _figi(ticker),
+                "list_date": self._listed_on[ticker].isoformat(),
+            },
+        }
+
+    def ticker_events(self, request: web.Request) -> dict:
+        """GET /vX/reference/tickers/{ticker or FIGI}/events: the one name that it always had."""
+        wanted = request.match_info["identifier"]
+        for ticker, day in self._listed_on.items():
+            if wanted in (ticker, _figi(ticker)):
+                change = {"ticker_change": {"ticker": ticker}, "type": "ticker_change", "date": day.isoformat()}
+                found = {"name": f"{ticker} on a tape", "composite_figi": _figi(ticker), "events": [change]}
+                return {"status": "OK", "results": found}
+        raise PolygonError(404, "NOT_FOUND", "Ticker not found.")
+
     def market_status(self, request: web.Request) -> dict:
         """GET /v1/marketstatus/now: regular sessions, and extended hours before and after them."""
         now = self._now()
@@ -114,6 +151,10 @@ def _reference(request: web.Request, rows: list[dict], filters: Iterable[str], s
         url = f"{request.scheme}://{request.host}{request.path}"
         body["next_url"] = f"{url}?{cursor_of(hidden)}"
     return body
+
+
+def _figi(ticker: str) -> str:
+    return "BBG" + uuid.uuid5(uuid.NAMESPACE_URL, ticker).hex[:9].upper()
 
 
 def _stable_id(*parts: object) -> str:

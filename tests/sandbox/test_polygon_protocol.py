@@ -190,3 +190,14 @@ def test_market_status_tells_the_sandboxs_time(
     status = serve(november, clock).polygon.get_market_status()
     assert status.market == market
     assert datetime.fromisoformat(status.server_time) == datetime.fromisoformat(clock)
+
+
+def test_a_ticker_tells_when_it_was_listed_and_its_names(serve: Callable[..., Served], november: Path) -> None:
+    served = serve(november, AFTER_ALL)
+    found = served.polygon.get_ticker_details("UP")
+    assert (found.ticker, found.active, found.list_date) == ("UP", True, DAYS[0].isoformat())
+    by_figi = served.polygon.get_ticker_events(found.composite_figi)
+    assert by_figi.composite_figi == found.composite_figi
+    assert [event["ticker_change"] for event in by_figi.events] == [{"ticker": "UP"}]
+    with pytest.raises(BadResponse, match="NOT_FOUND"):
+        served.polygon.get_ticker_details("NEVER")

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
+
+from psycopg.types.json import Jsonb
 
 from loaders.client.answers import check_spacing, read_rows
 from loaders.client.base import (
     Actions,
+    Names,
     Notes,
     Page,
     RawTable,
@@ -22,11 +25,22 @@ from loaders.client.base import (
 from loaders.client.calendars import EXCHANGE_TIME
 from loaders.client.rate_limit import RequestBudget
 from loaders.client.schema import ObjectSchema
-from loaders.vendors.polygon.formats import BAR, CONTENT_ID, DIVIDEND, DIVIDENDS, SPLIT, SPLITS
+from loaders.vendors.polygon.formats import (
+    BAR,
+    CONTENT_ID,
+    DIVIDEND,
+    DIVIDENDS,
+    SPLIT,
+    SPLITS,
+    TICKER,
+    TICKER_CHANGE,
+    TICKER_EVENTS,
+    TICKERS,
+)
 from loaders.vendors.polygon.rest import RestApi
 from loaders.vendors.polygon.stream import live_minutes
 from warehouse import addresses
-from warehouse.errors import Stop
+from warehouse.errors import Skip, Stop
 from warehouse.settings import Settings
 
 PAGE_LIMIT, ACTIONS_LIMIT = 50_000, 1_000
@@ -109,6 +123,55 @@ class PolygonSource:
             self._actions("split", "execution_date", SPLITS, SPLIT, vendor_symbol, splits),
             self._actions("dividend", "ex_dividend_date", DIVIDENDS, DIVIDEND, vendor_symbol, dividends),
         ]
+
+    def names(self, vendor_symbol: str, identity: str | None) -> Names:
+        """By the composite FIGI, which stays when the ticker changes."""
+        details, figi = None, identity
+        if figi is None:
+            details = self._ticker(vendor_symbol, None)
+            figi = details["composite_figi"]
+            if figi is None:
+                return Names([(TICKERS, details)], None, vendor_symbol)
+        about = f"the names of {vendor_symbol}"
+        found = self._api.result(about, lambda api: cast(Any, api.get_ticker_events(figi, "ticker_change", raw=True)))
+        changes = self._changes(found, vendor_symbol)
+        now_called = changes[-1]["ticker"] if changes else vendor_symbol
+        if details is None or now_called != vendor_symbol:
+            details = self._ticker(now_called, figi)
+        events = [{"ticker": change["ticker"], "date": change["date"].isoformat()} for change in changes]
+        return Names(
+            [(TICKERS, details), (TICKER_EVENTS, {"composite_figi": figi, "events": Jsonb(events)})], figi, now_called
+        )
+
+    def _ticker(self, vendor_symbol: str, figi: str | None) -> Row:
+        """Whose a ticker is; of a delisted one only a list tells. Raises Skip for a ticker that nobody has or had."""
+        try:
+            found = self._api.result(
+                vendor_symbol, lambda api: cast(Any, api.get_ticker_details(vendor_symbol, raw=True))
+            )
+        except Skip:
+            gone = self._api.results(vendor_symbol, lambda api: api.list_tickers(vendor_symbol, active=False))
+            theirs = [row for row in gone if isinstance(row, dict) and row.get("ticker") == vendor_symbol]
+            of_figi = [row for row in theirs if figi is None or row.get("composite_figi") == figi]
+            if not of_figi:
+                raise
+            found = max(of_figi, key=lambda row: str(row.get("delisted_utc", "")))
+        return TICKER.read({name: value for name, value in found.items() if name in TICKER.fields}, vendor_symbol)
+
+    def _changes(self, found: dict[str, Any], vendor_symbol: str) -> list[Row]:
+        """Changes of name, oldest first; of two on one day the one that is listed first is the later."""
+        listed = found.get("events") or []
+        if not isinstance(listed, list):
+            raise UnknownFormat(f"Polygon sent no list of the names of {vendor_symbol}", found, vendor_symbol)
+        changes = []
+        for event in reversed(listed):
+            change = event.get("ticker_change") if isinstance(event, dict) else None
+            ticker = change.get("ticker") if isinstance(change, dict) else None
+            if isinstance(event, dict) and event.get("type") != "ticker_change":
+                continue
+            day = event.get("date") if isinstance(event, dict) else None
+            changes.append(TICKER_CHANGE.read({"ticker": ticker, "date": day}, vendor_symbol))
+        return sorted(changes, key=lambda change: change["date"])
 
     def _actions(
         self, kind: str, moment: str, table: RawTable, schema: ObjectSchema, vendor_symbol: str, found: list[Any]

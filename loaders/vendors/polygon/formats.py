@@ -2,7 +2,7 @@
 
 from loaders.client import http
 from loaders.client.base import RawTable
-from loaders.client.schema import ObjectSchema, amount, count, day, flag, text
+from loaders.client.schema import ObjectSchema, amount, count, day, flag, instant, text
 
 SPLITS = RawTable("raw.polygon_splits", ("id",), ("ticker", "execution_date", "split_from", "split_to", "is_withdrawn"))
 DIVIDENDS = RawTable(
@@ -13,6 +13,13 @@ DIVIDENDS = RawTable(
         "record_date", "pay_date", "is_withdrawn",
     ),
 )  # fmt: skip
+
+TICKERS = RawTable(
+    "raw.polygon_tickers",
+    ("ticker",),
+    ("composite_figi", "name", "type", "primary_exchange", "active", "list_date", "delisted_utc"),
+)
+TICKER_EVENTS = RawTable("raw.polygon_ticker_events", ("composite_figi",), ("events",))
 
 # an action that comes without an id gets this and a digest of its content
 CONTENT_ID = "content:"
@@ -60,6 +67,21 @@ DIVIDEND = ObjectSchema(
     },
     frozenset({"id", "currency", "dividend_type", "frequency", "declaration_date", "record_date", "pay_date"}),
 )
+# of some thirty fields; the others tell of the company, not of the listing
+TICKER = ObjectSchema(
+    "Polygon",
+    "ticker",
+    "ticker",
+    "list_date",
+    {
+        **dict.fromkeys(("ticker", "composite_figi", "name", "type", "primary_exchange"), text),
+        "active": flag,
+        "list_date": day,
+        "delisted_utc": instant,
+    },
+    frozenset({"composite_figi", "name", "type", "primary_exchange", "list_date", "delisted_utc"}),
+)
+TICKER_CHANGE = ObjectSchema("Polygon", "change of name", "ticker", "date", {"ticker": text, "date": day})
 ENVELOPE = {
     "status", "request_id", "ticker", "adjusted", "queryCount", "resultsCount", "count", "results", "next_url",
 }  # fmt: skip

@@ -44,6 +44,15 @@ class RestApi:
         self._ask(lambda: list(request(self._api)), about)
         return results
 
+    def result(self, about: str, request: Callable[[RESTClient], urllib3.BaseHTTPResponse]) -> dict[str, Any]:
+        """The one result of an answer that has no pages; the SDK is asked for its raw answer."""
+        self._json.expect()
+        answer = self._ask(lambda: self._json.loads(request(self._api).data.decode(errors="replace")), about)
+        found = cast("dict[str, Any]", answer).get("results")
+        if not isinstance(found, dict):
+            raise UnknownFormat(f"Polygon sent no result about {about}", answer)
+        return found
+
     def _ask(self, request: Callable[[], object], about: str) -> object:
         """Run one SDK call and turn what can go wrong into the product's three errors."""
         try:

@@ -1,0 +1,37 @@
+with newest as (
+    select distinct on (composite_figi)
+        composite_figi,
+        events,
+        landed_at
+    from {{ source('polygon', 'polygon_ticker_events') }}
+    where canonical.was_known(landed_at)
+    order by composite_figi, landed_at desc
+),
+
+changes as (
+    select
+        newest.composite_figi as identity,
+        newest.landed_at,
+        listed.change ->> 'ticker' as vendor_symbol,
+        (listed.change ->> 'date')::date as changed_on,
+        listed.number as name_no
+    from newest
+    cross join lateral jsonb_array_elements(newest.events) with ordinality as listed (change, number)
+),
+
+names as (
+    select
+        identity,
+        name_no,
+        vendor_symbol,
+        -- of what was before the first name that is told nothing is known
+        case when name_no > 1 then changed_on end as valid_from,
+        lead(changed_on) over by_identity as valid_to,
+        landed_at
+    from changes
+    window by_identity as (partition by identity order by name_no)
+)
+
+select *
+from names
+where (valid_from < valid_to) is not false

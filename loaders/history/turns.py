@@ -1,0 +1,54 @@
+"""Symbols one after the other: whatever befalls one keeps no other out."""
+
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from loaders.client.base import UnknownFormat
+from loaders.history.progress import Progress
+from loaders.raw.instruments import Instrument
+from loaders.raw.landing import Landed
+from warehouse.errors import OperatorError, Retry, Skip
+
+
+class Turns:
+    """Every symbol has its turn, whatever befalls the one before it."""
+
+    def __init__(self, connection: psycopg.Connection, progress: Progress) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._failed: list[OperatorError] = []
+        self._skipped: list[Skip] = []
+        self._served = False
+
+    def take(self, instruments: Sequence[Instrument], work: Callable[[Instrument], Landed], what: str) -> Landed:
+        """The sum of what was landed. Raises what two symbols in a row fail with: then the vendor fails, not they."""
+        total, has_failed = Landed(0, 0), False
+        for instrument in instruments:
+            try:
+                landed = work(instrument)
+            except Skip as error:
+                self._connection.rollback()
+                self._progress(f"{instrument.symbol}: left out: {error}")
+                self._skipped.append(error)
+                continue
+            except (Retry, UnknownFormat) as error:
+                self._connection.rollback()
+                self._failed.append(error)
+                if has_failed:
+                    raise self._failed[0] from None
+                has_failed = True
+                self._progress(f"{instrument.symbol}: failed, the others go on: {error}")
+                continue
+            has_failed, self._served = False, True
+            if landed.landed:
+                self._progress(f"{instrument.symbol}: {landed.landed} {what} landed")
+            total += landed
+        return total
+
+    def end(self) -> None:
+        """Raises the first failure, or why no symbol could be served."""
+        if self._failed:
+            raise self._failed[0]
+        if self._skipped and not self._served:
+            raise self._skipped[0]
