@@ -10,10 +10,78 @@ bars as (
     select * from {{ ref('ohlcv_1d') }}
 ),
 
+epochs as (
+    select * from {{ ref('stg_ledger__epochs') }}
+),
+
+adoptions as (
+    select * from {{ ref('stg_ledger__adoptions') }}
+),
+
+reconciliations as (
+    select * from {{ ref('stg_ledger__reconciliations') }}
+),
+
+booked as (
+    select
+        activities.account_id,
+        activities.symbol,
+        coalesce(newest.epoch_no, 0) as epoch_no,
+        activities.happened_at as moved_at,
+        activities.quantity,
+        activities.cash
+    from activities
+    left join lateral (
+        select max(epochs.epoch_no) as epoch_no
+        from epochs
+        where epochs.account_id = activities.account_id and epochs.started_at <= activities.recorded_at
+    ) as newest on true
+),
+
+-- an adoption has no time of the broker's: it has that of the look that it answers, or of the epoch that it opens
+adopted as (
+    select
+        adoptions.account_id,
+        adoptions.symbol,
+        coalesce(newest.epoch_no, 0) as epoch_no,
+        coalesce(greatest(looks.broker_time, newest.broker_time), adoptions.adopted_at) as moved_at,
+        adoptions.quantity,
+        adoptions.cash
+    from adoptions
+    left join lateral (
+        select
+            epochs.epoch_no,
+            epochs.broker_time
+        from epochs
+        where epochs.account_id = adoptions.account_id and epochs.started_at <= adoptions.adopted_at
+        order by epochs.epoch_no desc
+        limit 1
+    ) as newest on true
+    left join lateral (
+        select reconciliations.broker_time
+        from reconciliations
+        where
+            adoptions.finding <> 'opening' and reconciliations.account_id = adoptions.account_id
+            and reconciliations.reconciled_at <= adoptions.adopted_at
+        order by reconciliations.reconciled_at desc
+        limit 1
+    ) as looks on true
+    where adoptions.quantity <> 0 or adoptions.cash <> 0
+),
+
+apart as (
+    select distinct
+        adoptions.account_id,
+        adoptions.subject as symbol
+    from adoptions
+    where adoptions.finding = 'apart'
+),
+
 movements as (
     select
         account_id,
         symbol,
+        epoch_no,
         filled_at as moved_at,
         case side when 'buy' then quantity else -quantity end as quantity,
         case side when 'buy' then -quantity else quantity end * price
@@ -23,19 +91,16 @@ movements as (
     select
         account_id,
         fee_symbol as symbol,
+        epoch_no,
         filled_at as moved_at,
         -fee as quantity,
         0 as cash
     from fills
     where fee_symbol is not null
     union all
-    select
-        account_id,
-        symbol,
-        happened_at as moved_at,
-        quantity,
-        cash
-    from activities
+    select * from booked
+    union all
+    select * from adopted
 ),
 
 spans as (
@@ -66,17 +131,32 @@ moments as (
     group by spans.account_id, bars.session_date
 ),
 
-held as (
+-- what was recorded before an epoch counts until it begins
+counted as (
     select
         moments.account_id,
         moments.session_date,
         moments.valued_at,
+        coalesce(max(epochs.epoch_no), 0) as epoch_no
+    from moments
+    left join epochs on moments.account_id = epochs.account_id and moments.valued_at >= epochs.broker_time
+    group by moments.account_id, moments.session_date, moments.valued_at
+),
+
+held as (
+    select
+        counted.account_id,
+        counted.session_date,
+        counted.valued_at,
         movements.symbol,
         sum(movements.quantity) as quantity,
         sum(movements.cash) as cash
-    from moments
-    inner join movements on moments.account_id = movements.account_id and moments.valued_at >= movements.moved_at
-    group by moments.account_id, moments.session_date, moments.valued_at, movements.symbol
+    from counted
+    inner join movements
+        on
+            counted.account_id = movements.account_id and counted.epoch_no = movements.epoch_no
+            and counted.valued_at >= movements.moved_at
+    group by counted.account_id, counted.session_date, counted.valued_at, movements.symbol
 ),
 
 valued as (
@@ -87,10 +167,11 @@ valued as (
         sum(held.cash) as cash,
         sum(coalesce(held.quantity * newest.close, 0)) as invested
     from held
+    left join apart on held.account_id = apart.account_id and held.symbol = apart.symbol
     left join lateral (
         select bars.close
         from bars
-        where bars.symbol = held.symbol and bars.bar_end <= held.valued_at
+        where apart.symbol is null and bars.symbol = held.symbol and bars.bar_end <= held.valued_at
         order by bars.bar_start desc
         limit 1
     ) as newest on true

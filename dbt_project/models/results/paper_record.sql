@@ -43,17 +43,24 @@ model_fills as (
         on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
 ),
 
--- a fee in an asset makes its position smaller
+-- a fee in the asset that was traded makes its position smaller; one in a third asset is what that was worth then
 model_fees as (
     select
         fills.account_id,
         quality.model_id,
-        fills.fee_symbol as symbol,
-        -fills.fee as quantity,
-        0 as cash
+        fills.symbol,
+        case when fills.fee_symbol = fills.symbol then -fills.fee else 0 end as quantity,
+        case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * paid_in.close end as cash
     from fills
     inner join quality
         on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+    left join lateral (
+        select bars.close
+        from bars
+        where bars.symbol = fills.fee_symbol
+        order by bars.bar_end <= fills.filled_at desc, abs(extract(epoch from bars.bar_end - fills.filled_at))
+        limit 1
+    ) as paid_in on true
     where fills.fee_symbol is not null
 ),
 
@@ -97,7 +104,8 @@ totals as (
         model_id,
         symbol,
         sum(quantity) as quantity,
-        sum(cash) as cash
+        -- with a fee whose worth nobody knows the profit is not known either
+        case when count(*) = count(cash) then sum(cash) end as cash
     from movements
     group by account_id, model_id, symbol
 ),

@@ -1,0 +1,16 @@
+with source as (
+    select * from {{ source('ledger', 'reconciliations') }}
+),
+
+listed as (
+    select
+        reconciliation_id,
+        account_id,
+        occasion,
+        broker_time,
+        reconciled_at,
+        outcome
+    from source
+)
+
+select * from listed
