@@ -4,6 +4,9 @@ A decision at the close of a symbol's bar is filled at the open of the next bar 
 position stays what it was. A price is known at such opens only: the whole move across a hole, or a night, is earned at
 the first open after it, by the strategy and by buy-and-hold alike. Nothing about a bar depends on whether a later one
 exists. Everything is a fraction of the equity at the open before it is traded.
+
+Where trading ends for good, a position is closed at what its holder got. Where nobody knows that, the worst is assumed:
+a long position loses all, and a short one gains nothing after the last close.
 """
 
 from dataclasses import dataclass
@@ -42,6 +45,16 @@ class Account:
 
 
 @dataclass(frozen=True)
+class _Ended:
+    """A delisting as an account meets it: `row` of the fills at which it settles."""
+
+    row: int
+    column: int
+    after_open: float
+    result: float | None
+
+
+@dataclass(frozen=True)
 class Market:
     """The out-of-sample bars of a dataset, as an account meets them: `first` to `last` are numbers of decision bars.
 
@@ -58,13 +71,46 @@ class Market:
         opens = np.where(self.dataset.is_traded, self.dataset.opens, np.nan)[: self.last + 3]
         newest = np.maximum.accumulate(np.where(np.isnan(opens), -1, np.arange(len(opens))[:, None]), axis=0)
         filled = np.where(newest >= 0, np.take_along_axis(opens, np.maximum(newest, 0), axis=0), np.nan)
-        return np.asarray(filled[self.first + 1 : self.last + 3])
+        window = np.asarray(filled[self.first + 1 : self.last + 3])
+        for ended in self._ended:
+            result = -1.0 if ended.result is None else ended.result
+            window[ended.row :, ended.column] *= (1.0 + ended.after_open) * (1.0 + result)
+        return window
+
+    @cached_property
+    def _ended(self) -> tuple["_Ended", ...]:
+        """Delistings after the first fill and up to the end."""
+        rows = [(one.bar - self.first - 1, one) for one in self.dataset.delistings]
+        last_row = self.last - self.first + 1
+        return tuple(_Ended(row, one.column, one.after_open, one.result) for row, one in rows if 0 < row <= last_row)
+
+    @cached_property
+    def settled(self) -> np.ndarray:
+        """(T + 1, S) whether a position is closed by the symbol's delisting at the fill of each row, or at the end."""
+        settled = np.zeros(self.prices.shape, dtype=bool)
+        for ended in self._ended:
+            settled[ended.row, ended.column] = True
+        return settled
 
     @cached_property
     def returns(self) -> np.ndarray:
         """(T, S) simple return over each row's bar; 0 where the price is not known or has not moved."""
-        change = self.prices[1:] / self.prices[:-1] - 1.0
+        with np.errstate(invalid="ignore"):  # after a total loss there is no return
+            change = self.prices[1:] / self.prices[:-1] - 1.0
         return np.where(np.isnan(change), 0.0, change)
+
+    @cached_property
+    def short_returns(self) -> np.ndarray:
+        """(T, S) the same for short positions, which gain nothing by a delisting whose result nobody knows."""
+        returns = self.returns.copy()
+        for ended in self._ended:
+            if ended.result is None:
+                returns[ended.row - 1, ended.column] = ended.after_open
+        return returns
+
+    def returns_of(self, positions: np.ndarray) -> np.ndarray:
+        """(T, S) returns of what an account held: `positions` (T, S), signed."""
+        return np.where(positions < 0.0, self.short_returns, self.returns)
 
     @cached_property
     def years(self) -> np.ndarray:
@@ -123,20 +169,25 @@ class Market:
             source = self.decided_by[row]
             wanted = np.where(source >= 0, weights[:, np.maximum(source, 0), columns], np.nan)
             trade = _trades(held, wanted, aimed_at, band, lets_run)
+            trade = np.where(self.settled[row], -held, trade)
             trade[ruined[:, 0]] = 0.0
             # a change of sign only closes: what is wanted is not aimed at yet
             aimed_at = np.where(np.isnan(wanted), aimed_at, np.where(wanted * held < 0.0, 0.0, wanted))
             position = held + trade
-            cost = side * np.abs(trade) + borrow * np.maximum(-position, 0.0) * self.years[row]
+            returns = np.where(position < 0.0, self.short_returns[row], self.returns[row])
+            # what a delisting closes was sold to nobody: it pays no spread
+            paid = side * np.where(self.settled[row], 0.0, np.abs(trade))
+            cost = paid + borrow * np.maximum(-position, 0.0) * self.years[row]
             idle = np.maximum(1.0 - np.maximum(position, 0.0).sum(axis=1, keepdims=True), 0.0)
             earned = np.where(ruined, 0.0, cash * idle * self.years[row] / symbols)
-            net = (position * self.returns[row] - cost + earned).sum(axis=1, keepdims=True)
+            net = (position * returns - cost + earned).sum(axis=1, keepdims=True)
             positions[:, row], trades[:, row], costs[:, row], interest[:, row] = position, trade, cost, earned
             ruined |= net <= -1.0
-            held = np.where(ruined, 0.0, position * (1.0 + self.returns[row]) / np.where(ruined, 1.0, 1.0 + net))
+            held = np.where(ruined, 0.0, position * (1.0 + returns) / np.where(ruined, 1.0, 1.0 + net))
             if row == length - 1:
                 # as a fraction of the equity that the row began with
-                costs[:, row] += side * np.abs(held) * np.maximum(1.0 + net, 0.0)
+                leaves = np.where(self.settled[row + 1], 0.0, np.abs(held))
+                costs[:, row] += side * leaves * np.maximum(1.0 + net, 0.0)
         return [Account(*parts) for parts in zip(positions, trades, costs, interest, strict=True)]
 
 

@@ -21,7 +21,7 @@ from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.targets import Values
-from training.walk_forward import Fold, anchored, split
+from training.walk_forward import UNFINISHED_SESSIONS, Fold, anchored, split
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ class Backtest:
         """Rows of the out-of-sample window that decided, taught or traded nothing, by reason.
 
         expected: bars that the calendars ask for; missing: that are not there; silent: in which nobody traded; unready:
-        whose features are not; unlabelled: of ready rows, those whose outcome cannot be known.
+        whose features are not; unlabelled: of ready rows, those whose outcome cannot be known. assumed_delistings:
+        symbols that ended in the window with a result that nobody knows, for which the worst is assumed.
         """
         dataset, tested = self.dataset, self.tested
         expected, traded = dataset.is_expected[tested], dataset.is_traded[tested]
@@ -172,6 +173,10 @@ class Backtest:
             "silent": int((there & ~traded).sum()),
             "unready": int((traded & ~dataset.ready[tested]).sum()),
             "unlabelled": int((decided & np.isnan(self.target_values.values[tested])).sum()),
+            "assumed_delistings": sum(
+                one.result is None and tested[0] < one.bar <= tested[-1] + UNFINISHED_SESSIONS
+                for one in dataset.delistings
+            ),
         }
 
     @cached_property
@@ -245,7 +250,7 @@ def _path(
         scores=market.scores_in_force(scores),
         positions=account.positions,
         trades=account.trades,
-        asset_returns=market.returns,
+        asset_returns=market.returns_of(account.positions),
         benchmark_returns=market.held * market.returns,
         costs=account.costs,
         interest=account.interest,

@@ -7,8 +7,10 @@ calendars share one grid: where a calendar has no bar the symbol has none, and t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +24,32 @@ from warehouse.connection import arrow
 from warehouse.errors import Stop
 
 INSTRUMENTS = "select symbol, calendar, asset_class from reference.instruments where symbol = any($1)"
+
+# What is left of a symbol after its last bar with trades, and the first bar on which nobody could trade it any more.
+DELISTED = """
+    select
+        instruments.symbol, gone.settled_at, instruments.delisting_return::float8 as result,
+        newest.adj_close::float8 / newest.adj_open::float8 - 1 as after_open
+    from reference.instruments
+    cross join lateral (
+        select adj_open, adj_close
+        from canonical.ohlcv_{timeframe} as bars
+        where
+            bars.symbol = instruments.symbol and session_date >= $2 and session_date < instruments.delisted_on
+            and not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low))
+        order by bar_start desc
+        limit 1
+    ) as newest
+    cross join lateral (
+        select min(open_at) as settled_at
+        from reference.session_bars
+        where
+            calendar = instruments.calendar and timeframe = $4 and session_date >= instruments.delisted_on
+            and session_date <= $3
+    ) as gone
+    where instruments.symbol = any($1) and instruments.delisted_on <= $3 and gone.settled_at is not null
+    order by instruments.symbol
+"""
 
 CATALOG = """
     select feature, feature_group, fingerprint
@@ -78,6 +106,20 @@ class DatasetError(Stop):
 
 
 @dataclass(frozen=True)
+class Delisting:
+    """The end of a symbol's trading: `column` of the grid, and `bar`, the first at which nobody could trade it.
+
+    after_open: return from the last traded open to the close of that bar. result: what a holder got for that close, as
+    a return; None where nobody knows.
+    """
+
+    column: int
+    bar: int
+    after_open: float
+    result: float | None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A grid of T bars x S symbols with F features. Arrays are read-only by convention.
 
@@ -86,8 +128,9 @@ class Dataset:
     from its first one to its last. traded: (T, S), the bar is there and somebody traded in it. features: (T, S, F)
     float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F features has a value.
     fingerprints: of the F features, in their order. unready_rows: rows of the feature relation that were skipped
-    because they are not ready. groups: of the F features. Without `expected` every bar is, without `traded` every bar
-    that has an open was, without `asset_classes` all are equities.
+    because they are not ready. groups: of the F features. delistings: of the symbols that ended by the grid's last bar.
+    Without `expected` every bar is, without `traded` every bar that has an open was, without `asset_classes` all are
+    equities.
     """
 
     symbols: tuple[str, ...]
@@ -104,6 +147,7 @@ class Dataset:
     traded: np.ndarray | None = None
     asset_classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    delistings: tuple[Delisting, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -143,7 +187,8 @@ class Dataset:
             self.is_traded,
         ]
         arrays += [prices for prices in (self.highs, self.lows) if prices is not None]
-        names = canonical_json([self.symbols, self.timeframe, self.feature_names, self.classes_of_symbols])
+        ended = [astuple(delisting) for delisting in self.delistings]
+        names = canonical_json([self.symbols, self.timeframe, self.feature_names, self.classes_of_symbols, ended])
         return sha256(names.encode() + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
 
     def feature(self, name: str) -> np.ndarray:
@@ -196,7 +241,8 @@ def read(hypothesis: Hypothesis) -> Dataset:
     _refuse_failed(symbols, timeframe, last)
     names = list(catalog["feature"])
     features = _validated_features(symbols, timeframe, first, last, names)
-    starts, on_calendar = _grid(instruments, timeframe, first, last)
+    delisted = _delisted(symbols, hypothesis)
+    starts, on_calendar = _grid(instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)]))
 
     place = _Places(starts, symbols)
     is_there = place.spread(bars, bars["adj_open"]) > 0
@@ -217,6 +263,10 @@ def read(hypothesis: Hypothesis) -> Dataset:
         traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
         asset_classes=tuple(instruments["asset_class"]),
         groups=tuple(catalog["feature_group"]),
+        delistings=tuple(
+            Delisting(symbols.index(one["symbol"]), place.bar(one["settled_at"]), one["after_open"], one["result"])
+            for one in delisted
+        ),
     )
 
 
@@ -225,6 +275,10 @@ class _Places:
 
     def __init__(self, starts: np.ndarray, symbols: Sequence[str]) -> None:
         self._starts, self._symbols = starts, list(symbols)
+
+    def bar(self, moment: datetime) -> int:
+        """Number of the grid's first bar that does not start before a moment."""
+        return int(np.searchsorted(self._starts, np.datetime64(moment.replace(tzinfo=None), "us")))
 
     def spread(self, rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
         """(T, S) float64 of one column, NaN where there is no row."""
@@ -298,6 +352,13 @@ def _validated_bars(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
         unique=["symbol", "bar_start"],
     )
     return _validate(relation, schema, bars)
+
+
+def _delisted(symbols: list[str], hypothesis: Hypothesis) -> list[dict[str, Any]]:
+    start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
+    query = DELISTED.format(timeframe=hypothesis.timeframe)
+    rows: list[dict[str, Any]] = arrow("trainer", query, (symbols, start, end, hypothesis.timeframe)).to_pylist()
+    return rows
 
 
 def _refuse_failed(symbols: list[str], timeframe: str, last: pd.Timestamp) -> None:

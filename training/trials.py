@@ -33,7 +33,7 @@ RETURNS = """
     """
 
 # Changes whenever a backtest of the same data and hypothesis comes to other returns.
-_ACCOUNTING = 2
+_ACCOUNTING = 3
 
 YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
 

@@ -17,10 +17,12 @@ from warehouse.connection import connect
 from warehouse.migrate import bring_up
 
 RELATIONS = """
-    create table reference.instruments (symbol text, calendar text, asset_class text);
+    create table reference.instruments (
+        symbol text, calendar text, asset_class text, listed_on date, delisted_on date, delisting_return numeric
+    );
     create table canonical.ohlcv_1d (
         symbol text, bar_start timestamptz, session_date date, adj_open numeric, adj_high numeric, adj_low numeric,
-        high numeric, low numeric, volume numeric, is_silent boolean, is_range_doubtful boolean
+        high numeric, low numeric, volume numeric, is_silent boolean, is_range_doubtful boolean, adj_close numeric
     );
     create table features.freshness_1d (symbol text, stale_from timestamptz, reason text);
     create table features.catalog (
@@ -78,7 +80,7 @@ def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, sy
     with connection.cursor().copy("copy canonical.ohlcv_1d from stdin") as copy:
         for number, start in enumerate(starts):
             prices = [repr(float(grid[number, column])) for grid in (panel.opens, panel.highs, panel.lows)]
-            copy.write_row((symbol, start, start.date(), *prices, *prices[1:], 1000, False, False))
+            copy.write_row((symbol, start, start.date(), *prices, *prices[1:], 1000, False, False, prices[0]))
     with connection.cursor().copy("copy features.features_1d from stdin") as copy:
         for number, start in enumerate(starts):
             values = [None if np.isnan(value) else float(value) for value in panel.features[number, column]]

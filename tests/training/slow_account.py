@@ -17,6 +17,8 @@ class SlowAccount:
     cash: float = 1.0
     units: list[float] = field(default_factory=list)
     returns: list[float] = field(default_factory=list)
+    # symbol -> bar of its delisting, what a long and what a short position is settled at
+    ends: dict[int, tuple[int, float, float]] = field(default_factory=dict)
 
     def run(
         self,
@@ -68,6 +70,10 @@ class SlowAccount:
         for symbol in range(opens.shape[1]):
             if traded[bar, symbol]:
                 price[symbol] = opens[bar, symbol]
+            if symbol in self.ends and self.ends[symbol][0] == bar and symbol in price:
+                _, of_long, of_short = self.ends[symbol]
+                self.cash += self.units[symbol] * (of_long if self.units[symbol] > 0 else of_short)
+                self.units[symbol] = 0.0
 
     def _worth(self, price: dict[int, float]) -> float:
         return self.cash + sum(units * price.get(symbol, 0.0) for symbol, units in enumerate(self.units))

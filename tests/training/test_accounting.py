@@ -8,13 +8,19 @@ from hypothesis import strategies as st
 from tests.training.slow_account import SlowAccount
 from training.accounting import Market, Terms
 from training.costs import Costs, Rates, rates
-from training.dataset import Dataset
+from training.dataset import Dataset, Delisting
 from training.hypothesis import Rebalancing
 
 WEIGHTS = st.sampled_from([-1.0, -0.4, 0.0, 0.0, 0.3, 0.31, 1.0, float("nan")])
 
 
-def a_dataset(opens: np.ndarray, traded: np.ndarray, ready: np.ndarray, hours: np.ndarray) -> Dataset:
+def a_dataset(
+    opens: np.ndarray,
+    traded: np.ndarray,
+    ready: np.ndarray,
+    hours: np.ndarray,
+    delistings: tuple[Delisting, ...] = (),
+) -> Dataset:
     start = np.datetime64("2020-01-01T00:00:00", "us")
     return Dataset(
         symbols=tuple(f"S{number}" for number in range(opens.shape[1])),
@@ -26,6 +32,7 @@ def a_dataset(opens: np.ndarray, traded: np.ndarray, ready: np.ndarray, hours: n
         fingerprints={"f": "1"},
         unready_rows=0,
         traded=traded,
+        delistings=delistings,
     )
 
 
@@ -41,6 +48,14 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
     traded = np.isfinite(opens) & (generator.random(shape) >= data.draw(st.sampled_from([0.0, 0.3])))
     ready = generator.random(shape) >= data.draw(st.sampled_from([0.0, 0.3]))
     hours = generator.integers(1, 70, length)
+    delistings, ends = (), {}
+    if data.draw(st.booleans()):
+        bar, result = data.draw(st.integers(2, length - 1)), data.draw(st.sampled_from([None, -1.0, -0.3, 0.1]))
+        opens[bar:, 0], traded[bar:, 0] = np.nan, False
+        delistings = (Delisting(0, bar, 0.02, result),)
+        if traded[:, 0].any():
+            close = opens[np.flatnonzero(traded[:, 0])[-1], 0] * 1.02
+            ends[0] = (bar, close * (1 + (-1.0 if result is None else result)), close * (1 + (result or 0.0)))
     first, last = data.draw(st.integers(0, 2)), length - 3
     draws = data.draw(st.lists(WEIGHTS, min_size=(last - first + 1) * symbols, max_size=(last - first + 1) * symbols))
     weights = np.array(draws).reshape(last - first + 1, symbols)
@@ -51,18 +66,19 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
         drift=data.draw(st.sampled_from(["traded", "let_run"])), band=data.draw(st.sampled_from([0.0, 0.05]))
     )
 
-    dataset = a_dataset(opens, traded, ready, hours)
+    dataset = a_dataset(opens, traded, ready, hours, delistings)
     market = Market(dataset, first, last)
     terms = Terms(Rates(side, borrow, cash_rate), rebalancing)
     # beside another trial, as in a search
     account, _ = market.run(np.stack([weights, -weights]), [terms, terms])
-    net = (account.positions * market.returns - account.costs + account.interest).sum(axis=1)
+    net = (account.positions * market.returns_of(account.positions) - account.costs + account.interest).sum(axis=1)
 
     decided = dataset.is_decided[first : last + 1]
     scores = market.scores_in_force(np.where(decided, 1.0, np.nan))
-    assert not np.isnan(scores[account.trades != 0]).any(), "what is traded has the score that it was decided on"
+    chosen = (account.trades != 0) & ~market.settled[:-1]
+    assert not np.isnan(scores[chosen]).any(), "what is traded has the score that it was decided on"
 
-    slow = SlowAccount([*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run")
+    slow = SlowAccount([*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run", ends=ends)
     expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last)
     np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)
 
@@ -150,3 +166,31 @@ def test_buy_and_hold_holds_each_calendar_of_a_panel() -> None:
     dataset = a_dataset(opens, np.isfinite(opens), np.ones(opens.shape, dtype=bool), np.full(7, 12))
     for first in (1, 2):
         assert (Market(dataset, first, 4).held > 0).all()
+
+
+def delisted(weight: float, result: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Net returns, trades and positions of one symbol whose trading ends after three bars, held before."""
+    opens = np.array([100.0, 100.0, 100.0, np.nan, np.nan, np.nan])[:, None]
+    traded = np.isfinite(opens)
+    dataset = a_dataset(opens, traded, traded, np.full(6, 24), (Delisting(0, 3, -0.1, result),))
+    market = Market(dataset, 0, 3)
+    terms = Terms(rates(Costs(bps_per_side=10, borrow_rate=0), ("equity",)), Rebalancing())
+    account = market.run(np.full((1, 4, 1), weight), [terms])[0]
+    returns = market.returns_of(account.positions)
+    net = (account.positions * returns - account.costs + account.interest).sum(axis=1)
+    return net, account.trades[:, 0], account.positions[:, 0]
+
+
+def test_a_delisting_costs_what_it_costs() -> None:
+    """The last close is a tenth below the last open, and the holder got half of that; nobody pays a spread for it."""
+    net, trades, positions = delisted(0.5, -0.5)
+    assert net == pytest.approx([-0.5e-3, 0.5 * (0.9 * 0.5 - 1), 0.0, 0.0], abs=2e-4)
+    assert trades[2] == pytest.approx(-positions[1] * 0.45 / (1 + net[1]))
+    assert positions[2:].tolist() == [0.0, 0.0]
+
+
+def test_a_delisting_that_nobody_knows_the_result_of_is_the_worst() -> None:
+    """A long position loses all; a short one gains what the last close says, and nothing after it."""
+    assert delisted(0.5, None)[0][1] == pytest.approx(-0.5, abs=1e-3)
+    assert delisted(-0.5, None)[0][1] == pytest.approx(0.05, abs=1e-3)
+    assert delisted(-0.5, -1.0)[0][1] == pytest.approx(0.5, abs=1e-3)

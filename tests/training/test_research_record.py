@@ -1,5 +1,6 @@
 """From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,35 @@ def test_the_dataset_is_what_the_warehouse_holds() -> None:
     read, made = dataset.read(worlds.hypothesis()), worlds.dataset()
     assert read.digest == made.digest
     assert (read.unready_rows, read.fingerprints) == (20, worlds.FINGERPRINTS)
+
+
+@pytest.mark.parametrize("result", [None, -0.4])
+def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
+    last, gone = worlds.sessions(1200)[[599, 600]]
+    copied = "{} select 'GONE', {} from {} where symbol = 'NOISE' and bar_start <= %s"
+    prices = "bar_start, session_date, adj_open, adj_high, adj_low, high, low, volume, false, false, adj_open * 0.9"
+    features = "bar_start, bar_no, volume_surprise, wind_direction, sma_20, is_ready"
+    with connect("transformer") as connection:
+        connection.execute(
+            "insert into reference.instruments values ('GONE', 'XNYS', 'equity', null, %s, %s)", (gone.date(), result)
+        )
+        for relation, columns in (("canonical.ohlcv_1d", prices), ("features.features_1d", features)):
+            connection.execute(copied.format(f"insert into {relation}", columns, relation), (last,))
+    try:
+        read = dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
+        assert len(read.delistings) == 1
+        (ended,) = read.delistings
+        assert (ended.column, ended.bar, ended.result) == (1, 600, result)
+        assert ended.after_open == pytest.approx(-0.1)
+        # alone, the grid goes on until there is a bar at which it is over
+        alone = dataset.read(worlds.hypothesis(symbols=["GONE"]))
+        assert (len(alone.sessions), alone.delistings[0].bar) == (601, 600)
+        assert alone.digest != replace(alone, delistings=()).digest
+        assert not dataset.read(worlds.hypothesis(symbols=["EDGE"])).delistings
+    finally:
+        with connect("transformer") as connection:
+            for relation in ("reference.instruments", "canonical.ohlcv_1d", "features.features_1d"):
+                connection.execute(f"delete from {relation} where symbol = 'GONE'")
 
 
 def test_a_row_without_a_value_is_dropped_and_counted() -> None:
