@@ -189,6 +189,14 @@ class PositionSizing(Frozen):
         """Whether a weight depends on the volatility at the decision."""
         return self.policy in ("volatility_target", "kelly")
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The most of all positions together, and of longs and shorts against each other, at each bar.
+
+        Where symbols are ranked the places of one are taken by others; elsewhere each symbol has a share of its own.
+        """
+        return (self.max_weight, self.max_net) if self.policy == "top_bottom_k" else (math.inf, math.inf)
+
     def largest_weight(self, symbols: int) -> float:
         """The weight of a whole position in one symbol, of a model over this many."""
         if self.policy == "top_bottom_k":

@@ -14,19 +14,21 @@ from functools import cached_property
 
 import numpy as np
 
+from models_registry.rebalancing import Rebalancing
+from models_registry.rebalancing import trades as trades_of
 from training.costs import Rates
 from training.dataset import Dataset
-from training.hypothesis import Rebalancing
 
 _YEAR_IN_SECONDS = 31_557_600.0  # 365.25 days
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a trial trades on: its rates, and what it does about drift."""
+    """What a trial trades on: its rates, what it does about drift, and its limits of gross and net."""
 
     rates: Rates
     rebalancing: Rebalancing
+    limits: tuple[float, float] = (np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,8 @@ class Market:
         borrow = np.stack([one.rates.borrow for one in terms])
         cash = np.array([[one.rates.cash] for one in terms])
         band = np.array([[one.rebalancing.band] for one in terms])
+        gross = np.array([[one.limits[0]] for one in terms])
+        net_limit = np.array([[one.limits[1]] for one in terms])
         lets_run = np.array([[one.rebalancing.drift == "let_run"] for one in terms])
         positions, trades = np.zeros((count, length, symbols)), np.zeros((count, length, symbols))
         costs, interest = np.zeros((count, length, symbols)), np.zeros((count, length, symbols))
@@ -168,11 +172,13 @@ class Market:
         for row in range(length):
             source = self.decided_by[row]
             wanted = np.where(source >= 0, weights[:, np.maximum(source, 0), columns], np.nan)
-            trade = _trades(held, wanted, aimed_at, band, lets_run)
+            # a delisting has made room before anything else is traded
+            kept = np.where(self.settled[row], 0.0, held)
+            trade, aimed_at = trades_of(
+                kept, wanted, aimed_at, band=band, lets_run=lets_run, gross=gross, net=net_limit
+            )
             trade = np.where(self.settled[row], -held, trade)
             trade[ruined[:, 0]] = 0.0
-            # a change of sign only closes: what is wanted is not aimed at yet
-            aimed_at = np.where(np.isnan(wanted), aimed_at, np.where(wanted * held < 0.0, 0.0, wanted))
             position = held + trade
             returns = np.where(position < 0.0, self.short_returns[row], self.returns[row])
             # what a delisting closes was sold to nobody: it pays no spread
@@ -189,17 +195,3 @@ class Market:
                 leaves = np.where(self.settled[row + 1], 0.0, np.abs(held))
                 costs[:, row] += side * leaves * np.maximum(1.0 + net, 0.0)
         return [Account(*parts) for parts in zip(positions, trades, costs, interest, strict=True)]
-
-
-def _trades(
-    held: np.ndarray, wanted: np.ndarray, aimed_at: np.ndarray, band: np.ndarray, lets_run: np.ndarray
-) -> np.ndarray:
-    """What is traded to get from `held` to `wanted`, as a session does it (execution/sizing.py); NaN wants nothing.
-
-    A position is closed whole, and a change of sign closes first: brokers refuse an order that crosses zero.
-    """
-    change = wanted - held
-    closes = (wanted == 0.0) | (wanted * held < 0.0)
-    stays = (np.abs(change) < band) | (lets_run & (wanted == aimed_at))
-    trade = np.where(closes, -held, np.where(stays, 0.0, change))
-    return np.where(np.isnan(wanted), 0.0, trade)

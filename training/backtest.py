@@ -183,7 +183,7 @@ class Backtest:
     def terms(self) -> Terms:
         """What the trial trades on."""
         rates = costs.rates(self.hypothesis.costs, self.dataset.classes_of_symbols)
-        return Terms(rates, self.hypothesis.rebalancing)
+        return Terms(rates, self.hypothesis.rebalancing, self.hypothesis.position_sizing.limits)
 
     def _edges(self, sessions: np.ndarray) -> tuple[float, ...]:
         return self.hypothesis.target.edges(self.target_values.values[sessions][self._labelled(sessions)])

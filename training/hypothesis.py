@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, Strict, ValidationError, field_validator,
 from pydantic_core import ErrorDetails
 
 from models_registry.frozen import Frozen, canonical_json, sha256
+from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import Number, PositionSizing, Target, Whole
 from training import grid, yaml_source
 from training.costs import Costs
@@ -31,17 +32,6 @@ FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 GridValue = Annotated[bool, Strict()] | Whole | Number | str | tuple[str | Whole | Number, ...] | dict[str, Whole]
 
 __all__ = ["Costs", "Hypothesis", "HypothesisError", "Rebalancing", "Training", "XGBoostParameters", "load"]
-
-
-class Rebalancing(Frozen):
-    """What happens when prices move a position away from its target weight.
-
-    traded: each decision brings it back, and pays for that. let_run: it is traded only when the target changes. A
-    change smaller than `band` of equity is left alone, as in a session; a position is always closed whole.
-    """
-
-    drift: Literal["traded", "let_run"] = "traded"
-    band: Number = Field(0.01, ge=0.0, lt=1.0, description="fraction of equity below which a change is left alone")
 
 
 class Training(Frozen):

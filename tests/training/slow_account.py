@@ -14,6 +14,8 @@ class SlowAccount:
     cash_rate: float
     band: float
     lets_run: bool
+    gross: float = float("inf")
+    net: float = float("inf")
     cash: float = 1.0
     units: list[float] = field(default_factory=list)
     returns: list[float] = field(default_factory=list)
@@ -48,9 +50,15 @@ class SlowAccount:
                 self.cash, self.units = 0.0, [0.0 for _ in symbols]
                 self.returns.append(0.0)
                 continue
+            orders: dict[int, float] = {}
             for symbol in symbols:  # the open of the next
                 if traded[bar + 1, symbol] and symbol in waiting:
-                    self._fill(symbol, waiting.pop(symbol), aimed_at, price[symbol], before)
+                    change = self._order(symbol, waiting.pop(symbol), aimed_at, price[symbol], before)
+                    if change != 0.0:
+                        orders[symbol] = change
+            held = {symbol: self.units[symbol] * price.get(symbol, 0.0) / before for symbol in symbols}
+            for symbol, change in self._within_limits(orders, held, aimed_at).items():
+                self._fill(symbol, change, price[symbol], before, held[symbol])
             years = (moments[bar + 2] - moments[bar + 1]) / np.timedelta64(1, "s") / (365.25 * 86400)
             long = 0.0
             charges = 0.0
@@ -78,17 +86,41 @@ class SlowAccount:
     def _worth(self, price: dict[int, float]) -> float:
         return self.cash + sum(units * price.get(symbol, 0.0) for symbol, units in enumerate(self.units))
 
-    def _fill(self, symbol: int, target: float, aimed_at: dict[int, float], price: float, equity: float) -> None:
+    def _order(self, symbol: int, target: float, aimed_at: dict[int, float], price: float, equity: float) -> float:
         if np.isnan(target):
-            return
+            return 0.0
         same = aimed_at.get(symbol) == target
         held = self.units[symbol] * price / equity
         aimed_at[symbol] = 0.0 if target * held < 0.0 else target
         if target == 0.0 or target * held < 0.0:
-            change = -held
-        elif abs(target - held) < self.band or (self.lets_run and same):
-            return
-        else:
-            change = target - held
+            return -held
+        if abs(target - held) < self.band or (self.lets_run and same):
+            return 0.0
+        return target - held
+
+    def _within_limits(
+        self, orders: dict[int, float], held: dict[int, float], aimed_at: dict[int, float]
+    ) -> dict[int, float]:
+        after = {symbol: held[symbol] + orders.get(symbol, 0.0) for symbol in held}
+        larger = [symbol for symbol in orders if abs(after[symbol]) > abs(held[symbol])]
+        cut = self._cut(orders, larger, sum(map(abs, after.values())) - self.gross)
+        balance = sum(held[symbol] + cut.get(symbol, 0.0) for symbol in held)
+        heavy = [symbol for symbol in larger if after[symbol] * balance > 0]
+        cut = self._cut(cut, heavy, abs(balance) - self.net)
+        for symbol, change in cut.items():
+            if change != orders[symbol]:
+                aimed_at.pop(symbol, None)
+                if abs(change) < self.band:
+                    cut[symbol] = 0.0
+        return cut
+
+    def _cut(self, orders: dict[int, float], larger: list[int], excess: float) -> dict[int, float]:
+        growth = sum(abs(orders[symbol]) for symbol in larger)
+        if excess <= 1e-9 or growth == 0.0:
+            return orders
+        left = max(1.0 - excess / growth, 0.0)
+        return {symbol: change * (left if symbol in larger else 1.0) for symbol, change in orders.items()}
+
+    def _fill(self, symbol: int, change: float, price: float, equity: float, held: float) -> None:
         self.units[symbol] = 0.0 if change == -held else self.units[symbol] + change * equity / price
         self.cash -= change * equity + self.side[symbol] * abs(change) * equity

@@ -5,11 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models_registry.rebalancing import Rebalancing, trades
+from models_registry.scoring import PositionSizing
 from tests.training.slow_account import SlowAccount
 from training.accounting import Market, Terms
 from training.costs import Costs, Rates, rates
 from training.dataset import Dataset, Delisting
-from training.hypothesis import Rebalancing
 
 WEIGHTS = st.sampled_from([-1.0, -0.4, 0.0, 0.0, 0.3, 0.31, 1.0, float("nan")])
 
@@ -68,7 +69,8 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
 
     dataset = a_dataset(opens, traded, ready, hours, delistings)
     market = Market(dataset, first, last)
-    terms = Terms(Rates(side, borrow, cash_rate), rebalancing)
+    limits = data.draw(st.sampled_from([(np.inf, np.inf), (0.5, 1.0), (1.0, 0.2), (0.7, 0.0)]))
+    terms = Terms(Rates(side, borrow, cash_rate), rebalancing, limits)
     # beside another trial, as in a search
     account, _ = market.run(np.stack([weights, -weights]), [terms, terms])
     net = (account.positions * market.returns_of(account.positions) - account.costs + account.interest).sum(axis=1)
@@ -78,7 +80,9 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
     chosen = (account.trades != 0) & ~market.settled[:-1]
     assert not np.isnan(scores[chosen]).any(), "what is traded has the score that it was decided on"
 
-    slow = SlowAccount([*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run", ends=ends)
+    slow = SlowAccount(
+        [*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run", *limits, ends=ends
+    )
     expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last)
     np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)
 
@@ -194,3 +198,31 @@ def test_a_delisting_that_nobody_knows_the_result_of_is_the_worst() -> None:
     assert delisted(0.5, None)[0][1] == pytest.approx(-0.5, abs=1e-3)
     assert delisted(-0.5, None)[0][1] == pytest.approx(0.05, abs=1e-3)
     assert delisted(-0.5, -1.0)[0][1] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_rank_that_is_not_filled_leaves_no_room_for_the_next() -> None:
+    """S0 was the best and has no bar when S1 is: until it is sold, S1 gets what the gross limit leaves."""
+    opens = np.full((7, 3), 100.0)
+    opens[2:4, 0] = np.nan
+    traded = np.isfinite(opens)
+    market = Market(a_dataset(opens, traded, traded, np.full(7, 24)), 0, 4)
+    weights = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0], [0, 1.0, 0], [0, 1.0, 0]])
+    free = Rates(np.zeros(3), np.zeros(3), 0.0)
+    trial = Terms(free, Rebalancing(), PositionSizing(policy="top_bottom_k", top=1).limits)
+    positions = market.run(weights[None], [trial])[0].positions
+    assert np.abs(positions).sum(axis=1).max() == 1.0
+    assert positions[:, 0].tolist() == [1, 1, 1, 0, 0]
+    assert positions[:, 1].tolist() == [0, 0, 0, 1, 1], "what was cut is bought when there is room"
+    unlimited = market.run(weights[None], [Terms(free, Rebalancing())])[0].positions
+    assert np.abs(unlimited).sum(axis=1).max() == 2.0
+
+
+def test_a_short_side_that_is_not_filled_leaves_no_room_for_the_long() -> None:
+    sizing = PositionSizing(policy="top_bottom_k", top=1, bottom=1, max_net=0.2)
+    gross, net = sizing.limits
+    held, wanted = np.zeros(2), np.array([0.5, np.nan])
+    trade, aimed_at = trades(held, wanted, np.full(2, np.nan), band=0.01, lets_run=False, gross=gross, net=net)
+    assert trade == pytest.approx([0.2, 0.0])
+    assert np.isnan(aimed_at).all(), "it is asked for again"
+    less, _ = trades(np.array([0.9, -0.1]), np.array([0.5, np.nan]), wanted, band=0.01, lets_run=False, net=0.0)
+    assert less == pytest.approx([-0.4, 0.0]), "what makes a position smaller is not cut"

@@ -183,6 +183,17 @@ def test_a_panel_is_ranked_and_weighed_by_its_volatility(target: dict, sizing: d
         assert np.median(net) < 0.1, "as much short as long, but while a symbol changes its side"
 
 
+def test_holes_do_not_double_a_ranking() -> None:
+    """Where the symbol to sell has no bar, the symbol to buy waits."""
+    symbols = ("AA", "BB", "CC")
+    sizing = {"policy": "top_bottom_k", "top": 1}
+    hypothesis = worlds.hypothesis(symbols=symbols, target={"kind": "rank"}, position_sizing=sizing)
+    data = worlds.dataset(symbols=symbols)
+    holes = np.random.default_rng(3).random(data.opens.shape) < 0.1
+    path = run(replace(data, opens=np.where(holes, np.nan, data.opens)), hypothesis)
+    assert np.abs(path.positions).sum(axis=1).max() < 1.1
+
+
 @pytest.mark.parametrize(
     "changes",
     [
