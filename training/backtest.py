@@ -31,7 +31,8 @@ class TrialPath:
     sessions (T,) datetime64 UTC, starts of the decision bars, and fold (T,); scores (T, S) is NaN where no row was
     ready. positions, trades, asset_returns, costs and interest (T, S) are fractions of equity over the bar that follows
     (see accounting). benchmark_returns (T, S): what each symbol adds to the return of buy-and-hold. left_out: how many
-    rows were not used, and why.
+    rows were not used, and why. coverage (S,): share of the expected bars in which somebody traded, NaN where there are
+    none.
     """
 
     sessions: np.ndarray
@@ -46,6 +47,7 @@ class TrialPath:
     skill_in_sample: float
     skill_out_of_sample: float
     left_out: dict[str, int] = field(default_factory=dict)
+    coverage: tuple[float, ...] | None = None
 
     @property
     def net_returns(self) -> np.ndarray:
@@ -180,6 +182,14 @@ class Backtest:
         }
 
     @cached_property
+    def coverage(self) -> tuple[float, ...]:
+        """(S,) of each symbol's expected out-of-sample bars, the share in which somebody traded; NaN of none."""
+        expected, traded = self.dataset.is_expected[self.tested], self.dataset.is_traded[self.tested]
+        counts = expected.sum(axis=0)
+        shares = np.where(counts > 0, (expected & traded).sum(axis=0) / np.maximum(counts, 1), np.nan)
+        return tuple(shares.tolist())
+
+    @cached_property
     def terms(self) -> Terms:
         """What the trial trades on."""
         rates = costs.rates(self.hypothesis.costs, self.dataset.classes_of_symbols)
@@ -257,6 +267,7 @@ def _path(
         skill_in_sample=_pooled_skill([result.in_sample for result in results]),
         skill_out_of_sample=_pooled_skill([result.out_of_sample for result in results]),
         left_out=backtest.left_out,
+        coverage=backtest.coverage,
     )
 
 

@@ -74,16 +74,23 @@ def altered(search: train.Search, rng: np.random.Generator, sharpe: float, perio
     The planted edge is a random feature of each symbol, by its rank: it moves the return that a decision on it earns.
     """
     dataset = search.dataset
-    sessions = len(dataset.sessions)
-    offset = int(rng.integers(int(LEAST_OFFSET * sessions), int((1 - LEAST_OFFSET) * sessions)))
-    moved = replace(
-        dataset, features=np.roll(dataset.features, offset, axis=0), ready=np.roll(dataset.ready, offset, axis=0)
-    )
+    share = float(rng.uniform(LEAST_OFFSET, 1 - LEAST_OFFSET))
+    features, ready = dataset.features.copy(), dataset.ready.copy()
+    for column, own in enumerate(_own_bars(dataset)):
+        offset = int(share * len(own))
+        features[own, column] = np.roll(dataset.features[own, column], offset, axis=0)
+        ready[own, column] = np.roll(dataset.ready[own, column], offset, axis=0)
+    moved = replace(dataset, features=features, ready=ready)
     if sharpe:
         signal = _signal(moved, int(rng.integers(moved.features.shape[2])))
         charged = costs.rates(search.hypothesis.costs, moved.classes_of_symbols).side.max()
         moved = _planted(moved, signal, sharpe, float(charged), periods_per_year)
     return replace(search, dataset=moved)
+
+
+def _own_bars(dataset: Dataset) -> list[np.ndarray]:
+    """Per symbol, the numbers of the bars that its calendar has: symbols of several calendars share a grid."""
+    return [np.flatnonzero(expected) for expected in dataset.is_expected.T]
 
 
 def _signal(dataset: Dataset, feature: int) -> np.ndarray:
@@ -111,22 +118,29 @@ def _moved(dataset: Dataset, signal: np.ndarray, strength: float) -> Dataset:
     returns = _next_returns(dataset)
     size = np.nanstd(returns, axis=0)
     added = np.zeros(signal.shape)
-    # the return from the open of t+1 to the open of t+2 is what a decision at t earns
-    added[2:] = strength * (size * signal)[:-2]
+    for column, own in enumerate(_own_bars(dataset)):
+        # the return from the next open of its own to the one after is what a decision earns
+        added[own[2:], column] = strength * (size[column] * signal[own[:-2], column])
     factor = np.exp(np.cumsum(added, axis=0))
     highs, lows = (None if prices is None else prices * factor for prices in (dataset.highs, dataset.lows))
     return replace(dataset, opens=dataset.opens * factor, highs=highs, lows=lows)
 
 
 def _next_returns(dataset: Dataset) -> np.ndarray:
-    """(T, S) return from the open of t+1 to the open of t+2, NaN where one is missing."""
+    """(T, S) return from a symbol's next open to the one after, NaN where one is missing or no bar is expected."""
     returns = np.full(dataset.opens.shape, np.nan)
-    returns[:-2] = dataset.opens[2:] / dataset.opens[1:-1] - 1.0
+    for column, own in enumerate(_own_bars(dataset)):
+        opens = dataset.opens[own, column]
+        returns[own[:-2], column] = opens[2:] / opens[1:-1] - 1.0
     return returns
 
 
 def _followed(dataset: Dataset, signal: np.ndarray, cost: float, periods_per_year: float) -> float:
     held = (signal > 0) / signal.shape[1]
+    for column, own in enumerate(_own_bars(dataset)):
+        # between its own bars a symbol is held on
+        newest = np.searchsorted(own, np.arange(len(held)), side="right") - 1
+        held[:, column] = np.where(newest >= 0, held[own[np.maximum(newest, 0)], column], 0.0)
     earned = np.nan_to_num(held * _next_returns(dataset))
     net = (earned - cost * np.abs(np.diff(held, axis=0, prepend=0.0))).sum(axis=1)
     return annual_sharpe(net, periods_per_year)
@@ -169,6 +183,7 @@ def _as_trial(name: str, path: TrialPath, one: Backtest, gap: float | None) -> T
         max_weight=one.hypothesis.position_sizing.max_weight,
         skill_in_sample=path.skill_in_sample,
         skill_out_of_sample=path.skill_out_of_sample,
+        coverage=path.coverage,
         memorised=float("nan") if gap is None else gap,
         # placebo and planted worlds differ from the data in nothing that these ask for
         unready_rows=0,

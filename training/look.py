@@ -35,7 +35,7 @@ FAMILY = """
 
 TRIALS = """
     select
-        trials.trial_id, trials.run_id, trials.skill_in_sample, trials.skill_out_of_sample, memorised,
+        trials.trial_id, trials.run_id, trials.skill_in_sample, trials.skill_out_of_sample, memorised, trials.coverage,
         hypotheses.hypothesis_id, hypotheses.content, trials.parameters,
         exists (select from research.verdicts where verdicts.trial_id = trials.trial_id) as is_judged
     from research.trials
@@ -90,6 +90,7 @@ class _Stored:
     skill_in_sample: float | None
     skill_out_of_sample: float | None
     memorised: float | None
+    coverage: dict[str, float | None] | None
     hypothesis_id: str
     content: dict[str, Any]
     parameters: dict[str, Any]
@@ -202,6 +203,7 @@ def _read(stored: Sequence[_Stored], evidence: dict[str, DataEvidence], rows: in
                 skill_in_sample=_number(trial.skill_in_sample),
                 skill_out_of_sample=_number(trial.skill_out_of_sample),
                 memorised=_number(trial.memorised),
+                coverage=_coverage(trial.coverage, path["symbols"]),
                 lookahead_audit_passed=sound.lookahead_audit_passed,
                 data_tests_passed=sound.data_tests_passed,
                 **path,
@@ -284,6 +286,10 @@ def _store(connection: psycopg.Connection, family_id: str, look: int, verdicts: 
         for verdict in verdicts.values()
     ]
     connection.execute("select research.record_look(%s, %s, %s)", (family_id, look, Jsonb(judged)))
+
+
+def _coverage(stored: dict[str, float | None] | None, symbols: Sequence[str]) -> tuple[float, ...] | None:
+    return None if not stored else tuple(_number(stored.get(symbol)) for symbol in symbols)
 
 
 def _finite(value: float | None) -> float | None:

@@ -175,7 +175,8 @@ def finish_run(
         connection.execute(
             """
             insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters,
-            skill_in_sample, skill_out_of_sample, left_out) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+            skill_in_sample, skill_out_of_sample, left_out, coverage)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 trial,
@@ -187,6 +188,7 @@ def finish_run(
                 _number(path.skill_in_sample),
                 _number(path.skill_out_of_sample),
                 Json(path.left_out),
+                Json(dict(zip(family.symbols, map(_number, path.coverage or ()), strict=False))),
             ),
         )
         with connection.cursor().copy(RETURNS) as copy:

@@ -109,6 +109,7 @@ def test_a_position_is_held_across_a_missing_bar_and_earns_the_whole_move() -> N
     assert path.benchmark_returns[number, 0] == path.asset_returns[number, 0]
     assert path.trades[number, 0] == 0, "there was no open to trade on"
     assert path.left_out["missing"] == 1
+    assert path.coverage == (1 - 1 / len(path.sessions),)
     assert np.isfinite(path.net_returns).all()
 
 

@@ -1,5 +1,7 @@
 """Worlds without an edge and with one, made of a user's own data, through real training and the gate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,9 +41,42 @@ def test_a_placebo_keeps_prices_and_features_and_nothing_between_them() -> None:
 def test_a_planted_edge_has_the_size_that_was_asked_for(sharpe: float) -> None:
     planted = altered(search(strength=0.0), np.random.default_rng(4), sharpe, 252)
     rng = np.random.default_rng(4)
-    rng.integers(120, 1080)
+    rng.uniform()
     signal = calibrate._signal(planted.dataset, int(rng.integers(2)))
     assert calibrate._followed(planted.dataset, signal, 2e-4, 252) == pytest.approx(sharpe, abs=0.01)
+
+
+def two_calendars() -> Search:
+    """The first symbol trades on every bar of the grid, the second on every third."""
+    data = worlds.dataset(count=3600, symbols=("AA", "BB"), strength=0.0)
+    expected = np.ones(data.opens.shape, dtype=bool)
+    expected[np.arange(3600) % 3 != 0, 1] = False
+    features, ready = data.features.copy(), data.ready & expected
+    features[~ready] = np.nan
+    mixed = replace(
+        data, opens=np.where(expected, data.opens, np.nan), expected=expected, ready=ready, features=features
+    )
+    return Search(worlds.hypothesis(symbols=["AA", "BB"], training=TRAINING), mixed, "cpu", "run")
+
+
+def test_symbols_of_several_calendars_are_moved_on_their_own() -> None:
+    """Moved along the grid they share, two thirds of the second one's rows would lie where it has no bar."""
+    real = two_calendars()
+    placebo = altered(real, np.random.default_rng(3), 0.0, 252)
+    assert placebo.dataset.is_decided.sum(axis=0).tolist() == real.dataset.is_decided.sum(axis=0).tolist()
+    assert placebo.dataset.features[placebo.dataset.ready].size == real.dataset.features[real.dataset.ready].size
+    assert not np.isnan(placebo.dataset.features[placebo.dataset.ready]).any()
+    planted = altered(real, np.random.default_rng(4), 2.0, 252)
+    moved = np.log(planted.dataset.opens / real.dataset.opens)
+    assert np.nanstd(moved, axis=0).min() > 0, "both have an edge"
+    rng = np.random.default_rng(4)
+    rng.uniform()
+    signal = calibrate._signal(planted.dataset, int(rng.integers(2)))
+    assert calibrate._followed(planted.dataset, signal, 2e-4, 252) == pytest.approx(2.0, abs=0.01)
+    earned = calibrate._next_returns(planted.dataset)
+    for column in (0, 1):
+        known = ~np.isnan(earned[:, column])
+        assert np.corrcoef(earned[known, column], signal[known, column])[0, 1] > 0.05
 
 
 def prepared() -> list[tuple[Search, FamilyKey]]:

@@ -1,5 +1,6 @@
 """From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,6 +227,8 @@ def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
     for column, values in (("score", path.scores), ("position", path.positions), ("net_return", path.net_returns)):
         assert stored[column].to_numpy().tobytes() == values.reshape(-1).tobytes()
     assert family.periods_per_year == pytest.approx(261, abs=1)
+    kept = arrow("trainer", "select coverage from research.trials where trial_id = $1", (run.trial_ids[0],)).to_pylist()
+    assert json.loads(kept[0]["coverage"]) == {"EDGE": path.coverage[0]} == {"EDGE": 1.0}
 
 
 def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ class Trial:
     the largest summed |position| that the sizing allows.
 
     `turnover` (B,) is the summed |trade| of each bar, by default the change of position, from 0 before the first bar.
-    `benchmark` (B,) is the return of buy-and-hold, by default of equal weights at each bar.
+    `benchmark` (B,) is the return of buy-and-hold, by default of equal weights at each bar. `coverage` is, by symbol,
+    the share of its expected bars in which somebody traded, NaN where none is expected.
 
     Skill is 1 - loss / loss of the training base rate; NaN means it could not be computed. `memorised` is the gap
     between both skills that the same fit shows when its training labels are shuffled; NaN where it was not measured.
@@ -55,6 +56,7 @@ class Trial:
     data_tests_passed: bool
     turnover: np.ndarray | None = None
     benchmark: np.ndarray | None = None
+    coverage: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         kinds: dict[str, DTypeLike] = {"day": "datetime64[D]", "positions": float, "asset_returns": float}
@@ -72,6 +74,10 @@ class Trial:
         bars, symbols = self.positions.shape
         if len(self.symbols) != symbols or len(self.asset_classes) != symbols:
             raise GateInputError(f"Trial {self.trial_id}: each of the {symbols} columns has a symbol and its class.")
+        if self.coverage is not None and len(self.coverage) != symbols:
+            raise GateInputError(
+                f"Trial {self.trial_id}: coverage must hold a share for each of the {symbols} symbols."
+            )
         if self.day.shape != (bars,) or np.any(np.isnat(self.day)) or np.any(np.diff(self.day).astype(int) < 0):
             raise GateInputError(
                 f"Trial {self.trial_id}: day must hold one date for each of the {bars} bars, in order."

@@ -10,6 +10,8 @@ from warehouse.errors import Stop
 STRICT_LUCK_P = 0.005
 # A test of the last two folds at 10 %: what an edge that died before them passes it with.
 RECENT_ALPHA_T = 1.28
+# Windows that do not overlap are looked at for the first time each: a record of days would be a lottery ticket a week.
+LEAST_RECORD_YEARS = 1.5
 # Of linear models without an edge, most that the lock lets through pass the other checks too: the lock is the promise.
 TOTAL_LEVEL = 0.02
 HEAD_START = 2
@@ -33,7 +35,8 @@ class Thresholds(BaseModel):
     """Thresholds of the gate; each carries the name of the check it belongs to.
 
     turnover: summed |change of position|, in units of equity. exposure: mean summed |position|; these and the drawdown
-    at full weight. coverage: share of days with data. skill_out_of_sample: 1 - loss / base-rate loss. skill_gap:
+    at full weight. coverage: share of days with data, and of the bars of the symbol that has fewest. record_years:
+    years out of sample. skill_out_of_sample: 1 - loss / base-rate loss. skill_gap:
     in-sample minus out-of-sample, less what shuffled labels show. net_sharpe: annual, after costs.
     win_rate_excess: win rate minus the exposure-matched one. annual_alpha_lower_bound: 5 % lower bound.
     drawdown_ratio: maximum drawdown over that of buy-and-hold. positive_alpha_folds: share of the folds.
@@ -47,6 +50,7 @@ class Thresholds(BaseModel):
     turnover: float = at_least(100.0, ge=0)
     exposure: float = at_least(0.02, ge=0)
     coverage: float = at_least(0.8, ge=0, le=1)
+    record_years: float = at_least(LEAST_RECORD_YEARS, ge=0)
     skill_out_of_sample: float = at_least(0.0, ge=0, le=1)
     skill_gap: float = at_most(0.10)
     net_sharpe: float = at_least(0.7, ge=0)

@@ -16,6 +16,7 @@ def sanity(trial: Trial, years: float, thresholds: Thresholds) -> list[Check]:
         turnover(trial, years, thresholds),
         exposure(trial, thresholds),
         coverage(trial, thresholds),
+        record(years, thresholds),
         skill(trial, thresholds),
         skill_gap(trial, thresholds),
         *hygiene(trial),
@@ -38,10 +39,24 @@ def exposure(trial: Trial, thresholds: Thresholds) -> Check:
 
 
 def coverage(trial: Trial, thresholds: Thresholds) -> Check:
-    """A flat or missing day earns nothing and loses nothing, which looks like safety and is ignorance."""
+    """A flat or missing day earns nothing and loses nothing, which looks like safety and is ignorance.
+
+    The symbol with the fewest of its bars counts: one that trades hides no other that does not.
+    """
+    share = float(trial.has_data.mean())
     meaning = f"{trial.has_data.sum()} of {len(trial.has_data)} days have a price that moved"
+    if trial.coverage is not None and not isnan(least := min(trial.coverage, key=lambda own: (isnan(own), own))):
+        symbol = trial.symbols[trial.coverage.index(least)]
+        share, meaning = min(share, least), f"{meaning}, and {symbol} traded in {least:.1%} of its bars"
     remedy = "Fill the gaps of its symbols (canonical.gaps), or begin where they trade."
-    return decided(1, "coverage", trial.has_data.mean(), ">=", thresholds.coverage, meaning, remedy)
+    return decided(1, "coverage", share, ">=", thresholds.coverage, meaning, remedy)
+
+
+def record(years: float, thresholds: Thresholds) -> Check:
+    """A record of some weeks decides nothing, however good: everybody has many of those to choose from."""
+    missing = max(thresholds.record_years - years, 0.0)
+    meaning = "years of days with data out of sample"
+    return waiting(1, "record_years", years, ">=", thresholds.record_years, meaning, missing)
 
 
 def skill(trial: Trial, thresholds: Thresholds) -> Check:

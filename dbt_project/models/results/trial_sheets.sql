@@ -95,6 +95,7 @@ sheets as (
         summed.charged,
         summed.interest,
         trials.left_out,
+        trials.coverage,
         trials.parameters
     from trials
     inner join runs on trials.run_id = runs.run_id

@@ -103,6 +103,18 @@ def test_days_without_data_are_no_years_and_do_not_pass(trial_of, paths):
     assert "60 of 200 days" in verdict.explanation
 
 
+def test_a_symbol_that_trades_hides_no_other_that_does_not(trial_of, paths):
+    (verdict,) = look(Search((trial_of(*paths, coverage=(0.95, 0.3)),), 252)).values()
+    coverage = next(check for check in verdict.checks if check.name == "coverage")
+    assert (coverage.outcome, coverage.value) == ("failed", 0.3)
+    assert "S1 traded in 30.0% of its bars" in coverage.explanation
+    # a symbol that ended before the window has no bar to miss
+    (verdict,) = look(Search((trial_of(*paths, coverage=(float("nan"), 0.9)),), 252)).values()
+    assert next(check for check in verdict.checks if check.name == "coverage").value == 0.9
+    with pytest.raises(GateInputError, match="coverage must hold a share for each of the 2 symbols"):
+        trial_of(*paths, coverage=(0.9,))
+
+
 @pytest.mark.parametrize(
     ("ids", "periods", "sentence"),
     [

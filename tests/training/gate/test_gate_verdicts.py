@@ -95,6 +95,20 @@ def test_a_deeper_drawdown_than_holding_fails(trial_of, planted):
     assert (drawdown.value > 1, drawdown.outcome) == (True, "failed")
 
 
+def test_a_record_of_some_months_is_never_enough(trial_of, planted):
+    """Windows that do not overlap are each a first look: a short one is not evidence, however good it looks."""
+    trial = planted.trials[0]
+    # an edge that is beyond doubt after a year
+    lucky = np.where(trial.asset_returns[:330] > 0, 1.0, 0.0)
+    short = trial_of(lucky[:252], trial.asset_returns[:252])
+    (verdict,) = look(Search((short,), 252)).values()
+    record = check(verdict, "record_years")
+    assert (record.outcome, record.value, record.years_missing) == ("undecided", 1.0, 0.5)
+    assert verdict.verdict == "INSUFFICIENT_EVIDENCE"
+    assert {one.name for one in verdict.checks if one.outcome == "failed"} == set()
+    assert "0.5 more years" in verdict.explanation
+
+
 def test_what_failed_is_not_excused_by_what_is_undecided(trial_of, planted):
     trial = planted.trials[1]
     short = trial_of(trial.positions[:90], trial.asset_returns[:90], skill_out_of_sample=-0.1)

@@ -13,6 +13,7 @@ listed as (
         skill_in_sample,
         skill_out_of_sample,
         left_out,
+        coverage,
         registered_at
     from source
 )
