@@ -13,8 +13,9 @@ from execution.brokers.routing import BROKERS, log_in, routed
 from execution.continuous import Landings, go_on
 from execution.control import Control
 from execution.ledger import Ledger
+from execution.presence import Occupied, Purpose
 from execution.recall import recall
-from execution.reconcile import reconcile
+from execution.reconcile import look, reconcile
 from execution.session import Session
 from execution.status import lines
 from execution.withdrawals import Action
@@ -120,7 +121,8 @@ def _trade(name: str, mode: Mode) -> int:
     def tell(line: str) -> None:
         print(line, flush=True)
 
-    with Landings.listen() as landings, Session.open(packages, log_in(name, mode)) as session:
+    broker = log_in(name, mode)
+    with Landings.listen() as landings, Session.open(packages, broker, purpose=Purpose.TRADE) as session:
         models = ", ".join(package.model_id for package in packages)
         tell(f"account {session.account_id} at {name}, {mode} trading: {models}")
         go_on(session, landings, is_over.is_set, tell)
@@ -132,11 +134,16 @@ def _reconcile(name: str, mode: Mode) -> int:
     broker = log_in(name, mode)
     try:
         account_id = broker.account().account_id
-        with registration.opened(broker, account_id) as ledger:
-            result = reconcile(broker, ledger, "by hand", time.sleep)
-            # a halt takes back what is open
-            for withdrawal in recall(broker, ledger):
-                print(withdrawal)
+        try:
+            with registration.opened(broker, account_id, Purpose.RECONCILE) as ledger:
+                result = reconcile(broker, ledger, "by hand", time.sleep)
+                # a halt takes back what is open
+                for withdrawal in recall(broker, ledger):
+                    print(withdrawal)
+        except Occupied as busy:
+            print(f"{busy}; this is a look beside it, and books nothing")
+            with Ledger.view(account_id) as ledger:
+                result = look(broker, ledger, "by hand", time.sleep)
     finally:
         broker.close()
     print(f"account {account_id}: {result.outcome}")
@@ -153,7 +160,7 @@ def _adopt(options: argparse.Namespace) -> int:
     broker = log_in(options.broker, Mode(options.mode))
     try:
         account_id = broker.account().account_id
-        with Ledger.open(account_id, broker.name, broker.mode) as ledger:
+        with Ledger.open(account_id, broker.name, broker.mode, Purpose.ADOPT) as ledger:
             done = _acknowledge(broker, ledger, options)
     finally:
         broker.close()

@@ -11,6 +11,7 @@ from contextlib import closing
 from execution.brokers.base import Broker, Mode
 from execution.flatten import Flattened, close_positions
 from execution.ledger import Ledger
+from execution.presence import Occupied, Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.submission import Sender
@@ -123,8 +124,8 @@ class Control:
 
     def _follow(self, broker: Broker) -> bool:
         try:
-            mine = Ledger.open(self._ledger.account_id, broker.name, broker.mode)
-        except Stop as busy:
+            mine = Ledger.open(self._ledger.account_id, broker.name, broker.mode, Purpose.CONTROL)
+        except Occupied as busy:
             self._tell(f"{busy}; that session goes on with it")
             return False
         with mine as ledger:

@@ -30,14 +30,13 @@ from execution.findings import (
     as_json,
 )
 from execution.orders import Order, OrderStatus, Side
+from execution.presence import Purpose, enter
 from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.withdrawals import Action, Standing, Withdrawal
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.rows import one
-from warehouse.turns import claim
 
-_SECONDS_TO_CLAIM = 2.0
 _HALT = "select ledger.halt_account(%s, %s)"
 _INSTRUCT = "select ledger.instruct_account(%s, %s, %s)"
 
@@ -50,14 +49,14 @@ class Ledger:
         self.account_id = account_id
 
     @classmethod
-    def open(cls, account_id: str, broker: str, mode: Mode) -> Self:
+    def open(cls, account_id: str, broker: str, mode: Mode, purpose: Purpose = Purpose.SESSION) -> Self:
         """Become the account's only session, and record the account when it is new.
 
-        Raises Stop when another session has the account, or when it is known under another broker or mode.
+        Raises Occupied when another session has the account, Stop when it is known under another broker or mode.
         """
         ledger = cls.view(account_id)
         try:
-            ledger._take(broker, mode)
+            ledger._take(broker, mode, purpose)
         except Stop:
             ledger.close()
             raise
@@ -71,10 +70,9 @@ class Ledger:
         connection.execute("set synchronous_commit = on")
         return cls(connection, account_id)
 
-    def _take(self, broker: str, mode: Mode) -> None:
+    def _take(self, broker: str, mode: Mode, purpose: Purpose) -> None:
         with self._transaction() as cursor:
-            if not claim(cursor.connection, f"account {self.account_id}", _SECONDS_TO_CLAIM):
-                raise Stop(f"another session is trading account {self.account_id}: one at a time")
+            enter(cursor.connection, self.account_id, purpose)
             cursor.execute(
                 "insert into ledger.accounts (account_id, broker, mode) values (%s, %s, %s) on conflict do nothing",
                 (self.account_id, broker, mode),

@@ -48,6 +48,16 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     what trades of the last minutes may explain is awaited. Raises Stop when the broker answers for another account,
     Retry when it cannot be read.
     """
+    result = look(broker, ledger, occasion, pause)
+    ledger.record_reconciliation(result.comparison, occasion, result.clock.now)
+    return result
+
+
+def look(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float], None]) -> Reconciliation:
+    """The same comparison with nothing written, which may be made beside a running session.
+
+    What it would have repaired, that session has yet to book.
+    """
     clock = trusted_clock(broker, ledger)
     for attempt in range(1, _COMPARISONS + 1):
         since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger)
@@ -62,7 +72,6 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     if comparison.discrepancies and may_be_lag(comparison, ours, theirs, clock.now):
         awaited = ledger.awaiting_since() or clock.now
         comparison = replace(comparison, may_be_lag=clock.now - awaited < LAG)
-    ledger.record_reconciliation(comparison, occasion, clock.now)
     return Reconciliation(occasion, clock, theirs, comparison)
 
 

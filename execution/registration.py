@@ -6,19 +6,20 @@ cash that is there. Positions are asked for: whether they are ours nobody but a 
 
 from execution.brokers.base import Broker
 from execution.ledger import Ledger
+from execution.presence import Purpose
 from execution.reconcile import oldest, trusted_clock
 from warehouse.errors import Stop
 
 _REASON = "registered: what the account did before is not ours"
 
 
-def opened(broker: Broker, account_id: str) -> Ledger:
+def opened(broker: Broker, account_id: str, purpose: Purpose = Purpose.SESSION) -> Ledger:
     """The account's ledger, for its only session; a new account is registered.
 
-    Raises Stop when another session has the account, or when a new account of a broker without a history holds
+    Raises Occupied when another session has the account, Stop when a new account of a broker without a history holds
     anything but cash.
     """
-    ledger = Ledger.open(account_id, broker.name, broker.mode)
+    ledger = Ledger.open(account_id, broker.name, broker.mode, purpose)
     try:
         if not broker.customs.keeps_history and ledger.is_new():
             _register(broker, ledger)

@@ -24,6 +24,7 @@ from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
 from execution.planning import Situation, open_questions, plan, refused_bars, revised_since
 from execution.policy import TradingPolicy
+from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Intent, OpenOrder, RefusedBar
@@ -92,18 +93,19 @@ class Session:
         policy: TradingPolicy | None = None,
         shares: Mapping[str, Decimal] | None = None,
         pause: Callable[[float], None] = time.sleep,
+        purpose: Purpose = Purpose.SESSION,
     ) -> Self:
         """Take the account, listen, reconcile, and find out what became of orders in flight.
 
         `shares` is each model's share of equity; equal shares when not given. Raises Stop when two models want one
-        symbol, when shares exceed the whole, for a timeframe it does not know, when another session has the account,
-        or when keys or account are not in order.
+        symbol, when shares exceed the whole, for a timeframe it does not know, or when keys or account are not in
+        order; Occupied, which is one of these, when another session has the account: its sentence names `purpose`.
         """
         chosen = _checked(tuple(packages))
         with ExitStack() as opened:
             opened.callback(broker.close)
             account = broker.account()
-            ledger = opened.enter_context(registration.opened(broker, account.account_id))
+            ledger = opened.enter_context(registration.opened(broker, account.account_id, purpose))
             _refuse_apart(chosen, ledger.apart())
             market = Market()
             opened.callback(market.close)

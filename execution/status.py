@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from execution.concerns import aged, ended_short
+from execution.presence import present
 
 _NEWEST = 5
 
@@ -44,14 +45,15 @@ _ACCOUNTS = """
 
 
 def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
-    """One paragraph per account: cash, positions, orders in flight, the newest reconciliation, halts, refusals, and
-    orders that aged or ended short.
+    """One paragraph per account: who acts for it, cash, positions, orders in flight, the newest reconciliation, halts,
+    refusals, and orders that aged or ended short.
     """
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
         yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"
     for account, broker, mode, cash, positions, standing, reconciled, in_flight, refused in found:
         yield f"account {account} ({broker}, {mode}){standing}"
+        yield f"  in use       {present(connection, account) or 'by nobody'}"
         yield f"  cash         {cash:.2f}"
         yield from _items("positions", positions)
         yield from _items("in flight", in_flight)

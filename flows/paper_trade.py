@@ -6,6 +6,7 @@ by us, and nothing else differs: the same ingest, the same feature view, the sam
 
 import json
 import logging
+import time
 import urllib.request
 from datetime import date, datetime, timedelta
 
@@ -13,6 +14,7 @@ from prefect import flow, task
 
 from execution.brokers.routing import log_in, routed
 from execution.orders import OrderStatus
+from execution.presence import Occupied, Purpose
 from execution.session import Session, Step
 from flows.attention import NeedsAttention, say
 from flows.ingest import ingest, land_newest
@@ -31,6 +33,7 @@ REPLAYED = "alpaca"
 AFTER_CLOSE = timedelta(minutes=15)
 AFTER_OPEN = timedelta(minutes=1)
 SETTLE_SECONDS = 30.0
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 60.0, 2.0
 
 
 class SteppedClock:
@@ -64,8 +67,23 @@ def models_to_trade() -> list[ModelPackage]:
 
 @task
 def decide(packages: list[ModelPackage], broker: str) -> int:
-    """Decide the newest closed bars and send what is approved; returns the number of orders sent."""
-    with Session.open(packages, log_in(broker)) as session:
+    """Decide the newest closed bars and send what is approved; returns the number of orders sent.
+
+    Where a session goes on beside it, that one decides what has landed. Any other that has the account is waited for.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            session = Session.open(packages, log_in(broker), purpose=Purpose.PAPER_TRADE)
+            break
+        except Occupied as busy:
+            if busy.presence is not None and busy.presence.goes_on:
+                log.info("%s; it decides what has landed", busy)
+                return 0
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+    with session:
         step = session.decide()
         if session.is_unanswered():
             # it is sent again, or given up, only once it cannot arrive any more
@@ -95,7 +113,7 @@ def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, his
     orders = sessions = 0
     month: str | None = None
     broker = log_in(REPLAYED)
-    with Session.open(packages, broker) as session:
+    with Session.open(packages, broker, purpose=Purpose.PAPER_TRADE) as session:
         while True:
             now = broker.clock()
             if now.is_open:

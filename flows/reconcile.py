@@ -6,10 +6,13 @@ import time
 from prefect import flow, task
 
 from execution import registration
-from execution.brokers.base import Mode
+from execution.brokers.base import Broker, Mode
 from execution.brokers.routing import BROKERS, log_in
 from execution.lag import LAG
+from execution.ledger import Ledger
+from execution.presence import Occupied, Purpose
 from execution.recall import recall
+from execution.reconcile import look
 from execution.reconcile import reconcile as compare
 from flows.attention import NeedsAttention, say
 from warehouse.connection import connect
@@ -30,13 +33,13 @@ class Discrepancy(Stop):
 def compare_with_broker(name: str) -> str:
     """The whole history, both sides; returns `agreed` or `repaired`. What may be lag is awaited for minutes.
 
-    Raises Discrepancy with what differs, NeedsAttention when the account is halted or orders were refused, aged or
-    ended short.
+    Beside a running session it compares and writes nothing. Raises Discrepancy with what differs, NeedsAttention when
+    the account is halted or orders were refused, aged or ended short.
     """
     broker = log_in(name)
     try:
         account_id = broker.account().account_id
-        with registration.opened(broker, account_id) as ledger:
+        with registration.opened(broker, account_id, Purpose.RECONCILE) as ledger:
             before = ledger.newest_event()
             result = compare(broker, ledger, "by hand", time.sleep)
             deadline = time.monotonic() + LAG.total_seconds()
@@ -46,6 +49,8 @@ def compare_with_broker(name: str) -> str:
             # a halt takes back what is open
             taken_back = recall(broker, ledger)
             concerns = ledger.concerns(before)
+    except Occupied as busy:
+        return _beside(broker, account_id, busy)
     finally:
         broker.close()
     for finding in (*result.findings, *taken_back):
@@ -58,6 +63,16 @@ def compare_with_broker(name: str) -> str:
             "`python -m execution adopt` books what is right, `python -m execution release` lets it trade again"
         )
     say(f"account {account_id}: ledger and broker {_WORDS[result.outcome]}", concerns)
+    return result.outcome
+
+
+def _beside(broker: Broker, account_id: str, busy: Occupied) -> str:
+    """Look and write nothing: the process that has the account books what it finds, and halts the account itself."""
+    with Ledger.view(account_id) as ledger:
+        result = look(broker, ledger, "by hand", time.sleep)
+        concerns = ledger.concerns(ledger.newest_event())
+    differs = [f"ledger and broker differ: {finding}" for finding in result.comparison.discrepancies]
+    say(f"{busy}; a look beside it: {result.outcome}", (*differs, *concerns))
     return result.outcome
 
 

@@ -21,15 +21,15 @@ def take_turn(connection: psycopg.Connection, subject: str) -> None:
     connection.execute("select warehouse.take_turn(%s)", (subject,))
 
 
-def claim(connection: psycopg.Connection, subject: str, wait: float) -> bool:
+def claim(connection: psycopg.Connection, subject: str, wait: float, purpose: str = "", place: str = "") -> bool:
     """Claim something until the connection is closed; False when another connection still has it after `wait` seconds.
 
-    The server may need a moment to see that a process has died.
+    The server may need a moment to see that a process has died. `purpose` and `place` are for whoever is refused.
     """
     deadline = time.monotonic() + wait
     while True:
         with connection.transaction():
-            if scalar(connection.execute("select warehouse.claim(%s)", (subject,))):
+            if scalar(connection.execute("select warehouse.claim(%s, %s, %s)", (subject, purpose, place))):
                 return True
         if time.monotonic() > deadline:
             return False

@@ -195,7 +195,7 @@ def test_orders_written_before_a_halt_go_out_after_it(exchange, package, first_d
 def test_one_session_an_account(exchange, package):
     with (
         Session.open([package], exchange.broker()),
-        pytest.raises(Stop, match="another session is trading account"),
+        pytest.raises(Stop, match=r"is in use by `session` .* since 20.* UTC: one session at a time"),
         Session.open([package], exchange.broker()),
     ):
         pass
