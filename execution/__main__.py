@@ -6,10 +6,10 @@ import sys
 import threading
 import time
 
-from execution import registration
+from execution import registration, roster
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.base import Broker, Mode
-from execution.brokers.routing import BROKERS, log_in, routed
+from execution.brokers.routing import BROKERS, log_in
 from execution.continuous import Landings, go_on
 from execution.control import Control
 from execution.ledger import Ledger
@@ -111,9 +111,10 @@ def _control(options: argparse.Namespace) -> int:
 
 def _trade(name: str, mode: Mode) -> int:
     state: registry.State = "live" if mode is Mode.LIVE else "paper"
-    packages = routed(registry.load_model(record.model_id) for record in registry.models(state)).get(name, [])
+    models = roster.call(state)
+    aside, packages = models.aside_at(name), models.packages.get(name, ())
     if not packages:
-        raise Stop(f"no model in state {state} trades at {name}")
+        raise Stop("; ".join((f"no model in state {state} trades at {name}", *map(str, aside))))
     is_over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: is_over.set())
@@ -122,9 +123,15 @@ def _trade(name: str, mode: Mode) -> int:
         print(line, flush=True)
 
     broker = log_in(name, mode)
-    with Landings.listen() as landings, Session.open(packages, broker, purpose=Purpose.TRADE) as session:
-        models = ", ".join(package.model_id for package in packages)
-        tell(f"account {session.account_id} at {name}, {mode} trading: {models}")
+    for one in aside:
+        tell(str(one))
+    shares = models.shares(name)
+    with (
+        Landings.listen() as landings,
+        Session.open(packages, broker, shares=shares, purpose=Purpose.TRADE) as session,
+    ):
+        trading = ", ".join(package.model_id for package in packages)
+        tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")
         go_on(session, landings, is_over.is_set, tell)
     tell(f"account {session.account_id}: orders and positions stay as they are")
     return 0

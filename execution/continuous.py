@@ -105,4 +105,4 @@ def _in_words(step: Step) -> list[str]:
         for intent in step.intents
         if not intent.is_approved
     ]
-    return [*sent, *refused, *step.failures]
+    return [*sent, *refused, *map(str, step.failures)]

@@ -4,7 +4,7 @@ One session per account at a time: the ledger's connection claims it, and the cl
 dies. Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Self
 import psycopg
 from psycopg.types.json import Jsonb
 
-from execution import bookings, withdrawals
+from execution import bookings, roster, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement, moved_by
 from execution.bookings import insert
@@ -299,6 +299,11 @@ class Ledger:
                 )
                 if cursor.fetchone() != (bar.bar_start, values["reasons"]):
                     insert(cursor, "refusals", broker_time=broker_time, **values)
+
+    def note_models(self, concerns: Mapping[str, str]) -> None:
+        """Record what is wrong with models, by their ids; empty when nothing is any more."""
+        with self._transaction() as cursor:
+            roster.note(cursor, concerns)
 
     def record_order(
         self,

@@ -18,7 +18,7 @@ from execution.brokers.base import (
 from execution.market import MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
-from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
+from execution.records import Decision, Failure, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
 from execution.validation.orders import order_rules
@@ -132,13 +132,13 @@ class Situation:
 class Plan:
     """What is to be written ahead. Approved intents are in the order of sending: sales first.
 
-    `failures` are sentences about models that gave no answer; their bars are among the refused.
+    `failures` are models that gave no answer; their bars are among the refused.
     """
 
     decisions: tuple[Decision, ...]
     intents: tuple[Intent, ...]
     refused: tuple[RefusedBar, ...]
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def plan(
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
-    failures: list[str] = []
+    failures: list[Failure] = []
     changes: list[_Change] = []
     for package in packages:
         asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
@@ -249,7 +249,7 @@ def plan(
             subject = (package.model_id, symbol, package.timeframe, bar_start)
             if isinstance(answer, str):
                 refused.append(RefusedBar(*subject, (f"Model: {answer}",)))
-                failures.append(f"model {package.model_id} failed on {symbol}: {answer}")
+                failures.append(Failure(package.model_id, symbol, answer))
                 continue
             decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
             try:

@@ -69,6 +69,18 @@ class RefusedBar:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A model that gave no answer for the newest bar of a symbol, and why."""
+
+    model_id: str
+    symbol: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"model {self.model_id} failed on {self.symbol}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """An order that the broker did not have when its time had passed, and when that was by the broker's clock."""
 

@@ -22,12 +22,13 @@ from execution.ledger import Ledger
 from execution.market import TIMEFRAMES, Market, Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
-from execution.planning import Situation, open_questions, plan, refused_bars, revised_since
+from execution.planning import Plan, Situation, open_questions, plan, refused_bars, revised_since
 from execution.policy import TradingPolicy
 from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
-from execution.records import Decision, Intent, OpenOrder, RefusedBar
+from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
+from execution.roster import SetAside
 from execution.submission import Sender
 from execution.timing import SessionTimes
 from execution.validation.orders import order_rules
@@ -40,14 +41,14 @@ from warehouse.errors import Stop
 class Step:
     """What `decide` did: new decisions and their intents, bars that were refused, and the orders it sent.
 
-    `failures` are sentences about models that gave no answer for a bar.
+    `failures` are models that gave no answer for a bar.
     """
 
     decisions: tuple[Decision, ...]
     intents: tuple[Intent, ...]
     refused: tuple[RefusedBar, ...]
     sent: tuple[Order, ...]
-    failures: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def followed_by(self, later: "Step") -> "Step":
         """Both together; what was refused is what the later one refused."""
@@ -82,6 +83,8 @@ class Session:
         self._sender = Sender(broker, ledger, pause)
         self._pause = pause
         self._opened_after = ledger.newest_event()
+        self._aside: tuple[SetAside, ...] = ()
+        self._failing: dict[str, str] = {}
         self._timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
 
     @classmethod
@@ -106,12 +109,16 @@ class Session:
             opened.callback(broker.close)
             account = broker.account()
             ledger = opened.enter_context(registration.opened(broker, account.account_id, purpose))
-            _refuse_apart(chosen, ledger.apart())
+            its_shares = _checked_shares(chosen, shares)
+            aside = _not_ours(chosen, ledger.apart(), broker.name)
+            chosen = tuple(package for package in chosen if package.model_id not in {one.model_id for one in aside})
+            if not chosen:
+                raise Stop("; ".join(map(str, aside)))
             market = Market()
             opened.callback(market.close)
-            session = cls(
-                chosen, _checked_shares(chosen, shares), policy or TradingPolicy(), broker, ledger, market, pause
-            )
+            session = cls(chosen, its_shares, policy or TradingPolicy(), broker, ledger, market, pause)
+            session._aside = aside
+            ledger.note_models({one.model_id: one.reason for one in aside})
             broker.open_stream()
             result = session.reconcile("start")
             session._resolve(result.clock)
@@ -147,6 +154,7 @@ class Session:
         todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts)
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
+        self._note_failures(todo)
         sent = self._send([intent.order for intent in todo.intents if intent.is_approved], situation)
         return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent), todo.failures)
 
@@ -185,8 +193,8 @@ class Session:
         return self._ledger.halts()
 
     def concerns(self) -> tuple[str, ...]:
-        """What a person should hear: a halt, aged orders, and what ended short since the session was opened."""
-        return self._ledger.concerns(self._opened_after)
+        """What a person should hear: a halt, aged orders, models set aside, what ended short since it was opened."""
+        return (*self._ledger.concerns(self._opened_after), *map(str, self._aside))
 
     def close(self) -> None:
         """Let go of the account. Orders stay as they are; the next session follows them."""
@@ -221,6 +229,18 @@ class Session:
             customs=self._broker.customs,
             terms=terms,
         )
+
+    def _note_failures(self, todo: Plan) -> None:
+        """Write down which models fail, and which answer again; nothing while that stays as it is."""
+        decided = {decision.model_id: "" for decision in todo.decisions}
+        said: dict[str, str] = {}
+        for failure in todo.failures:
+            words = f"it failed on {failure.symbol}: {failure.reason}"
+            said[failure.model_id] = f"{said[failure.model_id]}; {words}" if failure.model_id in said else words
+        changed = {name: words for name, words in (decided | said).items() if self._failing.get(name, "") != words}
+        if changed:
+            self._ledger.note_models(changed)
+            self._failing |= changed
 
     def _resume(self, situation: Situation) -> list[Order]:
         """Send what was written ahead and, for all the broker knows, never arrived, where it would be sent now too."""
@@ -336,10 +356,13 @@ def _occasion(events: Sequence[object]) -> str:
     return "reconnect" if reconnected else "continuous"
 
 
-def _refuse_apart(packages: Sequence[Package], apart: frozenset[str]) -> None:
-    for package in packages:
-        if foreign := sorted(apart.intersection(package.symbols)):
-            raise Stop(f"model {package.model_id} trades {foreign[0]}, which the account holds apart: it is not ours")
+def _not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) -> tuple[SetAside, ...]:
+    """Models that want a symbol which the account holds apart."""
+    return tuple(
+        SetAside(package.model_id, broker, f"it trades {foreign[0]}, which the account holds apart: it is not ours")
+        for package in packages
+        if (foreign := sorted(apart.intersection(package.symbols)))
+    )
 
 
 def _checked(packages: tuple[Package, ...]) -> tuple[Package, ...]:

@@ -7,6 +7,7 @@ import psycopg
 
 from execution.concerns import aged, ended_short
 from execution.presence import present
+from execution.roster import concerns
 
 _NEWEST = 5
 
@@ -46,7 +47,7 @@ _ACCOUNTS = """
 
 def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
     """One paragraph per account: who acts for it, cash, positions, orders in flight, the newest reconciliation, halts,
-    refusals, and orders that aged or ended short.
+    refusals, and orders that aged or ended short. At the end a line per model with which something is wrong.
     """
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
@@ -66,6 +67,7 @@ def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iter
         ):
             if items:
                 yield from _items(title, items)
+    yield from concerns(connection)
 
 
 def _items(title: str, items: list[Any] | None) -> Iterator[str]:

@@ -8,18 +8,20 @@ import json
 import logging
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from prefect import flow, task
 
-from execution.brokers.routing import log_in, routed
+from execution.brokers.routing import log_in
+from execution.market import Package
 from execution.orders import OrderStatus
 from execution.presence import Occupied, Purpose
+from execution.roster import Roster, call
 from execution.session import Session, Step
 from flows.attention import NeedsAttention, say
 from flows.ingest import ingest, land_newest
-from models_registry import registry
-from models_registry.package import ModelPackage
 from warehouse import addresses
 from warehouse.errors import Retry, Stop
 
@@ -54,19 +56,16 @@ class SteppedClock:
 
 
 @task
-def models_to_trade() -> list[ModelPackage]:
-    """The packages of all models in state paper; one that cannot be true is left out with a sentence."""
-    packages = []
-    for record in registry.models("paper"):
-        try:
-            packages.append(registry.load_model(record.model_id))
-        except Stop as stopped:
-            log.warning("not traded: %s", stopped)
-    return packages
+def models_to_trade() -> Roster:
+    """All models in state paper; one with which something is wrong is set aside with a sentence."""
+    models = call("paper")
+    for one in models.aside:
+        log.warning("%s", one)
+    return models
 
 
 @task
-def decide(packages: list[ModelPackage], broker: str) -> int:
+def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decimal] | None = None) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent.
 
     Where a session goes on beside it, that one decides what has landed. Any other that has the account is waited for.
@@ -74,7 +73,7 @@ def decide(packages: list[ModelPackage], broker: str) -> int:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            session = Session.open(packages, log_in(broker), purpose=Purpose.PAPER_TRADE)
+            session = Session.open(packages, log_in(broker), shares=shares, purpose=Purpose.PAPER_TRADE)
             break
         except Occupied as busy:
             if busy.presence is not None and busy.presence.goes_on:
@@ -90,7 +89,7 @@ def decide(packages: list[ModelPackage], broker: str) -> int:
             session.settle(SETTLE_SECONDS)
             step = step.followed_by(session.decide())
         concerns = session.concerns()
-    say(_in_words(step), (*step.failures, *concerns))
+    say(_in_words(step), (*map(str, step.failures), *concerns))
     return len(step.sent)
 
 
@@ -108,12 +107,12 @@ def _in_words(step: Step) -> str:
 
 
 @task
-def replay(packages: list[ModelPackage], clock: SteppedClock, through: date, history_start: date) -> int:
+def replay(models: Roster, clock: SteppedClock, through: date, history_start: date) -> int:
     """Trade every session up to the close of `through`, from where the market stands; returns the orders sent."""
     orders = sessions = 0
     month: str | None = None
-    broker = log_in(REPLAYED)
-    with Session.open(packages, broker, purpose=Purpose.PAPER_TRADE) as session:
+    broker, packages, shares = log_in(REPLAYED), models.packages.get(REPLAYED, ()), models.shares(REPLAYED)
+    with Session.open(packages, broker, shares=shares, purpose=Purpose.PAPER_TRADE) as session:
         while True:
             now = broker.clock()
             if now.is_open:
@@ -149,23 +148,25 @@ def paper_trade(
 
     `stepped_clock` is the URL of a replayed market's clock, and `through` the date it is traded to.
     """
-    packages = models_to_trade()
-    if not packages:
-        log.warning("no model is in state paper: nothing to trade")
+    models = models_to_trade()
+    aside = [str(one) for one in models.aside]
+    if not models.packages:
+        say("no model is in state paper that can be traded: nothing to trade", aside)
         return 0
-    log.info("trading %s", ", ".join(package.model_id for package in packages))
-    by_broker = routed(packages)
+    log.info("trading %s", ", ".join(package.model_id for its in models.packages.values() for package in its))
     if stepped_clock is not None and through is not None:
-        return replay(by_broker.get(REPLAYED, []), SteppedClock(stepped_clock), through, history_start)
-    orders, failure = 0, None
-    for broker, its_packages in by_broker.items():
+        return replay(models, SteppedClock(stepped_clock), through, history_start)
+    orders = 0
+    failures: list[Retry | Stop] = []
+    for broker, packages in models.packages.items():
         try:
-            for timeframe in sorted({package.timeframe for package in its_packages}):
+            for timeframe in sorted({package.timeframe for package in packages}):
                 ingest(SOURCES[broker], None, history_start, timeframe)
-            orders += decide(its_packages, broker)
+            orders += decide(packages, broker, models.shares(broker))
         except (Retry, Stop) as error:
             # what one account lacks is not the other's affair
-            failure = failure or error
-    if failure is not None:
-        raise failure
+            failures.append(error)
+    if len(failures) == 1 and not aside:
+        raise failures[0]
+    say(f"{orders} orders sent", [*map(str, failures), *aside])
     return orders

@@ -1,8 +1,7 @@
 """Which broker trades an instrument: its asset class says so, and one account trades at one broker."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Broker, Mode
@@ -19,15 +18,12 @@ BROKERS = tuple(ROUTES.values())
 
 
 class Traded(Protocol):
-    """What trades symbols under a name: a package of a model."""
+    """What trades symbols under a name: a model, its package."""
 
     @property
     def model_id(self) -> str: ...
     @property
-    def symbols(self) -> tuple[str, ...]: ...
-
-
-Package = TypeVar("Package", bound=Traded)
+    def symbols(self) -> Sequence[str]: ...
 
 
 def log_in(broker: str, mode: Mode = Mode.PAPER) -> Broker:
@@ -40,35 +36,32 @@ def log_in(broker: str, mode: Mode = Mode.PAPER) -> Broker:
             return named(AlpacaBroker.from_settings(load(), mode=mode))
         case "binance":
             by_symbol = names("binance")
-            symbols = [by_symbol.get(symbol, symbol) for symbol, of in _asset_classes().items() if of == "crypto"]
+            symbols = [by_symbol.get(symbol, symbol) for symbol, of in asset_classes().items() if of == "crypto"]
             return named(BinanceBroker.from_settings(load(), symbols, mode=mode))
     raise Stop(f"truebar knows no broker {broker}: it knows {', '.join(BROKERS)}")
 
 
-def routed(packages: Iterable[Package]) -> dict[str, list[Package]]:
-    """Packages by the broker that trades them, in the order given. Raises Stop when one would need two brokers."""
-    classes = _asset_classes()
-    found: dict[str, list[Package]] = defaultdict(list)
-    for package in packages:
-        brokers = {_broker_of(package, symbol, classes) for symbol in package.symbols}
-        if len(brokers) > 1:
-            raise Stop(
-                f"model {package.model_id} trades at {' and '.join(sorted(brokers))}: an account is at one broker, so "
-                "its symbols must be of one asset class"
-            )
-        found[brokers.pop()].append(package)
-    return dict(found)
+def broker_of(traded: Traded, classes: Mapping[str, str]) -> str:
+    """Who trades it, by the asset class of each symbol. Raises Stop when nobody does, and when it would need two."""
+    brokers = {_broker_of(traded, symbol, classes) for symbol in traded.symbols}
+    if len(brokers) > 1:
+        raise Stop(
+            f"model {traded.model_id} trades at {' and '.join(sorted(brokers))}: an account is at one broker, so "
+            "its symbols must be of one asset class"
+        )
+    return brokers.pop()
 
 
-def _broker_of(package: Traded, symbol: str, classes: Mapping[str, str]) -> str:
+def _broker_of(traded: Traded, symbol: str, classes: Mapping[str, str]) -> str:
     if symbol not in classes:
-        raise Stop(f"model {package.model_id} trades {symbol}, which seeds/instruments.csv does not have")
+        raise Stop(f"model {traded.model_id} trades {symbol}, which seeds/instruments.csv does not have")
     if classes[symbol] not in ROUTES:
-        raise Stop(f"nobody trades {classes[symbol]}: {symbol} of model {package.model_id} cannot be ordered")
+        raise Stop(f"nobody trades {classes[symbol]}: {symbol} of model {traded.model_id} cannot be ordered")
     return ROUTES[classes[symbol]]
 
 
-def _asset_classes() -> dict[str, str]:
+def asset_classes() -> dict[str, str]:
+    """The asset class of each instrument. Raises Stop before the first `dbt build`."""
     with connect("executor", read_only=True) as connection:
         if scalar(connection.execute("select to_regclass('reference.instruments')")) is None:
             raise Stop("the warehouse has no instruments yet: run `dbt build`")

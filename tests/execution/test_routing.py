@@ -3,7 +3,7 @@
 import pytest
 
 from execution.brokers.named import NamedBroker
-from execution.brokers.routing import log_in, routed
+from execution.brokers.routing import asset_classes, broker_of, log_in
 from tests.execution.spot import SPOT_KEY, SPOT_SECRET, SpotWarehouse, spot_exchange
 from tests.execution.world import SignalPackage
 from warehouse.errors import Stop
@@ -17,8 +17,8 @@ def market(ledger_db):
 def test_models_go_to_the_broker_of_their_symbols(market):
     shares = SignalPackage(model_id="shares-1")
     coins = SignalPackage(model_id="coins-1", symbols=("BTCUSDT",))
-    assert routed([coins, shares]) == {"binance": [coins], "alpaca": [shares]}
-    assert routed([]) == {}
+    classes = asset_classes()
+    assert [broker_of(package, classes) for package in (coins, shares)] == ["binance", "alpaca"]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_models_go_to_the_broker_of_their_symbols(market):
 def test_what_nobody_can_trade_is_said(market, symbols, words):
     market.change("insert into reference.instruments values ('GOLD', 'metal', 'XNYS')")
     with pytest.raises(Stop, match=words):
-        routed([SignalPackage(model_id="m-1", symbols=symbols)])
+        broker_of(SignalPackage(model_id="m-1", symbols=symbols), asset_classes())
 
 
 def test_a_broker_is_opened_by_its_name_and_sees_our_instruments_under_its_names(

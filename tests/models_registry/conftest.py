@@ -22,34 +22,34 @@ Candidate = Callable[..., ModelPackage]
 @pytest.fixture
 def candidate(warehouse_db: Path) -> Candidate:
     """Makes a registered candidate whose trial has this verdict, or none, on these symbols."""
+    return make_candidate
 
-    def make(verdict: str | None, *symbols: str) -> ModelPackage:
-        number = next(_numbers)
-        trial = f"{number:08x}"
-        family = " ".join(("reg", *symbols))
-        with connect("trainer") as connection:
-            for statement in (
-                "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
-                "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
-                "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
-                "periods_per_year) values (%(family)s, %(symbols)s, '1d', now(), now(), 1, 252) on conflict do nothing",
-                "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
-                "rows_unready, device, feature_fingerprints, library_versions) values "
-                "(%(family)s, 'reg', %(family)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
-                "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
-                "values (%(trial)s, %(family)s, 'reg', %(family)s, %(number)s, '{}')",
-            ):
-                connection.execute(
-                    statement,
-                    {"family": family, "symbols": list(symbols or ("X",)), "trial": trial, "number": number},
-                )
-        if verdict:
-            judge(trial, verdict, family)
-        package = made_up_package(trial, run=family, symbols=symbols or ("X",))
-        registry.register(package, "for a test")
-        return package
 
-    return make
+def make_candidate(verdict: str | None, *symbols: str) -> ModelPackage:
+    number = next(_numbers)
+    trial = f"{number:08x}"
+    family = " ".join(("reg", *symbols))
+    with connect("trainer") as connection:
+        for statement in (
+            "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
+            "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
+            "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
+            "periods_per_year) values (%(family)s, %(symbols)s, '1d', now(), now(), 1, 252) on conflict do nothing",
+            "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
+            "rows_unready, device, feature_fingerprints, library_versions) values "
+            "(%(family)s, 'reg', %(family)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
+            "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
+            "values (%(trial)s, %(family)s, 'reg', %(family)s, %(number)s, '{}')",
+        ):
+            connection.execute(
+                statement,
+                {"family": family, "symbols": list(symbols or ("X",)), "trial": trial, "number": number},
+            )
+    if verdict:
+        judge(trial, verdict, family)
+    package = made_up_package(trial, run=family, symbols=symbols or ("X",))
+    registry.register(package, "for a test")
+    return package
 
 
 def judge(trial: str, verdict: str, family: str) -> None:

@@ -9,7 +9,6 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from flows.paper_trade import models_to_trade
 from models_registry import registry
 from models_registry.package import ModelPackage, PackageError
 from models_registry.registry import RegistryError
@@ -185,18 +184,6 @@ def forged(candidate: Candidate) -> Iterator[ModelPackage]:
 def test_a_state_without_its_verdict_does_not_load(forged: ModelPackage) -> None:
     with pytest.raises(RegistryError, match="has not been judged by the gate"):
         registry.load_model(forged.model_id)
-
-
-def test_a_row_that_cannot_be_true_stops_that_model_alone(
-    forged: ModelPackage,
-    candidate: Candidate,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    sound = candidate("PASSED", "SOUND")
-    registry.advance(sound.model_id, "paper", "passed")
-    loaded = {package.model_id for package in models_to_trade.fn()}
-    assert sound.model_id in loaded
-    assert forged.model_id not in loaded
 
 
 @pytest.mark.parametrize("path", ["/tmp/elsewhere", "../elsewhere", "linked"])
