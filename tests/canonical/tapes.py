@@ -138,6 +138,26 @@ class Exchange:
         )
         self._transformer.commit()
 
+    def list_stock(
+        self,
+        symbol: str,
+        name: str,
+        *,
+        valid_from: date | None = None,
+        valid_to: date | None = None,
+        delisted_on: date | None = None,
+    ) -> None:
+        """An instrument that has a vendor's name from a day until before another, traded until a third."""
+        self._transformer.execute(
+            "insert into reference.instruments values (%s, 'equity', 'XNYS', 8, 1, true, 'a tape', null, %s)",
+            (symbol, delisted_on),
+        )
+        self._transformer.execute(
+            "insert into reference.vendor_symbols values (%s, 'polygon', %s, %s, %s)",
+            (symbol, name, valid_from, valid_to),
+        )
+        self._transformer.commit()
+
     def _list(self, tape: Tape) -> None:
         kind = ("crypto", "24x7") if tape.is_pair else ("equity", "XNYS")
         self._transformer.execute(
