@@ -155,6 +155,8 @@ def _orders(
     for ours in ledger.orders.values():
         if ours.client_order_id in listed or ours.status in (OrderStatus.NOT_SENT, OrderStatus.REJECTED):
             continue
+        if ours.symbol in broker.unlisted:
+            continue
         if ours.status.is_unresolved:
             yield AwaitingBroker(ours.client_order_id)
         elif not ledger.adopted.covers(lost := OrderUnknownToBroker(ours.client_order_id)):
@@ -232,7 +234,7 @@ def _fills(
             if reason:
                 yield FillDiffers(fill.execution_id, reason)
     for recorded in ledger.fills.values():
-        if recorded.execution_id not in reported:
+        if recorded.execution_id not in reported and recorded.symbol not in broker.unlisted:
             yield FillUnknownToBroker(recorded.execution_id)
 
 

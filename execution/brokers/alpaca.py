@@ -2,7 +2,8 @@
 
 - Payloads stay raw: the SDK's models turn quantities into floats and reject statuses they do not know.
 - Every request has a timeout; the SDK's have none.
-- The SDK must not repeat a POST after a 504: the first one may have been taken. It may after a 429, which was refused.
+- The SDK repeats nothing: a POST that got a 504 may have been taken, and who gets a 429 is to wait. That is remembered
+  once for all requests of the account.
 - Nothing here decides what became of an order. That takes an answer in the broker's own words: an HTTP code alone may
   come from anybody on the way, and no answer is `Unknown`.
 """
@@ -40,6 +41,7 @@ from execution.brokers.base import (
     Unknown,
 )
 from execution.brokers.replacements import joined
+from execution.brokers.silence import Silence
 from warehouse import addresses
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
@@ -59,6 +61,7 @@ _CUT_ATTEMPTS = 5
 _NO_SUCH_ORDER = 40410000
 _LEAST_CODE = 40_000_000
 _CLOCK_SECONDS = 5.0
+_USUAL_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 10.0, 60.0
 _FORBIDDEN = "forbidden."
 _NOT_UNIQUE = "client_order_id must be unique"
 # Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
@@ -81,8 +84,12 @@ class AlpacaBroker:
         mode: Mode = Mode.PAPER,
         pause: Callable[[float], None] = time.sleep,
         machine: Callable[[], datetime] | None = None,
+        silence: Silence | None = None,
     ) -> None:
-        """`machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in."""
+        """`machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in.
+
+        `silence` remembers when Alpaca wants to be left alone; when not given, as long as this object lives.
+        """
         self.mode = Mode(mode)
         base_url = _address(base_url, "APCA_API_BASE_URL", self.mode)
         stream_url = _address(stream_url, "APCA_API_STREAM_URL", self.mode, socket=True)
@@ -92,7 +99,9 @@ class AlpacaBroker:
         self._client = TradingClient(
             key_id, secret_key, paper=self.mode is Mode.PAPER, raw_data=True, url_override=base_url
         )
-        self._client._retry_codes = [429]
+        # whoever is asked again through a 429 answers so again, and for longer
+        self._client._retry, self._client._retry_codes = 0, []
+        self._silence = silence or Silence("Alpaca")
         session = self._client._session
         addresses.confine(session, base_url)
         # the SDK has no time limit of its own
@@ -106,7 +115,9 @@ class AlpacaBroker:
         if not settings.alpaca_key_id or not settings.alpaca_secret_key:
             raise Stop("no Alpaca keys: set APCA_API_KEY_ID and APCA_API_SECRET_KEY in the environment or .env")
         secret = settings.alpaca_secret_key.get_secret_value()
-        return cls(settings.alpaca_key_id, secret, settings.alpaca_base_url, settings.alpaca_stream_url, mode=mode)
+        silence = Silence.kept("Alpaca", settings.state_dir, settings.alpaca_key_id, settings.alpaca_base_url)
+        urls = (settings.alpaca_base_url, settings.alpaca_stream_url)
+        return cls(settings.alpaca_key_id, secret, *urls, mode=mode, silence=silence)
 
     def clock(self) -> BrokerClock:
         """The broker's time, as fresh as it can be had. Raises Retry when the answer took so long that it is old."""
@@ -158,7 +169,10 @@ class AlpacaBroker:
             "client_order_id": request.client_order_id,
         }
         try:
-            return Accepted(wire.order(cast("Mapping[str, Any]", self._client.post("/orders", body))))
+            answer = self._asked(lambda: self._client.post("/orders", body))
+            return Accepted(wire.order(cast("Mapping[str, Any]", answer)))
+        except Retry as waiting:
+            return Unknown(f"{waiting}; it was not sent")
         except APIError as error:
             return self._refused(request, error)
         except (requests.RequestException, wire.BadPayload, ValueError) as error:
@@ -193,7 +207,7 @@ class AlpacaBroker:
     def cancel(self, broker_order_id: str) -> None:
         path = f"/orders/{quote(broker_order_id, safe='')}"
         try:
-            self._client.delete(path)
+            self._asked(lambda: self._client.delete(path))
         except APIError as error:
             # in the broker's words: it has ended, or is not there any more
             if error.status_code not in (404, 422) or not _is_in_brokers_words(error):
@@ -263,7 +277,7 @@ class AlpacaBroker:
             is_unreadable = False
             failure: Stop | Retry
             try:
-                return parse(self._client.get(path, dict(query or {})))
+                return parse(self._asked(lambda: self._client.get(path, dict(query or {}))))
             except APIError as error:
                 failure = _failed_read(path, error)
             except wire.BadPayload as error:
@@ -272,9 +286,31 @@ class AlpacaBroker:
                 failure = Stop(f"Alpaca's {path} cannot be read, and waiting will not mend it: {error}")
             except (requests.RequestException, ValueError, RecursionError) as error:
                 failure = Retry(f"Alpaca's {path} gave no usable answer: {_words(error)}")
-            if not attempts or not (isinstance(failure, Retry) or is_unreadable):
+            if not attempts or self._silence.seconds or not (isinstance(failure, Retry) or is_unreadable):
                 raise failure
             self._pause(_READ_PAUSE_SECONDS)
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        """One request. Raises Retry, and asks nothing, while Alpaca wants to be left alone, whoever wants to know."""
+        self._silence.check()
+        try:
+            return ask()
+        except APIError as error:
+            if error.status_code == 429:
+                self._silence.begin(_wait_seconds(error), f"it answered 429: {_message(error)}")
+            raise
+
+
+def _wait_seconds(error: APIError) -> float:
+    """How long Alpaca wants to be left alone: as its headers say, at most a minute, which its limit counts in."""
+    headers = getattr(error.response, "headers", None) or {}
+    told, resets = headers.get("Retry-After"), headers.get("X-RateLimit-Reset")
+    seconds = _USUAL_WAIT_SECONDS
+    if told is not None and told.isdecimal():
+        seconds = float(told)
+    elif resets is not None and resets.isdecimal():
+        seconds = float(resets) - time.time()
+    return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 
 
 class _NoSuchOrder(Stop):

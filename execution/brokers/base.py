@@ -128,6 +128,7 @@ class OrderRequest:
 @dataclass(frozen=True, slots=True)
 class BrokerOrder:
     """An order as the broker holds it. `quantity` is None for an order by notional, which truebar never sends.
+    `notional` is what such an order is worth at most, in the currency that the symbol costs.
 
     When somebody replaced the order at the broker, this is the order with all that followed it: the ids of the first,
     the quantity and status of the last, everything filled. `continued_as` are the ids of what followed, oldest first.
@@ -145,6 +146,7 @@ class BrokerOrder:
     replaces: str | None = None
     replaced_by: str | None = None
     continued_as: tuple[str, ...] = ()
+    notional: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,7 @@ class BrokerSnapshot:
     """A consistent cut: nothing was filled or booked between the first and the last of the reads behind it.
 
     Orders, fills and activities reach back to `since` (None: to the account's beginning); positions and cash are whole.
+    Of symbols that are `unlisted` the broker tells no orders and no fills any more, which says nothing about them.
     """
 
     account: AccountSnapshot
@@ -213,6 +216,7 @@ class BrokerSnapshot:
     fills: tuple[Fill, ...] = ()
     activities: tuple[Activity, ...] = ()
     positions: tuple[BrokerPosition, ...] = ()
+    unlisted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

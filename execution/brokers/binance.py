@@ -11,6 +11,7 @@
   is not read again: every trade moves a balance, and every open order locks one.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -47,6 +48,7 @@ from execution.brokers.base import (
 )
 from execution.brokers.binance_history import History
 from execution.brokers.binance_line import (
+    BAD_SYMBOL,
     UNREADABLE,
     Line,
     NoSuchOrder,
@@ -57,6 +59,7 @@ from execution.brokers.binance_line import (
     words,
 )
 from execution.brokers.binance_stream import UserStream
+from execution.brokers.silence import Silence
 from warehouse import addresses
 from warehouse.errors import Retry, Stop
 from warehouse.settings import Settings
@@ -118,10 +121,12 @@ class BinanceBroker:
         machine: Callable[[], datetime] | None = None,
         receive_window: timedelta = RECEIVE_WINDOW,
         late_arrival: timedelta | None = None,
+        silence: Silence | None = None,
     ) -> None:
         """`symbols` are the instruments, by the exchange's names, that the account is seen through.
 
-        `machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in.
+        `machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in. `silence`
+        remembers when the exchange wants to be left alone; when not given, as long as this object lives.
         """
         self.mode = Mode(mode)
         is_paper = self.mode is Mode.PAPER
@@ -143,7 +148,7 @@ class BinanceBroker:
         self._machine = machine or (_real_time if at_vendor else None)
         self._keys, self._base_url, self._socket_url = keys, base_url, socket_url
         self._client = _rest_client(keys, base_url)
-        self._line = Line(self._client, pause)
+        self._line = Line(self._client, pause, silence or Silence("Binance"))
         self._history = History(self._line)
         self._client.REQUEST_RECVWINDOW = int(receive_window / timedelta(milliseconds=1))
         self._stream: UserStream | None = None
@@ -172,6 +177,7 @@ class BinanceBroker:
             symbols,
             currency=settings.binance_trading_currency,
             mode=mode,
+            silence=Silence.kept("Binance", settings.state_dir, keys.key, settings.binance_trading_url),
         )
 
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
@@ -208,14 +214,25 @@ class BinanceBroker:
             is_calm = True
             orders: list[BrokerOrder] = []
             fills: list[Fill] = []
-            for symbol in self._ours():
-                is_calm = is_calm and self._history.is_kept(symbol, since)
-                orders += map(wire.order, self._history.rows("orders", symbol, since))
-                fills += wire.fills(self._history.rows("trades", symbol, since), self._fee_symbol)
+            try:
+                for symbol in self._ours():
+                    is_calm = is_calm and self._history.is_kept(symbol, since)
+                    orders += map(wire.order, self._history.rows("orders", symbol, since))
+                    fills += wire.fills(self._history.rows("trades", symbol, since), self._fee_symbol)
+            except NoSuchSymbol:
+                # it was delisted since we asked what is listed
+                self._listed_at = -math.inf
+                continue
             after = before if is_calm else self._balances()
             if after == before:
                 return BrokerSnapshot(
-                    after.account(self._currency), since, tuple(orders), tuple(fills), (), self._positions(after)
+                    after.account(self._currency),
+                    since,
+                    tuple(orders),
+                    tuple(fills),
+                    (),
+                    self._positions(after),
+                    frozenset(self._unlisted()),
                 )
             before = after
         raise Retry("Binance's account did not stand still long enough to be read: it will be read again")
@@ -262,7 +279,8 @@ class BinanceBroker:
         query = {"symbol": symbol, "origClientOrderId": client_order_id}
         try:
             return self._line.read("/order", lambda: self._client.get_order(**query), wire.order)
-        except NoSuchOrder:
+        except (NoSuchOrder, NoSuchSymbol):
+            # where a symbol is listed no more, no order of it is either
             return None
 
     def cancel(self, broker_order_id: str) -> None:
@@ -272,12 +290,15 @@ class BinanceBroker:
             self._line.asked(lambda: self._client.cancel_order(symbol=symbol, orderId=number))
         except BinanceAPIException as error:
             # in the exchange's words: it has ended, or is not there any more
-            if error.code != _NOT_CANCELED:
+            if error.code not in (_NOT_CANCELED, BAD_SYMBOL):
                 raise failed("/order", error) from None
         except (requests.RequestException, BinanceRequestException, *UNREADABLE) as error:
             raise Retry(f"Binance's /order gave no usable answer: {words(error)}") from None
 
     def open_stream(self) -> None:
+        # the stream asks for nothing while it listens, so what an asset is to us has to be known before
+        with contextlib.suppress(Retry):
+            self._listing()
         self._stream = UserStream(self._socket_client, self._line.offset, self._fee_symbol)
         self._stream.start(_STREAM_START_SECONDS)
 
@@ -329,23 +350,48 @@ class BinanceBroker:
 
     def _by_asset(self) -> dict[str, str]:
         """The instrument whose position an asset is. Fees may be paid in one that is no instrument of ours."""
+        self._listing()
+        return self._known_assets()
+
+    def _known_assets(self) -> dict[str, str]:
+        """The same, of what was listed last. One that is listed no more is told by its name, and what is held stays."""
         usual = {_FEES_IN: f"{_FEES_IN}{self._currency}"} if self._currency != _FEES_IN else {}
-        return usual | {one.base: one.symbol for one in self._listing().values() if one.quote == self._currency}
+        gone = {symbol.removesuffix(self._currency): symbol for symbol in self._unlisted()}
+        listed = {one.base: one.symbol for one in self._listed.values() if one.quote == self._currency}
+        return usual | gone | listed
+
+    def _unlisted(self) -> list[str]:
+        """Instruments of ours that the exchange lists no more: their orders and trades cannot be asked for."""
+        return [
+            symbol
+            for symbol in self._symbols
+            if symbol not in self._listed and symbol.endswith(self._currency) and symbol != self._currency
+        ]
 
     def _fee_symbol(self, asset: str) -> str | None:
-        return None if asset == self._currency else self._by_asset().get(asset, f"{asset}{self._currency}")
+        """Asks for nothing: the loop that user data come in by must not wait for an answer."""
+        return None if asset == self._currency else self._known_assets().get(asset, f"{asset}{self._currency}")
 
     def _positions(self, balances: wire.Balances) -> tuple[BrokerPosition, ...]:
         by_asset = self._by_asset()
         held = {by_asset[asset]: units for asset, units in balances.totals.items() if asset in by_asset}
         priced = [symbol for symbol in held if symbol in self._listed]
-        marks: dict[str, Decimal] = {}
-        if priced:
-            query = {"symbols": json.dumps(sorted(priced), separators=(",", ":"))}
-            marks = self._line.read(
+        marks = self._prices(sorted(priced))
+        return tuple(BrokerPosition(symbol, held[symbol], marks.get(symbol)) for symbol in sorted(held))
+
+    def _prices(self, symbols: Sequence[str]) -> dict[str, Decimal]:
+        if not symbols:
+            return {}
+        query = {"symbols": json.dumps(symbols, separators=(",", ":"))}
+        try:
+            return self._line.read(
                 "/ticker/price", lambda: self._client._get("ticker/price", data=dict(query)), wire.prices
             )
-        return tuple(BrokerPosition(symbol, held[symbol], marks.get(symbol)) for symbol in sorted(held))
+        except NoSuchSymbol:
+            # it may be delisted since we asked what is listed, and then it spoils the answer for all
+            if len(symbols) == 1:
+                return {}
+            return {name: price for symbol in symbols for name, price in self._prices((symbol,)).items()}
 
     def _balances(self) -> wire.Balances:
         return self._line.read(

@@ -11,6 +11,7 @@ from binance.client import Client
 from binance.exceptions import BinanceAPIException, BinanceRequestException
 
 from execution.brokers import binance_wire as wire
+from execution.brokers.silence import Silence
 from warehouse.errors import Retry, Stop
 
 Value = TypeVar("Value")
@@ -24,7 +25,7 @@ _TOO_MANY = (-1003, -1015)
 _KEYS = (-1002, -1022, -2008, -2014, -2015)
 _CLOCK = -1021
 _UNKNOWN_OUTCOME = (-1000, -1001, -1006, -1007, -1008)
-_BAD_SYMBOL = -1121
+BAD_SYMBOL = -1121
 _NO_SUCH_ORDER, _ARCHIVED = -2013, -2026
 
 
@@ -43,12 +44,11 @@ UNREADABLE = (ValueError, AttributeError, RecursionError)
 class Line:
     """Requests of one account, through the SDK's client. Its methods may be called from any thread."""
 
-    def __init__(self, client: Client, pause: Callable[[float], None]) -> None:
+    def __init__(self, client: Client, pause: Callable[[float], None], silence: Silence) -> None:
         self.client = client
         self._pause = pause
         self._lock = threading.Lock()
-        self._wait_until = 0.0
-        self._waits_because = ""
+        self._silence = silence
 
     def read(self, path: str, ask: Callable[[], Any], parse: Callable[[Any], Value]) -> Value:
         """A GET, tried a few times. Raises Stop for what a person must mend, Retry for what may pass."""
@@ -62,7 +62,7 @@ class Line:
                 failure = failed(path, error)
             except (requests.RequestException, BinanceRequestException, *UNREADABLE) as error:
                 failure = Retry(f"Binance's {path} gave no usable answer: {words(error)}")
-            if not attempts or not isinstance(failure, Retry) or self._must_wait():
+            if not attempts or not isinstance(failure, Retry) or self._silence.seconds:
                 raise failure
             self._pause(_READ_PAUSE_SECONDS)
 
@@ -80,9 +80,7 @@ class Line:
         Retry, and asks nothing, while the exchange wants to be left alone.
         """
         with self._lock:
-            if self._must_wait():
-                seconds = self._wait_until - time.monotonic()
-                raise Retry(f"Binance is asked nothing for {seconds:.0f} s more: {self._waits_because}")
+            self._silence.check()
             try:
                 return ask()
             except BinanceAPIException as error:
@@ -99,9 +97,6 @@ class Line:
                 self._remember(error)
                 raise
 
-    def _must_wait(self) -> bool:
-        return time.monotonic() < self._wait_until
-
     def _remember(self, error: BinanceAPIException) -> None:
         """When the exchange wants to be left alone, for the whole account."""
         if error.status_code not in (418, 429) and error.code not in _TOO_MANY:
@@ -109,8 +104,7 @@ class Line:
         usual = _BAN_SECONDS if error.status_code == 418 else _FIRST_WAIT_SECONDS
         told = getattr(error.response, "headers", {}).get("Retry-After")
         seconds = float(told) if told is not None and told.isdecimal() else usual
-        self._wait_until = max(self._wait_until, time.monotonic() + seconds)
-        self._waits_because = f"it answered {error.status_code}: {error.message}"
+        self._silence.begin(seconds, f"it answered {error.status_code}: {error.message}")
 
     def synchronised(self) -> datetime:
         """The exchange's time now, which later requests are stamped by. Raises Retry when it came too late."""
@@ -134,7 +128,7 @@ def failed(path: str, error: BinanceAPIException) -> Stop | Retry:
     status, code = error.status_code, error.code
     if code in (_NO_SUCH_ORDER, _ARCHIVED):
         return NoSuchOrder(str(error.message))
-    if code == _BAD_SYMBOL:
+    if code == BAD_SYMBOL:
         return NoSuchSymbol(f"Binance's {path} answered: {error.message}")
     if refuses_keys(error):
         return Stop(keys_refused(path, error))

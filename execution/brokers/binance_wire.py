@@ -138,17 +138,19 @@ def order(payload: Payload) -> BrokerOrder:
     """An order, from any REST endpoint."""
     filled = _number(payload, "executedQty")
     stated = _text(payload, "status")
+    # an order by what it may cost has no quantity of its own: the exchange states what was filled in its place
+    notional = _number(payload, "origQuoteOrderQty") if "origQuoteOrderQty" in payload else ZERO
     return BrokerOrder(
         broker_order_id=_named(payload, "symbol", "orderId"),
         client_order_id=_text(payload, "clientOrderId"),
         symbol=_text(payload, "symbol"),
         side=_side(payload, "side"),
-        # an order by what it may cost has no quantity of its own
-        quantity=_number(payload, "origQty") or None,
+        quantity=None if notional else _number(payload, "origQty") or None,
         status=_status(stated, filled),
         filled_quantity=filled,
         updated_at=_moment(payload, "updateTime" if "updateTime" in payload else "transactTime"),
-        detail=stated,
+        detail=_by_notional(stated, notional, payload, "cummulativeQuoteQty"),
+        notional=notional or None,
     )
 
 
@@ -186,17 +188,19 @@ def fills(rows: Sequence[Payload], fee_symbol: FeeSymbol) -> list[Fill]:
 def execution_report(event: Payload, fee_symbol: FeeSymbol) -> OrderUpdate:
     """An `executionReport` of the user data stream; a cancel names the order in `C`, and itself in `c`."""
     filled, stated = _number(event, "z"), _text(event, "X")
+    notional = _number(event, "Q") if "Q" in event else ZERO
     is_cancel = _field(event, "x") in ("CANCELED", "REPLACED") and event.get("C")
     pushed = BrokerOrder(
         broker_order_id=_named(event, "s", "i"),
         client_order_id=_text(event, "C" if is_cancel else "c"),
         symbol=_text(event, "s"),
         side=_side(event, "S"),
-        quantity=_number(event, "q") or None,
+        quantity=None if notional else _number(event, "q") or None,
         status=_status(stated, filled),
         filled_quantity=filled,
         updated_at=_moment(event, "T"),
-        detail=stated,
+        detail=_by_notional(stated, notional, event, "Z"),
+        notional=notional or None,
     )
     if event["x"] != "TRADE":
         return OrderUpdate(pushed)
@@ -212,6 +216,13 @@ def execution_report(event: Payload, fee_symbol: FeeSymbol) -> OrderUpdate:
         **_fee(event, "n", "N", fee_symbol),
     )
     return OrderUpdate(pushed, fill)
+
+
+def _by_notional(stated: str, notional: Decimal, payload: Payload, worth: str) -> str:
+    """The status; of an order by what it may cost, with how much of that it has cost."""
+    if not notional:
+        return stated
+    return f"{stated}, {_number(payload, worth).normalize():f} of {notional.normalize():f} spent"
 
 
 def _fee(payload: Payload, amount: str, asset: str, fee_symbol: FeeSymbol) -> dict[str, Any]:

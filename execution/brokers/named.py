@@ -73,6 +73,7 @@ class NamedBroker:
             fills=self._ours_of(found.fills),
             activities=self._ours_of(found.activities),
             positions=self._ours_of(found.positions),
+            unlisted=frozenset(self._symbols.get(name, name) for name in found.unlisted),
         )
 
     def submit(self, request: OrderRequest) -> SubmitOutcome:

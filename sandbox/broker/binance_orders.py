@@ -18,6 +18,7 @@ from sandbox.broker.binance_requests import (
     whole,
 )
 from sandbox.broker.spot_account import SpotAccount, SpotError, SpotOrder
+from sandbox.tape.crypto_pairs import DELISTED
 
 DAY = 86_400_000
 USUAL_LIMIT, LARGEST_LIMIT = 500, 1_000
@@ -116,7 +117,7 @@ class SpotHandlers:
         symbol = fields.get("symbol")
         if not symbol:
             raise mandatory("symbol")
-        if symbol not in self._spot.by_symbol:
+        if symbol not in self._spot.by_symbol or self._spot.status.get(symbol) == DELISTED:
             raise Refused(400, -1121, "Invalid symbol.")
         return symbol
 

@@ -3,7 +3,7 @@
 {"act": "spot", "rests": true}                              market orders wait instead of trading
 {"act": "spot", "parts": ["0.25", "0.75"]}                  market orders trade in these shares; what is left expires
 {"act": "spot", "pays_in_bnb": true, "can_trade": false}    how fees are paid, and whether the account may trade
-{"act": "spot", "status": {"BTCUSDT": "BREAK"}}             what a symbol's status is
+{"act": "spot", "status": {"BTCUSDT": "BREAK"}}             what a symbol's status is; DELISTED: it is listed no more
 {"act": "spot", "skew": 2000}                               milliseconds that its clock is ahead of what it tells
 {"act": "spot fill", "symbol": ..., "order": 3, "qty": "0.1", "price": "100"}   execute a part of an open order
 {"act": "spot expire", "symbol": ..., "order": 3}           end an open order

@@ -37,6 +37,10 @@ TEXTS = ("base", "quote", "coin", "name", "network", "pool")
 KEYS = (*TEXTS, "supply")
 
 
+# the status of a symbol that an exchange lists no more
+DELISTED = "DELISTED"
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A crypto pair: Binance's symbol and currencies, CoinGecko's coin, GeckoTerminal's network and pool address.

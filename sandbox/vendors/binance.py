@@ -12,7 +12,7 @@ from decimal import Decimal
 from aiohttp import web
 
 from sandbox.tape.candles import Interval
-from sandbox.tape.crypto_pairs import Pair
+from sandbox.tape.crypto_pairs import DELISTED, Pair
 from sandbox.timekeeping import MINUTE
 from sandbox.vendors.feed import Feed
 
@@ -135,7 +135,7 @@ class Binance:
             raise BinanceError(
                 -1100, "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'."
             )
-        if symbol not in self._pairs:
+        if symbol not in self._pairs or self._statuses.get(symbol) == DELISTED:
             raise BinanceError(-1121, "Invalid symbol.")
         return symbol
 

@@ -1,6 +1,8 @@
 """The Binance broker against the stand-in and against odd answers: hosts, keys, clocks, limits and history."""
 
 import json
+import math
+import threading
 from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import parse_qs
@@ -354,6 +356,18 @@ def test_what_the_exchange_does_not_list_is_said_and_spoils_nothing(exchange):
 
 def _order(name: str) -> OrderRequest:
     return OrderRequest(name, "BTCUSDT", Side.BUY, Decimal("0.01"))
+
+
+def test_what_a_fee_is_to_us_is_told_without_a_question(broker):
+    """The loop that user data come in by must not wait for an answer, nor for somebody else's."""
+    broker.snapshot(None)
+    broker._listed_at = -math.inf
+    told = []
+    with broker._line._lock:
+        asking = threading.Thread(target=lambda: told.append(broker._fee_symbol("BTC")), daemon=True)
+        asking.start()
+        asking.join(20)
+        assert told == ["BTCUSDT"]
 
 
 def _answer(broker: BinanceBroker, status: int, body: bytes | dict, headers: dict | None = None) -> list[dict]:

@@ -45,6 +45,24 @@ def test_a_trade_is_the_same_from_both_channels():
     ]
 
 
+def test_an_order_by_what_it_may_cost_has_no_quantity_of_its_own():
+    """As GET /api/v3/order and allOrders answer for MARKET with quoteOrderQty: origQty is what was filled."""
+    listed = {
+        "symbol": "BTCUSDT", "orderId": 29, "orderListId": -1, "clientOrderId": "web_1", "price": "0.00000000",
+        "origQty": "0.00109000", "executedQty": "0.00109000", "cummulativeQuoteQty": "99.49018600", "status": "FILLED",
+        "timeInForce": "GTC", "type": "MARKET", "side": "BUY", "stopPrice": "0.00000000", "icebergQty": "0.00000000",
+        "time": 1763652600456, "updateTime": 1763652600456, "isWorking": True, "workingTime": 1763652600456,
+        "origQuoteOrderQty": "100.00000000", "selfTradePreventionMode": "NONE",
+    }  # fmt: skip
+    found = wire.order(listed)
+    assert (found.quantity, found.notional, found.filled_quantity) == (None, Decimal(100), Decimal("0.00109"))
+    assert found.detail == "FILLED, 99.490186 of 100 spent"
+    report = REPORT | {"q": "0.00109000", "Q": "100.00000000", "Z": "99.49018600", "o": "MARKET", "X": "FILLED"}
+    pushed = wire.execution_report(report, _symbol_of).order
+    assert (pushed.quantity, pushed.notional, pushed.detail) == (None, Decimal(100), found.detail)
+    assert wire.order(listed | {"origQuoteOrderQty": "0.00000000"}).quantity == Decimal("0.00109")
+
+
 def test_a_cancel_names_the_order_and_not_itself():
     canceled = {
         **REPORT,

@@ -105,6 +105,46 @@ def test_dust_is_left_and_is_no_order(exchange, ledger_db):
     assert_spot_agrees(book)
 
 
+@pytest.mark.parametrize("status", ["BREAK", "HALT", "DELISTED"])
+def test_a_symbol_that_ends_halts_alone(exchange, ledger_db, status):
+    """What is held of it stays held, and its orders and fills stay what they were; all else trades on."""
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    with Session.open([package], exchange.broker()) as session:
+        warehouse.close_bar(end, {"BTCUSDT": 0.3, "ETHUSDT": 0.3})
+        exchange.advance(end + A_MINUTE)
+        assert len(session.decide().sent) == 2
+        assert session.settle(timeout=5) == ()
+    exchange.set(status={"ETHUSDT": status})
+    end += warehouse.length
+    # before its listing is asked for again, and after it
+    for weight, is_known in ((0.1, True), (0.2, False)):
+        with Session.open([package], exchange.broker()) as session:
+            broker = session._broker
+            if is_known:
+                exchange.set(status={"ETHUSDT": "TRADING"})
+                session.reconcile()
+                exchange.set(status={"ETHUSDT": status})
+                session.reconcile()
+            warehouse.close_bar(end, {"BTCUSDT": weight})
+            exchange.advance(end + A_MINUTE)
+            broker._listed_at = float("-inf")
+            step = session.decide()
+            assert [order.symbol for order in step.sent] == ["BTCUSDT"]
+            assert [bar.symbol for bar in step.refused] == ["ETHUSDT"]
+            said = "Binance does not list ETHUSDT" if status == "DELISTED" else f"Binance says that ETHUSDT is {status}"
+            assert said in step.refused[0].reasons[0]
+            assert session.settle(timeout=5) == ()
+            assert session.reconcile().outcome == "agreed"
+            assert session.halts() == ()
+            # an order of it is not known there any more
+            assert broker.find("tb-1", "ETHUSDT") is None
+            broker.cancel("ETHUSDT:1")
+        end += warehouse.length
+    assert units(exchange.spot(), "ETH") > 0
+
+
 def test_fees_in_a_third_asset_are_booked_as_what_it_is(exchange, ledger_db):
     """Discounted fees are paid in BNB: what the account holds of it shrinks with each trade, and is told by person."""
     exchange.set(pays_in_bnb=True)
