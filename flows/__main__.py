@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import access, prefect_server, serve
@@ -26,6 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
     commands.add_parser("reconcile", help="compare the ledger with the broker")
+    report = commands.add_parser("report", help="write a site of what happened, and say where it lies")
+    report.add_argument(
+        "--to", type=Path, metavar="DIR", help="folder of the site (default: report in the state folder)"
+    )
     for name, what in (("server", "a Prefect server for deployments"), ("access", "shell lines to reach it")):
         commands.add_parser(name, help=what).add_argument("--port", type=int, default=4200, help="default: 4200")
     options = parser.parse_args(arguments)
@@ -55,6 +60,7 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
     from flows.ingest import ingest
     from flows.paper_trade import paper_trade
     from flows.reconcile import reconcile
+    from flows.report import report
     from flows.train import train
 
     wait_until_ready()
@@ -75,6 +81,8 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
             paper_trade()
         case "reconcile":
             reconcile()
+        case "report":
+            report(options.to)
 
 
 if __name__ == "__main__":

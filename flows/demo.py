@@ -81,10 +81,10 @@ def _run() -> None:
             APCA_API_BASE_URL=url,
             APCA_API_STREAM_URL=url.replace("http", "ws", 1) + "/stream",
         )
-        _run_flows(running, f"{url}/sandbox/clock", settings.state_dir)
+        _run_flows(running, f"{url}/sandbox/clock")
 
 
-def _run_flows(running: ExitStack, clock_url: str, state_dir: Path) -> None:
+def _run_flows(running: ExitStack, clock_url: str) -> None:
     with stage("Prefect: a local server for this demo (about 10 s)"):
         wait_until_ready = running.enter_context(prefect_server())
         # imported here, because Prefect reads its settings at import
@@ -95,13 +95,14 @@ def _run_flows(running: ExitStack, clock_url: str, state_dir: Path) -> None:
         from flows.paper_trade import paper_trade
         from flows.parity import check_parity
         from flows.reconcile import reconcile
-        from flows.report import print_report, write_report
+        from flows.report import report
+        from flows.summary import print_summary
         from flows.train import train
 
         wait_until_ready()
 
     @flow(name="demo")
-    def demo() -> None:
+    def demo() -> Path:
         with stage("ingest: bars, splits and dividends from Polygon"):
             ingest(history_start=HISTORY_START)
         with stage("dbt build: canonical bars, features and their quality gates"):
@@ -116,9 +117,10 @@ def _run_flows(running: ExitStack, clock_url: str, state_dir: Path) -> None:
             build()
             check_parity()
 
-    demo()
-    path = write_report(state_dir / "report.md")
-    print_report(path)
+        with stage("report: a site of all that happened"):
+            return report()
+
+    print_summary(demo().absolute().as_uri())
 
 
 @contextmanager

@@ -1,117 +1,30 @@
-"""What happened, as a short table on the terminal and a Markdown file; every line is a query that a person can run."""
+"""Write the site of what happened."""
 
-from dataclasses import dataclass
+import logging
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from prefect import flow, task
 
-from warehouse.connection import connect
+from report.site import Site, write
+from warehouse.settings import load
 
-
-@dataclass(frozen=True)
-class Section:
-    """A titled query over `results` and `ledger`."""
-
-    title: str
-    sql: str
+log = logging.getLogger("truebar")
 
 
-SECTIONS = (
-    Section(
-        "Hypotheses and the gate",
-        """
-select experiment_id as hypothesis, array_to_string(symbols, ' ') as symbols, count(*) as trials,
-    count(*) filter (where verdict = 'PASSED') as passed, round(max(net_sharpe)::numeric, 2) as best_net_sharpe,
-    round(max(shrunk_sharpe)::numeric, 2) as shrunk, coalesce(max(model_id), 'none') as model
-from results.leaderboard
-group by experiment_id, symbols
-order by passed desc, experiment_id asc""",
-    ),
-    Section(
-        "Why the best trial of each hypothesis failed",
-        """
-select distinct on (experiment_id)
-    experiment_id as hypothesis, round(net_sharpe::numeric, 2) as net_sharpe, failed_checks
-from results.leaderboard
-where experiment_id not in (select experiment_id from results.leaderboard where verdict = 'PASSED')
-order by experiment_id asc, net_sharpe desc""",
-    ),
-    Section(
-        "Paper trading",
-        """
-select model_id as model, symbol, orders, filled, first_bar::date as "from", last_bar::date as "to", slippage_bps,
-    round(profit, 2) as profit, round(100 * symbol_return::numeric, 1) as "symbol_%"
-from results.paper_record
-order by model_id, symbol""",
-    ),
-    Section(
-        "Account",
-        """
-select session_date as session, round(cash, 2) as cash, round(invested, 2) as invested, round(equity, 2) as equity
-from results.equity
-where session_date in (select unnest(array[min(session_date), max(session_date)]) from results.equity)
-order by session_date""",
-    ),
-    Section(
-        "Reconciliations",
-        """
-select outcome, count(*) as times, max(broker_time) at time zone 'UTC' as newest_utc
-from ledger.reconciliations
-group by outcome
-order by outcome""",
-    ),
-)
-
-MORE = (
-    ("every check of every trial", "select * from results.gate_report where experiment_id = 'planted_edge'"),
-    ("every order and what it cost", "select * from results.execution_quality order by bar_start"),
-    ("the equity curve", "select * from results.equity order by session_date"),
-    (
-        "features of one symbol",
-        "select * from features.features_1d where symbol = 'AAPL' order by bar_start desc limit 5",
-    ),
-)
+def place() -> Path:
+    """Where the site lies unless somebody says otherwise."""
+    return load().state_dir / "report"
 
 
-def write_report(path: Path) -> Path:
-    """Write all sections with their SQL as Markdown."""
-    parts = ["# What happened\n"]
-    for section, header, rows in _results():
-        parts.append(f"## {section.title}\n\n{_markdown(header, rows)}\n```sql{section.sql};\n```\n")
-    path.write_text("\n".join(parts))
-    return path
+@task
+def write_site(folder: Path) -> Site:
+    """Every page, of one moment; readers of the one before it are not disturbed."""
+    return write(folder)
 
 
-def print_report(path: Path) -> None:
-    """Print all sections, the SQL that shows more, and where the report lies."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=130)
-    for section, header, rows in _results():
-        table = Table(title=section.title, title_justify="left", title_style="bold")
-        for name in header:
-            table.add_column(name.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        console.print()
-        console.print(table)
-    console.print("\n[bold]More, by SQL[/bold]: .venv/bin/python -m warehouse psql, then for example")
-    for what, sql in MORE:
-        console.print(f"  {sql};  [dim]-- {what}[/dim]", soft_wrap=True, highlight=False)
-    console.print(f"\n[bold]Report[/bold]: {path}", soft_wrap=True, highlight=False)
-
-
-def _results() -> list[tuple[Section, list[str], list[list[str]]]]:
-    found = []
-    with connect("analyst") as connection:
-        for section in SECTIONS:
-            cursor = connection.execute(section.sql.encode())
-            header = [column.name for column in cursor.description or ()]
-            found.append((section, header, [["" if v is None else str(v) for v in row] for row in cursor.fetchall()]))
-    return found
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+@flow
+def report(folder: Path | None = None) -> Path:
+    """Write the site to a folder (default: `report` in the state folder); returns its start page."""
+    site = write_site(folder or place())
+    log.info("report: %d pages, %s", site.pages, site.index.absolute().as_uri())
+    return site.index

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = ROOT / "dbt_project"
 BIN = Path(sys.executable).parent
-PRODUCT = ("execution", "flows", "loaders", "models_registry", "training", "warehouse")
+PRODUCT = ("execution", "flows", "loaders", "models_registry", "report", "training", "warehouse")
 
 # beside those of .sqlfluff, which say their reasons there
 OFF_FOR_MACROS = {

@@ -25,8 +25,11 @@ def test_ctrl_c_says_what_happens_next(demo: Demo) -> None:
 
 def test_the_next_run_finishes(demo: Demo) -> None:
     assert demo.first.returncode == 0, demo.first.output
-    assert len(re.findall(r"done in [\d.]+ s", demo.first.output)) >= 9
-    assert (demo.state_dir / "report.md").read_text().count("```sql") >= 5
+    assert len(re.findall(r"done in [\d.]+ s", demo.first.output)) >= 10
+    index = demo.state_dir / "report" / "index.html"
+    assert index.as_uri() in demo.first.output
+    assert "planted_edge" in index.read_text()
+    assert index.stat().st_size < 1_000_000
 
 
 def test_a_second_demo_does_nothing_twice(demo: Demo) -> None:

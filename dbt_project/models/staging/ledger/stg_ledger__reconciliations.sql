@@ -9,7 +9,8 @@ listed as (
         occasion,
         broker_time,
         reconciled_at,
-        outcome
+        outcome,
+        findings
     from source
 )
 

@@ -1,0 +1,263 @@
+"""Every query of the report. The site shows each beside its rows, so that a person can go on from there.
+
+Those of many hypotheses or trials take a list: the site asks once for a whole page, and shows the query of one.
+"""
+
+# what must exist before anything can be said
+RELATIONS = (
+    *("results.leaderboard", "results.trial_sheets", "results.gate_report", "results.equity_curve"),
+    *("results.accounts", "results.positions", "results.halts", "results.reconciliations", "results.refusals"),
+    *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
+    *("results.data_health", "features.freshness", "canonical.gaps", "canonical.quarantine"),
+    "canonical.suspected_actions",
+)
+
+MISSING_RELATIONS = """
+select name
+from unnest(%(names)s::text[]) as name
+where to_regclass(name) is null
+"""
+
+LEADERBOARD = """
+select
+    experiment_id as hypothesis, trial_no as trial, trial_id, array_to_string(symbols, ' ') as symbols, timeframe,
+    verdict, net_sharpe, shrunk_sharpe, failed_checks, years_missing, tail_cost, tail_cost_years, look_no as look,
+    related_trials,
+    model_id as model, model_state, expected_lucky_models, oos_start::date as tried_from, oos_end::date as tried_until,
+    parameters, registered_at
+from results.leaderboard
+order by (verdict = 'PASSED') desc nulls last, net_sharpe desc nulls last, experiment_id asc, trial_id asc
+"""
+
+HYPOTHESES = """
+select
+    experiment_id as hypothesis, count(*) as trials, count(*) filter (where verdict = 'PASSED') as passed,
+    count(*) filter (where verdict = 'FAILED') as failed,
+    count(*) filter (where verdict = 'INSUFFICIENT_EVIDENCE') as too_little_evidence,
+    count(*) filter (where verdict is null) as not_judged, max(net_sharpe) as best_net_sharpe,
+    max(shrunk_sharpe) as best_shrunk_sharpe, string_agg(distinct model_id, ' ') as models
+from results.leaderboard
+group by experiment_id
+order by passed desc, best_net_sharpe desc nulls last, experiment_id asc
+"""
+
+TRIAL_SHEETS = """
+select
+    experiment_id as hypothesis, trial_id, trial_no as trial, total_return, benchmark_total_return, drawdown,
+    benchmark_drawdown, alpha_per_bar, beta, exposure, turnover, trades, charged, interest, sizing_policy, target_kind,
+    horizon, bps_per_side, run_started_at, data_watermark, left_out, parameters, source_file
+from results.trial_sheets
+where experiment_id = any(%(hypotheses)s)
+order by trial_no, trial_id
+"""
+
+CHECKS = """
+select
+    trial_id, look_no as look, tier, check_name as "check", outcome, value, comparison || ' ' || threshold as wanted,
+    explanation
+from results.gate_report
+where trial_id = any(%(trials)s)
+order by look_no desc, tier asc, check_name asc
+"""
+
+CURVE = """
+with days as (
+    select
+        *,
+        row_number() over (partition by trial_id order by day) - 1 as day_no,
+        ceil(count(*) over (partition by trial_id) / 300.0)::integer as days_a_point
+    from results.equity_curve
+    where trial_id = any(%(trials)s)
+),
+
+points as (
+    select
+        trial_id,
+        max(day) as day,
+        (array_agg(wealth order by day desc))[1] as wealth,
+        (array_agg(benchmark_wealth order by day desc))[1] as buy_and_hold,
+        max(drawdown) as drawdown,
+        max(benchmark_drawdown) as drawdown_of_buy_and_hold,
+        sum(ln(1 + net_return)) as earned
+    from days
+    group by trial_id, day_no / days_a_point
+)
+
+select
+    trial_id,
+    day,
+    wealth,
+    buy_and_hold,
+    drawdown,
+    drawdown_of_buy_and_hold,
+    case
+        when day - min(day) over (partition by trial_id) >= 360
+            then sum(earned) over a_year / nullif(stddev_samp(earned) over a_year * sqrt(count(*) over a_year), 0)
+    end as sharpe_of_a_year
+from points
+window a_year as (partition by trial_id order by day range between interval '1 year' preceding and current row)
+order by trial_id, day
+"""
+
+MONTHS = """
+select
+    trial_id,
+    date_trunc('month', day)::date as month,
+    exp(sum(ln(1 + net_return))) - 1 as net_return,
+    exp(sum(ln(1 + benchmark_return))) - 1 as buy_and_hold
+from results.equity_curve
+where trial_id = any(%(trials)s)
+group by trial_id, date_trunc('month', day)::date
+order by trial_id, month
+"""
+
+FOLDS = """
+select
+    trial_id,
+    fold,
+    min(day) as first_day,
+    max(day) as last_day,
+    exp(sum(ln(1 + net_return))) - 1 as net_return,
+    exp(sum(ln(1 + benchmark_return))) - 1 as buy_and_hold
+from results.equity_curve
+where trial_id = any(%(trials)s)
+group by trial_id, fold
+order by trial_id, fold
+"""
+
+ACCOUNTS = """
+select account_id as account, broker, mode, cash, standing, reason, acted_at, reconciled, reconciled_at
+from results.accounts
+order by opened_at, account_id
+"""
+
+POSITIONS = """
+select account_id as account, symbol, quantity, newest_close, value as worth, priced_at
+from results.positions
+order by account_id, symbol
+"""
+
+EQUITY = """
+select account, day, cash, invested, equity
+from (
+    select
+        account_id as account, session_date as day, cash, invested, equity, max(session_date) over () as newest
+    from results.equity
+) as equity
+where day > newest - 1000
+order by account, day
+"""
+
+PAPER_RECORD = """
+select
+    account_id as account, model_id as model, symbol, orders, filled, first_bar::date as first_day,
+    last_bar::date as last_day, slippage_bps, still_held, profit, symbol_return
+from results.paper_record
+order by account_id, model_id, symbol
+"""
+
+ORDERS = """
+select
+    written_at, account_id as account, model_id as model, symbol, side, quantity, filled_quantity, status,
+    average_price, next_open, slippage_bps, detail
+from results.execution_quality
+order by written_at desc, client_order_id asc
+limit 200
+"""
+
+SLIPPAGE = """
+select symbol, bar_start::date as day, side, slippage_bps
+from results.execution_quality
+where slippage_bps is not null
+order by bar_start desc, symbol asc
+limit 500
+"""
+
+HALTS = """
+select acted_at, account_id as account, action, reason
+from results.halts
+order by halt_id desc
+limit 50
+"""
+
+RECONCILIATIONS = """
+select reconciled_at, account_id as account, occasion, outcome, findings
+from results.reconciliations
+order by reconciliation_id desc
+limit 50
+"""
+
+REFUSALS = """
+select refused_at, account_id as account, model_id as model, symbol, timeframe, bar_start, reason
+from results.refusals
+order by refusal_id desc
+limit 50
+"""
+
+FRESHNESS = """
+select
+    timeframe, symbol, newest_bar_start as newest_bar, stale_from, reason
+from features.freshness
+where newest_bar_start is not null or stale_from is not null
+order by timeframe, symbol
+"""
+
+DATA_HEALTH = """
+select symbol, month, bars, missing_explained, missing_open
+from (
+    select *, max(month) over () as newest
+    from results.data_health
+) as months
+where month > newest - interval '3 years'
+order by symbol, month
+"""
+
+GAPS = """
+select timeframe, symbol, kind, outcome, count(*) as bars, min(bar_start) as first_bar, max(bar_start) as last_bar
+from canonical.gaps
+group by timeframe, symbol, kind, outcome
+order by outcome desc, bars desc, timeframe asc, symbol asc, kind asc
+"""
+
+QUARANTINE = """
+select quarantine_reason as reason, source, timeframe, count(*) as "rows", max(landed_at) as newest
+from canonical.quarantine
+group by quarantine_reason, source, timeframe
+order by "rows" desc, reason asc, source asc, timeframe asc
+"""
+
+SUSPECTED_ACTIONS = """
+select symbol, kind, action_id, action_date, step, reason, is_applied
+from canonical.suspected_actions
+order by symbol, action_date, kind, action_id
+"""
+
+FEEDS = """
+select
+    source, timeframe, state, since, mute_symbols, newest_bar_start as newest_bar, heartbeat_at, reconnects, last_error
+from results.feeds
+order by source, timeframe
+"""
+
+PARITY = """
+select model_id as model, verdict, count(*) as decisions, max(audited_at) as newest
+from results.parity
+group by model_id, verdict
+order by model_id, verdict
+"""
+
+PARITY_DIFFERENCES = """
+select
+    decided_at, model_id as model, symbol, timeframe, bar_start, verdict,
+    (
+        select string_agg(feature_names[place], ', ' order by place)
+        from generate_subscripts(feature_names, 1) as place
+        where feature_values[place] is distinct from coalesce(
+            case verdict when 'defect' then then_values[place] end, now_values[place]
+        )
+    ) as features
+from results.parity
+where verdict <> 'identical'
+order by decided_at desc
+limit 100
+"""

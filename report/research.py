@@ -1,0 +1,151 @@
+"""The pages of research: one per hypothesis, and one per trial of it."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from report import charts, queries, words
+from report.blocks import Block, Page, chart, hypothesis_path, trial_path
+from report.reading import Row, Snapshot, Table
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is known of one trial."""
+
+    trial: Row
+    checks: Table
+    curve: Table
+    months: Table
+    folds: Table
+    sheet: Table
+
+    @property
+    def name(self) -> str:
+        return f"{self.trial['hypothesis']}, trial {self.trial['trial']}"
+
+
+def research_pages(snapshot: Snapshot, hypotheses: Mapping[str, Sequence[Row]]) -> Iterator[Page]:
+    """`hypotheses` has the rows of the leaderboard by name, the best trial first.
+
+    What a hypothesis' pages show is read once for all its trials, so no more than that is held at once.
+    """
+    sheets = snapshot.tables(queries.TRIAL_SHEETS, "hypothesis", "hypotheses", list(hypotheses))
+    # drawing computes outside Python, so threads use every core
+    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as drawing:
+        for name, trials in hypotheses.items():
+            found = _evidence(snapshot, trials, sheets[name])
+            yield _hypothesis(name, found, sheets[name])
+            yield from drawing.map(_trial, found)
+
+
+def _evidence(snapshot: Snapshot, trials: Sequence[Row], sheets: Table) -> list[_Evidence]:
+    ids = [trial["trial_id"] for trial in trials]
+    checks, curves, months, folds = (
+        snapshot.tables(sql, "trial_id", "trials", ids)
+        for sql in (queries.CHECKS, queries.CURVE, queries.MONTHS, queries.FOLDS)
+    )
+    return [
+        _Evidence(trial, checks[one], curves[one], months[one], folds[one], _sheet_of(sheets, one))
+        for trial, one in zip(trials, ids, strict=True)
+    ]
+
+
+def _hypothesis(name: str, found: Sequence[_Evidence], sheets: Table) -> Page:
+    best = found[0]
+    picture = None
+    if best.curve:
+        picture = charts.render(
+            charts.wealth_of_trials({one.trial["trial_id"]: one.curve.rows for one in found}, best.trial["trial_id"]),
+            f"Wealth of {words.plural(len(found), 'trial')} of {name} beside buy-and-hold",
+        )
+    return Page(
+        hypothesis_path(name),
+        "hypothesis.html",
+        name,
+        {
+            "trials": [
+                (one.trial, trial_path(one.trial["trial_id"]), words.sentence(one.trial, one.checks.rows))
+                for one in found
+            ],
+            "blocks": [
+                Block(
+                    "Equity of its trials",
+                    best.curve,
+                    picture,
+                    "Out of sample and after costs, on a logarithmic scale. The table is that of the best trial.",
+                    "No trial of it has returns.",
+                ),
+                Block("What tells its trials apart", _apart(sheets), is_open=True),
+            ],
+        },
+    )
+
+
+def _apart(sheets: Table) -> Table:
+    """The sheets with those parameters that differ, in place of all of them."""
+    chosen = [row["parameters"] or {} for row in sheets.rows]
+    names = sorted({name for parameters in chosen for name in parameters})
+    differing = [name for name in names if len({repr(parameters.get(name)) for parameters in chosen}) > 1]
+    rows = tuple(
+        {**row, "chosen": ", ".join(f"{name} {words.cell(name, parameters.get(name))}" for name in differing)}
+        for row, parameters in zip(sheets.rows, chosen, strict=True)
+    )
+    columns = tuple(name for name in sheets.columns if name not in ("trial_id", "parameters", "left_out", "trial"))
+    return Table(("trial", "chosen", *columns), rows, sheets.sql)
+
+
+def _trial(found: _Evidence) -> Page:
+    trial, name = found.trial, found.name
+    return Page(
+        trial_path(trial["trial_id"]),
+        "trial.html",
+        name,
+        {
+            "trial": trial,
+            "back": hypothesis_path(trial["hypothesis"]),
+            "sentences": [words.sentence(trial, found.checks.rows), words.tail(trial)],
+            "blocks": [
+                Block(
+                    "Equity, drawdown and rolling Sharpe",
+                    found.curve,
+                    chart(
+                        charts.curve,
+                        found.curve.rows,
+                        f"Wealth, drawdown and yearly Sharpe ratio of {name}, beside buy-and-hold",
+                    ),
+                    "Out of sample and after costs. The Sharpe ratio at each point is that of the year before it.",
+                    "It has no returns.",
+                ),
+                Block(
+                    "Every check of the gate",
+                    found.checks,
+                    note="`wanted` is what would have passed.",
+                    empty="The gate has not looked at it: `python -m flows train`.",
+                    is_open=True,
+                ),
+                Block(
+                    "Months",
+                    found.months,
+                    chart(charts.months, found.months.rows, f"Returns of {name} by year and month"),
+                    "After costs.",
+                    "It has no returns.",
+                ),
+                Block(
+                    "Folds",
+                    found.folds,
+                    chart(charts.folds, found.folds.rows, f"Returns of {name} by fold, beside buy-and-hold"),
+                    empty="It has no returns.",
+                ),
+                Block("Its sheet", found.sheet, is_open=True),
+            ],
+        },
+    )
+
+
+def _sheet_of(sheets: Table, trial_id: str) -> Table:
+    """One trial's row, stood on end: a name and a value a line."""
+    row = next((row for row in sheets.rows if row["trial_id"] == trial_id), {})
+    lines = [{"what": words.heading(name), "value": words.cell(name, value)} for name, value in row.items()]
+    return Table(("what", "value"), tuple(lines), sheets.sql)

@@ -1,0 +1,76 @@
+"""Write the site so that a reader never meets half of one: it is made aside, and a link is turned to it at once."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from report import pages
+from report.reading import snapshot
+from warehouse.errors import Stop
+from warehouse.locks import exclusive
+from warehouse.settings import make_state_dir
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that was written: its start page, and how many pages it has."""
+
+    index: Path
+    pages: int
+
+
+def write(folder: Path) -> Site:
+    """Write the site of this moment to a folder, which is a link to the newest of some.
+
+    Raises Stop where the folder is somebody else's or cannot be written, Unreachable when no database answers.
+    """
+    if folder.exists() and not folder.is_symlink():
+        raise Stop(f"{folder} is no report of ours: name a folder that does not exist")
+    versions = folder.with_name(f"{folder.name}.versions")
+    try:
+        make_state_dir(folder.parent)
+        versions.mkdir(exist_ok=True)
+        with exclusive(versions / "lock", "writing a report", wait=600):
+            made = Path(tempfile.mkdtemp(prefix="site-", dir=versions))
+            made.chmod(0o755)
+            count = _write_pages(made)
+            _turn(folder, made)
+            _forget(versions, keep=made)
+    except OSError as error:
+        raise Stop(f"the report cannot be written to {folder}: {error.strerror or error}") from None
+    return Site(folder / "index.html", count)
+
+
+def _write_pages(folder: Path) -> int:
+    environment = pages.environment()
+    count = 0
+    with snapshot() as moment:
+        for page in pages.pages(moment):
+            path = folder / page.path
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(pages.render(environment, page, moment), encoding="utf-8")
+            count += 1
+    return count
+
+
+def _turn(link: Path, folder: Path) -> None:
+    """A rename puts the new link in the old one's place: there is no moment without a site."""
+    aside = folder.with_name(f"{folder.name}.link")
+    aside.symlink_to(os.path.relpath(folder, link.parent))
+    aside.replace(link)
+
+
+def _forget(versions: Path, keep: Path) -> None:
+    """Remove all but this site and the one before it, whose pages somebody may be reading."""
+    older = sorted(_sites(versions, keep), key=lambda path: path.stat().st_mtime_ns)
+    for path in older[:-1]:
+        with suppress(OSError):
+            shutil.rmtree(path)
+
+
+def _sites(versions: Path, keep: Path) -> Iterator[Path]:
+    return (path for path in versions.glob("site-*") if path.is_dir() and not path.is_symlink() and path != keep)

@@ -1,0 +1,294 @@
+"""The report: well-formed pages without a script or an outside address, of everything that a person should see."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from report import charts, queries
+from report.pages import NAVIGATION
+from report.reading import snapshot
+from report.site import Site, write
+from tests.machine import BUILT, as_owner, running_warehouse
+from tests.report import contents, reading_pages
+from warehouse.errors import Stop
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with running_warehouse(tmp_path_factory.mktemp("report") / "state", BUILT) as state_dir:
+        yield state_dir
+
+
+@pytest.fixture(scope="module")
+def empty(warehouse: Path) -> Site:
+    """The site before anything has landed."""
+    return write(warehouse / "empty")
+
+
+@pytest.fixture(scope="module")
+def site(empty: Site, warehouse: Path) -> Site:
+    contents.write()
+    return write(warehouse / "site")
+
+
+def test_an_empty_warehouse_says_what_to_run(empty: Site) -> None:
+    found = reading_pages.pages(empty.index)
+    assert list(found) == ["index.html"]
+    said = reading_pages.text(found["index.html"])
+    assert "Nothing has landed yet" in said
+    assert [said.index(f"python -m flows {name}") for name in ("ingest", "build", "train", "paper-trade")] == sorted(
+        said.index(f"python -m flows {name}") for name in ("ingest", "build", "train", "paper-trade")
+    )
+
+
+def test_what_was_never_built_is_named(empty_warehouse: Path, tmp_path: Path) -> None:
+    """Migrations alone: no relation of results exists."""
+    said = reading_pages.text(reading_pages.pages(write(tmp_path / "site").index)["index.html"])
+    assert "Nothing has been built yet" in said
+    assert "results.leaderboard" in said
+
+
+def test_every_page_is_there_and_well_formed(site: Site) -> None:
+    found = reading_pages.pages(site.index)
+    assert site.pages == len(found) == 5 + 2 + 8
+    assert {path for path, _ in NAVIGATION} <= set(found)
+    assert found["index.html"].find(".//main") is not None
+
+
+def test_no_page_has_a_script_or_an_address_outside(site: Site) -> None:
+    for path, page in reading_pages.pages(site.index).items():
+        source = (site.index.parent / path).read_text()
+        assert not [element for element in page.iter() if element.tag.lower() in ("script", "iframe", "object", "link")]
+        assert not [name for element in page.iter() for name in element.attrib if name.lower().startswith("on")]
+        assert not re.search(r"(https?:|url\((?!#)|@import|//[a-z])", source), path
+
+
+def test_links_lead_somewhere(site: Site) -> None:
+    root = site.index.parent.resolve()
+    found = reading_pages.pages(site.index)
+    for path, page in found.items():
+        ids = {element.get("id") for element in page.iter()}
+        for address in reading_pages.references(page):
+            file, fragment = reading_pages.target(root, path, address)
+            assert file.resolve().is_relative_to(root), address
+            assert file.is_file(), (path, address)
+            assert not fragment or fragment in ids, (path, address)
+    assert (
+        len([address for address in reading_pages.references(found["leaderboard.html"]) if "trials/" in address]) == 8
+    )
+
+
+def test_what_the_database_says_is_text(site: Site) -> None:
+    """A name, an explanation, a halt's reason and a vendor's error hold a script: each is shown, and none runs."""
+    found = reading_pages.pages(site.index)
+    shown = "<script>alert('x')</script>&\""
+    for path in ("index.html", "leaderboard.html", "paper.html", "data.html", "trials/t1-1.html"):
+        assert shown in reading_pages.text(found[path]), path
+    evil = next(path for path in found if path.startswith("hypotheses/script"))
+    assert shown in reading_pages.text(found[evil])
+
+
+def test_what_needs_a_person_comes_first(site: Site) -> None:
+    page = reading_pages.pages(site.index)["index.html"]
+    items = [reading_pages.text(item) for item in page.findall(".//section[@class='attention']//li")]
+    for words in (
+        "Account paper-1 is halted and sends nothing",
+        "Ledger and broker of account paper-1 differ",
+        "1 decision stood on other values",
+        "The collector of binance 1m has died",
+        "The live feed polygon 1m has failed",
+        "sends nothing of IBM",
+        "2 trials were never judged",
+        "Model reversal-1 has passed and waits",
+    ):
+        assert [item for item in items if words in item], words
+    assert "halted" in items[0]
+
+
+def test_a_trial_says_why(site: Site) -> None:
+    found = reading_pages.pages(site.index)
+    said = {number: reading_pages.text(found[f"trials/t1-{number}.html"]) for number in range(1, 5)}
+    assert "It passed all 1 checks of the gate at look 1." in said[1]
+    assert "It became the model reversal-1, which is in state candidate." in said[1]
+    assert "It failed 1 of 1 checks: net_sharpe." in said[2]
+    assert "About 2.5 more years of record would decide." in said[3]
+    assert "The gate has not looked at this trial yet." in said[4]
+    assert "would take 23.0 % of equity" in said[1]
+    assert "1.5 years of its mean earnings" in said[1]
+    assert ">= 0.5" in said[2]
+
+
+def test_figures_are_those_of_the_views(site: Site) -> None:
+    """The last point of the curve is the sheet's total return, and so is the product of the months."""
+    with snapshot() as moment:
+        curve = moment.table(queries.CURVE, trials=["t1-2"]).rows
+        months = moment.table(queries.MONTHS, trials=["t1-2"]).rows
+        folds = moment.table(queries.FOLDS, trials=["t1-2"]).rows
+        sheets = moment.table(queries.TRIAL_SHEETS, hypotheses=["reversal"]).rows
+    sheet = next(row for row in sheets if row["trial_id"] == "t1-2")
+    assert curve[-1]["wealth"] - 1 == pytest.approx(sheet["total_return"])
+    assert max(row["drawdown"] for row in curve) == pytest.approx(sheet["drawdown"])
+    assert curve[-1]["buy_and_hold"] - 1 == pytest.approx(sheet["benchmark_total_return"])
+    for parts in (months, folds):
+        product = 1.0
+        for row in parts:
+            product *= 1 + row["net_return"]
+        assert product - 1 == pytest.approx(sheet["total_return"])
+    assert [row["fold"] for row in folds] == [1, 2]
+    assert curve[0]["sharpe_of_a_year"] is None
+    # two years of 729 days in steps of three: mean over deviation of the 122 steps of the last year
+    assert curve[-1]["sharpe_of_a_year"] == pytest.approx(_sharpe([row["wealth"] for row in curve][-123:]), rel=0.02)
+
+
+def _sharpe(wealth: list[float]) -> float:
+    import numpy
+
+    earned = numpy.diff(numpy.log(wealth))
+    return float(earned.mean() / earned.std(ddof=1) * numpy.sqrt(len(earned)))
+
+
+def test_the_sql_beside_a_table_yields_it(site: Site) -> None:
+    """A person copies it from the page: it runs as it stands, and yields as many rows."""
+    page = reading_pages.pages(site.index)["trials/t1-2.html"]
+    statements = [reading_pages.text(code).rstrip(";") for code in page.findall(".//pre/code")]
+    tables = page.findall(".//table")
+    assert len(statements) == len(tables) == 5
+    with snapshot() as moment:
+        for statement, table in list(zip(statements, tables, strict=True))[:4]:
+            assert "t1-2" in statement
+            assert len(moment.table(statement).rows) == len(table.findall("./tbody/tr"))
+
+
+def test_charts_and_tables_have_words(site: Site) -> None:
+    """For who does not see them, or has no mouse: a name for each picture, table and area that scrolls."""
+    drawn = 0
+    for path, page in reading_pages.pages(site.index).items():
+        assert page.get("lang") == "en"
+        assert len(page.findall(".//h1")) == 1
+        for svg in page.iter("svg"):
+            assert svg.get("role") == "img"
+            assert len(svg.get("aria-label") or "") > 10, path
+            drawn += 1
+        for table in page.iter("table"):
+            assert table.find("caption") is not None
+            assert all(head.get("scope") == "col" for head in table.iter("th"))
+        for region in page.findall(".//*[@role='region']"):
+            assert region.get("tabindex") == "0"
+            assert region.get("aria-label")
+        ids = [element.get("id") for element in page.iter() if element.get("id")]
+        assert len(ids) == len(set(ids)), f"{path} has two parts of one name"
+    assert drawn > 20
+
+
+def test_colours_follow_the_page(site: Site) -> None:
+    """No chart has a colour of its own: each is a variable that the style sets for light and dark."""
+    style = (site.index.parent / "index.html").read_text().partition("</style>")[0]
+    for name in charts.VARIABLES.values():
+        assert style.count(f"--{name}:") == 2
+    for page in reading_pages.pages(site.index).values():
+        for svg in page.iter("svg"):
+            own = {
+                value
+                for element in svg.iter()
+                for key, value in element.attrib.items()
+                if key in ("fill", "stroke") and not value.startswith(("var(", "none", "transparent", "url(#"))
+            }
+            assert own <= {"black", "#000"}, own
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_contrast_is_enough(theme: int) -> None:
+    """WCAG 2.2: text 4.5 to 1, and what a picture is made of 3 to 1."""
+    style = (Path(charts.__file__).parent / "templates" / "style.css").read_text()
+    colours = [dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", part)) for part in style.split("@media")[:2]][theme]
+    for name in ("ink", "muted", "link", "good", "bad", "other", "model"):
+        for ground in ("paper", "soft"):
+            assert _contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_reader_never_meets_half_a_site(site: Site, warehouse: Path) -> None:
+    """While the site is written again and again, each look finds a whole start page and the page that it links to."""
+    is_over = threading.Event()
+    broken: list[str] = []
+    looks = 0
+
+    def read() -> None:
+        nonlocal looks
+        while not is_over.is_set():
+            try:
+                folder = (warehouse / "site").resolve()
+                assert (folder / "index.html").read_text().rstrip().endswith("</html>")
+                assert (folder / "trials" / "t1-1.html").read_text().rstrip().endswith("</html>")
+            except (OSError, AssertionError) as error:
+                broken.append(repr(error))
+            looks += 1
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(2):
+            write(warehouse / "site")
+    finally:
+        is_over.set()
+        reader.join()
+    assert looks > 10
+    assert broken == []
+    assert len(list((warehouse / "site.versions").glob("site-*"))) == 2, "the one before it stays, and no older one"
+
+
+def test_a_failed_write_leaves_the_site_as_it_was(site: Site, warehouse: Path) -> None:
+    before = (warehouse / "site").resolve()
+    with as_owner() as connection:
+        connection.execute("alter table results.parity rename column verdict to said")
+    try:
+        with pytest.raises(Exception, match="verdict"):
+            write(warehouse / "site")
+    finally:
+        with as_owner() as connection:
+            connection.execute("alter table results.parity rename column said to verdict")
+    assert (warehouse / "site").resolve() == before
+    assert (before / "index.html").exists()
+
+
+def test_somebody_elses_folder_is_left_alone(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("mine")
+    with pytest.raises(Stop, match="no report of ours"):
+        write(tmp_path / "precious")
+    assert (tmp_path / "precious" / "file").read_text() == "mine"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason="needs Debian's chromium")
+def test_a_browser_opens_every_page(site: Site, tmp_path: Path) -> None:
+    """Headless Chromium loads each page from disk, logs no error, and sees the whole of it."""
+    assert CHROMIUM is not None
+    root = site.index.parent.resolve()
+    for path in reading_pages.pages(site.index):
+        done = subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
+             "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", (root / path).as_uri()],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "</footer>" in done.stdout, path
+        assert "CONSOLE" not in done.stderr, done.stderr
