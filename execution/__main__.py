@@ -20,12 +20,13 @@ from execution.session import Session
 from execution.status import lines
 from execution.withdrawals import Action
 from models_registry import registry
+from warehouse.command_names import name_command
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     """Exit status: 0, 1 when sides differ or an act is not at its end, 2 when a person has to do something first."""
     parser = argparse.ArgumentParser(prog="python -m execution", description="Look after trading accounts.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -66,6 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--all", action="store_true", help="every open order")
             command.add_argument("--order", nargs="+", default=[], metavar="ID", help="ours or the broker's")
             command.add_argument("--symbol", nargs="+", default=[])
+    name_command(parser, arguments, called)
     options = parser.parse_args(arguments)
     try:
         with in_words():

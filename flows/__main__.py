@@ -8,12 +8,13 @@ from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import access, prefect_server, serve
+from warehouse.command_names import name_command
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
 from warehouse.settings import load
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows", description="Run one flow now, with its defaults.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("ingest", help="land what the vendor has and raw has not")
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     for name, what in (("server", "a Prefect server for deployments"), ("access", "shell lines to reach it")):
         commands.add_parser(name, help=what).add_argument("--port", type=int, default=4200, help="default: 4200")
+    name_command(parser, arguments, called)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:

@@ -39,10 +39,10 @@ EXPERIMENTS = ("aapl_momentum", "four_stock_panel", "ibm_volatility_week", "plan
 KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-alpaca", "SANDBOX_ALPACA_SECRET": "demo"}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.demo",
+        prog=called or "python -m flows.demo",
         description="From nothing to a model trading on paper, offline, in some minutes. Run it again to continue.",
     )
     parser.parse_args(arguments)

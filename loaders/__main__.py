@@ -13,6 +13,7 @@ from loaders.history.names import land_names
 from loaders.live.collector import Pace
 from loaders.live.process import collect
 from loaders.vendor_by_name import NAMES, files_of, source_named
+from warehouse.command_names import name_command
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
@@ -21,8 +22,10 @@ from warehouse.settings import load
 HISTORY_START = date(2000, 1, 1)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
+    parser = _parser()
+    name_command(parser, arguments, called)
+    options = parser.parse_args(arguments)
     try:
         with in_words():
             options.run(options)

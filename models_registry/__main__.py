@@ -13,9 +13,9 @@ from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     """Exit status: 0, 1 when two models differ, 2 when the registry refuses."""
-    parser = argparse.ArgumentParser(prog="python -m models_registry", description="Look after models.")
+    parser = argparse.ArgumentParser(prog=called or "python -m models_registry", description="Look after models.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="every model and its state")
     listing.add_argument("--state", choices=tuple(registry.NEXT), help="only those in this state")

@@ -11,6 +11,7 @@ from training.commit import commit_passing
 from training.look import judge_families
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
+from warehouse.command_names import name_command
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
 
@@ -18,7 +19,7 @@ from warehouse.refusals import in_words
 LARGEST_SHARPE = 20.0
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training", description="Test hypotheses and register what passes.")
     commands = parser.add_subparsers(dest="command", required=True)
     validate = commands.add_parser("validate", help="check hypothesis files, without a database")
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (validate, training, judging, calibrating):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     schema.add_argument("file", nargs="?", type=Path)
+    name_command(parser, arguments, called)
     options = parser.parse_args(arguments)
     try:
         with in_words():

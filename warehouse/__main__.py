@@ -1,12 +1,14 @@
 """python -m warehouse up|down|status|doctor|migrate|rotate|psql|env"""
 
 import argparse
+import json
 import os
 import shlex
 import shutil
 import sys
 
 from warehouse import embedded, roles, versions
+from warehouse.command_names import name_command
 from warehouse.connection import endpoint, open_connection
 from warehouse.doctor import examine
 from warehouse.errors import OperatorError, Stop
@@ -17,19 +19,24 @@ from warehouse.sessions import ROLES
 from warehouse.settings import load
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m warehouse", description="Start, inspect and reach the database.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start the embedded PostgreSQL (unless another is configured) and migrate it")
     commands.add_parser("down", help="stop the embedded PostgreSQL")
-    commands.add_parser("status", help="say where the database is and what is applied")
-    commands.add_parser("doctor", help="examine this machine's set-up; print a command that mends each thing wrong")
+    status = commands.add_parser("status", help="say where the database is and what is applied")
+    doctor = commands.add_parser(
+        "doctor", help="examine this machine's set-up; print a command that mends each thing wrong"
+    )
+    for command in (status, doctor):
+        command.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("migrate", help="apply new migrations")
     commands.add_parser("rotate", help="give the roles new passwords, on a server with passwords")
     psql = commands.add_parser("psql", help="open psql; further arguments go to it, for example -c 'select 1'")
     psql.add_argument("--role", choices=ROLES, default="analyst", help="role to log in as (default: %(default)s)")
     env = commands.add_parser("env", help='print shell exports: eval "$(python -m warehouse env)"')
     env.add_argument("--role", choices=ROLES, default="transformer", help="role to log in as (default: %(default)s)")
+    name_command(parser, arguments, called)
     options, for_psql = parser.parse_known_args(arguments)
     if for_psql and options.command != "psql":
         parser.error(f"unrecognized arguments: {' '.join(for_psql)}")
@@ -50,9 +57,9 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
             stopped = embedded.stop(load().state_dir)
             print("embedded PostgreSQL stopped" if stopped else "the embedded PostgreSQL was not running")
         case "status":
-            _status()
+            _status(as_json=options.json)
         case "doctor":
-            return _doctor()
+            return _doctor(as_json=options.json)
         case "migrate":
             names = migrate()
             print("\n".join(f"applied {name}" for name in names) or "nothing to apply")
@@ -69,28 +76,47 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
     return 0
 
 
-def _status() -> None:
+def _status(*, as_json: bool) -> None:
     where = endpoint()
     with open_connection(where, where.conninfo("analyst")) as connection:
-        version = connection.info.server_version
-        sessions = connection.execute("select count(*) from pg_stat_activity where datname = current_database()")
-        print(f"{where.place}: PostgreSQL {version // 10000}.{version % 10000}, {scalar(sessions)} connections")
+        number = connection.info.server_version
         difference = versions.compare(connection)
-        print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {len(versions.available())}")
-        print(f"not applied here: {', '.join(difference.missing) or 'none'}")
-        if difference.unknown:
-            print(f"applied, and unknown to this code: {', '.join(difference.unknown)}")
+        facts = {
+            "place": where.place,
+            "version": f"{number // 10000}.{number % 10000}",
+            "connections": scalar(
+                connection.execute("select count(*) from pg_stat_activity where datname = current_database()")
+            ),
+            "embedded": where.is_embedded,
+            "migrations_on_disk": len(versions.available()),
+            "not_applied": list(difference.missing),
+            "unknown": list(difference.unknown),
+        }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    print(f"{facts['place']}: PostgreSQL {facts['version']}, {facts['connections']} connections")
+    print(f"embedded: {'yes' if where.is_embedded else 'no'}, migrations on disk: {facts['migrations_on_disk']}")
+    print(f"not applied here: {', '.join(difference.missing) or 'none'}")
+    if difference.unknown:
+        print(f"applied, and unknown to this code: {', '.join(difference.unknown)}")
 
 
-def _doctor() -> int:
+def _doctor(*, as_json: bool) -> int:
     """Exit status 0 when nothing is wrong, 1 when something is."""
-    wrong = 0
+    found = []
     for finding in examine():
+        found.append(finding)
+        if as_json:
+            continue
         print(f"{'wrong' if finding.is_wrong else 'ok':7}{finding.text}", flush=True)
         if finding.is_wrong:
-            wrong += 1
             print(f"       ▸ {finding.command}")
-    return 1 if wrong else 0
+    if as_json:
+        print(
+            json.dumps([{"wrong": one.is_wrong, "text": one.text, "command": one.command} for one in found], indent=2)
+        )
+    return 1 if any(finding.is_wrong for finding in found) else 0
 
 
 def _environment(role: str) -> dict[str, str]:

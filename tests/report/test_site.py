@@ -286,7 +286,8 @@ def test_a_browser_opens_every_page(site: Site, tmp_path: Path) -> None:
     for path in reading_pages.pages(site.index):
         done = subprocess.run(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
-             "--enable-logging=stderr", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", (root / path).as_uri()],
+             "--enable-logging=stderr", "--v=0", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom",
+             (root / path).as_uri()],
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
