@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": Command("examine this machine's set-up; print a command that mends each thing wrong", "warehouse"),
     "psql": Command("look at everything by SQL, as analyst", "warehouse"),
     "ingest": Command("land history, splits and dividends of a vendor", "loaders"),
+    "names": Command("land what a vendor says of listings, delistings and changes of name", "loaders"),
     "collect": Command("land a vendor's live bars until Ctrl-C", "loaders"),
     "fill-gaps": Command("ask the next vendor in rank for bars that are missing", "flows"),
     "build": Command("bring bars, features and results up to what has landed, and test them", "flows"),
