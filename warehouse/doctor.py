@@ -1,15 +1,20 @@
 """python -m warehouse doctor: what of this machine's set-up will fail, and one command that mends each."""
 
+import base64
 import os
 import re
 import shlex
 import stat
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import psycopg
 
 from warehouse import embedded, embedded_files, needs, roles, versions
 from warehouse.connection import endpoint, open_connection, uses_embedded
@@ -17,6 +22,18 @@ from warehouse.errors import OperatorError
 from warehouse.server_user import server_user
 from warehouse.sessions import ROLES
 from warehouse.settings import PROJECT_DIR, Settings, load
+
+# names that look like a setting's and are somebody else's
+_OTHERS_NAMES = ("TRUEBAR_TESTS", "TRUEBAR_TESTS_TEMPLATES", "PGPASSFILE", "PGSSLMODE", "PGOPTIONS", "PGAPPNAME")
+_SAFE_ADDRESS = re.compile(r"(https|wss)://|(http|ws)://(127\.0\.0\.1|localhost|\[::1\])(:|/|$)")
+
+# a collector says every ten seconds that it is alive
+_DEAD_FEEDS = """
+    select source, timeframe, heartbeat_at
+    from raw.feeds
+    where state not in ('stopped', 'failed') and heartbeat_at < now() - interval '2 minutes'
+    order by source, timeframe
+"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,8 @@ def examine() -> Iterator[Finding]:
         yield _from_error(error, "edit the environment or .env")
         return
     looks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        *(_python, _packages, _secrets, _room, _state_folder, _data_folder, _database, _prefect),
+        *(_python, _packages, _names, _keys, _addresses, _secrets, _room, _state_folder, _models_folder, _data_folder),
+        *(_database, _prefect),
     )
     for look in looks:
         try:
@@ -87,6 +105,42 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _names(_: Settings) -> Iterator[Finding]:
+    """A name that is nearly a setting's is none: nobody would notice that it counts for nothing."""
+    known = [str(field.alias) for field in Settings.model_fields.values()]
+    file = PROJECT_DIR / ".env"
+    written = re.findall(r"^\s*(?:export\s+)?([A-Z_]+)\s*=", file.read_text(), re.MULTILINE) if file.exists() else []
+    for name in sorted({*os.environ, *written} - {*known, *_OTHERS_NAMES}):
+        meant = get_close_matches(name, known, 1, 0.88) or ([known[0]] if name.startswith("TRUEBAR_") else [])
+        if meant:
+            mend = f"unset {name}" if name in os.environ else f"sed -i /{name}=/d {shlex.quote(str(file))}"
+            yield Finding(f"{name} is no setting of truebar and counts for nothing; one is called {meant[0]}", mend)
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    """A broker's key is worth nothing without its other half."""
+    pairs = (
+        (("APCA_API_KEY_ID", settings.alpaca_key_id), ("APCA_API_SECRET_KEY", settings.alpaca_secret_key)),
+        (
+            ("BINANCE_TRADING_KEY", settings.binance_trading_key),
+            ("BINANCE_TRADING_SECRET", settings.binance_trading_secret or settings.binance_trading_private_key),
+        ),
+    )
+    for halves in pairs:
+        missing = [name for name, value in halves if not value]
+        if len(missing) == 1:
+            there = next(name for name, _ in halves if name != missing[0])
+            yield Finding(f"{there} is set and {missing[0]} is not", f"echo '{missing[0]}=…' >> .env")
+
+
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    """Keys go to vendors and brokers over TLS, or to this machine; whose host it is, the vendor's module says."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if name.endswith("_url") and name != "database_url" and value and not _SAFE_ADDRESS.match(value):
+            yield Finding(f"{field.alias} is neither https nor wss, and not on this machine", f"unset {field.alias}")
+
+
 def _secrets(settings: Settings) -> Iterator[Finding]:
     """libpq takes no password from a file that others can read, and says so only on a terminal."""
     for path in (PROJECT_DIR / ".env", settings.state_dir / "pgpass"):
@@ -109,8 +163,7 @@ def _room(settings: Settings) -> Iterator[Finding]:
 
 def _state_folder(settings: Settings) -> Iterator[Finding]:
     folder = settings.state_dir
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not os.access(nearest, os.W_OK):
+    if not _can_be_written(folder):
         yield Finding(f"the state folder {folder} cannot be written", "export TRUEBAR_STATE_DIR=$HOME/.truebar")
         return
     try:
@@ -132,9 +185,24 @@ def _state_folder(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"the state folder {folder} can be written")
 
 
+def _can_be_written(folder: Path) -> bool:
+    """Whether it is a folder that we may write, or could be made as one."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK)
+
+
+def _models_folder(settings: Settings) -> Iterator[Finding]:
+    """Where training writes packages of models, and execution reads them."""
+    folder = settings.models_dir
+    if _can_be_written(folder):
+        yield Finding(f"the folder of models {folder} can be written")
+    else:
+        yield Finding(f"the folder of models {folder} cannot be written", "unset TRUEBAR_MODELS_DIR")
+
+
 def _data_folder(settings: Settings) -> Iterator[Finding]:
     """The embedded server's folder, and what interrupted starts left beside it."""
-    if not uses_embedded(settings):
+    if not uses_embedded(settings) or not _can_be_written(settings.state_dir):
         return
     data = embedded.data_dir(settings.state_dir)
     for half in sorted(settings.state_dir.glob("pg.incomplete-*")):
@@ -166,6 +234,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield _from_error(OperatorError(sentence), "python -m warehouse migrate")
         else:
             yield Finding("code and database are of one version")
+        yield from _feeds(connection)
         roles.check_ours(connection, where)
     roles.check_logins(where)
     for role in ROLES:
@@ -173,13 +242,30 @@ def _database(settings: Settings) -> Iterator[Finding]:
     yield Finding(f"all {len(ROLES)} roles can log in")
 
 
+def _feeds(connection: psycopg.Connection) -> Iterator[Finding]:
+    """A collector that was killed leaves a feed that says it is live, and a heartbeat that grows old."""
+    for source, timeframe, since in connection.execute(_DEAD_FEEDS).fetchall():
+        yield Finding(
+            f"the collector of {source} {timeframe} has died: it was last alive at {since:%Y-%m-%d %H:%M} UTC",
+            f"python -m loaders collect --source {source} --timeframe {timeframe}",
+        )
+
+
 def _prefect(_: Settings) -> Iterator[Finding]:
     address = os.environ.get("PREFECT_API_URL")
     if not address:
         yield Finding("PREFECT_API_URL is not set: each command starts a Prefect server of its own")
         return
+    request = urllib.request.Request(f"{address}/admin/version")
+    if credential := os.environ.get("PREFECT_API_AUTH_STRING"):
+        request.add_header("Authorization", f"Basic {base64.b64encode(credential.encode()).decode()}")
     try:
-        urllib.request.urlopen(f"{address}/health", timeout=10).close()
+        urllib.request.urlopen(request, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        yield Finding(
+            f"the Prefect server at PREFECT_API_URL {address} answers {error.code} to PREFECT_API_AUTH_STRING",
+            'eval "$(python -m flows access)"',
+        )
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         yield Finding(f"no Prefect server answers at PREFECT_API_URL {address} ({reason})", "unset PREFECT_API_URL")

@@ -212,7 +212,7 @@ def _pid_file_lines(data: Path) -> list[str]:
     """The lines of postmaster.pid, none if there is no such file; PostgreSQL writes it line by line."""
     try:
         return [line.strip() for line in (data / "postmaster.pid").read_text().splitlines()]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

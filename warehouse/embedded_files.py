@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pwd
+import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -61,7 +62,11 @@ def check_version(data: Path) -> None:
     """Raises Stop when another version of PostgreSQL made the folder."""
     made_by = (data / "PG_VERSION").read_text().strip()
     if made_by != str(POSTGRES_MAJOR):
-        raise Stop(f"{data} was made by PostgreSQL {made_by}, and PostgreSQL {POSTGRES_MAJOR} is installed")
+        aside = shlex.quote(f"{data}.{made_by}")
+        raise Stop(
+            f"{data} was made by PostgreSQL {made_by}, and PostgreSQL {POSTGRES_MAJOR} is installed: install what made "
+            f"it, or begin anew with the old data kept aside: `mv {shlex.quote(str(data))} {aside}`"
+        )
 
 
 def configure(data: Path, user: ServerUser) -> None:
