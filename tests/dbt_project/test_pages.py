@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from execution.withdrawals import Action, Cause
+from tests.dbt_project.reasons import classes, returned
 from tests.machine import ROOT
 
 MODELS, MACROS = ROOT / "dbt_project" / "models" / "canonical", ROOT / "dbt_project" / "macros" / "canonical"
@@ -23,3 +25,62 @@ def test_the_page_of_what_is_missing_names_every_reason() -> None:
     assert len(said) > 20
     assert {reason for reason in said if reason.strip() not in page} == set()
     assert {name for pair in kinds for name in pair if name and f"`{name}`" not in page} == set()
+
+
+def test_the_runbook_names_every_reason_of_execution() -> None:
+    """Why a bar is not decided or an order refused: each is a line that a person can look up at night."""
+    page = (ROOT / "docs" / "runbook.md").read_text()
+    execution = ROOT / "execution"
+    said = set().union(
+        *(
+            returned(execution / file, ("validate", "late_because"))
+            for file in ("validation/account.py", "validation/bars.py", "validation/orders.py", "timing.py")
+        )
+    )
+    assert len(said) > 35
+    assert {reason for reason in said if reason not in page} == set()
+
+
+def test_the_runbook_names_every_finding_and_state() -> None:
+    page = (ROOT / "docs" / "runbook.md").read_text()
+    findings = classes(ROOT / "execution" / "findings.py") - {"RecordedFill"}
+    assert len(findings) > 12
+    models = (ROOT / "dbt_project" / "models" / "results" / "_results__models.yml").read_text()
+    parity = re.search(r"values: \[(identical[^]]+)\]", models)
+    feeds = re.search(r"check \(state in \(([^)]+)\)", (ROOT / "warehouse/migrations/0011_feeds.sql").read_text())
+    assert parity
+    assert feeds
+    words = {
+        *findings,
+        *Action,
+        *Cause,
+        *re.findall(r"'(\w+)'", feeds[1]),
+        *(set(parity[1].split(", ")) - {"identical"}),
+    }
+    assert {word for word in words if f"`{word}`" not in page} == set()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Of the README and docs/: files, and headings in them."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    broken = []
+    for page in pages:
+        for address in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, heading = address.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            is_outside = path.startswith("http")
+            if not is_outside and not (target.exists() and (not heading or heading in _headings(target))):
+                broken.append(f"{page.name}: {address}")
+    assert broken == []
+
+
+def _headings(page: Path) -> set[str]:
+    """As GitHub names them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_page_is_found_from_the_readme() -> None:
+    """docs/NAME.md is linked from the README's table, so that nobody has to guess it."""
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in readme] == []
