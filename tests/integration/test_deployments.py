@@ -48,7 +48,17 @@ def server(demo: Demo, tmp_path: Path) -> Iterator[dict[str, str]]:
 def test_a_deployment_runs_on_a_worker(server: dict[str, str]) -> None:
     _prefect(["work-pool", "create", "truebar", "--type", "process"], server)
     deployed = _prefect(["--no-prompt", "deploy", "--all"], server)
-    for name in ("ingest", "build", "full-tests", "train", "paper-trade", "report", "reconcile"):
+    for name in (
+        "ingest",
+        "build",
+        "full-tests",
+        "look-ahead",
+        "calibrate",
+        "train",
+        "paper-trade",
+        "report",
+        "reconcile",
+    ):
         assert f"/{name}'" in deployed or f"/{name}" in deployed
     worker = _start(["worker", "start", "--pool", "truebar", "--type", "process"], server)
     try:
