@@ -13,7 +13,7 @@ from report.reading import Row, Table
 
 _SHOWN_ROWS = 1000
 # characters of a text that needs a wide column
-_LONG = 40
+_LONG = 20
 
 # outcomes and verdicts that are good news, bad news, or none yet
 _STATES = {

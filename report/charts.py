@@ -35,7 +35,13 @@ _CONFIG = {
     "view": {"stroke": None},
     "axis": {
         **{"labelColor": INK, "titleColor": INK, "domainColor": MUTED, "tickColor": MUTED, "gridColor": GRID},
-        **{"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal", "labelLimit": 220},
+        **{
+            "labelFontSize": 13,
+            "titleFontSize": 13,
+            "titleFontWeight": "normal",
+            "titlePadding": 10,
+            "labelLimit": 220,
+        },
     },
     "legend": {
         **{"labelColor": INK, "titleColor": INK, "labelFontSize": 13, "titleFontSize": 13, "labelLimit": 220},

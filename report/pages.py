@@ -111,7 +111,7 @@ def _leaderboard(leaderboard: Table) -> Page:
         chart(
             charts.sharpes, _in_words(leaderboard.rows), "Net Sharpe ratio of every trial, by hypothesis and verdict"
         ),
-        "Failures are here too. The shrunk Sharpe ratio is what the luck of a search of this size leaves.",
+        "Failures are here too. The shrunk Sharpe ratio is what is left after the luck of such a search.",
         "No hypothesis was tried yet: `python -m flows train`.",
         is_open=True,
     )
