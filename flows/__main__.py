@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import access, prefect_server, serve
+from flows.universes import bring_in
 from warehouse.command_names import name_command
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     look_ahead.add_argument("timeframes", nargs="*", metavar="TIMEFRAME", help="e.g. 5m 1d (default: all)")
     train = commands.add_parser("train", help="train and judge hypotheses")
     train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
+    universe = commands.add_parser("universe", help="lines of seeds/universes.csv from a CSV of dated memberships")
+    universe.add_argument("name", help="what a hypothesis calls it, e.g. sp500")
+    universe.add_argument("file", type=Path, metavar="FILE", help="CSV with symbol, opt-in and opt-out")
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
     commands.add_parser("reconcile", help="compare the ledger with the broker")
     report = commands.add_parser("report", help="write a site of what happened, and say where it lies")
@@ -42,6 +46,12 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             serve(options.port)
         if options.command == "access":
             print(access(options.port))
+            return 0
+        if options.command == "universe":
+            count = bring_in(options.name, options.file)
+            print(
+                f"universe {options.name} has {count} memberships in seeds/universes.csv: run `python -m flows build`"
+            )
             return 0
         processes.end_like_ctrl_c(load().state_dir)
         with in_words(), prefect_server() as wait_until_ready:

@@ -7,7 +7,7 @@ On disk it is a folder with `manifest.json` (what the model is) and `booster.ubj
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,7 @@ class Manifest(Frozen):
     run_id: str
     trial_id: str
     symbols: tuple[str, ...] = Field(min_length=1)
+    universe: str | None = None
     timeframe: str
     features: tuple[FeatureColumn, ...] = Field(min_length=1)
     target: Target
@@ -84,10 +85,14 @@ class Manifest(Frozen):
 
 @dataclass(frozen=True)
 class ModelPackage:
-    """A trained model and everything needed to use it, refuse it or explain it. Immutable."""
+    """A trained model and everything needed to use it, refuse it or explain it. Immutable.
+
+    `members` are those of its universe now, where a session trades it; None elsewhere.
+    """
 
     manifest: Manifest
     booster: bytes
+    members: frozenset[str] | None = None
 
     @classmethod
     def build(cls, booster: bytes, **manifest: Any) -> Self:
@@ -103,8 +108,12 @@ class ModelPackage:
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols it was trained on, and the only ones it gives weights for."""
-        return self.manifest.symbols
+        """The only symbols it gives weights for: those it was trained on, and members that joined since."""
+        return tuple(sorted({*self.manifest.symbols, *(self.members or ())}))
+
+    def trading(self, members: Iterable[str]) -> Self:
+        """The package among the members that its universe has now: who has left is sold, who has joined is ranked."""
+        return replace(self, members=frozenset(members))
 
     @property
     def timeframe(self) -> str:
@@ -185,7 +194,8 @@ class ModelPackage:
 
         `features` holds symbol, bar_start (UTC), is_ready and every column of `feature_names`; others are ignored.
         Returns symbol, bar_start, score (float64) and weight (float64, signed fraction of equity, to be held from the
-        next bar's open). A row that is not ready has score NaN and weight 0. The result of a row is the same bits
+        next bar's open). A row that is not ready has score NaN and weight 0; that of a
+        symbol which left the universe has 0 and 0. The result of a row is the same bits
         whichever rows come with it; where symbols are ranked, whichever bars come with its own. Raises PackageError
         for a missing column, a foreign symbol, or a ready row without a finite value.
         """
@@ -196,15 +206,17 @@ class ModelPackage:
                 f"model {self.model_id} knows {', '.join(self.symbols)} and was given {', '.join(foreign)}"
             )
         ready = _column(features, "is_ready").to_numpy(dtype=bool, na_value=False)
+        left = np.zeros(len(ready), dtype=bool) if self.members is None else ~symbols.isin(self.members).to_numpy()
         scores = np.full(len(ready), np.nan)
-        if ready.any():
-            scores[ready] = self.target.score(self.predict(self._matrix(features, ready)))
+        if (scored := ready & ~left).any():
+            scores[scored] = self.target.score(self.predict(self._matrix(features, scored)))
+        weights = self._weights(features, scores, bar_start)
         return pd.DataFrame(
             {
                 "symbol": symbols,
                 "bar_start": bar_start,
-                "score": scores,
-                "weight": self._weights(features, scores, bar_start),
+                "score": np.where(ready & left, 0.0, scores),
+                "weight": weights,
             }
         )
 

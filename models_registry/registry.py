@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from models_registry.package import ModelPackage, PackageError
@@ -93,6 +94,18 @@ PAPER_RECORD = """
 """
 
 
+MEMBERS = """
+    select distinct universes.symbol
+    from reference.universes
+    inner join reference.instruments using (symbol)
+    cross join (select max(session_date) as newest from {bars}) as landed
+    where
+        universe = %(universe)s and coalesce(valid_from, '-infinity') <= newest
+        and coalesce(valid_to, 'infinity') > newest
+    order by 1
+"""
+
+
 class RegistryError(Stop):
     """The registry refuses: no such model, no such step between states, or what the step needs is not there."""
 
@@ -147,7 +160,19 @@ def load_model(model_id: str, *, role: str = "executor") -> ModelPackage:
             f"the package of model {model_id} is not the one that was registered: restore {record.package_path} "
             "in the models folder, or train the model again"
         )
-    return package.prove()
+    package.prove()
+    if package.manifest.universe is None:
+        return package
+    with connect(role, read_only=True) as connection:
+        return package.trading(_members(connection, package.manifest.universe, package.timeframe))
+
+
+def _members(connection: psycopg.Connection, universe: str, timeframe: str) -> list[str]:
+    """Who belongs to a universe on the newest session that has landed; the instruments among them."""
+    rows = connection.execute(
+        sql.SQL(MEMBERS).format(bars=sql.Identifier("canonical", f"ohlcv_{timeframe}")), {"universe": universe}
+    )
+    return [symbol for (symbol,) in rows]
 
 
 def register(package: ModelPackage, reason: str) -> ModelRecord:

@@ -127,7 +127,7 @@ class Market:
         Only the newest decision since the symbol was last traded waits for a fill, and a fill needs a bar with trades.
         """
         window = slice(self.first, self.last + 2)
-        traded, decided = self.dataset.is_traded[window], self.dataset.is_decided[window].copy()
+        traded, decided = self.dataset.is_traded[window], self.dataset.is_acted_on[window].copy()
         decided[-1] = False
         numbers = np.arange(len(traded))[:, None]
         newest_decision = np.maximum.accumulate(np.where(decided, numbers, -1), axis=0)[:-1]
@@ -140,7 +140,11 @@ class Market:
     def held(self) -> np.ndarray:
         """(T, S) what buy-and-hold has in each symbol: equal money in all that have a price at the first open and are
         traded afterwards, at that price. A symbol that is listed later is not part of it."""
-        bought = np.isfinite(self.prices[0]) & self.dataset.is_traded[self.first + 1 : self.last + 3].any(axis=0)
+        bought = (
+            np.isfinite(self.prices[0])
+            & self.dataset.is_member[self.first]
+            & self.dataset.is_traded[self.first + 1 : self.last + 3].any(axis=0)
+        )
         if not bought.any():
             return np.zeros_like(self.returns)
         wealth = np.where(bought, self.prices[:-1] / np.where(bought, self.prices[0], 1.0), 0.0)

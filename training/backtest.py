@@ -100,7 +100,8 @@ class Backtest:
             hypothesis_id=hypothesis.content_hash,
             run_id=self.run_id,
             trial_id=trial_id,
-            symbols=hypothesis.symbols,
+            symbols=dataset.symbols,
+            universe=hypothesis.universe,
             timeframe=hypothesis.timeframe,
             features=tuple(
                 FeatureColumn(name=name, fingerprint=fingerprint) for name, fingerprint in dataset.fingerprints.items()
@@ -167,8 +168,9 @@ class Backtest:
         symbols that ended in the window with a result that nobody knows, for which the worst is assumed.
         """
         dataset, tested = self.dataset, self.tested
-        expected, traded = dataset.is_expected[tested], dataset.is_traded[tested]
-        there, decided = np.isfinite(dataset.opens[tested]), dataset.is_decided[tested]
+        member = dataset.is_member[tested]
+        expected, traded = dataset.is_expected[tested] & member, dataset.is_traded[tested] & member
+        there, decided = np.isfinite(dataset.opens[tested]) & member, dataset.is_decided[tested]
         return {
             "expected": int(expected.sum()),
             "missing": int((expected & ~there).sum()),
@@ -184,7 +186,8 @@ class Backtest:
     @cached_property
     def coverage(self) -> tuple[float, ...]:
         """(S,) of each symbol's expected out-of-sample bars, the share in which somebody traded; NaN of none."""
-        expected, traded = self.dataset.is_expected[self.tested], self.dataset.is_traded[self.tested]
+        expected = (self.dataset.is_expected & self.dataset.is_member)[self.tested]
+        traded = self.dataset.is_traded[self.tested]
         counts = expected.sum(axis=0)
         shares = np.where(counts > 0, (expected & traded).sum(axis=0) / np.maximum(counts, 1), np.nan)
         return tuple(shares.tolist())

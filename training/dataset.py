@@ -23,6 +23,14 @@ from training.hypothesis import Hypothesis
 from warehouse.connection import arrow
 from warehouse.errors import Stop
 
+MEMBERS = """
+    select symbol, valid_from, valid_to
+    from reference.universes
+    where
+        universe = $1 and coalesce(valid_from, '-infinity') <= $3 and coalesce(valid_to, 'infinity') > $2
+    order by symbol, valid_from
+"""
+
 INSTRUMENTS = "select symbol, calendar, asset_class from reference.instruments where symbol = any($1)"
 
 # What is left of a symbol after its last bar with trades, and the first bar on which nobody could trade it any more.
@@ -129,7 +137,8 @@ class Dataset:
     float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F features has a value.
     fingerprints: of the F features, in their order. unready_rows: rows of the feature relation that were skipped
     because they are not ready. groups: of the F features. delistings: of the symbols that ended by the grid's last bar.
-    Without `expected` every bar is, without `traded` every bar that has an open was, without `asset_classes` all are
+    member: (T, S), the symbol belonged to the universe then. Without `member` every symbol always does, without
+    `expected` every bar is, without `traded` every bar that has an open was, without `asset_classes` all are
     equities.
     """
 
@@ -148,6 +157,7 @@ class Dataset:
     asset_classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     delistings: tuple[Delisting, ...] = ()
+    member: np.ndarray | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -164,6 +174,16 @@ class Dataset:
         """(T, S) somebody traded in this bar: its open is a price that a fill can have."""
         there = np.isfinite(self.opens)
         return np.asarray(there if self.traded is None else there & self.traded)
+
+    @cached_property
+    def is_member(self) -> np.ndarray:
+        """(T, S) the symbol belonged to the panel then. Who does not is neither learnt from nor ranked."""
+        return np.ones(self.opens.shape, dtype=bool) if self.member is None else self.member
+
+    @cached_property
+    def is_acted_on(self) -> np.ndarray:
+        """(T, S) rows that may lead to a trade: those decided, and those of symbols that have left and are sold."""
+        return np.asarray(self.is_decided | (self.is_traded & ~self.is_member))
 
     @cached_property
     def is_decided(self) -> np.ndarray:
@@ -185,6 +205,7 @@ class Dataset:
             self.ready,
             self.is_expected,
             self.is_traded,
+            self.is_member,
         ]
         arrays += [prices for prices in (self.highs, self.lows) if prices is not None]
         ended = [astuple(delisting) for delisting in self.delistings]
@@ -233,7 +254,8 @@ def read(hypothesis: Hypothesis) -> Dataset:
     A row is ready when every feature of any trial has a value there, so that the trials of a grid see the same rows.
     Raises DatasetError when symbols, features or bars are missing, or a symbol's data could not be computed.
     """
-    symbols, timeframe = list(hypothesis.symbols), hypothesis.timeframe
+    members = _members(hypothesis)
+    symbols, timeframe = sorted(set(members["symbol"])) or list(hypothesis.symbols), hypothesis.timeframe
     instruments = _instruments(symbols)
     catalog = _chosen_features(hypothesis)
     bars = _validated_bars(symbols, hypothesis)
@@ -247,13 +269,18 @@ def read(hypothesis: Hypothesis) -> Dataset:
     place = _Places(starts, symbols)
     is_there = place.spread(bars, bars["adj_open"]) > 0
     ready = place.spread(features, features["is_ready"].astype(np.float64)) == 1
+    member = _membership(members, symbols, starts) if hypothesis.universe else None
+    if member is not None:
+        ready &= member
+    values = np.stack([place.spread(features, features[name]) for name in names], axis=2)
+    values[~ready] = np.nan
     ranges = {name: bars[name].where(~bars["is_range_doubtful"]) for name in ("adj_high", "adj_low")}
     return Dataset(
         symbols=tuple(symbols),
         timeframe=timeframe,
         sessions=starts,
         opens=place.spread(bars, bars["adj_open"]),
-        features=np.stack([place.spread(features, features[name]) for name in names], axis=2),
+        features=values,
         ready=ready,
         fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
         unready_rows=int((~features["is_ready"]).sum()),
@@ -263,6 +290,7 @@ def read(hypothesis: Hypothesis) -> Dataset:
         traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
         asset_classes=tuple(instruments["asset_class"]),
         groups=tuple(catalog["feature_group"]),
+        member=member,
         delistings=tuple(
             Delisting(symbols.index(one["symbol"]), place.bar(one["settled_at"]), one["after_open"], one["result"])
             for one in delisted
@@ -289,6 +317,33 @@ class _Places:
         grid = np.full((len(self._starts), len(self._symbols)), np.nan)
         grid[at[found], column[found]] = values.to_numpy(np.float64)[found]
         return grid
+
+
+def _members(hypothesis: Hypothesis) -> pd.DataFrame:
+    """symbol, valid_from and valid_to of a universe's memberships in the window; none without a universe."""
+    start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
+    if hypothesis.universe is None:
+        return pd.DataFrame(columns=["symbol", "valid_from", "valid_to"])
+    members = arrow("trainer", MEMBERS, (hypothesis.universe, start, end)).to_pandas()
+    if members.empty:
+        known = arrow("trainer", "select distinct universe from reference.universes order by 1").to_pandas()
+        names = list(known["universe"])
+        raise DatasetError(
+            f"universe {hypothesis.universe} has no member from {start} on: seeds/universes.csv has "
+            f"{', '.join(names) or 'no universe'}{nearest(hypothesis.universe, names)}"
+        )
+    return pd.DataFrame(members)
+
+
+def _membership(members: pd.DataFrame, symbols: list[str], starts: np.ndarray) -> np.ndarray:
+    """(T, S) whether a symbol was a member on the day of each bar."""
+    days = starts.astype("datetime64[D]")
+    member = np.zeros((len(starts), len(symbols)), dtype=bool)
+    for symbol, first, last in zip(members["symbol"], members["valid_from"], members["valid_to"], strict=True):
+        since = np.ones(len(days), dtype=bool) if pd.isna(first) else days >= np.datetime64(first, "D")
+        until = np.ones(len(days), dtype=bool) if pd.isna(last) else days < np.datetime64(last, "D")
+        member[:, symbols.index(symbol)] |= since & until
+    return member
 
 
 def _instruments(symbols: list[str]) -> pd.DataFrame:

@@ -82,7 +82,10 @@ class Hypothesis(Frozen):
 
     experiment_id: str = Field(pattern=r"^[a-z][a-z0-9_]{2,47}$", description="lower case letters, digits and _")
     description: str = Field(min_length=1)
-    symbols: tuple[Symbol, ...] = Field(min_length=1, max_length=500)
+    symbols: tuple[Symbol, ...] = Field((), max_length=500)
+    universe: str | None = Field(
+        None, pattern=r"^[a-z][a-z0-9_]{1,47}$", description="in place of symbols: at each bar, who was a member then"
+    )
     timeframe: Timeframe
     model_type: Literal["xgboost"]
     feature_groups: tuple[FeatureGroup, ...] = ()
@@ -127,20 +130,27 @@ class Hypothesis(Frozen):
     def _check_one(self) -> None:
         """What no single key can tell: keys that contradict each other."""
         sizing, parameters = self.position_sizing, self.training.xgboost
+        if (self.universe is None) == (not self.symbols):
+            raise ValueError("symbols or universe says what is traded: name one of them")
+        if self.universe is not None and sizing.policy != "top_bottom_k":
+            raise ValueError(
+                f"a universe has other members at other times, and {sizing.policy} shares equity among a fixed list: "
+                "use top_bottom_k"
+            )
         if not self.feature_groups and not self.features:
             raise ValueError("feature_groups or features must name at least one: a model needs something to look at")
         if both := sorted({*self.features} & {*self.exclude_features}):
             raise ValueError(f"{both[0]} is in features and in exclude_features: keep it in one of them")
-        if sizing.top + sizing.bottom > len(self.symbols):
+        if self.symbols and sizing.top + sizing.bottom > len(self.symbols):
             raise ValueError(
                 f"position_sizing holds {sizing.top + sizing.bottom} symbols at each bar, and there are "
                 f"{len(self.symbols)}"
             )
-        if self.target.kind == "rank" and len(self.symbols) < 2:
+        if self.target.kind == "rank" and len(self.symbols) == 1:
             raise ValueError("a rank target compares the symbols of a panel: it needs at least two")
         if sizing.policy == "kelly" and self.target.kind == "rank":
             raise ValueError("a kelly policy needs the size of the return, and a rank tells none: use another target")
-        largest = sizing.largest_weight(len(self.symbols))
+        largest = sizing.largest_weight(max(len(self.symbols), 1))
         if largest <= self.rebalancing.band:
             raise ValueError(
                 f"a whole position weighs {largest:g}, and rebalancing.band leaves alone what is below "

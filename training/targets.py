@@ -50,7 +50,7 @@ def values(target: Target, dataset: Dataset) -> Values:
         result[decisions, column] = of_symbol
         known_at[decisions, column] = own[1 + target.horizon :]
     if target.kind == "rank":
-        result = _ranks(result)
+        result = _ranks(np.where(dataset.is_member, result, np.nan))
     known_at[np.isnan(result)] = -1
     return Values(result, known_at)
 

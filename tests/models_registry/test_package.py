@@ -1,6 +1,7 @@
 """The package gives the same bits for one row and for many, and refuses anything that was altered."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -114,6 +115,26 @@ def test_rows_that_are_not_ready_weigh_nothing() -> None:
 
 def test_weights_share_the_equity_among_symbols() -> None:
     assert set(MODEL.target_weights(rows(100))["weight"]) == {0.0, 0.5}
+
+
+def test_who_left_the_universe_is_sold_and_who_joined_is_ranked() -> None:
+    made = package()
+    sizing = PositionSizing(policy="top_bottom_k", top=1)
+    ranked = replace(made, manifest=made.manifest.model_copy(update={"position_sizing": sizing, "universe": "index"}))
+    now = ranked.trading(["BBB", "NEW"])
+    assert now.symbols == ("AAA", "BBB", "NEW")
+    frame = rows(6)[2:4]
+    both = pd.concat([frame, frame.iloc[:1].assign(symbol="NEW")])
+    decided = now.target_weights(both)
+    assert decided["symbol"].tolist() == ["AAA", "BBB", "NEW"]
+    assert decided.loc[0, ["score", "weight"]].tolist() == [0.0, 0.0]
+    assert decided["weight"].sum() == 1.0
+    assert decided.loc[1, "score"] == ranked.target_weights(frame).loc[1, "score"]
+    for members in (["AAA", "NEW"], ["BBB", "NEW"]):
+        weights = ranked.trading(members).target_weights(frame)
+        assert weights["weight"].tolist() == [float(symbol in members) for symbol in SYMBOLS]
+    with pytest.raises(PackageError, match="was given NEW"):
+        ranked.target_weights(both)
 
 
 def test_save_and_load_keep_every_bit(tmp_path: Path) -> None:

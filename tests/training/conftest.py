@@ -20,6 +20,7 @@ RELATIONS = """
     create table reference.instruments (
         symbol text, calendar text, asset_class text, listed_on date, delisted_on date, delisting_return numeric
     );
+    create table reference.universes (universe text, symbol text, valid_from date, valid_to date);
     create table canonical.ohlcv_1d (
         symbol text, bar_start timestamptz, session_date date, adj_open numeric, adj_high numeric, adj_low numeric,
         high numeric, low numeric, volume numeric, is_silent boolean, is_range_doubtful boolean, adj_close numeric

@@ -7,6 +7,8 @@ import pytest
 
 from tests.training import worlds
 from training import backtest as backtests
+from training import targets
+from training.accounting import Market
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
@@ -182,6 +184,28 @@ def test_a_panel_is_ranked_and_weighed_by_its_volatility(target: dict, sizing: d
     if sizing["policy"] == "top_bottom_k":
         net = np.abs(path.positions.sum(axis=1))
         assert np.median(net) < 0.1, "as much short as long, but while a symbol changes its side"
+
+
+def test_who_leaves_a_universe_is_sold_and_not_ranked() -> None:
+    symbols = ("AA", "BB", "CC")
+    sizing = {"policy": "top_bottom_k", "top": 1}
+    hypothesis = worlds.hypothesis(symbols=[], universe="three", target={"kind": "rank"}, position_sizing=sizing)
+    data = worlds.dataset(symbols=symbols)
+    member = np.ones(data.opens.shape, dtype=bool)
+    member[800:, 2] = False
+    features = np.where((data.ready & member)[..., None], data.features, np.nan)
+    path = run(replace(data, member=member, ready=data.ready & member, features=features), hypothesis)
+    left = path.sessions >= data.sessions[800]
+    assert np.abs(path.positions[~left, 2]).max() > 0.9
+    assert (path.positions[left, 2] == 0).all()
+    assert np.isnan(path.scores[left, 2]).all()
+    assert path.coverage == (1.0, 1.0, 1.0)
+    values = targets.values(hypothesis.target, replace(data, member=member)).values
+    assert set(np.unique(values[800:-2, :2])) == {-1.0, 1.0}, "two are ranked, and the third is not among them"
+    # bought and held is who was a member at the first open
+    assert (path.benchmark_returns[:, 2] != 0).any()
+    late = replace(data, member=~member, ready=data.ready, features=data.features)
+    assert (Market(late, 600, 1100).held[0] == 0).tolist() == [True, True, True]
 
 
 def test_holes_do_not_double_a_ranking() -> None:

@@ -61,6 +61,13 @@ def test_a_good_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
+        ("symbols: [MSFT, AAPL]\n", "", ", line 1: symbols or universe says what is traded: name one of them"),
+        ("symbols: [MSFT, AAPL]", "symbols: [MSFT]\nuniverse: sp500", ", line 1: symbols or universe says what"),
+        (
+            "symbols: [MSFT, AAPL]",
+            "universe: sp500",
+            ", line 1: a universe has other members at other times, and long_",
+        ),
         (
             "target:",
             "targets:",

@@ -75,6 +75,34 @@ def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
                 connection.execute(f"delete from {relation} where symbol = 'GONE'")
 
 
+def test_a_universe_holds_who_was_a_member_then() -> None:
+    leaves, joins = (worlds.sessions(1200)[number].date() for number in (700, 300))
+    with connect("transformer") as connection:
+        connection.execute(
+            "insert into reference.universes values ('both', 'NOISE', null, %s), ('both', 'EDGE', %s, null),"
+            " ('both', 'LATER', '2030-01-01', null)",
+            (leaves, joins),
+        )
+    sizing = {"policy": "top_bottom_k", "top": 1}
+    asked = {"symbols": [], "universe": "both", "position_sizing": sizing}
+    training = {"start": "2000-01-01", "end": "2012-09-28"}
+    try:
+        read = dataset.read(worlds.hypothesis(**asked, training=training))
+        assert read.symbols == ("EDGE", "NOISE"), "who joins after the end is not asked for"
+        assert (read.is_member.argmax(axis=0).tolist(), read.is_member.sum(axis=0).tolist()) == ([300, 0], [900, 700])
+        assert not read.ready[~read.is_member].any()
+        assert np.isnan(read.features[~read.ready]).all()
+        everybody = dataset.read(worlds.hypothesis(symbols=["EDGE", "NOISE"], position_sizing=sizing))
+        assert read.digest != everybody.digest
+        with pytest.raises(DatasetError, match=r"universe bot has no member .* did you mean both"):
+            dataset.read(worlds.hypothesis(**{**asked, "universe": "bot"}))
+        with pytest.raises(DatasetError, match="unknown symbol LATER"):
+            dataset.read(worlds.hypothesis(**asked, training={"start": "2000-01-01"}))
+    finally:
+        with connect("transformer") as connection:
+            connection.execute("delete from reference.universes")
+
+
 def test_a_row_without_a_value_is_dropped_and_counted() -> None:
     """A feature may have no value on a day: that costs the day of whoever uses the feature, and no hypothesis."""
     one_row = "symbol = 'EDGE' and bar_start = (select bar_start from canonical.ohlcv_1d where " + ONE_BAR + ")"

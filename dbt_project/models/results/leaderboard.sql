@@ -28,6 +28,13 @@ luck as (
     from occasions
 ),
 
+-- who is picked today from what is still there would have been picked for having survived
+delisted as (
+    select coalesce(array_agg(symbol), '{}') as symbols
+    from {{ ref('instruments') }}
+    where delisted_on is not null
+),
+
 newest_states as (
     select distinct on (model_id)
         model_id,
@@ -66,7 +73,9 @@ ranked as (
         hypotheses.content #>> '{target,kind}' as target_kind,
         coalesce(trials.parameters ->> 'target.horizon', hypotheses.content #>> '{target,horizon}')::integer as horizon,
         coalesce(trials.parameters ->> 'costs.bps_per_side', hypotheses.content #>> '{costs,bps_per_side}')::float8
-            as bps_per_side
+            as bps_per_side,
+        hypotheses.content ->> 'universe' is null and cardinality(families.symbols) >= 20
+        and not families.symbols && delisted.symbols as survivors_only
     from {{ ref('stg_research__trials') }} as trials
     inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
     inner join {{ ref('stg_research__families') }} as families on trials.family_id = families.family_id
@@ -77,6 +86,7 @@ ranked as (
     left join {{ ref('stg_research__models') }} as models on trials.trial_id = models.trial_id
     left join newest_states on models.model_id = newest_states.model_id
     cross join luck
+    cross join delisted
 )
 
 select * from ranked

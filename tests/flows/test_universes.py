@@ -1,0 +1,52 @@
+"""Dated memberships become lines of the seed, or one sentence says why not."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.universes import SEED, bring_in
+from warehouse.errors import Stop
+
+INDEX = """\
+symbol,name,opt-in,opt-out
+AA,Alcoa,1976-07-01,2016-11-01
+AA,Alcoa again,2020-01-02 00:00:00,
+ZTS,Zoetis,2013-06-21,
+"""
+
+
+def test_an_index_becomes_lines_of_the_seed(tmp_path: Path) -> None:
+    file, seed = tmp_path / "sp500.csv", tmp_path / "universes.csv"
+    file.write_text(INDEX)
+    seed.write_text("universe,symbol,valid_from,valid_to\nsp500,OLD,,\nzoo,LION,2001-01-01,\n")
+    for _ in range(2):
+        assert bring_in("sp500", file, seed) == 3
+        assert seed.read_text().splitlines() == [
+            "universe,symbol,valid_from,valid_to",
+            "sp500,AA,1976-07-01,2016-11-01",
+            "sp500,AA,2020-01-02,",
+            "sp500,ZTS,2013-06-21,",
+            "zoo,LION,2001-01-01,",
+        ]
+    assert SEED.read_text().startswith("universe,symbol,valid_from,valid_to\n"), "the seed has these columns"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("symbol,since\nA,2000-01-01\n", "has no columns symbol, opt-in and opt-out, but symbol, since"),
+        ("symbol,opt-in,opt-out\n", "has no line"),
+        ("symbol,opt-in,opt-out\nA,1.2.2000,\n", "line 2: '1.2.2000' is no date like 2024-01-31"),
+        ("symbol,opt-in,opt-out\nA,2000-01-02,2000-01-01\n", "line 2: A leaves on 2000-01-01, which is not after"),
+        ("symbol,opt-in,opt-out\nA,2000-01-02,\nA,2001-01-01,\n", "has A twice at one time: from 2001-01-01 on"),
+    ],
+)
+def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path, text: str, words: str) -> None:
+    file, seed = tmp_path / "x.csv", tmp_path / "universes.csv"
+    file.write_text(text)
+    seed.write_text("untouched")
+    with pytest.raises(Stop, match=words):
+        bring_in("sp500", file, seed)
+    assert seed.read_text() == "untouched"
+    with pytest.raises(Stop, match="cannot be read"):
+        bring_in("sp500", tmp_path / "nowhere.csv", seed)
