@@ -13,7 +13,7 @@ from typing import Self
 import psycopg
 from psycopg.types.json import Jsonb
 
-from execution import bookings, roster, withdrawals
+from execution import aims, bookings, roster, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement, moved_by
 from execution.bookings import insert
@@ -133,6 +133,11 @@ class Ledger:
         """By (model, symbol) how often the bar was decided, and whether it may be decided again; see `withdrawals`."""
         with self._transaction() as cursor:
             return withdrawals.attempts(cursor, self.account_id, list(bars))
+
+    def aimed_at(self, bars: Iterable[tuple[str, str, datetime]]) -> dict[tuple[str, str], float]:
+        """By (model, symbol) what the position was last traded to, before the bar; see `aims`."""
+        with self._transaction() as cursor:
+            return aims.aimed_at(cursor, self.account_id, list(bars))
 
     def snapshot(self, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
         """The ledger's side of a comparison: everything after `since` (None: ever) and all that `broker` mentions."""

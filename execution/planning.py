@@ -24,6 +24,7 @@ from execution.validation.bars import BAR_RULES
 from execution.validation.orders import order_rules
 from execution.validation.rules import Proposal, refusals
 from execution.withdrawals import Standing
+from models_registry.rebalancing import Rebalancing
 
 ZERO = Decimal(0)
 
@@ -228,11 +229,13 @@ def plan(
     policy: TradingPolicy,
     situation: Situation,
     attempts: Mapping[tuple[str, str], tuple[int, bool]],
+    aimed_at: Mapping[tuple[str, str], float] | None = None,
 ) -> Plan:
     """Decide every bar that may be decided and was not before.
 
     `shares` is each model's share of equity. `attempts` says by model and symbol how often the newest bar was decided
-    before, and whether it may be again. A model that fails decides nothing; the others decide all the same.
+    before, and whether it may be again, `aimed_at` what the position was last traded to. A model that fails decides
+    nothing; the others decide all the same.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
@@ -253,7 +256,9 @@ def plan(
                 continue
             decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
             try:
-                change = _change(decision, shares[package.model_id], policy, situation)
+                rule = getattr(package, "rebalancing", None) or Rebalancing(band=float(policy.rebalance_band))
+                runs = rule.drift == "let_run" and (aimed_at or {}).get(subject[:2]) == decision.target_weight
+                change = _change(decision, shares[package.model_id], policy, situation, rule, runs=runs)
             except ValueError as error:
                 refused.append(RefusedBar(*subject, (f"Sizing: {error}",)))
                 continue
@@ -319,16 +324,24 @@ def _decision(
     )
 
 
-def _change(decision: Decision, share: Decimal, policy: TradingPolicy, situation: Situation) -> _Change:
+def _change(
+    decision: Decision,
+    share: Decimal,
+    policy: TradingPolicy,
+    situation: Situation,
+    rule: Rebalancing,
+    *,
+    runs: bool,
+) -> _Change:
     capital = (situation.equity or ZERO) * share * (1 - policy.cash_buffer)
     price = situation.market.bars[decision.symbol].close
     step, held = situation.step(decision.symbol, policy), situation.held(decision.symbol)
     terms = situation.terms.get(decision.symbol, SymbolTerms())
     target = target_quantity(decision.target_weight, capital, price, step)
-    band = policy.rebalance_band * capital / price
+    band = Decimal(str(rule.band)) * capital / price
     # a fee may have been taken out of what was bought: what is left of a step is nothing that could be sold
     closable = None if terms.step is None else terms.closable(held, price)
-    quantity = order_quantity(target, held, step, band=band, closable=closable)
+    quantity = order_quantity(target, held, step, band=band, runs=runs, closable=closable)
     if terms.max_quantity is not None:
         most = terms.whole(terms.max_quantity)
         quantity = max(-most, min(most, quantity))

@@ -15,7 +15,9 @@ class TradingPolicy(BaseModel):
     """Share of equity that is never invested, so that an adverse opening price does not overdraw the account."""
 
     rebalance_band: Decimal = Field(Decimal("0.01"), ge=0, lt=1)
-    """A change of position worth less than this share of the model's capital is not traded, unless it closes."""
+    """A change of position worth less than this share of the model's capital is not traded, unless it closes.
+
+    Where a package says its own (`rebalancing.band`), that counts: it is what was judged."""
 
     quantity_step: Decimal = Field(Decimal(1), gt=0)
     """Orders are whole multiples of this many units; 1 is whole shares."""

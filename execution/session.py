@@ -150,8 +150,8 @@ class Session:
         if resent:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
-        attempts = self._ledger.attempts(questions)
-        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts)
+        attempts, aims = self._ledger.attempts(questions), self._ledger.aimed_at(questions)
+        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts, aims)
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
         self._note_failures(todo)

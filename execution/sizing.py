@@ -2,6 +2,8 @@
 
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 
+from models_registry.rebalancing import left_alone
+
 ZERO = Decimal(0)
 
 
@@ -21,19 +23,26 @@ def target_quantity(weight: float, capital: Decimal, price: Decimal, step: Decim
 
 
 def order_quantity(
-    target: Decimal, held: Decimal, step: Decimal, *, band: Decimal = ZERO, closable: Decimal | None = None
+    target: Decimal,
+    held: Decimal,
+    step: Decimal,
+    *,
+    band: Decimal = ZERO,
+    runs: bool = False,
+    closable: Decimal | None = None,
 ) -> Decimal:
     """The signed quantity that moves a position from `held` to `target`; zero means no order.
 
     - A position is closed exactly, fractions included; any other order is in whole steps and never overshoots `target`.
     - A change of sign closes first and opens with the next bar: brokers refuse an order that crosses zero.
-    - A change smaller than `band` units is left alone, unless it closes the position.
+    - A change smaller than `band` units is left alone, unless it closes the position; so is every change where the
+      position `runs`: its target is still the one that it was traded to, and its drift is let run.
     - `closable` is what the broker takes in one order that closes, without a sign; the rest stays, all when not given.
     """
     if target == 0 or target * held < 0:
         return -held if closable is None else -min(closable, abs(held)).copy_sign(held)
     change = target - held
-    if abs(change) < band:
+    if left_alone(change, band, lets_run=runs and held != 0, is_same=True):
         return ZERO
     rounding = ROUND_FLOOR if target > 0 else ROUND_CEILING
     return (change / step).to_integral_value(rounding) * step

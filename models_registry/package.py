@@ -20,6 +20,7 @@ import xgboost
 from pydantic import AwareDatetime, Field, ValidationError
 
 from models_registry.frozen import Frozen, canonical_json, sha256
+from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import PositionSizing, Target
 from warehouse.errors import Stop
 
@@ -73,6 +74,7 @@ class Manifest(Frozen):
     features: tuple[FeatureColumn, ...] = Field(min_length=1)
     target: Target
     position_sizing: PositionSizing
+    rebalancing: Rebalancing = Rebalancing()
     cost_bps_per_side: float
     parameters: dict[str, Any]
     training_window: TrainingWindow
@@ -129,6 +131,11 @@ class ModelPackage:
     def sizing(self) -> PositionSizing:
         """How its scores become weights."""
         return self.manifest.position_sizing
+
+    @property
+    def rebalancing(self) -> Rebalancing:
+        """What its backtest did about drift, and a session does too."""
+        return self.manifest.rebalancing
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ The backtest and the live session both pass through here, so that a session leav
 Weights are signed fractions of equity, one a symbol, symbols on the last axis.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,15 @@ class Rebalancing(Frozen):
     band: Number = Field(0.01, ge=0.0, lt=1.0, description="fraction of equity below which a change is left alone")
 
 
+def left_alone(change: Any, band: Any, *, lets_run: Any, is_same: Any) -> Any:
+    """Whether a change of a position that neither closes it nor changes its sign is not traded.
+
+    `change` and `band` are in one unit, whatever it is. `is_same`: what is wanted was aimed at before. Numbers, or
+    arrays of one shape.
+    """
+    return (abs(change) < band) | (lets_run & is_same)
+
+
 def trades(
     held: np.ndarray,
     wanted: np.ndarray,
@@ -47,7 +56,7 @@ def trades(
     """
     change = wanted - held
     closes = (wanted == 0.0) | (wanted * held < 0.0)
-    stays = (np.abs(change) < band) | (lets_run & (wanted == aimed_at))
+    stays = left_alone(change, band, lets_run=lets_run, is_same=wanted == aimed_at)
     asked = np.where(np.isnan(wanted), 0.0, np.where(closes, -held, np.where(stays, 0.0, change)))
     trade = _cut(held, asked, np.abs(held + asked).sum(axis=-1, keepdims=True) - gross, 0.0)
     balance = (held + trade).sum(axis=-1, keepdims=True)

@@ -108,6 +108,7 @@ class Backtest:
             ),
             target=hypothesis.target,
             position_sizing=hypothesis.position_sizing,
+            rebalancing=hypothesis.rebalancing,
             cost_bps_per_side=hypothesis.costs.bps_per_side,
             parameters=parameters.model_dump(),
             training_window=TrainingWindow(

@@ -1,6 +1,7 @@
 """A session against the stand-in broker, through the unmodified SDK and a real ledger."""
 
 import time
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
@@ -13,6 +14,7 @@ from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session, Step
 from models_registry.package import ModelPackage
+from models_registry.rebalancing import Rebalancing
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, FINGERPRINT, SYMBOLS, SignalPackage, rows, trading_days
 from warehouse.errors import Stop
@@ -53,6 +55,30 @@ def test_forty_days_with_a_split_a_dividend_and_fees_agree_to_the_cent(exchange,
     )
     assert "discrepancy" not in outcomes
     assert rows("select count(*) from ledger.halts where account_id = %s", book["account_id"]) == [(0,)]
+
+
+@dataclass(frozen=True)
+class DriftingPackage(SignalPackage):
+    """A package that says what it does about drift."""
+
+    rebalancing: Rebalancing = field(default_factory=Rebalancing)
+
+
+@pytest.mark.parametrize(
+    ("drift", "band", "expected"),
+    [("let_run", 0.0, [1, 0, 0, 0, 1, 0]), ("traded", 0.0, [1, 1, 1, 1, 1, 1]), ("traded", 0.2, [1, 0, 0, 0, 1, 0])],
+)
+def test_a_session_does_about_drift_what_its_package_was_judged_on(exchange, warehouse, drift, band, expected):
+    package = DriftingPackage(rebalancing=Rebalancing(drift=drift, band=band))
+    orders = []
+    with Session.open([package], exchange.broker()) as session:
+        for number, day in enumerate(DAYS[: len(expected)]):
+            exchange.advance(day.closes + AFTER_CLOSE)
+            warehouse.publish(day, {"ALPHA": 0.5 if number < 4 else 0.25})
+            orders.append(len(session.decide().sent))
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+    assert orders == expected
 
 
 @pytest.fixture

@@ -48,6 +48,15 @@ def test_the_band_leaves_small_changes_alone_but_never_a_close():
     assert order_quantity(Decimal(0), Decimal("1.5"), Decimal(1), band=Decimal(5)) == Decimal("-1.5")
 
 
+def test_drift_that_is_let_run_trades_only_to_another_target():
+    assert order_quantity(Decimal(110), Decimal(100), Decimal(1), runs=True) == 0
+    assert order_quantity(Decimal(110), Decimal(100), Decimal(1), runs=False) == 10
+    assert order_quantity(Decimal(110), Decimal(0), Decimal(1), runs=True) == 110, (
+        "a close made room for the other side"
+    )
+    assert order_quantity(Decimal(0), Decimal(100), Decimal(1), runs=True) == -100
+
+
 @pytest.mark.parametrize(
     ("weight", "capital", "price"),
     [(float("nan"), 1, 1), (float("inf"), 1, 1), (1.0, 0, 1), (1.0, 1, 0), (1.0, 1, -3), (1.0, "NaN", 1)],

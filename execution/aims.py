@@ -1,0 +1,32 @@
+"""What a symbol was last traded to: where drift is let run, only another target trades it again."""
+
+import psycopg
+
+
+def aimed_at(
+    cursor: psycopg.Cursor, account_id: str, bars: list[tuple[str, str, object]]
+) -> dict[tuple[str, str], float]:
+    """By (model, symbol) the target weight of the newest decision before the bar, where nothing of it is missing.
+
+    A decision whose order was refused, or not filled whole, is not aimed at any more: the same target trades again.
+    """
+    models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
+    cursor.execute(
+        """
+        select asked.model_id, asked.symbol, newest.target_weight
+        from unnest(%s::text[], %s::text[], %s::timestamptz[]) as asked (model_id, symbol, bar_start)
+        cross join lateral (
+          select decisions.target_weight, intents.client_order_id, orders.status
+          from ledger.decisions
+          left join ledger.intents on decisions.decision_id = intents.decision_id
+          left join ledger.orders on intents.client_order_id = orders.client_order_id
+          where decisions.account_id = %s and decisions.model_id = asked.model_id
+            and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
+          order by decisions.bar_start desc, decisions.attempt desc
+          limit 1
+        ) as newest
+        where newest.client_order_id is null or newest.status = 'filled'
+        """,
+        (models, symbols, starts, account_id),
+    )
+    return {(model_id, symbol): weight for model_id, symbol, weight in cursor}
