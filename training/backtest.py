@@ -4,7 +4,7 @@ What is decided at the close of a bar is filled at the next open; `training/acco
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,13 +14,14 @@ from typing import cast
 import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
-from training import costs, models, targets
+from training import costs, models, targets, tuning
 from training.accounting import Account, Market, Terms
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.targets import Values
+from training.tuning import Choice
 from training.walk_forward import UNFINISHED_SESSIONS, Fold, anchored, split
 
 
@@ -67,7 +68,11 @@ class _FoldResult:
 
 @dataclass(frozen=True)
 class Backtest:
-    """One trial's hypothesis on its dataset: folds and labels are made once."""
+    """One trial's hypothesis on its dataset: folds and labels are made once.
+
+    `chosen` is what the search inside each fold chose, by the fold's number, where the hypothesis tunes; a search that
+    is not there yet is made when its fold is fitted, and told to `on_choice`.
+    """
 
     hypothesis: Hypothesis
     dataset: Dataset
@@ -75,6 +80,8 @@ class Backtest:
     device: str
     run_id: str
     known_values: Values | None = None
+    chosen: dict[int, Choice] = field(default_factory=dict)
+    on_choice: Callable[[int, Choice], None] | None = None
 
     @cached_property
     def target_values(self) -> Values:
@@ -138,7 +145,7 @@ class Backtest:
     def fold(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult:
         """Fit on the fold's training bars and decide its test bars. Raises ModelError, which names the fold."""
         try:
-            package = self.package(parameters, fold.train, trial_id)
+            package = self.package(self.tuned(parameters, fold.train, fold.number), fold.train, trial_id)
         except ModelError as error:
             raise ModelError(
                 f"{self.hypothesis.experiment_id}, fold {fold.number} of {len(self.folds)} "
@@ -154,6 +161,16 @@ class Backtest:
             in_sample=self._losses(package, fold.train, edges, base),
             out_of_sample=self._losses(package, fold.test, edges, base),
         )
+
+    def tuned(self, parameters: XGBoostParameters, train: np.ndarray, number: int) -> XGBoostParameters:
+        """The parameters to fit on the training bars of a fold: those searched there, or the given ones."""
+        if self.hypothesis.training.tune is None:
+            return parameters
+        if number not in self.chosen:
+            self.chosen[number] = tuning.choose(self, train, parameters, number=number)
+            if self.on_choice is not None:
+                self.on_choice(number, self.chosen[number])
+        return self.chosen[number].parameters
 
     @property
     def tested(self) -> np.ndarray:

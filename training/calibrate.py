@@ -150,8 +150,8 @@ def _anything_passes(searches: Sequence[train.Search], look_no: int, seed: int) 
     trials: dict[Thresholds, list[Trial]] = {}
     for number, search in enumerate(searches):
         tried = {trial: one for trial, (_, one) in search.trials.items()}
-        gaps = memorised.gaps(tried)
         paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, one in tried.items()})
+        gaps = memorised.gaps(tried)
         trials.setdefault(search.hypothesis.thresholds, []).extend(
             _as_trial(f"{number}-{trial}", path, tried[trial], gaps[trial]) for trial, path in paths.items()
         )

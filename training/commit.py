@@ -89,7 +89,8 @@ def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[
     chosen = hypothesis.variant(chosen_of(hypothesis, best["parameters"]))
     every_session = np.arange(len(search.dataset.sessions))
     backtest = search.backtest(chosen)
-    package = backtest.package(chosen.training.xgboost, every_session, best["trial_id"])
+    parameters = backtest.tuned(chosen.training.xgboost, every_session, 0)
+    package = backtest.package(parameters, every_session, best["trial_id"])
     rows = backtest.sample(every_session, every_session).features
     package = package.proven(rows[np.linspace(0, len(rows) - 1, PROOF_ROWS).astype(int)])
     # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file

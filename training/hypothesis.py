@@ -22,6 +22,7 @@ from training.costs import Costs
 from training.gate import ThresholdError, Thresholds
 from training.grid import GridError
 from training.parameters import XGBoostParameters
+from training.tuning import Tune
 from training.yaml_source import HypothesisError, YamlSource
 
 FeatureGroup = Literal["momentum", "trend", "volatility", "volume", "candle", "calendar", "statistical", "cross_asset"]
@@ -41,7 +42,8 @@ class Training(Frozen):
     included; the newest when `end` is left out) is cut into `folds`; each is predicted by a model fitted on what lies
     before it: all of it (expanding), or its last `window_bars` (rolling). With `fold_bars` folds of that length follow
     each other from bar `first_train_bars` on, and a later `end` adds folds and changes none. `device: auto` is CUDA
-    when there is one. Every combination of `grid` is one trial, and every trial counts.
+    when there is one. `tune` searches inside each training fold, all of it one trial. Every combination of `grid` is
+    one trial, and every trial counts.
     """
 
     start: datetime.date
@@ -55,6 +57,7 @@ class Training(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Whole = Field(1, ge=0, lt=2**31)
     xgboost: XGBoostParameters = XGBoostParameters()
+    tune: Tune | None = None
     grid: dict[str, tuple[GridValue, ...]] = Field(
         default_factory=dict,
         description="booster parameter, or path of any other value (target.horizon) -> the values that are tried",
@@ -68,6 +71,8 @@ class Training(Frozen):
             raise ValueError("a rolling window needs window_bars, its length; an expanding one has none")
         if (self.fold_bars is None) != (self.first_train_bars is None):
             raise ValueError("fold_bars needs first_train_bars, the bars before the first fold; and the reverse")
+        if self.tune is not None and (both := sorted({*self.tune.space} & {*self.grid})):
+            raise ValueError(f"{both[0]} is in grid and in tune.space: keep it in one of them")
         fields = Training.model_fields
         if self.fold_bars is not None and (
             self.folds != fields["folds"].default

@@ -39,7 +39,8 @@ def _gap(backtest: Backtest) -> float | None:
     shuffled = replace(train, labels=np.random.default_rng(seed).permutation(train.labels))
     target = hypothesis.target
     try:
-        booster = models.fit(shuffled, target, hypothesis.training.xgboost, device=backtest.device, seed=seed)
+        parameters = backtest.tuned(hypothesis.training.xgboost, fold.train, fold.number)
+        booster = models.fit(shuffled, target, parameters, device=backtest.device, seed=seed)
     except OperatorError:
         return None
     fitted = xgboost.Booster()

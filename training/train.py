@@ -1,7 +1,7 @@
 """Training one hypothesis: every combination of its grid becomes a trial with stored out-of-sample evidence."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from training.hypothesis import Hypothesis
 from training.models import resolve_device
 from training.targets import Values
 from training.trials import FamilyKey
+from training.tuning import Choice
 from training.walk_forward import Fold
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
@@ -115,6 +116,8 @@ def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
 
 
 def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, Any], Backtest]]) -> None:
+    if search.hypothesis.training.tune is not None:
+        tried = _going_on(search, tried)
     try:
         paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()})
         gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items()})
@@ -128,3 +131,30 @@ def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, 
         evidence = {trial: (tried[trial][0], path) for trial, path in paths.items()}
         trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence)
         memorised.store(connection, gaps)
+
+
+def _going_on(
+    search: Search, tried: Mapping[str, tuple[dict[str, Any], Backtest]]
+) -> dict[str, tuple[dict[str, Any], Backtest]]:
+    """The backtests with what an attempt before this one chose, storing what they choose as soon as they do."""
+    with connect("trainer", read_only=True) as connection:
+        known = trials.stored_choices(connection, search.run_id)
+
+    def keeping(trial: str) -> Callable[[int, Choice], None]:
+        def keep(fold: int, choice: Choice) -> None:
+            with connect("trainer") as connection:
+                trials.store_choice(connection, search.run_id, trial, fold, choice)
+
+        return keep
+
+    return {
+        trial: (
+            parameters,
+            replace(
+                one,
+                chosen={fold: choice for (of, fold), choice in known.items() if of == trial},
+                on_choice=keeping(trial),
+            ),
+        )
+        for trial, (parameters, one) in tried.items()
+    }

@@ -21,6 +21,8 @@ from models_registry.package import library_versions
 from training.backtest import TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
+from training.parameters import XGBoostParameters
+from training.tuning import Choice
 from training.walk_forward import Fold
 from warehouse.turns import take_turn
 
@@ -79,9 +81,12 @@ def run_id(hypothesis: Hypothesis, dataset: Dataset) -> str:
 
 
 def stored_parameters(hypothesis: Hypothesis, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial is told apart by: every parameter of its booster, and whatever else the grid chose for it."""
+    """What a trial is told apart by: every parameter of its booster, whatever else the grid chose for it, and
+    what was searched inside its folds."""
     booster = hypothesis.training.xgboost.model_dump(mode="json")
-    return {**booster, **{key: value for key, value in chosen.items() if key not in booster}}
+    tune = hypothesis.training.tune
+    searched = {} if tune is None else {"tune": tune.model_dump(mode="json")}
+    return {**booster, **{key: value for key, value in chosen.items() if key not in booster}, **searched}
 
 
 def chosen_of(hypothesis: Hypothesis, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +160,35 @@ def start_run(
         ),
     )
     return run
+
+
+def stored_choices(connection: psycopg.Connection, run: str) -> dict[tuple[str, int], Choice]:
+    """What searches inside folds chose so far, by trial_id and fold."""
+    rows = connection.execute(
+        "select trial_id, fold, parameters, inner_skill, rounds from research.tuned_folds where run_id = %s", (run,)
+    )
+    return {
+        (trial, fold): Choice(XGBoostParameters.model_validate(parameters), skill, rounds)
+        for trial, fold, parameters, skill, rounds in rows
+    }
+
+
+def store_choice(connection: psycopg.Connection, run: str, trial: str, fold: int, choice: Choice) -> None:
+    """Keep what a search chose; the same again changes nothing."""
+    connection.execute(
+        """
+        insert into research.tuned_folds (run_id, trial_id, fold, parameters, inner_skill, rounds)
+        values (%s, %s, %s, %s, %s, %s) on conflict do nothing
+        """,
+        (
+            run,
+            trial,
+            fold,
+            Json(choice.parameters.model_dump(mode="json")),
+            _number(choice.inner_skill),
+            choice.rounds,
+        ),
+    )
 
 
 def claim_finish(connection: psycopg.Connection, run: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from models_registry import registry
 from tests.training import worlds
-from training import dataset
+from training import dataset, tuning
 from training.__main__ import main
 from training.commit import CommitError, commit_passing
 from training.dataset import DatasetError
@@ -257,6 +257,40 @@ def test_the_stored_path_is_the_whole_calendar_and_adds_up() -> None:
     assert family.periods_per_year == pytest.approx(261, abs=1)
     kept = arrow("trainer", "select coverage from research.trials where trial_id = $1", (run.trial_ids[0],)).to_pylist()
     assert json.loads(kept[0]["coverage"]) == {"EDGE": path.coverage[0]} == {"EDGE": 1.0}
+
+
+def test_a_tuned_run_that_ends_early_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    tune = {"rounds": 2, "inner_folds": 2, "space": {"max_depth": [1, 2]}}
+    hypothesis = worlds.hypothesis(training={**GRID, "grid": {}, "folds": 3, "tune": tune})
+    searched, choose = [], tuning.choose
+
+    def two_then_none(*arguments: object, number: int, **named: object) -> tuning.Choice:
+        if len(searched) == 2:
+            raise ModelError("the machine went away")
+        searched.append(number)
+        return choose(*arguments, number=number, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "choose", two_then_none)
+        patch.setattr("training.backtest.os.cpu_count", lambda: 1)
+        with pytest.raises(ModelError, match="went away"):
+            train(hypothesis, source_file="x.yaml")
+    stored = "select fold, parameters, inner_skill, rounds from research.tuned_folds where run_id = $1 order by fold"
+    run_id = prepare(hypothesis)[0].run_id
+    before = arrow("analyst", stored, (run_id,)).to_pylist()
+    assert [row["fold"] for row in before] == searched == [1, 2]
+
+    again = []
+    monkeypatch.setattr(
+        tuning, "choose", lambda *arguments, number, **named: again.append(number) or choose(*arguments, number=number)
+    )
+    run = train(hypothesis, source_file="x.yaml")
+    assert again == [3]
+    assert len(run.trial_ids) == 1
+    after = arrow("analyst", stored, (run_id,)).to_pylist()
+    assert after[:2] == before
+    assert [(row["fold"], row["rounds"]) for row in after] == [(1, 2), (2, 2), (3, 2)]
+    assert judge_families([run.family_id])[run.trial_ids[0]].verdict
 
 
 def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
