@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from execution import registration, roster
+from execution import limits, registration, roster
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.base import Broker, Mode
 from execution.brokers.routing import BROKERS, log_in
@@ -130,7 +130,7 @@ def _trade(name: str, mode: Mode) -> int:
     shares = models.shares(name)
     with (
         Landings.listen() as landings,
-        Session.open(packages, broker, shares=shares, purpose=Purpose.TRADE) as session,
+        Session.open(packages, broker, shares=shares, limits=limits.configured(), purpose=Purpose.TRADE) as session,
     ):
         trading = ", ".join(package.model_id for package in packages)
         tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")

@@ -79,8 +79,10 @@ def go_on(
     """
     refused: dict[tuple[str, str], tuple[str, ...]] = {}
     while not is_over():
+        is_postponed = False
         try:
             step = session.decide()
+            is_postponed = any(bar.is_postponed for bar in step.refused)
             for line in _in_words(step):
                 tell(line)
             for bar in step.refused:
@@ -95,7 +97,8 @@ def go_on(
                 tell(concern)
         except Retry as failure:
             tell(str(failure))
-        landings.wait(_SHORTLY_SECONDS if session.is_unanswered() else look_around, is_over)
+        is_short = session.is_unanswered() or is_postponed
+        landings.wait(_SHORTLY_SECONDS if is_short else look_around, is_over)
 
 
 def _in_words(step: Step) -> list[str]:

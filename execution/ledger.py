@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from execution import aims, bookings, roster, withdrawals
+from execution import aims, bookings, marks, roster, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement, moved_by
 from execution.bookings import insert
@@ -32,6 +33,7 @@ from execution.findings import (
 from execution.orders import Order, OrderStatus, Side
 from execution.presence import Purpose, enter
 from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
+from execution.validation.limits import Mark, Usage
 from execution.withdrawals import Action, Standing, Withdrawal
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
@@ -282,12 +284,26 @@ class Ledger:
                 insert(cursor, "decisions", account_id=self.account_id, **values)
             for intent in intents:
                 values = {**asdict(intent), "refusals": list(intent.refusals)}
+                sizing, said = values.pop("sizing"), values.pop("verdicts")
                 values |= {"order_type": "market"}
                 values["verdict"] = "approved" if intent.is_approved else "refused"
                 insert(cursor, "intents", account_id=self.account_id, **values)
+                if sizing is not None:
+                    name = intent.client_order_id
+                    insert(cursor, "sizings", client_order_id=name, inputs=Jsonb(sizing), verdicts=Jsonb(said))
                 if intent.is_approved:
                     submitting = OrderStatus.SUBMITTING
                     insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
+
+    def mark(self, equity: Decimal, broker_time: datetime) -> Mark:
+        """Record the account's equity if it changed; returns it with its peak and the day's start."""
+        with self._transaction() as cursor:
+            return marks.mark(cursor, self.account_id, equity, broker_time)
+
+    def usage(self, broker_time: datetime) -> Usage:
+        """The orders that count against limits at this moment of the broker's time; without positions and marks."""
+        with self._transaction() as cursor:
+            return marks.usage(cursor, self.account_id, broker_time)
 
     def record_refusals(self, refused: Iterable[RefusedBar], broker_time: datetime) -> None:
         """Record bars that were not decided; one that was refused for the same reasons before is not repeated."""

@@ -15,14 +15,16 @@ from execution.brokers.base import (
     Mode,
     SymbolTerms,
 )
+from execution.limits import Limits
 from execution.market import MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Decision, Failure, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
+from execution.validation.limits import Usage, postponed
 from execution.validation.orders import order_rules
-from execution.validation.rules import Proposal, refusals
+from execution.validation.rules import Proposal, Refusal, refusals, verdicts
 from execution.withdrawals import Standing
 from models_registry.rebalancing import Rebalancing
 
@@ -44,6 +46,8 @@ class Situation:
     given_up: tuple[GivenUp, ...] = ()
     customs: Customs = field(default_factory=Customs)
     terms: Mapping[str, SymbolTerms] = field(default_factory=dict)
+    limits: Limits | None = None
+    usage: Usage | None = None
 
     @classmethod
     def of(
@@ -102,8 +106,21 @@ class Situation:
         orders = (entry.order for entry in self.unsettled if entry.order.symbol == symbol)
         return tuple(order.client_order_id for order in orders if order.client_order_id != but_not)
 
-    def proposal(self, order: Order, price: Decimal | None, committed: Decimal) -> Proposal:
-        """An order as the order rules see it. `committed` is what earlier orders of this step will cost."""
+    def exposures(self) -> dict[str, Decimal]:
+        """What each position is worth at its newest close, signed."""
+        return {
+            symbol: held.quantity * self.market.bars[symbol].close
+            for symbol, held in self.positions.items()
+            if symbol in self.market.bars
+        }
+
+    def proposal(
+        self, order: Order, price: Decimal | None, committed: Decimal, model_id: str | None, usage: Usage | None
+    ) -> Proposal:
+        """An order as the order rules see it. `committed` is what earlier orders of this step will cost.
+
+        `usage` is what the account has used of its limits, these orders included.
+        """
         symbol, position = order.symbol, self.positions.get(order.symbol)
         return Proposal(
             symbol=symbol,
@@ -121,6 +138,8 @@ class Situation:
             broker_mark=position.mark if position else None,
             clock_skew=self.clock.skew,
             terms=self.terms.get(symbol),
+            model_id=model_id,
+            usage=usage,
         )
 
     def step(self, symbol: str, policy: TradingPolicy) -> Decimal:
@@ -158,6 +177,7 @@ class _Change:
     quantity: Decimal
     price: Decimal
     held: Decimal
+    inputs: Mapping[str, str | None]
 
     @property
     def opens(self) -> bool:
@@ -241,6 +261,7 @@ def plan(
     refused: list[RefusedBar] = []
     failures: list[Failure] = []
     changes: list[_Change] = []
+    orders = {} if situation.usage is None else dict(situation.usage.orders)
     for package in packages:
         asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
         symbols = [symbol for symbol in package.symbols if asked[symbol][1]]
@@ -262,6 +283,10 @@ def plan(
             except ValueError as error:
                 refused.append(RefusedBar(*subject, (f"Sizing: {error}",)))
                 continue
+            if change.quantity and (later := _postponed(account_id, situation, decision, orders)) is not None:
+                # not a verdict on the order either: it is decided once the minute is over
+                refused.append(RefusedBar(*subject, (f"OrdersAMinute: {later}",)))
+                continue
             if change.opens and (no_more := situation.standing.reduces_because) is not None:
                 # not a verdict on the order: the bar is decided once the account may open positions again
                 refused.append(RefusedBar(*subject, (f"ReduceOnly: {no_more}",)))
@@ -269,8 +294,20 @@ def plan(
             decisions.append(decision)
             if change.quantity:
                 changes.append(change)
+                key = (decision.model_id, decision.symbol)
+                orders[key] = orders.get(key, 0) + 1
     intents = _intents(account_id, changes, policy, situation)
     return Plan(tuple(decisions), intents, tuple(refused), tuple(failures))
+
+
+def _postponed(
+    account_id: str, situation: Situation, decision: Decision, orders: Mapping[tuple[str | None, str], int]
+) -> str | None:
+    """In words, why the bar waits for the minute to be over; `orders` are those of the last minute and of this step."""
+    if situation.limits is None:
+        return None
+    usage = None if situation.usage is None else replace(situation.usage, orders=orders)
+    return postponed(situation.limits, usage, account_id, decision.model_id, decision.symbol)
 
 
 def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | str]:
@@ -345,14 +382,27 @@ def _change(
     if terms.max_quantity is not None:
         most = terms.whole(terms.max_quantity)
         quantity = max(-most, min(most, quantity))
-    return _Change(decision, quantity, price, held)
+    inputs = {
+        "weight": decision.target_weight,
+        "equity": situation.equity or ZERO,
+        "share": share,
+        "cash_buffer": policy.cash_buffer,
+        "rebalance_band": policy.rebalance_band,
+        "capital": capital,
+        "price": price,
+        "step": step,
+        "held": held,
+        "closable": closable,
+        "max_quantity": None if terms.max_quantity is None else terms.whole(terms.max_quantity),
+    }
+    return _Change(decision, quantity, price, held, {name: None if v is None else str(v) for name, v in inputs.items()})
 
 
 def _intents(
     account_id: str, changes: Iterable[_Change], policy: TradingPolicy, situation: Situation
 ) -> tuple[Intent, ...]:
-    rules = order_rules(policy)
-    committed = ZERO
+    rules = order_rules(policy, situation.limits)
+    committed, usage = ZERO, situation.usage
     intents = []
     for change in sorted(changes, key=lambda change: change.quantity > 0):
         decision = change.decision
@@ -366,13 +416,16 @@ def _intents(
             reference_price=change.price,
             time_in_force=situation.customs.time_in_force,
         )
-        proposal = situation.proposal(intent.order, change.price, committed)
+        proposal = situation.proposal(intent.order, change.price, committed, decision.model_id, usage)
         power = situation.account.buying_power - committed
         step = situation.step(decision.symbol, policy)
         quantity = affordable_quantity(proposal.quantity, proposal.added_exposure, change.price, power, step)
         intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
-        reasons = tuple(str(refusal) for refusal in refusals(rules, proposal))
+        said = verdicts(rules, proposal)
+        reasons = tuple(str(Refusal(name, reason)) for name, reason in said.items() if reason is not None)
         if not reasons:
             committed += proposal.cost
-        intents.append(replace(intent, refusals=reasons))
+            usage = None if usage is None else usage.with_order(decision.model_id, proposal)
+        inputs = {**change.inputs, "buying_power": str(power)}
+        intents.append(replace(intent, refusals=reasons, sizing=inputs, verdicts=said))
     return tuple(intents)

@@ -1,6 +1,6 @@
 """What a session writes down: decisions, intents, refusals, and the orders that follow from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -34,6 +34,7 @@ class Intent:
     """The order a decision leads to; approved when nothing refused it.
 
     One that closes a position follows from the instruction `halt_id` instead, written at the broker's `broker_time`.
+    `sizing` is what the quantity was computed from, `verdicts` what each rule said; None for one that closes.
     """
 
     client_order_id: str
@@ -46,6 +47,8 @@ class Intent:
     halt_id: int | None = None
     broker_time: datetime | None = None
     time_in_force: str = "day"
+    sizing: Mapping[str, str | None] | None = None
+    verdicts: Mapping[str, str | None] | None = None
 
     @property
     def is_approved(self) -> bool:
@@ -66,6 +69,11 @@ class RefusedBar:
     timeframe: str
     bar_start: datetime | None
     reasons: tuple[str, ...]
+
+    @property
+    def is_postponed(self) -> bool:
+        """Whether it only waits for the minute to be over."""
+        return self.reasons[0].startswith("OrdersAMinute: ")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from execution import registration
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
 from execution.flatten import close_positions
 from execution.ledger import Ledger
+from execution.limits import Limits
 from execution.market import TIMEFRAMES, Market, Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
@@ -73,10 +74,12 @@ class Session:
         ledger: Ledger,
         market: Market,
         pause: Callable[[float], None],
+        limits: Limits | None = None,
     ) -> None:
         self._packages = packages
         self._shares = shares
         self._policy = policy
+        self._limits = limits
         self._broker = broker
         self._ledger = ledger
         self._market = market
@@ -94,15 +97,17 @@ class Session:
         broker: Broker,
         *,
         policy: TradingPolicy | None = None,
+        limits: Limits | None = None,
         shares: Mapping[str, Decimal] | None = None,
         pause: Callable[[float], None] = time.sleep,
         purpose: Purpose = Purpose.SESSION,
     ) -> Self:
         """Take the account, listen, reconcile, and find out what became of orders in flight.
 
-        `shares` is each model's share of equity; equal shares when not given. Raises Stop when two models want one
-        symbol, when shares exceed the whole, for a timeframe it does not know, or when keys or account are not in
-        order; Occupied, which is one of these, when another session has the account: its sentence names `purpose`.
+        `limits` are those of the configured file. `shares` is each model's share of equity; equal shares when not
+        given. Raises Stop when two models want one symbol, when shares exceed the whole, for a timeframe it does not
+        know, or when keys or account are not in order; Occupied, which is one of these, when another session has the
+        account: its sentence names `purpose`.
         """
         chosen = _checked(tuple(packages))
         with ExitStack() as opened:
@@ -116,7 +121,7 @@ class Session:
                 raise Stop("; ".join(map(str, aside)))
             market = Market()
             opened.callback(market.close)
-            session = cls(chosen, its_shares, policy or TradingPolicy(), broker, ledger, market, pause)
+            session = cls(chosen, its_shares, policy or TradingPolicy(), broker, ledger, market, pause, limits)
             session._aside = aside
             ledger.note_models({one.model_id: one.reason for one in aside})
             broker.open_stream()
@@ -144,6 +149,9 @@ class Session:
             flatten = close_positions(self._broker, self._ledger, self._sender, result)
             return Step((), (), (), flatten.sent)
         situation = self._situation(result)
+        if self._halt_by_drawdown(situation):
+            # what is open is taken back as after any halt
+            situation = self._situation(self._recalled(result))
         if self._take_back(situation):
             situation = self._situation(self._recalled(result))
         resent = self._resume(situation)
@@ -217,7 +225,7 @@ class Session:
         ours = tuple(position for position in result.broker.positions if position.symbol not in apart)
         held = [position.symbol for position in ours]
         terms = self._broker.terms(list(self._timeframes))
-        return Situation.of(
+        situation = Situation.of(
             self._broker.mode,
             result.clock,
             replace(result.broker, positions=ours),
@@ -229,6 +237,31 @@ class Session:
             customs=self._broker.customs,
             terms=terms,
         )
+        return situation if self._limits is None else self._limited(situation, self._limits)
+
+    def _limited(self, situation: Situation, limits: Limits) -> Situation:
+        """With the limits, and what the account has used of them."""
+        now, equity = situation.clock.now, situation.equity
+        usage = replace(
+            self._ledger.usage(now),
+            exposures=situation.exposures(),
+            symbols={package.model_id: frozenset(package.symbols) for package in self._packages},
+            mark=None if equity is None else self._ledger.mark(equity, now),
+        )
+        return replace(situation, limits=limits, usage=usage)
+
+    def _halt_by_drawdown(self, situation: Situation) -> bool:
+        """Halt the account when it fell too far below its peak; whether it did now."""
+        if self._limits is None or situation.usage is None or situation.usage.mark is None:
+            return False
+        most = self._limits.account.get("drawdown", self.account_id)
+        mark = situation.usage.mark
+        if most is None or mark.drawdown < most or situation.standing.halted_because is not None:
+            return False
+        self._ledger.halt(
+            f"equity is {mark.equity:.2f}, {mark.drawdown:.4f} below its peak of {mark.peak:.2f}: the limit is {most}"
+        )
+        return True
 
     def _note_failures(self, todo: Plan) -> None:
         """Write down which models fail, and which answer again; nothing while that stays as it is."""
@@ -245,15 +278,18 @@ class Session:
     def _resume(self, situation: Situation) -> list[Order]:
         """Send what was written ahead and, for all the broker knows, never arrived, where it would be sent now too."""
         packages = {package.model_id: package for package in self._packages}
-        rules = order_rules(self._policy)
-        resent, committed = [], Decimal(0)
+        rules = order_rules(self._policy, self._limits)
+        resent, committed, usage = [], Decimal(0), situation.usage
         for entry in self._resolve(situation.clock):
             order, package = entry.order, packages.get(entry.model_id or "")
             if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
                 continue
-            proposal = situation.proposal(order, entry.reference_price, committed)
+            worth = order.quantity * (entry.reference_price or Decimal(0))
+            its = None if usage is None else usage.without_order(entry.model_id, order.symbol, order.side, worth)
+            proposal = situation.proposal(order, entry.reference_price, committed, entry.model_id, its)
             if not refusals(rules, proposal):
                 committed += proposal.cost
+                usage = None if its is None else its.with_order(entry.model_id, proposal)
                 resent.append(self._sender.send_again(order, situation.market.sessions[order.symbol]))
         return resent
 

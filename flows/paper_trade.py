@@ -15,6 +15,7 @@ from decimal import Decimal
 from prefect import flow, task
 
 from execution.brokers.routing import log_in
+from execution.limits import configured
 from execution.market import Package
 from execution.orders import OrderStatus
 from execution.presence import Occupied, Purpose
@@ -73,7 +74,9 @@ def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decima
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            session = Session.open(packages, log_in(broker), shares=shares, purpose=Purpose.PAPER_TRADE)
+            session = Session.open(
+                packages, log_in(broker), shares=shares, limits=configured(), purpose=Purpose.PAPER_TRADE
+            )
             break
         except Occupied as busy:
             if busy.presence is not None and busy.presence.goes_on:
@@ -112,7 +115,7 @@ def replay(models: Roster, clock: SteppedClock, through: date, history_start: da
     orders = sessions = 0
     month: str | None = None
     broker, packages, shares = log_in(REPLAYED), models.packages.get(REPLAYED, ()), models.shares(REPLAYED)
-    with Session.open(packages, broker, shares=shares, purpose=Purpose.PAPER_TRADE) as session:
+    with Session.open(packages, broker, shares=shares, limits=configured(), purpose=Purpose.PAPER_TRADE) as session:
         while True:
             now = broker.clock()
             if now.is_open:

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     # what the account counts in: instruments that cost something else are not traded in it
     binance_trading_currency: str = Field("USDT", alias="BINANCE_TRADING_CURRENCY")
 
+    # limits of accounts, models and symbols; when not set, limits.yaml of this folder, if there is one
+    limits_file: Path | None = Field(None, alias="TRUEBAR_LIMITS")
+
     alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")
     alpaca_base_url: str = Field("https://paper-api.alpaca.markets", alias="APCA_API_BASE_URL")

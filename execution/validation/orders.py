@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from execution.limits import Limits
 from execution.policy import TradingPolicy
 from execution.validation.account import ACCOUNT_RULES
+from execution.validation.limits import limit_rules
 from execution.validation.rules import Proposal, Rule
 
 
@@ -111,8 +113,11 @@ class BuyingPower:
         return f"the order costs about {subject.cost:.2f}, the buying power left is {subject.buying_power:.2f}"
 
 
-def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
-    """An order that one of these refuses is recorded as refused, and this bar never gets another."""
+def order_rules(policy: TradingPolicy, limits: Limits | None = None) -> tuple[Rule[Proposal], ...]:
+    """An order that one of these refuses is recorded as refused, and this bar never gets another.
+
+    `limits` are those of the configured file, None when there is none.
+    """
     return (
         *ACCOUNT_RULES,
         ReduceOnly(),
@@ -122,4 +127,5 @@ def order_rules(policy: TradingPolicy) -> tuple[Rule[Proposal], ...]:
         MaxPositionWeight(policy.max_position_weight),
         LongOnlyUnlessAllowed(policy.allow_short),
         BuyingPower(),
+        *(() if limits is None else limit_rules(limits)),
     )

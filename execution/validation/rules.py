@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from execution.brokers.base import AccountSnapshot, Mode, SymbolTerms
 from execution.orders import Side
+
+if TYPE_CHECKING:
+    from execution.validation.limits import Usage
 
 Subject = TypeVar("Subject", contravariant=True)
 
@@ -67,6 +70,8 @@ class Proposal:
     clock_skew: timedelta | None = None
     reduces_because: str | None = "whether it may only reduce is not known"
     terms: SymbolTerms | None = None
+    model_id: str | None = None
+    usage: "Usage | None" = None
 
     @property
     def position_after(self) -> Decimal:
@@ -125,7 +130,11 @@ class Rule(Protocol, Generic[Subject]):
         """The reason to refuse, or None."""
 
 
+def verdicts(rules: Iterable[Rule[Subject]], subject: Subject) -> dict[str, str | None]:
+    """Ask every rule: by its name the reason to refuse, None where it has none."""
+    return {type(rule).__name__: rule.validate(subject) for rule in rules}
+
+
 def refusals(rules: Iterable[Rule[Subject]], subject: Subject) -> tuple[Refusal, ...]:
     """Ask every rule. An empty answer, and nothing else, is an approval."""
-    answers = ((type(rule).__name__, rule.validate(subject)) for rule in rules)
-    return tuple(Refusal(name, reason) for name, reason in answers if reason is not None)
+    return tuple(Refusal(name, reason) for name, reason in verdicts(rules, subject).items() if reason is not None)
