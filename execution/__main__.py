@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from execution import limits, registration, roster
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
@@ -47,8 +48,15 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     trading = commands.add_parser(
         "trade",
         help="trade the models in state paper until SIGTERM or Ctrl-C",
-        description="Decide when bars land, and follow the orders. At its end orders and positions stay as they are.",
+        description="Decide when bars land, and follow the orders.",
     )
+    trading.add_argument(
+        "--on-stop",
+        choices=("hold", "flatten"),
+        default="hold",
+        help="at the end leave orders and positions as they are, or close every position; default %(default)s",
+    )
+    trading.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow a flattening")
     for command in (compare, adoption, trading):
         command.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
         command.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="default %(default)s")
@@ -83,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
             with connect("executor", read_only=True) as connection:
                 print("\n".join(lines(connection, options.account)))
         case "trade":
-            return _trade(options.broker, Mode(options.mode))
+            return _trade(options)
         case "reconcile":
             return _reconcile(options.broker, Mode(options.mode))
         case "adopt":
@@ -111,7 +119,8 @@ def _control(options: argparse.Namespace) -> int:
     return 0 if is_done else 1
 
 
-def _trade(name: str, mode: Mode) -> int:
+def _trade(options: argparse.Namespace) -> int:
+    name, mode = options.broker, Mode(options.mode)
     state: registry.State = "live" if mode is Mode.LIVE else "paper"
     models = roster.call(state)
     aside, packages = models.aside_at(name), models.packages.get(name, ())
@@ -135,8 +144,20 @@ def _trade(name: str, mode: Mode) -> int:
         trading = ", ".join(package.model_id for package in packages)
         tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")
         go_on(session, landings, is_over.is_set, tell)
+        if options.on_stop == "flatten":
+            return _end_flat(session, options.wait, tell)
     tell(f"account {session.account_id}: orders and positions stay as they are")
     return 0
+
+
+def _end_flat(session: Session, seconds: float, tell: Callable[[str], None]) -> int:
+    if session.flatten(seconds):
+        tell(f"account {session.account_id}: every position is closed")
+        return 0
+    for concern in session.concerns():
+        tell(concern)
+    tell(f"account {session.account_id} is not flat yet: the next session goes on with it")
+    return 1
 
 
 def _reconcile(name: str, mode: Mode) -> int:

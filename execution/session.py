@@ -37,6 +37,9 @@ from execution.validation.rules import refusals
 from execution.withdrawals import Action, Cause, Withdrawal
 from warehouse.errors import Stop
 
+AT_THE_END = "the session was asked to end flat"
+_SETTLE_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -147,6 +150,10 @@ class Session:
         result = self._recalled(self.reconcile(_occasion(self._broker.events(0))))
         if self._ledger.standing().action is Action.FLATTEN:
             flatten = close_positions(self._broker, self._ledger, self._sender, result)
+            is_flat = not (flatten.sent or flatten.left or self._ledger.unsettled())
+            if is_flat and self._ledger.standing().reason == AT_THE_END:
+                # nobody but the session's own end asked for it, and that has come
+                self._ledger.release(f"{AT_THE_END}: every position is closed")
             return Step((), (), (), flatten.sent)
         situation = self._situation(result)
         if self._halt_by_drawdown(situation):
@@ -185,6 +192,25 @@ class Session:
                 result = self._recalled(result)
                 self._resolve(result.clock)
         return unsettled
+
+    def flatten(self, timeout: float) -> bool:
+        """Close every position because the session ends, and release the account once it is flat.
+
+        False when it is not after `timeout` seconds, as while the market is closed: the next session goes on with it
+        and releases the account then. What a person halted, or lets only reduce, stays as it is. Raises Retry or Stop.
+        """
+        if self._ledger.standing().action is not Action.RELEASE:
+            return False
+        self._ledger.act(Action.FLATTEN, AT_THE_END)
+        deadline = time.monotonic() + timeout
+        while True:
+            self.decide()
+            if self._ledger.standing().action is Action.RELEASE:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self.settle(min(remaining, _SETTLE_SECONDS))
 
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
         """Compare with the broker now; see `execution.reconcile.reconcile`."""

@@ -13,6 +13,7 @@ from execution.brokers.base import Mode
 from execution.ledger import Ledger
 from execution.orders import OrderStatus
 from execution.session import Session, Step
+from execution.withdrawals import Action
 from models_registry.package import ModelPackage
 from models_registry.rebalancing import Rebalancing
 from tests.execution.agreement import assert_agree
@@ -325,3 +326,39 @@ def test_a_real_package_trades_through_the_same_door(exchange, warehouse):
 
 def _no_pause(_: float) -> None:
     pass
+
+
+def test_it_ends_flat_and_the_account_is_released_once_it_is(exchange, warehouse, package):
+    """While the market is closed the order waits; the next session goes on with it, and then releases the account."""
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    acts = "select action from ledger.halts where account_id = %s order by halt_id"
+    with Session.open([package], exchange.broker()) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        assert not session.flatten(timeout=1)
+        assert rows(acts, session.account_id) == [("flatten",)]
+    exchange.advance(DAYS[2].opens + AFTER_OPEN)
+    with Session.open([package], exchange.broker()) as session:
+        session.settle(timeout=10)
+        session.decide()
+        assert rows(acts, session.account_id) == [("flatten",), ("release",)]
+    assert rows("select * from ledger.positions where account_id = %s and quantity <> 0", session.account_id) == []
+    assert [order["side"] for order in exchange.book()["orders"]] == ["buy", "sell"]
+
+
+def test_it_ends_flat_at_once_where_the_market_is_open_and_a_persons_word_stands(exchange, warehouse, package):
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    acts = "select action from ledger.halts where account_id = %s order by halt_id"
+    with Session.open([package], exchange.broker()) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        with Ledger.view(session.account_id) as operator:
+            operator.act(Action.FLATTEN, "a person wants it")
+            assert not session.flatten(timeout=0)
+            operator.release("and does not any more")
+        assert session.flatten(timeout=60)
+        assert rows(acts, session.account_id) == [("flatten",), ("release",), ("flatten",), ("release",)]
+    assert rows("select * from ledger.positions where account_id = %s and quantity <> 0", session.account_id) == []
