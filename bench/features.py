@@ -10,7 +10,7 @@ In one run, on one machine and one table of synthetic daily bars:
 Each but the limit is compared with pandas and TA-Lib on a few symbols: polars before it is timed, what stands in tables
 after that. The run ends with the names of the features that differ.
 
-The live reads are the newest row of one symbol and of a hundred through the view, with everything in history and the
+The live reads are the newest row and the freshness of one symbol and of a hundred, with everything in history and the
 next bar in raw. To see that they do not depend on the length of the history, run it with --reads-only and --bars 10000,
 1000000 and 10000000.
 """
@@ -90,6 +90,7 @@ def _measure(symbols: list[str], sessions: int, reads_only: bool) -> None:
     _prepare(symbols, sessions)
     build = _timed("live build", bars, lambda: run_dbt("run", "--select", "features_1d"))
     _check("live build", "features.features_1d__history", symbols)
+    run_dbt("run", "--select", "freshness_1d")
     if not reads_only:
         _beside_peers(build, symbols, sessions)
     print("… landing the next bar", flush=True)

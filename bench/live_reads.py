@@ -1,4 +1,4 @@
-"""The live read: the newest row of one symbol and of a hundred, with everything in history but the newest bar."""
+"""The live read: newest rows and freshness of one symbol and of a hundred, with all but the newest bar in history."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import psycopg
 from warehouse.connection import connect
 
 READS = 1_000
+READS_OF_FRESHNESS = 200
 READS_OF_ALL = 50
 # a prepared statement gets its lasting plan with the sixth execution; the rest brings each symbol's rows into memory
 UNTIMED = 6
@@ -22,11 +23,13 @@ NEWEST_OF_ALL = """
         select * from {relation} where symbol = wanted.symbol order by bar_start desc limit 1
     ) as newest
 """
+# what a session asks before it decides
+FRESHNESS = "select symbol, stale_from, reason from features.freshness_1d where symbol = any(%s)"
 LIVE, HISTORY = "features.features_1d", "features.features_1d__history"
 
 
 def measure(symbols: list[str]) -> None:
-    """Read newest rows in each way that a session may, and print p50 and p99. Every row must come from the tail."""
+    """Read newest rows and freshness as a session may, and print p50 and p99. Every row must come from the tail."""
     newest, newest_of_all = NEWEST.format(relation=LIVE), NEWEST_OF_ALL.format(relation=LIVE)
     with connect("executor", autocommit=True) as connection:
         ends = {row[0]: row[1] for row in _read(connection, NEWEST_OF_ALL.format(relation=HISTORY), symbols)}
@@ -44,6 +47,7 @@ def measure(symbols: list[str]) -> None:
         _time("one symbol", one, READS, 1, ends, untimed=len(symbols) + UNTIMED)
         _time(f"{len(symbols)} symbols, a statement each", one_by_one, READS_OF_ALL, len(symbols), ends)
         _time(f"{len(symbols)} symbols, one statement", at_once, READS_OF_ALL, len(symbols), ends)
+        _time_freshness(connection, symbols)
 
 
 def _read(connection: psycopg.Connection, query: str, wanted: str | list[str]) -> list[tuple]:
@@ -59,7 +63,7 @@ def _time(
     untimed: int = UNTIMED,
 ) -> None:
     print(f"… newest row of {title}", flush=True)
-    seconds = []
+    seconds: list[float] = []
     for number in range(untimed + reads):
         started = time.perf_counter()
         found = read(number)
@@ -69,5 +73,20 @@ def _time(
             assert bar_start > ends[symbol], (
                 f"{symbol}: {bar_start} is not after its history's end, so no tail was read"
             )
-    p50, p99 = np.percentile(seconds[untimed:], [50, 99]) * 1e3
-    print(f"live read, newest row of {title:32} p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  ({reads:,} reads)", flush=True)
+    _tell(f"newest row of {title}", seconds[untimed:])
+
+
+def _time_freshness(connection: psycopg.Connection, symbols: list[str]) -> None:
+    seconds: list[float] = []
+    for _ in range(UNTIMED + READS_OF_FRESHNESS):
+        started = time.perf_counter()
+        found = _read(connection, FRESHNESS, symbols)
+        seconds.append(time.perf_counter() - started)
+        assert len(found) == len(symbols), f"freshness: {len(found)} rows"
+        assert not any(stale_from for _, stale_from, _ in found), f"freshness: a symbol of {len(found)} is stale"
+    _tell(f"freshness of {len(symbols)} symbols", seconds[UNTIMED:])
+
+
+def _tell(title: str, seconds: list[float]) -> None:
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
+    print(f"live read, {title:46} p50 {p50:8.2f} ms  p99 {p99:8.2f} ms  ({len(seconds):,} reads)", flush=True)

@@ -54,10 +54,10 @@
                 when is_watermark then 0
                 when is_after then count(*) filter (where is_after) over bars_in_order
             end as bar_count,
-            {{- passed_on(passes.counted, needed, last_used) }}
+            {{- passed_on(passes.counted, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_no
         from bars
-        window bars_in_order as (order by bar_no)
+        {{ window_clauses(passes.counted, needed) }}
     {% endmacro %}
 
 
@@ -79,7 +79,7 @@
             {%- for name, newest_break in newest_breaks().items() %}
             bar_no - {{ newest_break }} + 1 as {{ name }},
             {%- endfor %}
-            {{- passed_on(passes.computed, needed, last_used) }}
+            {{- passed_on(passes.computed, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from summed
         offset 0
@@ -122,7 +122,7 @@
             {{ feature_expression(name, columns[name], needed[name], library[name].expression) }} as {{ name }}
             {%- endfor %}
             {%- for name in levels %},
-            {% if library[name].step in (passes.summed, passes.smoothed) -%} {{ name }} {%- else -%} {{ feature_expression(name, columns[name], needed[name], name) }} as {{ name }} {%- endif %}
+            {% if library[name].step in (passes.spanned, passes.smoothed) -%} {{ name }} {%- else -%} {{ feature_expression(name, columns[name], needed[name], name) }} as {{ name }} {%- endif %}
             {%- endfor %}
         from in_session
         offset 0

@@ -41,7 +41,7 @@
 {% macro _check_documents(node, features, declared, resolved, wrong) -%}
     {%- set groups = feature_groups().keys() | list -%}
     {%- set passes = feature_passes() -%}
-    {%- set stored_passes = (passes.summed, passes.smoothed, passes.described) -%}
+    {%- set stored_passes = (passes.spanned, passes.smoothed, passes.described) -%}
     {%- set place = (node.patch_path or node.original_file_path).split('://')[-1] ~ ": " ~ node.name ~ "." -%}
     {%- for name, quantity in resolved.items() if quantity.step in stored_passes and not quantity.window and name not in node.columns -%}
         {%- do wrong.append('macros/features/' ~ declared[name].file ~ ": " ~ name ~ " is declared, but " ~ node.name ~ " does not document it") -%}

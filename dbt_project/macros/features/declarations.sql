@@ -49,7 +49,7 @@
         (passes.bars, none, 'quantities.sql', bar_columns()),
         (passes.measured, none, 'quantities.sql', measures()),
         (passes.summable, none, 'quantities.sql', streaks()),
-        (passes.summed, none, 'quantities.sql', recursions()),
+        (passes.spanned, none, 'quantities.sql', recursions()),
         (passes.computed, none, 'quantities.sql', statistics()),
         (passes.smoothed, none, 'quantities.sql', second_recursions()),
     ] -%}
@@ -170,8 +170,10 @@
         {%- do wrong.append(place ~ name ~ " sums " ~ window.rows ~ " bars, but parts of summands are exact up to 100") -%}
     {%- endif -%}
     {%- if window -%}
-        {%- if below < passes.counted and window.kind == 'ago' -%}
+        {%- if below < passes.counted and window.kind in ('ago', 'max', 'min') -%}
             {%- set step = passes.counted -%}
+        {%- elif below < passes.spanned and (window.kind in ('ago', 'newest') or window.rows > longest_short_window()) -%}
+            {%- set step = passes.spanned -%}
         {%- else -%}
             {%- set step = passes.summed if below < passes.summed else passes.smoothed -%}
         {%- endif -%}
@@ -185,4 +187,18 @@
     {%- endif -%}
     {%- do resolved.update({name: {'step': step, 'span': span, 'reach': reach | unique | list, 'window': window}}) -%}
     {{ return(resolved[name]) }}
+{%- endmacro %}
+
+
+{# What was resolved, with a summand of short windows alone cut only where these are computed. #}
+{% macro in_their_passes(resolved, library) -%}
+    {%- set passes = feature_passes() -%}
+    {%- set early = [] -%}
+    {%- for quantity in resolved.values() if quantity.window and quantity.step == passes.spanned -%}
+        {%- do early.append(quantity.window.of) -%}
+    {%- endfor -%}
+    {%- for name, quantity in resolved.items() if name in library and library[name].kind and name not in early -%}
+        {%- do quantity.update({'step': passes.recent}) -%}
+    {%- endfor -%}
+    {{ return(resolved) }}
 {%- endmacro %}

@@ -32,7 +32,7 @@ from watermarks
 {%- for name, column in columns.items() -%}
     {%- do (levels if column.meta.group == 'level' else features).append(name) -%}
 {%- endfor -%}
-{%- set needed = resolve(features + levels + newest_breaks().values() | list, library, []) -%}
+{%- set needed = in_their_passes(resolve(features + levels + newest_breaks().values() | list, library, []), library) -%}
 {%- set last_used = last_uses(needed, library, levels) -%}
 {%- set passes = feature_passes() -%}
 cross join lateral (
@@ -49,7 +49,11 @@ cross join lateral (
 
     summable as ({{ pass_without_windows(passes.summable, 'measured', needed, library, last_used) }}),
 
-    summed as ({{ pass_with_windows(passes.summed, 'summable', needed, library, last_used) }}),
+    spanned as ({{ pass_with_windows(passes.spanned, 'summable', needed, library, last_used) }}),
+
+    recent as ({{ pass_over_recent_rows(passes.recent, 'spanned', needed, library, last_used) }}),
+
+    summed as ({{ pass_with_windows(passes.summed, 'recent', needed, library, last_used) }}),
 
     computed as ({{ bars_in_row(needed, library, last_used) }}),
 

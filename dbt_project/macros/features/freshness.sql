@@ -13,12 +13,16 @@ newest as (
         instruments.symbol,
         newest.bar_start as newest_bar_start
     from {{ ref('instruments') }} as instruments
+    -- max() is one row for certain: who does not ask for the newest bar is spared the tail that it lies in
     left join lateral (
-        select bars.bar_start
-        from {{ ref('ohlcv_' ~ timeframe) }} as bars
-        where bars.symbol = instruments.symbol
-        order by bars.bar_start desc
-        limit 1
+        select max(last_bar.bar_start) as bar_start
+        from (
+            select bars.bar_start
+            from {{ ref('ohlcv_' ~ timeframe) }} as bars
+            where bars.symbol = instruments.symbol
+            order by bars.bar_start desc
+            limit 1
+        ) as last_bar
     ) as newest on true
 ),
 

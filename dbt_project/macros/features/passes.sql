@@ -6,9 +6,42 @@
 {# {name: its place in the order}. #}
 {% macro feature_passes() -%}
     {{ return({
-        'given': 0,     'bars': 1,      'counted': 2,   'measured': 3,  'summable': 4,
-        'summed': 5,    'computed': 6,  'smoothed': 7,  'described': 8,
+        'given': 0,     'bars': 1,      'counted': 2,   'measured': 3,  'summable': 4,  'spanned': 5,
+        'recent': 6,    'summed': 7,    'computed': 8,  'smoothed': 9,  'described': 10,
     }) }}
+{%- endmacro %}
+
+
+{#
+    The longest short window. Long windows, recursions and what goes back further are computed first (spanned), over the
+    whole lookback. The many short ones follow (summed), and read only the rows that they need: a tail of one bar, which
+    is what a live read computes, has a third of the lookback then.
+#}
+{% macro longest_short_window() -%}
+    {{ return(20) }}
+{%- endmacro %}
+
+
+{#
+    How many rows before the first one after the watermark the passes from `step` on read: the longest way back from a
+    feature through their windows.
+#}
+{% macro rows_back_from(step, needed, library) -%}
+    {%- set back, found = {}, [0] -%}
+    {%- for name, quantity in needed.items() | list | reverse if quantity.step >= step -%}
+        {%- set way = back.get(name, 0) + (quantity.window.rows if quantity.window else 0) -%}
+        {%- do found.append(way) -%}
+        {%- for input in inputs_of(name, quantity, library) -%}
+            {%- do back.update({input: [back.get(input, 0), way] | max}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(found | max) }}
+{%- endmacro %}
+
+
+{# What a quantity's expression or window names. #}
+{% macro inputs_of(name, quantity, library) -%}
+    {{ return([quantity.window.of] if quantity.window else names_in(library[name].expression) if name in library else []) }}
 {%- endmacro %}
 
 
@@ -16,9 +49,21 @@
 {% macro pass_without_windows(step, previous, needed, library, last_used) %}
         select
             {{- scalars_of_pass(step, needed, library) }}
-            {{- passed_on(step, needed, last_used) }}
+            {{- passed_on(step, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from {{ previous }}
+        offset 0
+    {% endmacro %}
+
+
+{# A pass of scalar expressions over the rows that the passes after it read. #}
+{% macro pass_over_recent_rows(step, previous, needed, library, last_used) %}
+        select
+            {{- scalars_of_pass(step, needed, library) }}
+            {{- passed_on(step, needed, last_used, library) }}
+            bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
+        from {{ previous }}
+        where bar_no >= coalesce(watermarks.bar_no - {{ rows_back_from(step, needed, library) }}, 0)
         offset 0
     {% endmacro %}
 
@@ -28,7 +73,7 @@
         select
             {{- windows_of_pass(step, needed, library) }}
             {{- scalars_of_pass(step, needed, library) }}
-            {{- passed_on(step, needed, last_used) }}
+            {{- passed_on(step, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after,
             {%- for name in also %} {{ name }},{% endfor %} bar_count, bar_no
         from {{ previous }}
@@ -70,8 +115,7 @@
     {%- set last = {} -%}
     {%- for name in newest_breaks().values() -%} {%- do last.update({name: passes.computed}) -%} {%- endfor -%}
     {%- for name, quantity in needed.items() -%}
-        {%- set inputs = [quantity.window.of] if quantity.window else names_in(library[name].expression) if name in library else [] -%}
-        {%- for input in inputs -%}
+        {%- for input in inputs_of(name, quantity, library) -%}
             {%- do last.update({input: [last.get(input, passes.given), quantity.step] | max}) -%}
         {%- endfor -%}
     {%- endfor -%}
@@ -81,11 +125,23 @@
 
 
 {# What was computed before a pass and is named after it, but for the columns that every pass hands on. #}
-{% macro passed_on(step, needed, last_used) -%}
+{% macro passed_on(step, needed, last_used, library) -%}
     {%- set always = given_quantities() + ['bar_start', 'session_date', 'is_confirmed_late'] -%}
     {%- for name, quantity in needed.items() if quantity.step < step and last_used.get(name, 0) > step and name not in always %}
-            {{ name }},
+        {%- for column in columns_of(name, library) %}
+            {{ column }},
+        {%- endfor %}
     {%- endfor %}
+{%- endmacro %}
+
+
+{# The columns that hold a quantity: a summand's parts, or one of its name. #}
+{% macro columns_of(name, library) -%}
+    {%- set columns = [] -%}
+    {%- for part in (summand_parts()[library[name].kind] if name in library and library[name].kind else []) -%}
+        {%- do columns.append(name ~ '__' ~ loop.index) -%}
+    {%- endfor -%}
+    {{ return(columns or [name]) }}
 {%- endmacro %}
 
 

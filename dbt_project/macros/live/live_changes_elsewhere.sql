@@ -26,16 +26,23 @@
             -- the read symbol's own rows end with the newest of its bars that the last build saw, if it can be computed
             select
                 read_symbols.read_symbol,
-                input.bar_start
+                newer.bar_start
             from (select distinct read_symbol from {{ ref(reads) }}) as read_symbols
             left join canonical.live_watermarks as seen
                 on seen.model = '{{ model_name }}' and seen.symbol = read_symbols.read_symbol
             left join canonical.live_failures as failures
                 on failures.model = '{{ model_name }}' and failures.symbol = read_symbols.read_symbol
-            inner join {{ ref(input) }} as input
-                on
+            -- one lookup per symbol: as a join it would be planned as a reading of all bars of all symbols
+            cross join lateral (
+                select input.bar_start
+                from {{ ref(input) }} as input
+                where
                     input.symbol = read_symbols.read_symbol
                     and input.bar_start > coalesce(greatest(seen.bar_start, failures.seen_until), '-infinity')
+                offset 0
+            ) as newer
+            -- each once, and not for each of those who read it
+            offset 0
         ) as arrived
         inner join {{ ref(reads) }} as reads on arrived.read_symbol = reads.read_symbol
         inner join canonical.live_watermarks as watermark

@@ -1,0 +1,80 @@
+"""What a live read has to look at, counted in rows of its plan: it must not depend on how long the history is."""
+
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.dbt_command import run_dbt
+from loaders.client.calendars import ensure_sessions
+from loaders.raw.landing import land
+from loaders.vendors.polygon import PolygonSource
+from tests.machine import BUILT, running_warehouse
+from warehouse.connection import connect
+
+# IBM is what the others are measured against
+SYMBOLS = ("AAPL", "IBM", "MSFT")
+DAYS = 120
+# what a session asks, and what it trades by
+FRESHNESS = "select symbol, stale_from, reason from features.freshness_1d where symbol = any('{AAPL,IBM,MSFT}')"
+NEWEST = "select * from features.features_1d where symbol = 'AAPL' order by bar_start desc limit 1"
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[None]:
+    """A history of all days but the newest, which only has landed."""
+    with running_warehouse(tmp_path / "state", BUILT):
+        with connect("loader") as loader:
+            ensure_sessions(loader, "XNYS", date(2024, 12, 31))
+        _land(0, DAYS - 1)
+        run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+        _land(DAYS - 1, 1)
+        yield
+
+
+@pytest.mark.usefixtures("days")
+def test_a_live_read_looks_at_few_rows() -> None:
+    read = [node for node in _nodes(FRESHNESS) if node.get("Relation Name") == "ohlcv_1d__history"]
+    assert read
+    # newest rows of each symbol for the watermarks of its tails, and no other
+    assert sum(_rows(node) for node in read) <= 5 * len(SYMBOLS)
+
+    (cut,) = [node for node in _nodes(NEWEST) if node.get("Alias") == "spanned"]
+    kept, left_out = cut["Actual Rows"], cut["Rows Removed by Filter"]
+    # of the lookback of 60 bars the short windows read what 20 of them need
+    assert (kept, kept + left_out) == (22, 62)
+
+
+def _nodes(query: str) -> list[dict[str, Any]]:
+    with connect("executor") as reader:
+        reader.execute("set plan_cache_mode = force_generic_plan")
+        ((plans,),) = reader.execute(f"explain (analyze, format json) {query}").fetchall()
+    found = [plans[0]["Plan"]]
+    for node in found:
+        found.extend(node.get("Plans", []))
+    return found
+
+
+def _rows(node: dict[str, Any]) -> float:
+    return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+
+
+def _land(first: int, count: int) -> None:
+    with connect("loader") as loader:
+        starts = loader.execute(
+            "select session_date::timestamp at time zone 'America/New_York' from reference.trading_sessions"
+            " where calendar = 'XNYS' and session_date >= '2023-03-13' order by session_date offset %s limit %s",
+            (first, count),
+        ).fetchall()
+        rows = [
+            {"ticker": symbol, "multiplier": 1, "timespan": "day", "t": start, "v": 1000, "vw": None}
+            | {"n": None, "otc": False, **dict.fromkeys("ohlc", Decimal(50 + (first + number) % 7))}
+            for symbol in SYMBOLS
+            for number, (start,) in enumerate(starts)
+        ]
+        land(loader, PolygonSource.bars_table, rows)
+        loader.execute("select raw.refresh_statistics()")
+        loader.commit()
