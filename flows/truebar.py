@@ -34,6 +34,7 @@ COMMANDS = {
     "fill-gaps": Command("ask the next vendor in rank for bars that are missing", "flows"),
     "build": Command("bring bars, features and results up to what has landed, and test them", "flows"),
     "full-tests": Command("every data test over all rows", "flows"),
+    "universe": Command("lines of seeds/universes.csv from a CSV of dated memberships", "flows"),
     "validate": Command("check hypothesis files", "training"),
     "train": Command("train and judge hypotheses", "flows"),
     "gate": Command("one look of the gate at what files tried", "training", "judge"),
