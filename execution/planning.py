@@ -375,10 +375,10 @@ def _change(
     step, held = situation.step(decision.symbol, policy), situation.held(decision.symbol)
     terms = situation.terms.get(decision.symbol, SymbolTerms())
     target = target_quantity(decision.target_weight, capital, price, step)
-    band = Decimal(str(rule.band)) * capital / price
+    band = Decimal(str(rule.band))
     # a fee may have been taken out of what was bought: what is left of a step is nothing that could be sold
     closable = None if terms.step is None else terms.closable(held, price)
-    quantity = order_quantity(target, held, step, band=band, runs=runs, closable=closable)
+    quantity = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
     if terms.max_quantity is not None:
         most = terms.whole(terms.max_quantity)
         quantity = max(-most, min(most, quantity))
@@ -387,7 +387,7 @@ def _change(
         "equity": situation.equity or ZERO,
         "share": share,
         "cash_buffer": policy.cash_buffer,
-        "rebalance_band": policy.rebalance_band,
+        "rebalance_band": band,
         "capital": capital,
         "price": price,
         "step": step,

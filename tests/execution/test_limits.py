@@ -1,6 +1,6 @@
 """Limits: a file with a mistake is told with its line, every rule refuses what it is for, and every verdict is kept."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -16,8 +16,9 @@ from execution.sizing import affordable_quantity, order_quantity, target_quantit
 from execution.validation.limits import Mark, Usage, limit_rules, postponed
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
+from models_registry.rebalancing import Rebalancing
 from tests.execution.test_validation import GOOD_ORDER
-from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, rows, trading_days
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SignalPackage, rows, trading_days
 from warehouse.errors import Stop
 
 DAYS = trading_days()
@@ -266,10 +267,19 @@ def test_a_minute_is_counted_by_account_model_and_symbol():
 # in the ledger
 
 
-def test_every_verdict_is_kept_and_every_order_can_be_computed_again(exchange, warehouse, package):
+@dataclass(frozen=True)
+class BandedPackage(SignalPackage):
+    """One that trades smaller changes than the policy would."""
+
+    rebalancing: Rebalancing = field(default_factory=lambda: Rebalancing(band=0.0))
+
+
+@pytest.mark.parametrize("kind", [SignalPackage, BandedPackage])
+def test_every_verdict_is_kept_and_every_order_can_be_computed_again(exchange, warehouse, package, kind):
+    package = kind(model_id=package.model_id)
     limits = _account(order_notional="45000", gross_exposure="2")
     account = None
-    for number, weights in enumerate(({"ALPHA": 0.3, "BETA": 0.5}, {"ALPHA": 0.1}, {"BETA": 0.2}, {})):
+    for number, weights in enumerate(({"ALPHA": 0.3, "BETA": 0.5}, {"ALPHA": 0.1}, {"ALPHA": 0.104, "BETA": 0.2}, {})):
         warehouse.publish(DAYS[number], weights)
         exchange.advance(DAYS[number].closes + AFTER_CLOSE)
         with Session.open([package], exchange.broker(), limits=limits) as session:
