@@ -81,7 +81,7 @@ def go_on(
     while not is_over():
         is_postponed = False
         try:
-            step = session.decide()
+            step = session.decide(waits=True)
             is_postponed = any(bar.is_postponed for bar in step.refused)
             for line in _in_words(step):
                 tell(line)

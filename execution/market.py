@@ -35,6 +35,9 @@ class Package(Protocol):
     def feature_names(self) -> tuple[str, ...]: ...
     @property
     def fingerprints(self) -> Mapping[str, str]: ...
+    @property
+    def is_panel(self) -> bool:
+        """Whether the weights of a bar depend on one another."""
 
     def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
         """Feature rows to symbol, bar_start, score and weight."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from execution.brokers.base import (
     AccountSnapshot,
@@ -16,11 +17,12 @@ from execution.brokers.base import (
     SymbolTerms,
 )
 from execution.limits import Limits
-from execution.market import MarketView, Package
+from execution.market import FeatureRow, MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Decision, Failure, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
+from execution.timing import SessionTimes
 from execution.validation.bars import BAR_RULES
 from execution.validation.limits import Usage, postponed
 from execution.validation.orders import order_rules
@@ -170,6 +172,13 @@ class _Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class _TooFew:
+    """Why a panel has no weight for a bar though the model answered."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Change:
     """A position that a decision wants changed, before it is validated."""
 
@@ -250,12 +259,15 @@ def plan(
     situation: Situation,
     attempts: Mapping[tuple[str, str], tuple[int, bool]],
     aimed_at: Mapping[tuple[str, str], float] | None = None,
+    *,
+    waits: bool = False,
 ) -> Plan:
     """Decide every bar that may be decided and was not before.
 
     `shares` is each model's share of equity. `attempts` says by model and symbol how often the newest bar was decided
     before, and whether it may be again, `aimed_at` what the position was last traded to. A model that fails decides
-    nothing; the others decide all the same.
+    nothing; the others decide all the same. A panel is decided once its last symbol has its bar; with `waits` it may
+    wait for that, otherwise what is there is ranked.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
@@ -268,7 +280,17 @@ def plan(
         no = refused_bars(package, symbols, situation)
         refused += no.values()
         numbers = {symbol: asked[symbol][0] + 1 for symbol in symbols if symbol not in no}
-        for symbol, answer in _answers(package, situation, list(numbers)).items():
+        if package.is_panel and numbers:
+            if waits and (later := _incomplete(package, situation)) is not None:
+                refused += [_unanswered(package, situation, symbol, f"PanelComplete: {later}") for symbol in numbers]
+                continue
+            answers = _ranked(package, situation, list(numbers))
+        else:
+            answers = _answers(package, situation, list(numbers))
+        for symbol, answer in answers.items():
+            if isinstance(answer, _TooFew):
+                refused.append(_unanswered(package, situation, symbol, f"PanelComplete: {answer.words}"))
+                continue
             bar_start = situation.market.rows[package.model_id, symbol].bar_start
             subject = (package.model_id, symbol, package.timeframe, bar_start)
             if isinstance(answer, str):
@@ -310,7 +332,78 @@ def _postponed(
     return postponed(situation.limits, usage, account_id, decision.model_id, decision.symbol)
 
 
-def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | str]:
+def _unanswered(package: Package, situation: Situation, symbol: str, reason: str) -> RefusedBar:
+    bar_start = situation.market.rows[package.model_id, symbol].bar_start
+    return RefusedBar(package.model_id, symbol, package.timeframe, bar_start, (reason,))
+
+
+def _with_fresh_bar(package: Package, situation: Situation) -> list[str]:
+    """Symbols of the panel whose newest row is of the bar that ended last."""
+    fresh = []
+    for symbol in package.symbols:
+        row, bar = situation.market.rows.get((package.model_id, symbol)), situation.market.bars.get(symbol)
+        times = situation.market.sessions.get(symbol, SessionTimes())
+        if row and bar and row.bar_start == bar.bar_start and bar.bar_end == times.newest_close:
+            fresh.append(symbol)
+    return fresh
+
+
+def _incomplete(package: Package, situation: Situation) -> str | None:
+    """In words, for whose bar the panel waits; None when all are there, or half of the window has passed.
+
+    What has never had a row, and a market whose session has ended for good before this bar, are not waited for.
+    """
+    fresh = _with_fresh_bar(package, situation)
+    ends = {situation.market.bars[symbol].bar_end for symbol in fresh}
+    missing = []
+    for symbol in package.symbols:
+        times = situation.market.sessions.get(symbol, SessionTimes())
+        if symbol in fresh or (package.model_id, symbol) not in situation.market.rows or times.window is None:
+            continue
+        # of another calendar than those that are there it has no bar that ends with theirs
+        if times.newest_close in ends and situation.clock.now < times.newest_close + times.window / 2:
+            missing.append(symbol)
+    return f"it waits for the bar of {', '.join(missing)}" if missing else None
+
+
+def _ranked(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
+    """The answers of a panel: all that have the bar are scored together, decided before or not.
+
+    A row alone would be ranked first, so a panel that fails is not asked again row by row.
+    """
+    rows = situation.market.rows
+    among = [
+        symbol
+        for symbol in _with_fresh_bar(package, situation)
+        if rows[package.model_id, symbol].is_ready and (symbol in symbols or _is_whole(rows[package.model_id, symbol]))
+    ]
+    try:
+        scored = _scored(package, situation, among)
+    except Exception as error:  # noqa: BLE001 (whatever a model raises)
+        return dict.fromkeys(symbols, f"{type(error).__name__}: {error}")
+    few = f"only {len(among)} of {len(package.symbols)} symbols have this bar, too few to rank: no decision"
+    found: dict[str, _Answer | _TooFew | str] = {}
+    for symbol in symbols:
+        score, weight = scored[symbol]
+        is_too_few = len(among) < len(package.symbols) and weight is not None and weight != weight
+        found[symbol] = _TooFew(few) if is_too_few else _answer(score, weight)
+    return found
+
+
+def _is_whole(row: FeatureRow) -> bool:
+    return not any(value is None or math.isnan(value) for value in row.values)
+
+
+def _scored(package: Package, situation: Situation, symbols: list[str]) -> dict[str, tuple[Any, Any]]:
+    """Score and weight of each symbol's newest row, as the model says. Raises whatever the model raises."""
+    answers = package.target_weights(situation.market.table(package, symbols))
+    if list(answers["symbol"]) != symbols:
+        raise ValueError("it answered for other rows than it was given")
+    pairs = zip(answers["score"], answers["weight"], strict=True)
+    return dict(zip(symbols, pairs, strict=True))
+
+
+def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
     """What the model says of each symbol's newest row, or in words why it says nothing.
 
     A model is somebody's code: whatever it raises is its own affair, and of one row that row's, when it can answer for
@@ -319,11 +412,7 @@ def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict
     if not symbols:
         return {}
     try:
-        answers = package.target_weights(situation.market.table(package, symbols))
-        if list(answers["symbol"]) != symbols:
-            raise ValueError("it answered for other rows than it was given")
-        pairs = zip(symbols, answers["score"], answers["weight"], strict=True)
-        return {symbol: _answer(score, weight) for symbol, score, weight in pairs}
+        return {symbol: _answer(*said) for symbol, said in _scored(package, situation, symbols).items()}
     except Exception as error:  # noqa: BLE001 (whatever a model raises)
         if len(symbols) > 1:
             alone = (_answers(package, situation, [symbol]) for symbol in symbols)

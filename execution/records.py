@@ -72,8 +72,8 @@ class RefusedBar:
 
     @property
     def is_postponed(self) -> bool:
-        """Whether it only waits for the minute to be over."""
-        return self.reasons[0].startswith("OrdersAMinute: ")
+        """Whether it only waits for the minute to be over, or for the other symbols of its panel."""
+        return self.reasons[0].startswith(("OrdersAMinute: ", "PanelComplete: it waits"))
 
 
 @dataclass(frozen=True, slots=True)

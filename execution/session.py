@@ -139,13 +139,14 @@ class Session:
         """The broker's id of the account."""
         return self._ledger.account_id
 
-    def decide(self) -> Step:
+    def decide(self, *, waits: bool = False) -> Step:
         """Decide the newest closed bar of every symbol, once, and send what is approved.
 
-        Again for the same bars it sends nothing twice; what an earlier attempt wrote and could not send is sent now, if
-        it still may be. An order whose bar was revised since, or that may not fill any more, is taken back first; an
-        account that is being flattened gets nothing but the orders that close it. Raises Retry or Stop when broker or
-        warehouse cannot be read: nothing is sent then.
+        A panel that `waits` is decided once its last symbol has its bar, or half of its time has passed: whoever says
+        so asks again. For the same bars nothing is sent twice; what an earlier attempt wrote and could not send is sent
+        now, if it still may be. An order whose bar was revised since, or that may not fill any more, is taken back
+        first; an account that is being flattened gets nothing but the orders that close it. Raises Retry or Stop when
+        broker or warehouse cannot be read: nothing is sent then.
         """
         result = self._recalled(self.reconcile(_occasion(self._broker.events(0))))
         if self._ledger.standing().action is Action.FLATTEN:
@@ -166,7 +167,7 @@ class Session:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
         attempts, aims = self._ledger.attempts(questions), self._ledger.aimed_at(questions)
-        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts, aims)
+        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts, aims, waits=waits)
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
         self._note_failures(todo)

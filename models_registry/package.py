@@ -227,6 +227,11 @@ class ModelPackage:
             }
         )
 
+    @property
+    def is_panel(self) -> bool:
+        """Whether the weights of a bar depend on one another, so that all symbols have to be scored together."""
+        return self.sizing.policy == "top_bottom_k"
+
     def _weights(self, features: pyarrow.Table | pd.DataFrame, scores: np.ndarray, bar_start: pd.Series) -> np.ndarray:
         sizing, volatility = self.sizing, None
         if sizing.needs_volatility:

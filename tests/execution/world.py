@@ -163,6 +163,7 @@ class SignalPackage:
     symbols: tuple[str, ...] = SYMBOLS
     timeframe: str = "1d"
     feature_names: tuple[str, ...] = ("signal", "noise")
+    is_panel: bool = False
     fingerprints: Mapping[str, str] = field(default_factory=lambda: {"signal": FINGERPRINT, "noise": FINGERPRINT})
 
     def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
