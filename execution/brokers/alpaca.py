@@ -72,7 +72,8 @@ class AlpacaBroker:
     """One trading account at Alpaca. Raises Stop when a host or the key does not fit the mode."""
 
     name = "alpaca"
-    customs = Customs()
+    # a look takes six requests of the 200 a minute that an account has
+    customs = Customs(poll_seconds=4.0)
 
     def __init__(
         self,
