@@ -1,0 +1,147 @@
+"""What a dbt user does beside `dbt build` leaves each history whole: none is filled from less than all its rows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from flows.dbt_command import DBT_PROJECT_DIR, run_dbt
+from loaders.client.calendars import ensure_sessions
+from loaders.raw.landing import land
+from loaders.vendors.polygon import PolygonSource
+from tests.machine import BUILT, as_owner, lend_parsed, running_warehouse
+from warehouse.connection import connect, endpoint
+
+SELECTED = ("--select", "ohlcv_1d", "features_1d")
+MONDAY = date(2023, 3, 13)
+LOOK = """
+    select 'view', relname::text, md5(pg_get_viewdef(oid)) from pg_class
+    where relkind = 'v' and relnamespace::regnamespace::text in ('canonical', 'features', 'staging')
+    union all select 'definition', relation, definition from canonical.definitions
+    union all select 'history', relname, oid::text from pg_class where relname like '%\\_\\_history'
+    union all select 'rows', 'ohlcv_1d', count(*)::text from canonical.ohlcv_1d__history
+    union all select 'rows', 'features_1d', count(*)::text from features.features_1d__history
+    order by 1, 2, 3
+"""
+WHOLE = "select features::text from features.features_1d as features order by bar_start"
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Three days of a symbol, built; and the folder that `dbt` writes to, with a manifest in it."""
+    folder = tmp_path_factory.mktemp("dbt_commands")
+    with running_warehouse(folder / "state", BUILT):
+        with connect("loader") as loader:
+            ensure_sessions(loader, "XNYS", date(2023, 12, 31))
+        _land_days(0, 3)
+        run_dbt("run", *SELECTED)
+        lend_parsed(folder / "target")
+        assert _dbt(folder / "target", "parse").returncode == 0
+        yield folder / "target"
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("run", "--empty", "--full-refresh", *SELECTED), ""),
+        (("run", "--sample", "1 day", *SELECTED), "a sample of its inputs would stand in the place of every relation"),
+        (("clone", *SELECTED), "already exists"),
+        (("clone", "--full-refresh", *SELECTED, "int_benchmarks"), "dbt clone copies into another schema"),
+        (("run", "--defer", "--favor-state", "--select", "features_1d"), ""),
+    ],
+)
+def test_a_command_changes_no_history(target: Path, command: tuple[str, ...], says: str) -> None:
+    state = ("--state", str(target)) if {"clone", "--defer"} & set(command) else ()
+    before = _look()
+    ran = _dbt(target, *command, *state)
+    assert says in ran.stdout
+    assert _look() == before, ran.stdout
+
+
+def test_source_freshness_tells_when_rows_landed(target: Path) -> None:
+    ran = _dbt(target, "source", "freshness", "--select", "source:polygon.polygon_aggregates")
+    (told,) = json.loads((target / "sources.json").read_text())["results"]
+    assert (ran.returncode, told["status"]) == (0, "pass"), ran.stdout
+    with connect("analyst") as reader:
+        assert told["max_loaded_at"] == _one(reader, "select max(landed_at) from raw.polygon_aggregates").isoformat()
+
+
+def test_an_interrupted_run_is_carried_on(target: Path) -> None:
+    """What was done before Ctrl-C stays, what was not is as it was, and the next run does it."""
+    _land_days(3, 2)
+    with as_owner() as other, as_owner() as reader:
+        reader.autocommit = True
+        other.execute("select from canonical.definitions where relation = 'features_1d' for update")
+        run = _start(target, "run", *SELECTED)
+        waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%features_1d%'"
+        while not _one(reader, waits):
+            assert run.poll() is None, run.communicate()
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=60)
+        assert run.returncode
+        other.rollback()
+        assert _rows("canonical.ohlcv_1d__history") == 5
+        assert _rows("features.features_1d__history") == 3
+        run_dbt("run", *SELECTED)
+        assert _rows("features.features_1d__history") == 5
+        whole = reader.execute(WHOLE).fetchall()
+        run_dbt("run", "--full-refresh", *SELECTED)
+        assert reader.execute(WHOLE).fetchall() == whole
+
+
+def _start(target: Path, *arguments: str) -> subprocess.Popen[str]:
+    folders = ("--profiles-dir", ".", "--target-path", str(target), "--log-path", str(target))
+    return subprocess.Popen(
+        [sys.executable, "-m", "dbt.cli.main", "--write-json", *arguments, *folders],
+        cwd=DBT_PROJECT_DIR,
+        env=os.environ | endpoint().environment("transformer"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # a shell that runs the tests in the background has Ctrl-C ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def _dbt(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = _start(target, *arguments)
+    output, _ = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, output)
+
+
+def _look() -> list[tuple]:
+    with connect("transformer") as connection:
+        return connection.execute(LOOK).fetchall()
+
+
+def _rows(relation: str) -> int:
+    with connect("transformer") as connection:
+        return _one(connection, f"select count(*) from {relation}")
+
+
+def _one(connection: psycopg.Connection, query: str) -> Any:
+    return connection.execute(query).fetchone()[0]
+
+
+def _land_days(first: int, count: int) -> None:
+    rows = []
+    for number in range(first, first + count):
+        start = datetime(MONDAY.year, MONDAY.month, MONDAY.day, 4, tzinfo=UTC) + timedelta(days=number)
+        rows.append(
+            {"ticker": "AAPL", "multiplier": 1, "timespan": "day", "t": start, "v": 10, "vw": None, "n": None}
+            | {"otc": False, **dict.fromkeys("ohlc", Decimal(50 + number))}
+        )
+    with connect("loader") as loader:
+        land(loader, PolygonSource.bars_table, rows)
+        loader.commit()
