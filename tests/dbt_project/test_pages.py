@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from execution.withdrawals import Action, Cause
+from flows.truebar import COMMANDS
 from tests.dbt_project.reasons import classes, returned
 from tests.machine import ROOT
 
@@ -84,3 +85,14 @@ def test_every_page_is_found_from_the_readme() -> None:
     """docs/NAME.md is linked from the README's table, so that nobody has to guess it."""
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in readme] == []
+
+
+def test_commands_that_pages_name_exist() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    named = {
+        (page.name, word)
+        for page in pages
+        for word in re.findall(r"(?:`|\(|^)truebar ([a-z][a-z-]*)", page.read_text(), re.MULTILINE)
+    }
+    assert len({word for _, word in named}) > 15
+    assert {(page, word) for page, word in named if word not in {*COMMANDS, "docs", "completion"}} == set()

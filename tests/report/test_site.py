@@ -144,8 +144,8 @@ def test_figures_are_those_of_the_views(site: Site) -> None:
         assert product - 1 == pytest.approx(sheet["total_return"])
     assert [row["fold"] for row in folds] == [1, 2]
     assert curve[0]["sharpe_of_a_year"] is None
-    # two years of 729 days in steps of four: mean over deviation of the 92 steps of the last year
-    assert curve[-1]["sharpe_of_a_year"] == pytest.approx(_sharpe([row["wealth"] for row in curve][-93:]), rel=0.02)
+    # two years of 729 days in steps of five: mean over deviation of the 73 steps of the last year
+    assert curve[-1]["sharpe_of_a_year"] == pytest.approx(_sharpe([row["wealth"] for row in curve][-74:]), rel=0.02)
 
 
 def _sharpe(wealth: list[float]) -> float:
