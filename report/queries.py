@@ -65,7 +65,7 @@ with days as (
     select
         *,
         row_number() over (partition by trial_id order by day) - 1 as day_no,
-        ceil(count(*) over (partition by trial_id) / 240.0)::integer as days_a_point
+        ceil(count(*) over (partition by trial_id) / 180.0)::integer as days_a_point
     from results.equity_curve
     where trial_id = any(%(trials)s)
 ),
