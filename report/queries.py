@@ -203,13 +203,13 @@ order by timeframe, symbol
 """
 
 DATA_HEALTH = """
-select symbol, month, bars, missing_explained, missing_open
+select symbol, month_start as month, bars, missing_explained, missing_open
 from (
-    select *, max(month) over () as newest
+    select *, max(month_start) over () as newest
     from results.data_health
 ) as months
-where month > newest - interval '3 years'
-order by symbol, month
+where month_start > newest - interval '3 years'
+order by symbol, month_start
 """
 
 GAPS = """
@@ -220,10 +220,10 @@ order by outcome desc, bars desc, timeframe asc, symbol asc, kind asc
 """
 
 QUARANTINE = """
-select quarantine_reason as reason, source, timeframe, count(*) as "rows", max(landed_at) as newest
+select quarantine_reason as reason, source, timeframe, count(*) as rows, max(landed_at) as newest
 from canonical.quarantine
 group by quarantine_reason, source, timeframe
-order by "rows" desc, reason asc, source asc, timeframe asc
+order by rows desc, reason asc, source asc, timeframe asc
 """
 
 SUSPECTED_ACTIONS = """

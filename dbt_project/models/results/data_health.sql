@@ -29,7 +29,7 @@ days as (
 months as (
     select
         symbol,
-        date_trunc('month', session_date)::date as month,
+        date_trunc('month', session_date)::date as month_start,
         sum(bars) as bars,
         sum(explained) as missing_explained,
         sum(awaited) as missing_open
