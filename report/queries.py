@@ -223,7 +223,7 @@ QUARANTINE = """
 select quarantine_reason as reason, source, timeframe, count(*) as rows, max(landed_at) as newest
 from canonical.quarantine
 group by quarantine_reason, source, timeframe
-order by rows desc, reason asc, source asc, timeframe asc
+order by count(*) desc, reason asc, source asc, timeframe asc
 """
 
 SUSPECTED_ACTIONS = """
