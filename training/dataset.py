@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -248,23 +249,25 @@ class Dataset:
         return frame
 
 
-def read(hypothesis: Hypothesis) -> Dataset:
-    """Read the data of a hypothesis and of all its trials, as the trainer.
+def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
+    """Read the data of a hypothesis and of all its trials, as a role that may read them.
 
     A row is ready when every feature of any trial has a value there, so that the trials of a grid see the same rows.
     Raises DatasetError when symbols, features or bars are missing, or a symbol's data could not be computed.
     """
-    members = _members(hypothesis)
+    members = _members(role, hypothesis)
     symbols, timeframe = sorted(set(members["symbol"])) or list(hypothesis.symbols), hypothesis.timeframe
-    instruments = _instruments(symbols)
-    catalog = _chosen_features(hypothesis)
-    bars = _validated_bars(symbols, hypothesis)
+    instruments = _instruments(role, symbols)
+    catalog = _chosen_features(role, hypothesis)
+    bars = _validated_bars(role, symbols, hypothesis)
     first, last = bars["bar_start"].min(), bars["bar_start"].max()
-    _refuse_failed(symbols, timeframe, last)
+    _refuse_failed(role, symbols, timeframe, last)
     names = list(catalog["feature"])
-    features = _validated_features(symbols, timeframe, first, last, names)
-    delisted = _delisted(symbols, hypothesis)
-    starts, on_calendar = _grid(instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)]))
+    features = _validated_features(role, symbols, timeframe, first, last, names)
+    delisted = _delisted(role, symbols, hypothesis)
+    starts, on_calendar = _grid(
+        role, instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)])
+    )
 
     place = _Places(starts, symbols)
     is_there = place.spread(bars, bars["adj_open"]) > 0
@@ -298,6 +301,44 @@ def read(hypothesis: Hypothesis) -> Dataset:
     )
 
 
+def frame(path: Path | str) -> pd.DataFrame:
+    """What the first trial of a hypothesis file learns from and is tested on, as analyst: one row per bar and symbol.
+
+    Columns: bar_start (UTC) and symbol; the features; is_decided, whether a model may decide on the row; value,
+    what the target measures, NaN where nobody can know it; label, the class or number that is learnt, NaN also
+    where classes are cut by each fold's own rows; known_at (UTC), when that was known; weight, what the row counts
+    in a fit on all rows; fold, in which the row is out of sample, 0 before; and train_1, train_2, ..., whether that
+    fold is fitted on it.
+    Raises HypothesisError, and what `read` raises.
+    """
+    # the folds and labels of a dataset are made of it
+    from training import models, targets
+    from training.backtest import folds_of
+    from training.hypothesis import load
+
+    _, hypothesis = load(path).trials[0]
+    grid = read(load(path), role="analyst").chosen_by(hypothesis)
+    measured = targets.values(hypothesis.target, grid)
+    every = np.arange(len(grid.sessions))
+    rows = grid.rows(every).rename(columns={"is_ready": "is_decided"})
+    rows["value"] = measured.values.reshape(-1)
+    is_cut = hypothesis.target.quantiles is not None
+    rows["label"] = np.nan if is_cut else hypothesis.target.label(measured.values).reshape(-1)
+    known = measured.known_at.reshape(-1)
+    rows["known_at"] = pd.DatetimeIndex(grid.sessions[np.maximum(known, 0)], tz="UTC").where(known >= 0)
+    is_learnt = rows["is_decided"].to_numpy() & rows["label"].notna().to_numpy()
+    weights = models.weights(rows["label"].to_numpy()[is_learnt], hypothesis.target, hypothesis.training.xgboost)
+    rows["weight"] = np.where(is_learnt, 1.0, 0.0)
+    if weights is not None:
+        rows.loc[is_learnt, "weight"] = weights
+    folds = folds_of(hypothesis, measured)
+    width = len(grid.symbols)
+    rows["fold"] = np.repeat(np.sum([fold.number * np.isin(every, fold.test) for fold in folds], axis=0), width)
+    for fold in folds:
+        rows[f"train_{fold.number}"] = np.repeat(np.isin(every, fold.train), width) & rows["is_decided"]
+    return rows
+
+
 class _Places:
     """Where rows of (bar_start, symbol) lie on the grid. Rows of bars that no calendar expects lie nowhere."""
 
@@ -319,14 +360,14 @@ class _Places:
         return grid
 
 
-def _members(hypothesis: Hypothesis) -> pd.DataFrame:
+def _members(role: str, hypothesis: Hypothesis) -> pd.DataFrame:
     """symbol, valid_from and valid_to of a universe's memberships in the window; none without a universe."""
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
     if hypothesis.universe is None:
         return pd.DataFrame(columns=["symbol", "valid_from", "valid_to"])
-    members = arrow("trainer", MEMBERS, (hypothesis.universe, start, end)).to_pandas()
+    members = arrow(role, MEMBERS, (hypothesis.universe, start, end)).to_pandas()
     if members.empty:
-        known = arrow("trainer", "select distinct universe from reference.universes order by 1").to_pandas()
+        known = arrow(role, "select distinct universe from reference.universes order by 1").to_pandas()
         names = list(known["universe"])
         raise DatasetError(
             f"universe {hypothesis.universe} has no member from {start} on: seeds/universes.csv has "
@@ -346,9 +387,9 @@ def _membership(members: pd.DataFrame, symbols: list[str], starts: np.ndarray) -
     return member
 
 
-def _instruments(symbols: list[str]) -> pd.DataFrame:
+def _instruments(role: str, symbols: list[str]) -> pd.DataFrame:
     """symbol, calendar and asset_class, in the order of the symbols."""
-    known = arrow("trainer", INSTRUMENTS, (symbols,)).to_pandas()
+    known = arrow(role, INSTRUMENTS, (symbols,)).to_pandas()
     if unknown := sorted(set(symbols) - set(known["symbol"])):
         raise DatasetError(f"unknown symbol {', '.join(unknown)}: add it to reference.instruments and load its bars")
     foreign = known[~known["asset_class"].isin(FLOORS)]
@@ -360,9 +401,9 @@ def _instruments(symbols: list[str]) -> pd.DataFrame:
     return pd.DataFrame(known.set_index("symbol").loc[symbols].reset_index())
 
 
-def _chosen_features(hypothesis: Hypothesis) -> pd.DataFrame:
+def _chosen_features(role: str, hypothesis: Hypothesis) -> pd.DataFrame:
     """feature, feature_group and fingerprint of every feature that a trial of the hypothesis asks for."""
-    catalog = arrow("trainer", CATALOG, (hypothesis.timeframe,)).to_pandas()
+    catalog = arrow(role, CATALOG, (hypothesis.timeframe,)).to_pandas()
     known, groups = set(catalog["feature"]), sorted(set(catalog["feature_group"]))
     wanted: set[str] = set()
     for _, variant in hypothesis.trials:
@@ -390,10 +431,10 @@ def _constrained(hypothesis: Hypothesis) -> tuple[str, ...]:
     return tuple(hypothesis.training.xgboost.monotone_constraints)
 
 
-def _validated_bars(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
+def _validated_bars(role: str, symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
     relation = f"canonical.ohlcv_{hypothesis.timeframe}"
-    bars = arrow("trainer", BARS.format(timeframe=hypothesis.timeframe), (symbols, start, end)).to_pandas()
+    bars = arrow(role, BARS.format(timeframe=hypothesis.timeframe), (symbols, start, end)).to_pandas()
     if without := sorted(set(symbols) - set(bars["symbol"])):
         until = f"to {hypothesis.training.end}" if hypothesis.training.end else "on"
         raise DatasetError(f"{relation} has no bar of {', '.join(without)} from {start} {until}: load them")
@@ -409,15 +450,15 @@ def _validated_bars(symbols: list[str], hypothesis: Hypothesis) -> pd.DataFrame:
     return _validate(relation, schema, bars)
 
 
-def _delisted(symbols: list[str], hypothesis: Hypothesis) -> list[dict[str, Any]]:
+def _delisted(role: str, symbols: list[str], hypothesis: Hypothesis) -> list[dict[str, Any]]:
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
     query = DELISTED.format(timeframe=hypothesis.timeframe)
-    rows: list[dict[str, Any]] = arrow("trainer", query, (symbols, start, end, hypothesis.timeframe)).to_pylist()
+    rows: list[dict[str, Any]] = arrow(role, query, (symbols, start, end, hypothesis.timeframe)).to_pylist()
     return rows
 
 
-def _refuse_failed(symbols: list[str], timeframe: str, last: pd.Timestamp) -> None:
-    failed = arrow("trainer", FAILED.format(timeframe=timeframe), (symbols, last)).to_pandas()
+def _refuse_failed(role: str, symbols: list[str], timeframe: str, last: pd.Timestamp) -> None:
+    failed = arrow(role, FAILED.format(timeframe=timeframe), (symbols, last)).to_pandas()
     if failed.empty:
         return
     named = [f"{symbol} ({reason})" for symbol, reason in zip(failed["symbol"], failed["reason"], strict=True)]
@@ -429,10 +470,10 @@ def _refuse_failed(symbols: list[str], timeframe: str, last: pd.Timestamp) -> No
 
 
 def _validated_features(
-    symbols: list[str], timeframe: str, first: object, last: object, names: list[str]
+    role: str, symbols: list[str], timeframe: str, first: object, last: object, names: list[str]
 ) -> pd.DataFrame:
     relation = f"features.features_{timeframe}"
-    features = arrow("trainer", FEATURES.format(timeframe=timeframe), (symbols, first, last)).to_pandas()
+    features = arrow(role, FEATURES.format(timeframe=timeframe), (symbols, first, last)).to_pandas()
     if missing := [name for name in names if name not in features.columns]:
         raise DatasetError(f"{relation} has no column {', '.join(missing)} that features.catalog lists")
     features = features[["symbol", "bar_start", "is_ready", *names]]
@@ -447,10 +488,12 @@ def _validated_features(
     return features
 
 
-def _grid(instruments: pd.DataFrame, timeframe: str, first: object, last: object) -> tuple[np.ndarray, np.ndarray]:
+def _grid(
+    role: str, instruments: pd.DataFrame, timeframe: str, first: object, last: object
+) -> tuple[np.ndarray, np.ndarray]:
     """The starts (T,) of the bars that any calendar expects from the first to the last bar, and (T, S) whose do."""
     calendars = sorted(set(instruments["calendar"]))
-    expected = arrow("trainer", EXPECTED, (calendars, timeframe, first, last)).to_pandas()
+    expected = arrow(role, EXPECTED, (calendars, timeframe, first, last)).to_pandas()
     if without := sorted(set(calendars) - set(expected["calendar"])):
         raise DatasetError(
             f"reference.session_bars has no sessions of {', '.join(without)} from {first} to {last}: load them"

@@ -107,15 +107,15 @@ def _trained(sample: Sample, target: Target, parameters: XGBoostParameters, sett
 def _matrix(
     sample: Sample, target: Target, parameters: XGBoostParameters, *, like: xgboost.DMatrix | None = None
 ) -> xgboost.DMatrix:
-    features, weights = sample.features.astype(np.float32), _weights(sample.labels, target, parameters)
+    features, by_row = sample.features.astype(np.float32), weights(sample.labels, target, parameters)
     if parameters.booster == "gblinear":
-        return xgboost.DMatrix(features, sample.labels, weight=weights, nthread=1)
+        return xgboost.DMatrix(features, sample.labels, weight=by_row, nthread=1)
     return xgboost.QuantileDMatrix(
-        features, sample.labels, weight=weights, nthread=1, max_bin=parameters.max_bin, ref=like
+        features, sample.labels, weight=by_row, nthread=1, max_bin=parameters.max_bin, ref=like
     )
 
 
-def _weights(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
+def weights(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
     """(n,) weight of each row by its class, None where all weigh the same."""
     asked = parameters.class_weights
     if asked is None:
