@@ -317,6 +317,7 @@ class OneSignal:
     timeframe: str = "1d"
     feature_names: tuple[str, ...] = ("signal",)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    is_panel: bool = False
 
     def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
         rows = features.to_pandas()

@@ -46,10 +46,14 @@ async def collecting(market: Exchange, pace: Pace = FAST) -> AsyncIterator[Run]:
     """A collector that has connected and closed its first hole; stopped at the end of the block."""
     run = Run(market, pace)
     task = asyncio.create_task(run.collector.run())
-    await until(lambda: covered() and len(starts()) > 60, task)
-    yield run
-    run.collector.stop()
-    await asyncio.wait_for(task, 5)
+    try:
+        await until(lambda: covered() and len(starts()) > 60, task)
+        yield run
+    finally:
+        # also after a failure: the feed's claim would keep the next test's collector out
+        run.collector.stop()
+        await asyncio.wait([task], timeout=30)
+    await task
 
 
 def test_a_feed_lands_final_bars_and_says_how_it_is(market: Exchange) -> None:
@@ -112,9 +116,11 @@ def test_a_lost_connection_is_made_again_and_its_hole_closed(market: Exchange, l
 
     async def scenario() -> None:
         async with collecting(market) as run:
-            for lost in range(1, 4):
+            for _ in range(3):
+                # a slow machine may need more than one attempt
+                before = run.collector.feed.reconnects
                 getattr(market, loss)()
-                await until(lambda lost=lost: run.collector.feed.reconnects == lost)
+                await until(lambda before=before: run.collector.feed.reconnects > before)
                 await until(lambda: run.collector.feed.state == "live")
             since = market.now()
             await until(lambda: starts()[-1] > since and is_whole())

@@ -18,14 +18,14 @@ known_names as (
 identities as (
     select distinct on (known_names.symbol)
         known_names.symbol,
-        tickers.identity
+        tickers.figi
     from known_names
     inner join {{ ref('stg_polygon__tickers') }} as tickers
         on
             known_names.vendor_symbol = tickers.vendor_symbol
             and tickers.landed_at >= coalesce(known_names.valid_from, '-infinity'::date)
             and tickers.landed_at < coalesce(known_names.valid_to, 'infinity'::date)
-    where tickers.identity is not null
+    where tickers.figi is not null
     order by known_names.symbol, tickers.landed_at
 ),
 
@@ -37,7 +37,7 @@ told_names as (
         told.valid_to,
         told.landed_at
     from identities
-    inner join {{ ref('stg_polygon__names') }} as told on identities.identity = told.identity
+    inner join {{ ref('stg_polygon__names') }} as told on identities.figi = told.figi
 ),
 
 proposed_names as (
@@ -78,7 +78,7 @@ told_listings as (
         tickers.delisted_on,
         tickers.landed_at
     from identities
-    inner join {{ ref('stg_polygon__tickers') }} as tickers on identities.identity = tickers.identity
+    inner join {{ ref('stg_polygon__tickers') }} as tickers on identities.figi = tickers.figi
     order by identities.symbol asc, tickers.landed_at desc
 ),
 

@@ -5,12 +5,12 @@ with newest as (
         landed_at
     from {{ source('polygon', 'polygon_ticker_events') }}
     where canonical.was_known(landed_at)
-    order by composite_figi, landed_at desc
+    order by composite_figi asc, landed_at desc
 ),
 
 changes as (
     select
-        newest.composite_figi as identity,
+        newest.composite_figi as figi,
         newest.landed_at,
         listed.change ->> 'ticker' as vendor_symbol,
         (listed.change ->> 'date')::date as changed_on,
@@ -19,19 +19,19 @@ changes as (
     cross join lateral jsonb_array_elements(newest.events) with ordinality as listed (change, number)
 ),
 
-names as (
+numbered as (
     select
-        identity,
+        figi,
         name_no,
         vendor_symbol,
         -- of what was before the first name that is told nothing is known
         case when name_no > 1 then changed_on end as valid_from,
-        lead(changed_on) over by_identity as valid_to,
+        lead(changed_on) over by_figi as valid_to,
         landed_at
     from changes
-    window by_identity as (partition by identity order by name_no)
+    window by_figi as (partition by figi order by name_no)
 )
 
 select *
-from names
+from numbered
 where (valid_from < valid_to) is not false

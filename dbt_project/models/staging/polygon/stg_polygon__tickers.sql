@@ -2,7 +2,7 @@
 with renamed as (
     select
         ticker as vendor_symbol,
-        composite_figi as identity,
+        composite_figi as figi,
         name,
         active as is_listed,
         list_date as listed_on,
