@@ -139,7 +139,7 @@ class Market:
     @cached_property
     def held(self) -> np.ndarray:
         """(T, S) what buy-and-hold has in each symbol: equal money in all that have a price at the first open and are
-        traded afterwards, at that price. A symbol that is listed later is not part of it."""
+        traded afterwards, at that price. A symbol that is listed later is not part of it; once all is lost, 0."""
         bought = (
             np.isfinite(self.prices[0])
             & self.dataset.is_member[self.first]
@@ -148,7 +148,8 @@ class Market:
         if not bought.any():
             return np.zeros_like(self.returns)
         wealth = np.where(bought, self.prices[:-1] / np.where(bought, self.prices[0], 1.0), 0.0)
-        return np.asarray(wealth / wealth.sum(axis=1, keepdims=True))
+        total = wealth.sum(axis=1, keepdims=True)
+        return np.asarray(np.divide(wealth, total, out=np.zeros_like(wealth), where=total > 0.0))
 
     def scores_in_force(self, scores: np.ndarray) -> np.ndarray:
         """(T, S) scores (T, S) by decision bar, a row with a fill with that of the decision which is filled there.

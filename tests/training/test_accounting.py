@@ -200,6 +200,13 @@ def test_a_delisting_that_nobody_knows_the_result_of_is_the_worst() -> None:
     assert delisted(-0.5, -1.0)[0][1] == pytest.approx(0.5, abs=1e-3)
 
 
+def test_buy_and_hold_holds_nothing_once_all_that_was_bought_died() -> None:
+    opens = np.array([100.0, 100.0, 100.0, np.nan, np.nan, np.nan])[:, None]
+    traded = np.isfinite(opens)
+    market = Market(a_dataset(opens, traded, traded, np.full(6, 24), (Delisting(0, 3, -0.1, None),)), 0, 3)
+    assert (market.held * market.returns).sum(axis=1).tolist() == [0.0, -1.0, 0.0, 0.0]
+
+
 def test_a_rank_that_is_not_filled_leaves_no_room_for_the_next() -> None:
     """S0 was the best and has no bar when S1 is: until it is sold, S1 gets what the gross limit leaves."""
     opens = np.full((7, 3), 100.0)
