@@ -35,6 +35,7 @@ MEMBERS = """
 INSTRUMENTS = "select symbol, calendar, asset_class from reference.instruments where symbol = any($1)"
 
 # What is left of a symbol after its last bar with trades, and the first bar on which nobody could trade it any more.
+# That bar may lie after the end. A delisting that is only announced is none yet.
 DELISTED = """
     select
         instruments.symbol, gone.settled_at, instruments.delisting_return::float8 as result,
@@ -54,9 +55,8 @@ DELISTED = """
         from reference.session_bars
         where
             calendar = instruments.calendar and timeframe = $4 and session_date >= instruments.delisted_on
-            and session_date <= $3
     ) as gone
-    where instruments.symbol = any($1) and instruments.delisted_on <= $3 and gone.settled_at is not null
+    where instruments.symbol = any($1) and instruments.delisted_on <= $3 and gone.settled_at <= now()
     order by instruments.symbol
 """
 

@@ -1,7 +1,10 @@
 """From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -46,19 +49,30 @@ def test_the_dataset_is_what_the_warehouse_holds() -> None:
     assert (read.unready_rows, read.fingerprints) == (20, worlds.FINGERPRINTS)
 
 
-@pytest.mark.parametrize("result", [None, -0.4])
-def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
-    last, gone = worlds.sessions(1200)[[599, 600]]
+@contextmanager
+def gone_on(day: date, result: float | None = None, bars: int = 600) -> Iterator[None]:
+    """GONE, with this many bars of NOISE, was delisted on a day."""
+    last = worlds.sessions(1200)[bars - 1]
     copied = "{} select 'GONE', {} from {} where symbol = 'NOISE' and bar_start <= %s"
     prices = "bar_start, session_date, adj_open, adj_high, adj_low, high, low, volume, false, false, adj_open * 0.9"
     features = "bar_start, bar_no, volume_surprise, wind_direction, sma_20, is_ready"
     with connect("transformer") as connection:
         connection.execute(
-            "insert into reference.instruments values ('GONE', 'XNYS', 'equity', null, %s, %s)", (gone.date(), result)
+            "insert into reference.instruments values ('GONE', 'XNYS', 'equity', null, %s, %s)", (day, result)
         )
         for relation, columns in (("canonical.ohlcv_1d", prices), ("features.features_1d", features)):
             connection.execute(copied.format(f"insert into {relation}", columns, relation), (last,))
     try:
+        yield
+    finally:
+        with connect("transformer") as connection:
+            for relation in ("reference.instruments", "canonical.ohlcv_1d", "features.features_1d"):
+                connection.execute(f"delete from {relation} where symbol = 'GONE'")
+
+
+@pytest.mark.parametrize("result", [None, -0.4])
+def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
+    with gone_on(worlds.sessions(1200)[600].date(), result):
         read = dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
         assert len(read.delistings) == 1
         (ended,) = read.delistings
@@ -69,10 +83,33 @@ def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
         assert (len(alone.sessions), alone.delistings[0].bar) == (601, 600)
         assert alone.digest != replace(alone, delistings=()).digest
         assert not dataset.read(worlds.hypothesis(symbols=["EDGE"])).delistings
+
+
+def test_a_delisting_that_is_only_announced_is_none_yet() -> None:
+    ahead = datetime(2999, 1, 4, 14, 30, tzinfo=UTC)
+    with connect("loader") as connection:
+        connection.execute(
+            "insert into reference.trading_sessions values ('XNYS', %s, %s, %s, 1200)",
+            (ahead.date(), ahead, ahead + timedelta(hours=6.5)),
+        )
+        connection.execute("select reference.count_session_bars('XNYS')")
+    try:
+        with gone_on(ahead.date()):
+            read = dataset.read(worlds.hypothesis(symbols=["GONE"], training={"start": "2000-01-01"}))
+            assert (len(read.sessions), read.delistings) == (600, ())
     finally:
-        with connect("transformer") as connection:
-            for relation in ("reference.instruments", "canonical.ohlcv_1d", "features.features_1d"):
-                connection.execute(f"delete from {relation} where symbol = 'GONE'")
+        with connect("loader") as connection:
+            connection.execute(
+                "select reference.replace_sessions('XNYS', %s, '{}'::date[], '{}', '{}', 'none')", (ahead.date(),)
+            )
+
+
+def test_a_delisting_on_the_weekend_of_the_end_is_settled_after_it() -> None:
+    monday = worlds.sessions(1200)[600].date()
+    with gone_on(monday - timedelta(days=2)):
+        training = {"start": "2000-01-01", "end": monday - timedelta(days=1)}
+        read = dataset.read(worlds.hypothesis(symbols=["GONE"], training=training))
+        assert (len(read.sessions), [one.bar for one in read.delistings]) == (601, [600])
 
 
 def test_a_universe_holds_who_was_a_member_then() -> None:
