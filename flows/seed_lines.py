@@ -74,7 +74,22 @@ def _wrong_instrument(line: Line) -> str | None:
     symbol, calendar = line["symbol"], line["calendar"]
     if calendar != ALWAYS_OPEN and calendar not in exchange_calendars.get_calendar_names():
         return f"nobody knows a calendar {calendar!r}, so {symbol} has no sessions"
-    return _wrong_span(line, "listed_on", "delisted_on", f"{symbol} has no session")
+    return _wrong_span(line, "listed_on", "delisted_on", f"{symbol} has no session") or _wrong_return(line)
+
+
+def _wrong_return(line: Line) -> str | None:
+    symbol, written = line["symbol"], line.get("delisting_return")
+    if not written:
+        return None
+    try:
+        is_return = -1 <= float(written) <= 1
+    except ValueError:
+        is_return = False
+    if not is_return:
+        return f"delisting_return of {symbol} is {written!r}, which is no number from -1 to 1"
+    if not line.get("delisted_on"):
+        return f"{symbol} has a delisting_return without a delisted_on, so it counts for nothing"
+    return None
 
 
 def _wrong_span(line: Line, first: str, end: str, so: str) -> str | None:

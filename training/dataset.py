@@ -454,6 +454,12 @@ def _delisted(role: str, symbols: list[str], hypothesis: Hypothesis) -> list[dic
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
     query = DELISTED.format(timeframe=hypothesis.timeframe)
     rows: list[dict[str, Any]] = arrow(role, query, (symbols, start, end, hypothesis.timeframe)).to_pylist()
+    for one in rows:
+        if one["result"] is not None and not -1 <= one["result"] <= 1:
+            raise DatasetError(
+                f"delisting_return of {one['symbol']} is {one['result']:g}, which is no number from -1 to 1: "
+                "mend seeds/instruments.csv and run dbt build"
+            )
     return rows
 
 

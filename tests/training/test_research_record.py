@@ -1,6 +1,7 @@
 """From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -83,6 +84,15 @@ def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
         assert (len(alone.sessions), alone.delistings[0].bar) == (601, 600)
         assert alone.digest != replace(alone, delistings=()).digest
         assert not dataset.read(worlds.hypothesis(symbols=["EDGE"])).delistings
+
+
+@pytest.mark.parametrize("result", [2.0, -30.0, math.nan])
+def test_a_delisting_return_that_cannot_be_is_refused(result: float) -> None:
+    with (
+        gone_on(worlds.sessions(1200)[600].date(), result),
+        pytest.raises(DatasetError, match="delisting_return of GONE is .*, which is no number from -1 to 1"),
+    ):
+        dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
 
 
 def test_a_delisting_that_is_only_announced_is_none_yet() -> None:
