@@ -134,8 +134,9 @@ class Dataset:
 
     sessions: (T,) UTC starts of the bars, datetime64[us]. opens, highs, lows: (T, S) adjusted prices, NaN where there
     is no bar; highs and lows also where they are doubtful. expected: (T, S), the symbol's calendar has that bar,
-    from its first one to its last. traded: (T, S), the bar is there and somebody traded in it. features: (T, S, F)
-    float64, NaN where not ready. ready: (T, S), the row's lookback is complete and each of the F features has a value.
+    from its first one to its delisting, or to the newest bar of all. traded: (T, S), the bar is there and somebody
+    traded in it. features: (T, S, F) float64, NaN where not ready. ready: (T, S), the row's lookback is complete and
+    each of the F features has a value.
     fingerprints: of the F features, in their order. unready_rows: rows of the feature relation that were skipped
     because they are not ready. groups: of the F features. delistings: of the symbols that ended by the grid's last bar.
     member: (T, S), the symbol belonged to the universe then. Without `member` every symbol always does, without
@@ -272,6 +273,9 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
     place = _Places(starts, symbols)
     is_there = place.spread(bars, bars["adj_open"]) > 0
     ready = place.spread(features, features["is_ready"].astype(np.float64)) == 1
+    ends = np.full(len(symbols), place.bar(last) + 1)
+    for one in delisted:
+        ends[symbols.index(one["symbol"])] = place.bar(one["settled_at"])
     member = _membership(members, symbols, starts) if hypothesis.universe else None
     if member is not None:
         ready &= member
@@ -289,7 +293,7 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
         unready_rows=int((~features["is_ready"]).sum()),
         highs=place.spread(bars, ranges["adj_high"]),
         lows=place.spread(bars, ranges["adj_low"]),
-        expected=on_calendar & _between_first_and_last(is_there),
+        expected=on_calendar & _from_first_bar_to_end(is_there, ends),
         traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
         asset_classes=tuple(instruments["asset_class"]),
         groups=tuple(catalog["feature_group"]),
@@ -512,11 +516,14 @@ def _grid(
     return starts, np.column_stack([of_calendar[calendar] for calendar in instruments["calendar"]])
 
 
-def _between_first_and_last(is_there: np.ndarray) -> np.ndarray:
-    """(T, S) from each symbol's first bar to its last: before it was listed, and after it was not, none is missing."""
+def _from_first_bar_to_end(is_there: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """(T, S) from each symbol's first bar to before its end, a bar number; bars that lie after it are expected too.
+
+    Who stops without a delisting misses what follows.
+    """
     begun = np.logical_or.accumulate(is_there, axis=0)
     goes_on = np.logical_or.accumulate(is_there[::-1], axis=0)[::-1]
-    return np.asarray(begun & goes_on)
+    return np.asarray(begun & (goes_on | (np.arange(len(is_there))[:, None] < ends)))
 
 
 def _validate(relation: str, schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Each target against a slow reading of its own sentence, on random prices with holes and dead bars."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,3 +140,15 @@ def test_scores_of_classes_are_their_mean_place() -> None:
     assert three.score(probabilities).tolist() == [0.5 - 0.2, -0.6]
     five = Target(kind="multiclass", quantiles=5)
     assert five.score(np.array([[0.0, 0.0, 0.0, 0.0, 1.0], [0.2] * 5])) == pytest.approx([1.0, 0.0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bars_that_are_missing_after_the_last_change_no_value(kind: str) -> None:
+    data = a_panel(3, 60, 3, 0.1)
+    there = np.arange(60) < 40
+    prices = {name: np.where(there[:, None], getattr(data, name), np.nan) for name in ("opens", "highs", "lows")}
+    stopped = replace(data, **prices, expected=data.expected & there[:, None])
+    target = Target(kind=kind.partition(" ")[0], horizon=3, **KINDS[kind])
+    one, other = (values(target, panel) for panel in (stopped, replace(stopped, expected=data.expected)))
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.known_at, other.known_at)
