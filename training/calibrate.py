@@ -76,7 +76,7 @@ def altered(search: train.Search, rng: np.random.Generator, sharpe: float, perio
     dataset = search.dataset
     share = float(rng.uniform(LEAST_OFFSET, 1 - LEAST_OFFSET))
     features, ready = dataset.features.copy(), dataset.ready.copy()
-    for column, own in enumerate(_own_bars(dataset)):
+    for column, own in enumerate(_bars_with_features(dataset)):
         offset = int(share * len(own))
         features[own, column] = np.roll(dataset.features[own, column], offset, axis=0)
         ready[own, column] = np.roll(dataset.ready[own, column], offset, axis=0)
@@ -91,6 +91,12 @@ def altered(search: train.Search, rng: np.random.Generator, sharpe: float, perio
 def _own_bars(dataset: Dataset) -> list[np.ndarray]:
     """Per symbol, the numbers of the bars that its calendar has: symbols of several calendars share a grid."""
     return [np.flatnonzero(expected) for expected in dataset.is_expected.T]
+
+
+def _bars_with_features(dataset: Dataset) -> list[np.ndarray]:
+    """Per symbol, those of its own bars up to its last one at which it was a member."""
+    goes_on = np.logical_or.accumulate(np.isfinite(dataset.opens)[::-1], axis=0)[::-1]
+    return [np.flatnonzero(known) for known in (dataset.is_expected & dataset.is_member & goes_on).T]
 
 
 def _signal(dataset: Dataset, feature: int) -> np.ndarray:

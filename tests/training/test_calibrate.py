@@ -84,6 +84,36 @@ def prepared() -> list[tuple[Search, FamilyKey]]:
     return [(made, FamilyKey.of(made.dataset, made.folds))]
 
 
+def test_a_member_keeps_its_rows_and_who_is_none_gets_none() -> None:
+    """Moved over bars at which it was no member, most of a symbol's rows would be lost to it."""
+    real = search()
+    bars = np.arange(len(real.dataset.sessions))[:, None]
+    member = (bars >= 300) & (bars < 700)
+    ready = real.dataset.ready & member
+    features = np.where(ready[:, :, None], real.dataset.features, np.nan)
+    world = replace(real, dataset=replace(real.dataset, member=member, ready=ready, features=features))
+    placebo = altered(world, np.random.default_rng(3), 0.0, 252).dataset
+    np.testing.assert_array_equal(placebo.ready, ready)
+    assert not np.isnan(placebo.features[member]).any()
+    assert not np.array_equal(placebo.features[member], features[member])
+    assert np.nansum(placebo.features) == pytest.approx(np.nansum(features))
+
+
+def test_bars_that_are_missing_after_the_last_change_no_world() -> None:
+    real = search()
+    there = (np.arange(1200) < 800)[:, None]
+    prices = {name: np.where(there, getattr(real.dataset, name), np.nan) for name in ("opens", "highs", "lows")}
+    ready = real.dataset.ready & there
+    features = np.where(ready[:, :, None], real.dataset.features, np.nan)
+    stopped = replace(real.dataset, **prices, ready=ready, features=features, expected=there)
+    one, other = (
+        altered(replace(real, dataset=dataset), np.random.default_rng(3), 2.0, 252).dataset
+        for dataset in (stopped, replace(stopped, expected=np.ones_like(there)))
+    )
+    for name in ("features", "ready", "opens"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
 def test_no_edge_never_passes_and_a_large_one_does() -> None:
     none, large = calibrate.calibrate(prepared(), worlds=4, sharpes=[8.0])
     assert (none.passed, none.worlds, large.worlds) == (0, 4, 4)

@@ -109,7 +109,7 @@ def test_a_series_that_stops_misses_bars_until_it_is_delisted() -> None:
 def test_a_delisting_return_that_cannot_be_is_refused(result: float) -> None:
     with (
         gone_on(worlds.sessions(1200)[600].date(), result),
-        pytest.raises(DatasetError, match="delisting_return of GONE is .*, which is no number from -1 to 1"),
+        pytest.raises(DatasetError, match=r"delisting_return of GONE is .*, which is no number from -1 to 1"),
     ):
         dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
 
