@@ -68,9 +68,11 @@ def _load(record: registry.ModelRecord) -> Package | str:
         return str(error)
     except Exception as error:  # noqa: BLE001 (whatever a file that somebody touched raises)
         return f"its package cannot be read: {type(error).__name__}: {error}"
-    if (set(package.symbols), package.timeframe) != (set(record.symbols), record.timeframe):
+    # whoever joined its universe since then is no reason against it
+    trained_on = package.manifest.symbols
+    if (set(trained_on), package.timeframe) != (set(record.symbols), record.timeframe):
         return (
-            f"its package trades {', '.join(package.symbols)} on {package.timeframe} bars, and it was registered for "
+            f"its package trades {', '.join(trained_on)} on {package.timeframe} bars, and it was registered for "
             f"{', '.join(record.symbols)} on {record.timeframe} bars"
         )
     return package

@@ -84,14 +84,14 @@ def registered(warehouse, tmp_path, monkeypatch):
     """Makes a model in state paper, on one symbol that is an instrument."""
     monkeypatch.setenv("TRUEBAR_MODELS_DIR", str(tmp_path / "models"))
 
-    def make(symbol: str):
+    def make(symbol: str, universe: str | None = None):
         warehouse.change("insert into reference.instruments values (%s, 'equity', 'XNYS')", symbol)
-        package = make_candidate("PASSED", symbol)
+        package = make_candidate("PASSED", symbol, universe=universe)
         registry.advance(package.model_id, "paper", "passed")
         return package
 
     made = []
-    yield lambda symbol: made.append(make(symbol)) or made[-1]
+    yield lambda *args: made.append(make(*args)) or made[-1]
     for package in made:
         registry.advance(package.model_id, "retired", "the test is over")
 
@@ -164,6 +164,18 @@ def test_a_package_or_row_that_cannot_be_true_stops_that_model_alone(registered,
     assert rows(concerns, sound.model_id) == []
     with connect("executor") as connection:
         assert any(aside.reason in line and odd.model_id in line for line in lines(connection))
+
+
+def test_a_model_of_a_universe_stays_when_a_member_joins(warehouse, registered, nobody_else):
+    package = registered("FOUNDER", "founders")
+    warehouse.change("insert into reference.instruments values ('JOINER', 'equity', 'XNYS')")
+    warehouse.change("insert into canonical.ohlcv_1d values ('FOUNDER', '2012-10-01 13:30+0', '2012-10-01 20:00+0', 1)")
+    for symbol in ("FOUNDER", "JOINER"):
+        warehouse.change("insert into reference.universes values ('founders', %s, '2012-01-01', null)", symbol)
+    found = roster.call("paper")
+    assert found.aside == ()
+    [trading] = found.packages["alpaca"]
+    assert (trading.model_id, trading.symbols) == (package.model_id, ("FOUNDER", "JOINER"))
 
 
 def test_a_model_that_was_mended_is_told_no_more(registered, nobody_else, tmp_path):

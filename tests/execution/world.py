@@ -235,7 +235,9 @@ def rows(query: str, *parameters: object) -> list[tuple]:
 
 _RELATIONS = psycopg.sql.SQL("""
 create table reference.instruments (symbol text, asset_class text, calendar text);
-create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric);
+create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric,
+    session_date date generated always as ((bar_start at time zone 'UTC')::date) stored);
+create table reference.universes (universe text, symbol text, valid_from date, valid_to date);
 create table canonical.announced_splits (symbol text, execution_date date, split_from numeric, split_to numeric);
 create table features.features_1d (
     symbol text, bar_start timestamptz, is_ready boolean, signal float8, noise float8

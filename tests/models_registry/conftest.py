@@ -25,7 +25,7 @@ def candidate(warehouse_db: Path) -> Candidate:
     return make_candidate
 
 
-def make_candidate(verdict: str | None, *symbols: str) -> ModelPackage:
+def make_candidate(verdict: str | None, *symbols: str, universe: str | None = None) -> ModelPackage:
     number = next(_numbers)
     trial = f"{number:08x}"
     family = " ".join(("reg", *symbols))
@@ -47,7 +47,7 @@ def make_candidate(verdict: str | None, *symbols: str) -> ModelPackage:
             )
     if verdict:
         judge(trial, verdict, family)
-    package = made_up_package(trial, run=family, symbols=symbols or ("X",))
+    package = made_up_package(trial, run=family, symbols=symbols or ("X",), universe=universe)
     registry.register(package, "for a test")
     return package
 
@@ -65,7 +65,12 @@ def judge(trial: str, verdict: str, family: str) -> None:
 
 
 def made_up_package(
-    trial: str, booster: bytes = b"not used here", *, run: str = "reg", symbols: tuple[str, ...] = ("X",)
+    trial: str,
+    booster: bytes = b"not used here",
+    *,
+    run: str = "reg",
+    symbols: tuple[str, ...] = ("X",),
+    universe: str | None = None,
 ) -> ModelPackage:
     return ModelPackage.build(
         booster,
@@ -75,6 +80,7 @@ def made_up_package(
         run_id=run,
         trial_id=trial,
         symbols=symbols,
+        universe=universe,
         timeframe="1d",
         features=(FeatureColumn(name="f", fingerprint="1"),),
         target=Target(kind="binary"),
