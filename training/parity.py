@@ -45,7 +45,7 @@ def compare() -> Parity:
     for model_id, decisions in by_model.items():
         package = registry.load_model(model_id, role="analyst")
         query = _FEATURES.format(timeframe=package.timeframe)
-        relation = arrow("analyst", query, (list(package.symbols), decisions[0][1]))
+        relation = arrow("analyst", query, (sorted({symbol for symbol, *_ in decisions}), decisions[0][1]))
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
         weights = signals(package, decisions[0][1], decisions[-1][1]).set_index(["symbol", "bar_start"])
         for symbol, bar_start, names, vector, score, weight in decisions:
@@ -53,6 +53,9 @@ def compare() -> Parity:
             values += len(names)
             if key not in features.index:
                 differences.append(f"{model_id} {symbol} {bar_start:%Y-%m-%d %H:%M}: the bar is gone")
+                continue
+            if key not in weights.index:
+                differences.append(f"{model_id} {symbol} {bar_start:%Y-%m-%d %H:%M}: by now it was no member then")
                 continue
             now = {**features.loc[key, names], "score": weights.loc[key, "score"], "weight": weights.loc[key, "weight"]}
             then = {**dict(zip(names, vector, strict=True)), "score": score, "weight": weight}

@@ -1,8 +1,11 @@
 """What the backtest says a model should have wanted: its signals over any bars, in one go.
 
-A live session asks the same package for the same rows one bar at a time; the two must agree to the bit.
+A live session asks the same package for the same rows one bar at a time; the two must agree to the bit. A model of a
+universe is asked among those who were members on the session of each bar, whoever belongs to it today.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -19,6 +22,23 @@ FEATURES = """
     order by bar_start, symbol
 """
 
+# Every member of a universe on the session of each bar.
+MEMBERS = """
+    select bars.bar_start, universes.symbol
+    from (
+        select bar_start, max(session_date) as session_date
+        from canonical.ohlcv_{timeframe}
+        where
+            symbol = any($2 || array(select symbol from reference.universes where universe = $1))
+            and bar_start >= $3 and bar_start <= $4
+        group by bar_start
+    ) as bars
+    inner join reference.universes
+        on coalesce(valid_from, '-infinity') <= session_date and coalesce(valid_to, 'infinity') > session_date
+    inner join reference.instruments using (symbol)
+    where universe = $1
+"""
+
 
 def signals(package: ModelPackage, first: datetime, last: datetime) -> pd.DataFrame:
     """Scores and target weights for every bar that starts from `first` to `last` (UTC, both included).
@@ -26,7 +46,27 @@ def signals(package: ModelPackage, first: datetime, last: datetime) -> pd.DataFr
     Returns symbol, bar_start, score, weight, by bar_start and symbol. Raises FingerprintMismatch when the warehouse
     computes the features differently now.
     """
-    catalog = arrow("trainer", CATALOG, (package.timeframe,)).to_pydict()
+    catalog = arrow("analyst", CATALOG, (package.timeframe,)).to_pydict()
     package.check_fingerprints(dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)))
     query = FEATURES.format(timeframe=package.timeframe)
-    return package.target_weights(arrow("trainer", query, (list(package.symbols), first, last)))
+    bare, symbols = replace(package, members=None), list(package.manifest.symbols)
+    if package.manifest.universe is None:
+        return bare.target_weights(arrow("analyst", query, (symbols, first, last)))
+    asked = (package.manifest.universe, symbols, first, last)
+    members = arrow("analyst", MEMBERS.format(timeframe=package.timeframe), asked).to_pandas()
+    everybody = sorted({*symbols, *members["symbol"]})
+    features = arrow("analyst", query, (everybody, first, last)).to_pandas()
+    groups = list(_among_members(bare, features, members))
+    wanted = pd.concat(groups) if groups else pd.DataFrame(columns=["symbol", "bar_start", "score", "weight"])
+    return wanted.sort_values(["bar_start", "symbol"], ignore_index=True)
+
+
+def _among_members(bare: ModelPackage, features: pd.DataFrame, members: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Signals of the bars that have the same members, for each such group of bars."""
+    then = members.groupby("bar_start")["symbol"].agg(frozenset)
+    of_bars = features["bar_start"].map(then)
+    for those in set(then):
+        package = bare.trading(those)
+        rows = features[(of_bars == those) & features["symbol"].isin(package.symbols)]
+        if not rows.empty:
+            yield package.target_weights(rows)

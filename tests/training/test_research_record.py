@@ -9,9 +9,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models_registry import registry
+from tests.machine import as_owner
 from tests.training import worlds
 from training import dataset, tuning
 from training.__main__ import main
@@ -20,6 +22,7 @@ from training.dataset import DatasetError
 from training.gate import Thresholds, level_of_look
 from training.look import JudgementError, judge_families
 from training.models import ModelError
+from training.parity import compare
 from training.replay import signals
 from training.train import Run, prepare, train
 from warehouse.connection import arrow, connect
@@ -398,6 +401,54 @@ def test_signals_over_many_bars_are_those_of_each_bar_alone() -> None:
     assert list(together["bar_start"]) == list(bars)
     alone = [signals(package, bar, bar)["score"].iloc[0] for bar in bars[::20]]
     assert np.array(alone).tobytes() == together["score"].to_numpy()[::20].tobytes()
+
+
+def test_old_decisions_are_judged_among_the_members_of_then() -> None:
+    """EDGE has left the universe since, and LATE has joined."""
+    leaves, bars = worlds.sessions(1200)[1150].date(), worlds.sessions(1200)[1140:1160]
+    with connect("transformer") as connection:
+        connection.execute(
+            "insert into reference.universes values ('moving', 'NOISE', null, null), ('moving', 'EDGE', null, %s),"
+            " ('moving', 'LATE', '2030-01-01', null)",
+            (leaves,),
+        )
+    try:
+        asked = worlds.hypothesis(
+            experiment_id="moving", symbols=[], universe="moving", training={**GRID, "end": "2012-09-28"},
+            position_sizing={"policy": "top_bottom_k", "top": 1},
+        )  # fmt: skip
+        run = train(asked, source_file="made_up.yaml")
+        search, _ = prepare(asked)
+        _, tried = search.trials[run.trial_ids[0]]
+        every = np.arange(1100)
+        package = tried.package(tried.hypothesis.training.xgboost, every, run.trial_ids[0])
+        of_file = package.manifest.model_copy(update={"hypothesis_id": asked.content_hash})
+        package = replace(package, manifest=of_file)
+        registry.register(package, "for a test")
+        both, one = package.trading({"EDGE", "NOISE"}), package.trading({"NOISE"})
+        rows = search.dataset.rows(np.arange(1140, 1160))
+        then = rows["bar_start"] < bars[10]
+        made = pd.concat([both.target_weights(rows[then]), one.target_weights(rows[~then])], ignore_index=True)
+        again = signals(package.trading({"NOISE", "LATE"}), bars[0], bars[-1])
+        for name in ("score", "weight"):
+            # a training row after its leaving has no score; a session has 0 there
+            assert again[name].to_numpy().tobytes() == made[name].fillna(0.0).to_numpy().tobytes()
+        assert (again.loc[again["symbol"] == "EDGE", "score"] != 0).tolist() == [True] * 10 + [False] * 10
+        names = list(package.feature_names)
+        with as_owner() as owner:
+            owner.execute("insert into ledger.accounts values ('moving', 'alpaca', 'paper')")
+            for number, row in made[then].iterrows():
+                owner.execute(
+                    "insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start,"
+                    " bar_end, broker_time, feature_names, feature_values, score, target_weight)"
+                    " values (%s, 'moving', %s, %s, '1d', %s, %s, now(), %s, %s, %s, %s)",
+                    (f"moving-{number}", package.model_id, row["symbol"], row["bar_start"], row["bar_start"], names,
+                     rows.loc[number, names].astype(float).tolist(), float(row["score"]), float(row["weight"])),
+                )  # fmt: skip
+        assert compare().differences == ()
+    finally:
+        with connect("transformer") as connection:
+            connection.execute("delete from reference.universes")
 
 
 def test_an_unknown_family_is_said() -> None:
