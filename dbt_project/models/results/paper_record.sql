@@ -10,8 +10,45 @@ activities as (
     select * from {{ ref('stg_ledger__activities') }}
 ),
 
+epochs as (
+    select * from {{ ref('stg_ledger__epochs') }}
+),
+
 bars as (
     select * from {{ ref('ohlcv_1d') }}
+),
+
+newest_epochs as (
+    select
+        account_id,
+        max(epoch_no) as epoch_no,
+        max(started_at) as started_at
+    from epochs
+    group by account_id
+),
+
+epoch_fills as (
+    select fills.*
+    from fills
+    left join newest_epochs on fills.account_id = newest_epochs.account_id
+    where fills.epoch_no = coalesce(newest_epochs.epoch_no, 0)
+),
+
+epoch_activities as (
+    select activities.*
+    from activities
+    left join newest_epochs on activities.account_id = newest_epochs.account_id
+    where newest_epochs.started_at is null or activities.recorded_at >= newest_epochs.started_at
+),
+
+-- written in the epoch, or filled in it
+epoch_orders as (
+    select quality.*
+    from quality
+    left join newest_epochs on quality.account_id = newest_epochs.account_id
+    where
+        newest_epochs.started_at is null or quality.written_at >= newest_epochs.started_at
+        or quality.client_order_id in (select epoch_fills.client_order_id from epoch_fills)
 ),
 
 orders as (
@@ -24,7 +61,7 @@ orders as (
         min(bar_start) as first_bar,
         max(bar_start) as last_bar,
         round(avg(slippage_bps), 2) as slippage_bps
-    from quality
+    from epoch_orders
     group by account_id, model_id, symbol
 ),
 
@@ -38,7 +75,7 @@ model_fills as (
         case fills.side when 'buy' then fills.quantity else -fills.quantity end as quantity,
         case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price
         - case when fills.fee_symbol is null then fills.fee else 0 end as cash
-    from fills
+    from epoch_fills as fills
     inner join quality
         on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
 ),
@@ -51,7 +88,7 @@ model_fees as (
         fills.symbol,
         case when fills.fee_symbol = fills.symbol then -fills.fee else 0 end as quantity,
         case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * paid_in.close end as cash
-    from fills
+    from epoch_fills as fills
     inner join quality
         on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
     left join lateral (
@@ -72,7 +109,7 @@ model_activities as (
         activities.symbol,
         activities.quantity,
         activities.cash
-    from activities
+    from epoch_activities as activities
     inner join lateral (
         select model_fills.model_id
         from model_fills
