@@ -8,13 +8,15 @@ import psycopg
 
 from execution.orders import OrderStatus, Side
 from execution.validation.limits import Mark, Usage
+from execution.withdrawals import AT_THE_END
 from warehouse.rows import one
 
 _MINUTE = timedelta(minutes=1)
 
 _BEGUN = """
     select
-        coalesce((select max(halt_id) from ledger.halts where account_id = %(account)s and action = 'release'), 0),
+        coalesce((select max(halt_id) from ledger.halts where account_id = %(account)s and action = 'release'
+            and not starts_with(reason, %(at_the_end)s)), 0),
         coalesce((select max(adoption_id) from ledger.adoptions where account_id = %(account)s), 0),
         coalesce((select max(epoch_no) from ledger.epochs where account_id = %(account)s), 0)
 """
@@ -42,12 +44,14 @@ _ORDERS = """
 
 
 def mark(cursor: psycopg.Cursor, account_id: str, equity: Decimal, broker_time: datetime) -> Mark:
-    """Record the equity if it, or the day, changed. Peak and day begin anew after a release, an adoption or an epoch.
+    """Record the equity if it, or the day, changed.
 
-    A deposit or withdrawal is neither a gain nor a loss: it moves the peak and the day's start with it.
+    Peak and day begin anew after a person's release, an adoption or an epoch. A release by a session that ended flat
+    is no person's: what was lost before it still counts. A deposit or withdrawal is neither a gain nor a loss: it
+    moves the peak and the day's start with it.
     """
     day = broker_time.astimezone(UTC).date()
-    cursor.execute(_BEGUN, {"account": account_id})
+    cursor.execute(_BEGUN, {"account": account_id, "at_the_end": AT_THE_END})
     begun = one(cursor)
     cursor.execute(_NEWEST, {"account": account_id})
     newest = cursor.fetchone()

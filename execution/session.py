@@ -34,10 +34,9 @@ from execution.submission import Sender
 from execution.timing import SessionTimes
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
-from execution.withdrawals import Action, Cause, Withdrawal
+from execution.withdrawals import AT_THE_END, Action, Cause, Withdrawal
 from warehouse.errors import Stop
 
-AT_THE_END = "the session was asked to end flat"
 _SETTLE_SECONDS = 5.0
 
 

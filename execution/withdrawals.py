@@ -16,6 +16,9 @@ from execution.bookings import insert
 from execution.orders import Order
 from warehouse.rows import one
 
+AT_THE_END = "the session was asked to end flat"
+"""How the reasons begin of what a session tells the account by itself when it ends."""
+
 
 class Action(StrEnum):
     """What a person or a discrepancy may tell an account to do; the newest holds."""

@@ -350,6 +350,21 @@ def test_a_drawdown_halts_and_a_release_begins_anew(exchange, warehouse, package
         assert marks[-1][0] == marks[-1][1] < marks[0][1] == 100_000
 
 
+def test_a_loss_counts_on_after_a_session_that_ended_flat(exchange, warehouse, package):
+    limits = _account(drawdown="0.5")
+    warehouse.publish(DAYS[0], {"BETA": 0.9})
+    with Session.open([package], exchange.broker(), limits=limits) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.flatten(timeout=60)
+    with Session.open([package], exchange.broker(), limits=limits) as session:
+        session.decide()
+    peaks = rows("select equity, peak from ledger.marks where account_id = %s order by mark_id", session.account_id)
+    assert peaks[-1][0] < peaks[-1][1] == peaks[0][1] == 100_000
+
+
 def test_marks_know_the_day_and_what_was_deposited(ledger_db):
     account, noon = f"marks-{datetime.now(UTC):%H%M%S%f}", datetime(2012, 10, 1, 12, tzinfo=UTC)
     with Ledger.open(account, "alpaca", Mode.PAPER) as ledger:
