@@ -15,7 +15,7 @@ from execution.presence import Occupied, Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.submission import Sender
-from execution.withdrawals import Action, Cause, Withdrawal
+from execution.withdrawals import AT_THE_END, Action, Cause, Withdrawal
 from warehouse.errors import Retry, Stop
 
 Tell = Callable[[str], None]
@@ -56,7 +56,8 @@ class Control:
         Raises Retry or Stop when the broker cannot be asked: the act stands all the same, and the sentence says so.
         """
         standing = self._ledger.standing()
-        if standing.action is action:
+        # a session that ends flat releases its own word again, and never a person's
+        if standing.action is action and standing.reason != AT_THE_END:
             self._tell(f"account {self._ledger.account_id} {_NOW[action]} already: {standing.reason}")
         else:
             self._ledger.act(action, reason)

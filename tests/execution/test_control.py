@@ -16,7 +16,7 @@ from execution.orders import OrderStatus, Side
 from execution.policy import TradingPolicy
 from execution.records import Intent
 from execution.session import Session
-from execution.withdrawals import Action
+from execution.withdrawals import AT_THE_END, Action
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
 from warehouse.errors import Retry
@@ -252,6 +252,23 @@ def test_flatten_in_the_session_sells_everything_and_release_trades_again(
         exchange.advance(DAYS[2].opens + AFTER_OPEN)
         assert session.settle(timeout=10) == ()
     assert_agree(exchange.book())
+
+
+def test_a_persons_flatten_stands_though_a_session_that_ends_asked_first(exchange, package, holding, capsys):
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        assert not session.flatten(timeout=0)
+    _say("flatten", holding)
+    assert f"is being flattened: I say so; it was being flattened: {AT_THE_END}" in capsys.readouterr().out
+    exchange.advance(DAYS[2].opens + AFTER_OPEN)
+    for _ in range(2):
+        with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+            session.settle(timeout=10)
+            session.decide()
+    assert _positions(exchange) == {}
+    assert rows("select action, reason from ledger.standings where account_id = %s", holding) == [
+        ("flatten", "I say so")
+    ]
 
 
 def test_flatten_at_night_queues_for_the_open_and_takes_back_what_would_open(
