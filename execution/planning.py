@@ -108,13 +108,25 @@ class Situation:
         orders = (entry.order for entry in self.unsettled if entry.order.symbol == symbol)
         return tuple(order.client_order_id for order in orders if order.client_order_id != but_not)
 
+    def exposure(self, symbol: str) -> Decimal:
+        """What the position is worth at its newest close, signed; zero where there is none."""
+        bar = self.market.bars.get(symbol)
+        return self.held(symbol) * bar.close if bar else ZERO
+
     def exposures(self) -> dict[str, Decimal]:
-        """What each position is worth at its newest close, signed."""
-        return {
-            symbol: held.quantity * self.market.bars[symbol].close
-            for symbol, held in self.positions.items()
-            if symbol in self.market.bars
-        }
+        """What each position is worth, signed, once the open orders that make it larger have filled.
+
+        An order that makes one smaller counts for nothing until it has filled.
+        """
+        worth = {symbol: self.exposure(symbol) for symbol in self.positions if symbol in self.market.bars}
+        for entry in self.unsettled:
+            order, bar = entry.order, self.market.bars.get(entry.order.symbol)
+            left = order.quantity - max(entry.filled, order.filled_quantity)
+            if order.status.is_terminal or order.side.sign * self.held(order.symbol) < 0:
+                continue
+            price = bar.close if bar else entry.reference_price or ZERO
+            worth[order.symbol] = worth.get(order.symbol, ZERO) + order.side.sign * left * price
+        return worth
 
     def proposal(
         self, order: Order, price: Decimal | None, committed: Decimal, model_id: str | None, usage: Usage | None

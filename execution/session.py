@@ -311,7 +311,8 @@ class Session:
             if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
                 continue
             worth = order.quantity * (entry.reference_price or Decimal(0))
-            its = None if usage is None else usage.without_order(entry.model_id, order.symbol, order.side, worth)
+            exposure = situation.exposure(order.symbol)
+            its = usage and usage.without_order(entry.model_id, order.symbol, order.side, worth, exposure)
             proposal = situation.proposal(order, entry.reference_price, committed, entry.model_id, its)
             if not refusals(rules, proposal):
                 committed += proposal.cost

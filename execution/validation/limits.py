@@ -35,7 +35,8 @@ class Mark:
 class Usage:
     """What an account has used of its limits. Orders are by model (None: none's) and symbol, exposures signed money.
 
-    `notional` is of the day, `orders` of the last minute, `open_sides` of orders that may still fill.
+    `notional` is of the day, `orders` of the last minute, `open_sides` of orders that may still fill. `exposures` hold
+    what those make larger too.
     """
 
     notional: Mapping[tuple[str | None, str], Decimal] = field(default_factory=dict)
@@ -64,13 +65,14 @@ class Usage:
             exposures={**self.exposures, subject.symbol: subject.position_after * (subject.price or ZERO)},
         )
 
-    def without_order(self, model: str | None, symbol: str, side: Side, worth: Decimal) -> "Usage":
-        """Before an order that was written earlier, which does not hinder itself."""
+    def without_order(self, model: str | None, symbol: str, side: Side, worth: Decimal, exposure: Decimal) -> "Usage":
+        """Before an order that was written earlier, which does not hinder itself. `exposure` is without it."""
         key = (model, symbol)
         return replace(
             self,
             notional={**self.notional, key: self.notional.get(key, ZERO) - worth},
             open_sides=self.open_sides - {(symbol, side)},
+            exposures={**self.exposures, symbol: exposure},
         )
 
 

@@ -253,7 +253,8 @@ def test_what_was_ordered_in_this_step_counts():
     assert later.notional["m-1", "AAPL"] == D(65_000)
     assert later.exposures["AAPL"] == D(65_000)
     assert ("AAPL", Side.BUY) in later.open_sides
-    assert later.without_order("m-1", "AAPL", Side.BUY, D(65_000)).notional["m-1", "AAPL"] == 0
+    earlier = later.without_order("m-1", "AAPL", Side.BUY, D(65_000), D(100))
+    assert (earlier.notional["m-1", "AAPL"], earlier.exposures["AAPL"]) == (0, 100)
     assert _refused(_account(daily_notional="169999"), replace(ORDER, usage=later)) == ["DailyNotional"]
     assert _refused(_account(daily_notional="170000"), replace(ORDER, usage=later)) == []
 
@@ -324,6 +325,28 @@ def test_too_many_orders_a_minute_wait_and_are_not_refused(exchange, warehouse, 
         exchange.advance(DAYS[0].closes + AFTER_CLOSE + timedelta(seconds=61))
         assert [order.symbol for order in session.decide().sent] == ["BETA"]
     assert rows("select verdict from ledger.intents where account_id = %s", session.account_id) == [("approved",)] * 2
+
+
+def test_what_is_ordered_and_not_filled_is_an_exposure(exchange, warehouse, package):
+    stale = "update features.freshness_1d set stale_from = %s where symbol = 'BETA'"
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.4})
+    warehouse.change(stale, DAYS[0].opens)
+    with Session.open([package], exchange.broker(), limits=_account(gross_exposure="0.7")) as session:
+        assert [order.symbol for order in session.decide().sent] == ["ALPHA"]
+        warehouse.change(stale, None)
+        [late] = session.decide().intents
+        assert [refusal.partition(":")[0] for refusal in late.refusals] == ["GrossExposure"]
+        assert late.verdicts["GrossExposure"].startswith("the gross exposure would be 0.8")
+        # what closes a position frees nothing before it has filled
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[1], {"BETA": 0.4})
+        warehouse.change(stale, DAYS[1].opens)
+        assert [order.side for order in session.decide().sent] == [Side.SELL]
+        warehouse.change(stale, None)
+        [late] = session.decide().intents
+        assert [refusal.partition(":")[0] for refusal in late.refusals] == ["GrossExposure"]
 
 
 def test_a_drawdown_halts_and_a_release_begins_anew(exchange, warehouse, package):
