@@ -295,8 +295,8 @@ class Ledger:
                     submitting = OrderStatus.SUBMITTING
                     insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
 
-    def mark(self, equity: Decimal, broker_time: datetime) -> Mark:
-        """Record the account's equity if it changed; returns it with its peak and the day's start."""
+    def mark(self, equity: Decimal | None, broker_time: datetime) -> Mark | None:
+        """Record the account's equity if it changed; returns it with its peak and the day's start. See `marks`."""
         with self._transaction() as cursor:
             return marks.mark(cursor, self.account_id, equity, broker_time)
 

@@ -43,8 +43,8 @@ _ORDERS = """
 """
 
 
-def mark(cursor: psycopg.Cursor, account_id: str, equity: Decimal, broker_time: datetime) -> Mark:
-    """Record the equity if it, or the day, changed.
+def mark(cursor: psycopg.Cursor, account_id: str, equity: Decimal | None, broker_time: datetime) -> Mark | None:
+    """Record the equity if it, or the day, changed. While it is not known (None) the newest mark holds, if any does.
 
     Peak and day begin anew after a person's release, an adoption or an epoch. A release by a session that ended flat
     is no person's: what was lost before it still counts. A deposit or withdrawal is neither a gain nor a loss: it
@@ -55,13 +55,18 @@ def mark(cursor: psycopg.Cursor, account_id: str, equity: Decimal, broker_time: 
     begun = one(cursor)
     cursor.execute(_NEWEST, {"account": account_id})
     newest = cursor.fetchone()
-    peak = day_start = equity
     if newest is not None and tuple(newest[4:7]) == tuple(begun):
         before, known_peak, known_day, known_start, moved = *newest[:4], newest[7]
-        peak = max(known_peak + moved, equity)
         day_start = (known_start if known_day == day else before) + moved
+        if equity is None:
+            return Mark(before + moved, known_peak + moved, day_start)
+        peak = max(known_peak + moved, equity)
         if (before, known_peak, known_day, known_start) == (equity, peak, day, day_start):
             return Mark(equity, peak, day_start)
+    elif equity is None:
+        return None
+    else:
+        peak = day_start = equity
     cursor.execute(
         """
         insert into ledger.marks

@@ -268,11 +268,15 @@ class Session:
     def _limited(self, situation: Situation, limits: Limits) -> Situation:
         """With the limits, and what the account has used of them."""
         now, equity = situation.clock.now, situation.equity
+        splits = situation.market.splits or {}
+        if situation.has_discrepancy or any(splits.get(symbol) for symbol in situation.positions):
+            # cash, shares and prices are not of one moment: their sum is no equity
+            equity = None
         usage = replace(
             self._ledger.usage(now),
             exposures=situation.exposures(),
             symbols={package.model_id: frozenset(package.symbols) for package in self._packages},
-            mark=None if equity is None else self._ledger.mark(equity, now),
+            mark=self._ledger.mark(equity, now),
         )
         return replace(situation, limits=limits, usage=usage)
 

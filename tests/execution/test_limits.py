@@ -18,7 +18,7 @@ from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
 from models_registry.rebalancing import Rebalancing
 from tests.execution.test_validation import GOOD_ORDER
-from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SignalPackage, rows, trading_days
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, SignalPackage, rows, trading_days
 from warehouse.errors import Stop
 
 DAYS = trading_days()
@@ -388,6 +388,38 @@ def test_a_loss_counts_on_after_a_session_that_ended_flat(exchange, warehouse, p
     assert peaks[-1][0] < peaks[-1][1] == peaks[0][1] == 100_000
 
 
+def test_no_mark_is_taken_of_a_sum_that_is_no_equity(exchange, warehouse, package):
+    marks = "select count(*), max(peak) from ledger.marks where account_id = %s"
+    eve = next(number for number, day in enumerate(DAYS) if day.day == SPLIT_DAY) - 1
+    exchange.advance(DAYS[eve - 1].closes + AFTER_CLOSE)
+    warehouse.publish(DAYS[eve - 1], {"ALPHA": 0.5})
+    limits = _account(drawdown="0.5")
+    with Session.open([package], exchange.broker(), limits=limits, pause=lambda _: None) as session:
+        session.decide()
+        exchange.advance(DAYS[eve].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        exchange.advance(DAYS[eve].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[eve], {"ALPHA": 0.5})
+        session.decide()
+        taken = rows(marks, session.account_id)
+        warehouse.change("insert into canonical.announced_splits values ('ALPHA', %s, 1, 2)", SPLIT_DAY)
+        # twice the shares, and their newest close is of the day before
+        exchange.advance(DAYS[eve + 1].opens + AFTER_OPEN)
+        session.decide()
+        assert rows(marks, session.account_id) == taken
+        exchange.advance(DAYS[eve + 1].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[eve + 1], {"ALPHA": 0.5})
+        exchange.act("move", symbol="BETA", qty="1000")
+        session.decide()
+        assert session.halts() != ()
+        assert rows(marks, session.account_id) == taken
+        exchange.act("move", symbol="BETA", qty="-1000")
+        session.decide()
+        [(count, peak)] = rows(marks, session.account_id)
+        assert count == taken[0][0] + 1
+        assert peak < 105_000
+
+
 def test_marks_know_the_day_and_what_was_deposited(ledger_db):
     account, noon = f"marks-{datetime.now(UTC):%H%M%S%f}", datetime(2012, 10, 1, 12, tzinfo=UTC)
     with Ledger.open(account, "alpaca", Mode.PAPER) as ledger:
@@ -404,5 +436,7 @@ def test_marks_know_the_day_and_what_was_deposited(ledger_db):
                 " values (%s, 'd-1', 'deposit', 0, 40, %s)",
                 (account, noon),
             )
+        # while nobody knows the equity the newest mark holds
+        assert ledger.mark(None, noon + timedelta(days=1)) == Mark(D(120), D(160), D(130))
         # it is neither a gain nor a loss
         assert ledger.mark(D(120), noon + timedelta(days=1)) == Mark(D(120), D(160), D(130))
