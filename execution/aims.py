@@ -8,7 +8,8 @@ def aimed_at(
 ) -> dict[tuple[str, str], float]:
     """By (model, symbol) the target weight of the newest decision before the bar, where nothing of it is missing.
 
-    A decision whose order was refused, or not filled whole, is not aimed at any more: the same target trades again.
+    A decision whose order was refused, cut, or not filled whole, is not aimed at any more: the same target trades
+    again. So it does after an order that was to flatten the account.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(
@@ -16,17 +17,24 @@ def aimed_at(
         select asked.model_id, asked.symbol, newest.target_weight
         from unnest(%s::text[], %s::text[], %s::timestamptz[]) as asked (model_id, symbol, bar_start)
         cross join lateral (
-          select decisions.target_weight, intents.client_order_id, orders.status
+          select decisions.target_weight, decisions.decided_at, intents.client_order_id, intents.quantity,
+            orders.status, sizings.inputs
           from ledger.decisions
           left join ledger.intents on decisions.decision_id = intents.decision_id
           left join ledger.orders on intents.client_order_id = orders.client_order_id
+          left join ledger.sizings on intents.client_order_id = sizings.client_order_id
           where decisions.account_id = %s and decisions.model_id = asked.model_id
             and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
           order by decisions.bar_start desc, decisions.attempt desc
           limit 1
         ) as newest
-        where newest.client_order_id is null or newest.status = 'filled'
+        where (newest.client_order_id is null or newest.status = 'filled'
+            -- orders from before this was kept were for all that was wanted
+            and newest.quantity = coalesce(abs((newest.inputs ->> 'wanted')::numeric), newest.quantity))
+          and not exists (select from ledger.intents as closing
+            where closing.account_id = %s and closing.symbol = asked.symbol and closing.halt_id is not null
+              and closing.written_at > newest.decided_at)
         """,
-        (models, symbols, starts, account_id),
+        (models, symbols, starts, account_id, account_id),
     )
     return {(model_id, symbol): weight for model_id, symbol, weight in cursor}

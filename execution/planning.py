@@ -480,6 +480,7 @@ def _change(
     # a fee may have been taken out of what was bought: what is left of a step is nothing that could be sold
     closable = None if terms.step is None else terms.closable(held, price)
     quantity = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
+    wanted = quantity
     if terms.max_quantity is not None:
         most = terms.whole(terms.max_quantity)
         quantity = max(-most, min(most, quantity))
@@ -495,6 +496,7 @@ def _change(
         "held": held,
         "closable": closable,
         "max_quantity": None if terms.max_quantity is None else terms.whole(terms.max_quantity),
+        "wanted": wanted,
     }
     return _Change(decision, quantity, price, held, {name: None if v is None else str(v) for name, v in inputs.items()})
 

@@ -36,13 +36,14 @@ def order_quantity(
     - A position is closed exactly, fractions included; any other order is in whole steps and never overshoots `target`.
     - A change of sign closes first and opens with the next bar: brokers refuse an order that crosses zero.
     - A change smaller than `band` units is left alone, unless it closes the position; so is every change where the
-      position `runs`: its target is still the one that it was traded to, and its drift is let run.
+      position `runs`: its target is still the one that it was traded to, and its drift is let run. What is too little
+      to be sold is no position that could.
     - `closable` is what the broker takes in one order that closes, without a sign; the rest stays, all when not given.
     """
     if target == 0 or target * held < 0:
         return -held if closable is None else -min(closable, abs(held)).copy_sign(held)
     change = target - held
-    if left_alone(change, band, lets_run=runs and held != 0, is_same=True):
+    if left_alone(change, band, lets_run=runs and held != 0 and closable != 0, is_same=True):
         return ZERO
     rounding = ROUND_FLOOR if target > 0 else ROUND_CEILING
     return (change / step).to_integral_value(rounding) * step

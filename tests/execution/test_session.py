@@ -11,7 +11,7 @@ import xgboost
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Mode
 from execution.ledger import Ledger
-from execution.orders import OrderStatus
+from execution.orders import OrderStatus, Side
 from execution.session import Session, Step
 from execution.withdrawals import Action
 from models_registry.package import ModelPackage
@@ -71,6 +71,7 @@ class DriftingPackage(SignalPackage):
 )
 def test_a_session_does_about_drift_what_its_package_was_judged_on(exchange, warehouse, drift, band, expected):
     package = DriftingPackage(rebalancing=Rebalancing(drift=drift, band=band))
+    warehouse.enter_state(package.model_id, "paper")
     orders = []
     with Session.open([package], exchange.broker()) as session:
         for number, day in enumerate(DAYS[: len(expected)]):
@@ -80,6 +81,41 @@ def test_a_session_does_about_drift_what_its_package_was_judged_on(exchange, war
             exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
             assert session.settle(timeout=5) == ()
     assert orders == expected
+
+
+def test_what_an_order_was_cut_by_is_bought_later_though_drift_is_let_run(exchange, warehouse):
+    package = DriftingPackage(rebalancing=Rebalancing(drift="let_run", band=0.0))
+    warehouse.enter_state(package.model_id, "paper")
+    orders = []
+    with Session.open([package], exchange.broker()) as session:
+        for number, weights in enumerate(({"BETA": 0.9}, *[{"ALPHA": 0.5, "BETA": 0.4}] * 3)):
+            exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+            warehouse.publish(DAYS[number], weights)
+            orders.append(sorted(order.symbol for order in session.decide().sent))
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+    # the money for ALPHA is there only after BETA is sold
+    assert orders == [["BETA"], ["ALPHA", "BETA"], ["ALPHA"], []]
+
+
+def test_what_was_to_be_flattened_is_traded_to_its_target_again_though_drift_is_let_run(exchange, warehouse):
+    package = DriftingPackage(rebalancing=Rebalancing(drift="let_run", band=0.0))
+    warehouse.enter_state(package.model_id, "paper")
+    orders = []
+    with Session.open([package], exchange.broker()) as session:
+        for number in range(4):
+            exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+            warehouse.publish(DAYS[number], {"ALPHA": 0.5})
+            orders.append(len(session.decide().sent))
+            if number == 1:
+                with Ledger.view(session.account_id) as operator:
+                    operator.act(Action.FLATTEN, "a person wants it")
+                    assert [order.side for order in session.decide().sent] == [Side.SELL]
+                    operator.release("and does not any more")
+                assert session.decide().sent == ()
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+    assert orders == [1, 0, 1, 0]
 
 
 @pytest.fixture

@@ -54,6 +54,8 @@ def test_drift_that_is_let_run_trades_only_to_another_target():
     assert order_quantity(Decimal(110), Decimal(0), Decimal(1), runs=True) == 110, (
         "a close made room for the other side"
     )
+    dust = {"runs": True, "closable": Decimal(0)}
+    assert order_quantity(Decimal(110), Decimal("0.4"), Decimal(1), **dust) == 109, "dust is no position"
     assert order_quantity(Decimal(0), Decimal(100), Decimal(1), runs=True) == -100
 
 
