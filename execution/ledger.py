@@ -4,7 +4,7 @@ One session per account at a time: the ledger's connection claims it, and the cl
 dies. Times are UTC, quantities and money exact decimals. Every method is one transaction.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -51,14 +51,21 @@ class Ledger:
         self.account_id = account_id
 
     @classmethod
-    def open(cls, account_id: str, broker: str, mode: Mode, purpose: Purpose = Purpose.SESSION) -> Self:
-        """Become the account's only session, and record the account when it is new.
+    def open(
+        cls,
+        account_id: str,
+        broker: str,
+        mode: Mode,
+        purpose: Purpose = Purpose.SESSION,
+        models: Sequence[str] = (),
+    ) -> Self:
+        """Become the account's only session, and record the account when it is new. `models` are those it trades.
 
         Raises Occupied when another session has the account, Stop when it is known under another broker or mode.
         """
         ledger = cls.view(account_id)
         try:
-            ledger._take(broker, mode, purpose)
+            ledger._take(broker, mode, purpose, models)
         except Stop:
             ledger.close()
             raise
@@ -72,9 +79,9 @@ class Ledger:
         connection.execute("set synchronous_commit = on")
         return cls(connection, account_id)
 
-    def _take(self, broker: str, mode: Mode, purpose: Purpose) -> None:
+    def _take(self, broker: str, mode: Mode, purpose: Purpose, models: Sequence[str]) -> None:
         with self._transaction() as cursor:
-            enter(cursor.connection, self.account_id, purpose)
+            enter(cursor.connection, self.account_id, purpose, models)
             cursor.execute(
                 "insert into ledger.accounts (account_id, broker, mode) values (%s, %s, %s) on conflict do nothing",
                 (self.account_id, broker, mode),

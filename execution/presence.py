@@ -6,6 +6,7 @@ dies. Whoever is refused reads who it is: a person who knows that a session goes
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +17,7 @@ from warehouse.errors import Stop
 from warehouse.turns import claim
 
 _SECONDS_TO_CLAIM = 2.0
+_TRADES = ", trades "
 
 
 class Purpose(StrEnum):
@@ -42,6 +44,11 @@ class Presence:
         """Whether it decides every bar that lands from now on. The others end, and what lands may come after them."""
         return self.purpose == Purpose.TRADE
 
+    @property
+    def models(self) -> frozenset[str]:
+        """Ids of the models that it was opened with; it reads no others until it is started again."""
+        return frozenset(self.place.partition(_TRADES)[2].split(", "))
+
     def __str__(self) -> str:
         return f"`{self.purpose}` ({self.place}) since {self.since:%F %R} UTC"
 
@@ -55,9 +62,9 @@ class Occupied(Stop):
         self.presence = presence
 
 
-def enter(connection: psycopg.Connection, account_id: str, purpose: Purpose) -> None:
+def enter(connection: psycopg.Connection, account_id: str, purpose: Purpose, models: Sequence[str] = ()) -> None:
     """Act for the account from now on, until the connection is closed. Raises Occupied when another process does."""
-    place = f"process {os.getpid()} on {socket.gethostname()}"
+    place = f"process {os.getpid()} on {socket.gethostname()}" + (_TRADES + ", ".join(models) if models else "")
     if not claim(connection, _subject(account_id), _SECONDS_TO_CLAIM, purpose, place):
         raise Occupied(account_id, present(connection, account_id))
 

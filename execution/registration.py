@@ -4,6 +4,8 @@ Elsewhere the ledger books everything from the account's first deposit on. Here 
 cash that is there. Positions are asked for: whether they are ours nobody but a person knows.
 """
 
+from collections.abc import Sequence
+
 from execution.brokers.base import Broker
 from execution.ledger import Ledger
 from execution.presence import Purpose
@@ -13,13 +15,13 @@ from warehouse.errors import Stop
 _REASON = "registered: what the account did before is not ours"
 
 
-def opened(broker: Broker, account_id: str, purpose: Purpose = Purpose.SESSION) -> Ledger:
+def opened(broker: Broker, account_id: str, purpose: Purpose = Purpose.SESSION, models: Sequence[str] = ()) -> Ledger:
     """The account's ledger, for its only session; a new account is registered.
 
     Raises Occupied when another session has the account, Stop when a new account of a broker without a history holds
     anything but cash.
     """
-    ledger = Ledger.open(account_id, broker.name, broker.mode, purpose)
+    ledger = Ledger.open(account_id, broker.name, broker.mode, purpose, models)
     try:
         if not broker.customs.keeps_history and ledger.is_new():
             _register(broker, ledger)

@@ -115,7 +115,8 @@ class Session:
         with ExitStack() as opened:
             opened.callback(broker.close)
             account = broker.account()
-            ledger = opened.enter_context(registration.opened(broker, account.account_id, purpose))
+            names = [package.model_id for package in chosen]
+            ledger = opened.enter_context(registration.opened(broker, account.account_id, purpose, names))
             its_shares = _checked_shares(chosen, shares)
             aside = _not_ours(chosen, ledger.apart(), broker.name)
             chosen = tuple(package for package in chosen if package.model_id not in {one.model_id for one in aside})

@@ -69,7 +69,8 @@ def models_to_trade() -> Roster:
 def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decimal] | None = None) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent.
 
-    Where a session goes on beside it, that one decides what has landed. Any other that has the account is waited for.
+    Where a session goes on beside it, that one decides what has landed; a model that it does not know is a concern.
+    Any other that has the account is waited for.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
@@ -80,7 +81,12 @@ def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decima
             break
         except Occupied as busy:
             if busy.presence is not None and busy.presence.goes_on:
-                log.info("%s; it decides what has landed", busy)
+                unknown = [one.model_id for one in packages if one.model_id not in busy.presence.models]
+                # it read its models when it was started
+                say(
+                    f"{busy}; it decides what has landed",
+                    [f"nobody decides for model {name}: start `trade` again" for name in unknown],
+                )
                 return 0
             if time.monotonic() > deadline:
                 raise

@@ -8,7 +8,7 @@ from execution.session import Session
 from flows import paper_trade
 from flows.attention import NeedsAttention
 from flows.reconcile import compare_with_broker
-from tests.execution.world import KEY, SECRET, rows, trading_days
+from tests.execution.world import KEY, SECRET, SignalPackage, rows, trading_days
 from warehouse.connection import connect
 
 DAYS = trading_days()
@@ -44,6 +44,13 @@ def test_paper_trade_leaves_it_to_the_session_that_goes_on(session, package, cap
     assert "since" in caplog.text
     assert "it decides what has landed" in caplog.text
     assert len(session.decide().sent) == 1
+
+
+def test_paper_trade_tells_which_model_the_session_that_goes_on_does_not_know(session, package):
+    newcomer = SignalPackage(model_id="newcomer-00000001", symbols=("GAMMA",))
+    with pytest.raises(NeedsAttention, match="nobody decides for model newcomer-00000001: start `trade`") as told:
+        paper_trade.decide.fn([package, newcomer], "alpaca")
+    assert f"decides for model {package.model_id}" not in str(told.value)
 
 
 def test_paper_trade_waits_for_what_only_looks_after_the_account(exchange, session, package, monkeypatch):
