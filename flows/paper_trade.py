@@ -8,12 +8,13 @@ import json
 import logging
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from prefect import flow, task
 
+from execution.brokers.base import Broker
 from execution.brokers.routing import log_in
 from execution.limits import configured
 from execution.market import Package
@@ -37,6 +38,8 @@ AFTER_CLOSE = timedelta(minutes=15)
 AFTER_OPEN = timedelta(minutes=1)
 SETTLE_SECONDS = 30.0
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60.0, 2.0
+# what counts the orders of a minute has forgotten them
+_A_MINUTE = timedelta(seconds=61)
 
 
 class SteppedClock:
@@ -97,9 +100,37 @@ def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decima
             # it is sent again, or given up, only once it cannot arrive any more
             session.settle(SETTLE_SECONDS)
             step = step.followed_by(session.decide())
-        concerns = session.concerns()
-    say(_in_words(step), (*map(str, step.failures), *concerns))
+        step = _with_postponed(session, step, _sleep)
+        concerns = (*_left(step), *session.concerns())
+    say(_in_words(step), (*dict.fromkeys(map(str, step.failures)), *concerns))
     return len(step.sent)
+
+
+def _with_postponed(session: Session, step: Step, let_pass: Callable[[timedelta], bool]) -> Step:
+    """Decide again while bars wait for the minute to be over; `let_pass` says whether that much time was left.
+
+    A minute in which nothing could be decided is the last one.
+    """
+    while any(bar.is_postponed for bar in step.refused) and let_pass(_A_MINUTE):
+        later = session.decide()
+        step = step.followed_by(later)
+        if not later.decisions:
+            break
+    return step
+
+
+def _sleep(length: timedelta) -> bool:
+    time.sleep(length.total_seconds())
+    return True
+
+
+def _left(step: Step) -> list[str]:
+    """The bars that still wait, in sentences."""
+    return [
+        f"{bar.symbol} is not decided by {bar.model_id}: {'; '.join(bar.reasons)}"
+        for bar in step.refused
+        if bar.is_postponed
+    ]
 
 
 def _in_words(step: Step) -> str:
@@ -113,6 +144,15 @@ def _in_words(step: Step) -> str:
     line = f"{len(step.decisions)} decisions, {len(step.sent)} orders sent, {taken} of them taken by the broker"
     line += f"; bars refused: {', '.join(bars)}" if bars else ""
     return line + (f"; orders refused by our rules: {', '.join(orders)}" if orders else "")
+
+
+def _advance(broker: Broker, clock: SteppedClock, length: timedelta) -> bool:
+    """Whether the market is still closed after so long; otherwise its clock stands where it stood."""
+    now = broker.clock()
+    if now.now + length >= now.next_open:
+        return False
+    clock.advance_to(now.now + length)
+    return True
 
 
 @task
@@ -134,10 +174,12 @@ def replay(models: Roster, clock: SteppedClock, through: date, history_start: da
             if month not in (None, f"{now.now:%Y-%m}"):
                 log.info("through %s: %d sessions, %d orders", month, sessions, orders)
             month = f"{now.now:%Y-%m}"
-            step = session.decide()
+            step = _with_postponed(session, session.decide(), lambda length: _advance(broker, clock, length))
             orders += len(step.sent)
-            for failure in step.failures:
+            for failure in dict.fromkeys(step.failures):
                 log.warning("%s", failure)
+            for bar in _left(step):
+                log.warning("%s", bar)
             if halts := session.halts():
                 raise NeedsAttention("; ".join(halts))
             sessions += 1

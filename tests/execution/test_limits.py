@@ -11,14 +11,17 @@ from execution.ledger import Ledger
 from execution.limits import Group, Limits, Section, configured, read
 from execution.orders import Side
 from execution.policy import TradingPolicy
+from execution.roster import Roster
 from execution.session import Session
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.limits import Mark, Usage, limit_rules, postponed
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
+from flows import paper_trade
+from flows.attention import NeedsAttention
 from models_registry.rebalancing import Rebalancing
 from tests.execution.test_validation import GOOD_ORDER
-from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, SignalPackage, rows, trading_days
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SPLIT_DAY, SignalPackage, rows, trading_days
 from warehouse.errors import Stop
 
 DAYS = trading_days()
@@ -325,6 +328,48 @@ def test_too_many_orders_a_minute_wait_and_are_not_refused(exchange, warehouse, 
         exchange.advance(DAYS[0].closes + AFTER_CLOSE + timedelta(seconds=61))
         assert [order.symbol for order in session.decide().sent] == ["BETA"]
     assert rows("select verdict from ledger.intents where account_id = %s", session.account_id) == [("approved",)] * 2
+
+
+@pytest.fixture
+def one_a_minute(exchange, warehouse, package, tmp_path, monkeypatch):
+    """Flows trade at the stand-in, and a file says one order a minute."""
+    for name, value in (("KEY_ID", KEY), ("SECRET_KEY", SECRET)):
+        monkeypatch.setenv(f"APCA_API_{name}", value)
+    monkeypatch.setenv("APCA_API_BASE_URL", exchange.url)
+    monkeypatch.setenv("APCA_API_STREAM_URL", exchange.stream_url)
+    monkeypatch.setenv("TRUEBAR_LIMITS", str(_file(tmp_path, "account: {orders_a_minute: 1}")))
+
+
+def test_a_flow_comes_back_to_what_waited_for_the_minute(exchange, warehouse, package, one_a_minute, monkeypatch):
+    now = DAYS[0].closes + AFTER_CLOSE
+    warehouse.publish(DAYS[0], {"ALPHA": 0.2, "BETA": 0.2})
+    waited = []
+    monkeypatch.setattr(paper_trade.time, "sleep", waited.append)
+    # the broker's time stands still: what still waits is told
+    with pytest.raises(NeedsAttention, match="BETA is not decided by signal-00000000: OrdersAMinute"):
+        paper_trade.decide.fn([package], "alpaca")
+    assert 61 in waited
+    exchange.advance(now + timedelta(seconds=61))
+    assert paper_trade.decide.fn([package], "alpaca") == 1
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+    warehouse.publish(DAYS[1], {})
+    monkeypatch.setattr(
+        paper_trade.time,
+        "sleep",
+        lambda length: exchange.advance(DAYS[1].closes + AFTER_CLOSE + length * timedelta(seconds=1)),
+    )
+    assert paper_trade.decide.fn([package], "alpaca") == 2
+
+
+def test_a_replay_comes_back_to_what_waited_for_the_minute(exchange, warehouse, package, one_a_minute, monkeypatch):
+    landed = iter(DAYS)
+    monkeypatch.setattr(
+        paper_trade, "land_newest", lambda *_: warehouse.publish(next(landed), {"ALPHA": 0.2, "BETA": 0.2})
+    )
+    models = Roster({"alpaca": (package,)})
+    clock = paper_trade.SteppedClock(f"{exchange.url}/sandbox/clock")
+    assert paper_trade.replay.fn(models, clock, DAYS[1].day, DAYS[0].day) == 2
+    assert {order["symbol"] for order in exchange.book()["orders"]} == {"ALPHA", "BETA"}
 
 
 def test_what_is_ordered_and_not_filled_is_an_exposure(exchange, warehouse, package):
