@@ -37,6 +37,13 @@ def land_names(
 def _land_one(
     connection: psycopg.Connection, source: NamingSource, instrument: Instrument, progress: Progress
 ) -> Landed:
+    passed_on = (
+        f"{instrument.symbol}: {instrument.vendor_symbol} is another company's by now, and {source.name} never said "
+        "how to follow the one that had it"
+    )
+    if _is_passed_on(connection, instrument):
+        progress(passed_on)
+        return Landed(0, 0)
     try:
         found = source.names(instrument.vendor_symbol, _identity(connection, instrument))
     except UnknownFormat as error:
@@ -48,6 +55,9 @@ def _land_one(
         for table, row in found.rows:
             total += land(connection, table, [row])
     connection.commit()
+    if _is_passed_on(connection, instrument):
+        progress(passed_on)
+        return total
     if found.now_called != instrument.vendor_symbol:
         progress(f"{instrument.symbol}: {source.name} calls {instrument.vendor_symbol} {found.now_called} now")
     if found.identity is None:
@@ -66,3 +76,23 @@ def _identity(connection: psycopg.Connection, instrument: Instrument) -> str | N
         (instrument.vendor_symbol, instrument.valid_from),
     ).fetchone()
     return row[0] if row else None
+
+
+def _is_passed_on(connection: psycopg.Connection, instrument: Instrument) -> bool:
+    """Whether the ticker had no identity when it was first asked about, and is of another name or listing since."""
+    row = connection.execute(
+        """
+        with answers as (
+            select composite_figi, name, list_date, row_number() over (order by landed_at) as number
+            from raw.polygon_tickers
+            where ticker = %s and landed_at >= coalesce(%s, '-infinity'::date)
+        )
+        select exists (
+            select from answers as first
+            inner join answers as later on first.number = 1 and first.composite_figi is null
+            where (later.name, later.list_date) is distinct from (first.name, first.list_date)
+        )
+        """,
+        (instrument.vendor_symbol, instrument.valid_from),
+    ).fetchone()
+    return bool(row and row[0])

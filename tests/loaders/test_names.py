@@ -163,6 +163,20 @@ def test_one_that_the_vendor_does_not_know_keeps_no_other_out(reference: Referen
 
 
 @pytest.mark.usefixtures("_warehouse")
+def test_a_ticker_that_named_nobody_leads_to_no_other_company(reference: Reference) -> None:
+    """When it was first asked about it had no FIGI. The next company that has the ticker is not followed."""
+    ask(reference, "NOBODY")
+    reference.tickers["NBDY"] = details("NBDY", "BBG000NEXT01", name="Next, Inc.", list_date="2024-05-06")
+    reference.events["BBG000NEXT01"] = [change("OLDN", "2019-01-02"), change("NBDY", "2024-05-06")]
+    said = "NOBODY: NBDY is another company's by now, and polygon never said how to follow the one that had it"
+    assert said in ask(reference, "NOBODY")
+    assert not [row for row in proposed() if row[1].startswith("NOBODY,")]
+    reference.asked.clear()
+    assert ask(reference, "NOBODY")[0] == said
+    assert reference.asked == []
+
+
+@pytest.mark.usefixtures("_warehouse")
 @pytest.mark.parametrize(
     ("events", "sentence"),
     [

@@ -14,7 +14,7 @@ known_names as (
     where vendor = 'polygon' and symbol is not null and vendor_symbol is not null
 ),
 
--- whose the name was when it was first asked about, while the instrument had it
+-- whose the name was when it was first asked about, while the instrument had it; where that was not said, nobody's
 identities as (
     select distinct on (known_names.symbol)
         known_names.symbol,
@@ -25,7 +25,6 @@ identities as (
             known_names.vendor_symbol = tickers.vendor_symbol
             and tickers.landed_at >= coalesce(known_names.valid_from, '-infinity'::date)
             and tickers.landed_at < coalesce(known_names.valid_to, 'infinity'::date)
-    where tickers.figi is not null
     order by known_names.symbol, tickers.landed_at
 ),
 
