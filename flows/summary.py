@@ -22,7 +22,8 @@ SECTIONS = (
         """
 select experiment_id as hypothesis, array_to_string(symbols, ' ') as symbols, count(*) as trials,
     count(*) filter (where verdict = 'PASSED') as passed, round(max(net_sharpe)::numeric, 2) as best_net_sharpe,
-    round(max(shrunk_sharpe)::numeric, 2) as shrunk, coalesce(max(model_id), 'none') as model
+    round(max(shrunk_sharpe)::numeric, 2) as shrunk,
+    case when bool_or(survivors_only) then 'yes' end as survivors_only, coalesce(max(model_id), 'none') as model
 from results.leaderboard
 group by experiment_id, symbols
 order by passed desc, experiment_id asc""",

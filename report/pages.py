@@ -111,7 +111,8 @@ def _leaderboard(leaderboard: Table) -> Page:
         chart(
             charts.sharpes, _in_words(leaderboard.rows), "Net Sharpe ratio of every trial, by hypothesis and verdict"
         ),
-        "Failures are here too. The shrunk Sharpe ratio is what is left after the luck of such a search.",
+        "Failures are here too. The shrunk Sharpe ratio is what is left after the luck of such a search. "
+        "Survivors only: twenty symbols or more, of which none was delisted or left its universe while it was tried.",
         "No hypothesis was tried yet: `python -m flows train`.",
         is_open=True,
     )

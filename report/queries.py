@@ -22,7 +22,7 @@ LEADERBOARD = """
 select
     experiment_id as hypothesis, trial_no as trial, trial_id, array_to_string(symbols, ' ') as symbols, timeframe,
     verdict, net_sharpe, shrunk_sharpe, failed_checks, years_missing, tail_cost, tail_cost_years, look_no as look,
-    related_trials,
+    related_trials, survivors_only,
     model_id as model, model_state, expected_lucky_models, oos_start::date as tried_from, oos_end::date as tried_until,
     parameters, registered_at
 from results.leaderboard

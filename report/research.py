@@ -105,7 +105,7 @@ def _trial(found: _Evidence) -> Page:
         {
             "trial": trial,
             "back": hypothesis_path(trial["hypothesis"]),
-            "sentences": [words.sentence(trial, found.checks.rows), words.tail(trial)],
+            "sentences": [words.sentence(trial, found.checks.rows), words.tail(trial), *words.survivors(trial)],
             "blocks": [
                 Block(
                     "Equity, drawdown and rolling Sharpe",

@@ -121,6 +121,16 @@ def tail(trial: Row) -> str:
     )
 
 
+def survivors(trial: Row) -> list[str]:
+    """What a long list of symbols that all lived means for a trial; nothing for others."""
+    if not trial["survivors_only"]:
+        return []
+    return [
+        "None of its many symbols was delisted or left its universe while it was tried: chosen later, they are "
+        "those that lived, and it earned what nobody could have known."
+    ]
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 

@@ -15,7 +15,10 @@ select
 from unnest(array['reversal', %(evil)s]) with ordinality as names (name, number);
 
 insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year)
-values ('f', array['AAPL', 'IBM'], '1d', '2020-01-02 14:30+00', '2022-01-02 14:30+00', 500, 252);
+values (
+    'f', array['AAPL', 'IBM'] || array(select 'S' || number from generate_series(1, 18) as number), '1d',
+    '2020-01-02 14:30+00', '2022-01-02 14:30+00', 500, 252
+);
 
 insert into research.runs (
     run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, rows_unready, device, feature_fingerprints,

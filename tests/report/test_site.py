@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from psycopg.rows import dict_row
 
+from flows.summary import SECTIONS
 from report import charts, queries
 from report.pages import NAVIGATION
 from report.reading import snapshot
 from report.site import Site, write
 from tests.machine import BUILT, as_owner, running_warehouse
 from tests.report import contents, reading_pages
+from warehouse.connection import connect
 from warehouse.errors import Stop
 
 CHROMIUM = shutil.which("chromium")
@@ -94,6 +97,16 @@ def test_what_the_database_says_is_text(site: Site) -> None:
         assert shown in reading_pages.text(found[path]), path
     evil = next(path for path in found if path.startswith("hypotheses/script"))
     assert shown in reading_pages.text(found[evil])
+
+
+def test_a_long_list_of_survivors_is_said_to_be_one(site: Site) -> None:
+    found = reading_pages.pages(site.index)
+    table = reading_pages.text(found["leaderboard.html"])
+    assert "survivors only" in table
+    assert "None of its many symbols was delisted" in reading_pages.text(found["trials/t1-1.html"])
+    with connect("analyst") as connection:
+        hypotheses = connection.cursor(row_factory=dict_row).execute(SECTIONS[0].sql.encode()).fetchall()
+    assert {row["survivors_only"] for row in hypotheses} == {"yes"}
 
 
 def test_what_needs_a_person_comes_first(site: Site) -> None:

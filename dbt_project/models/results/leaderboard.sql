@@ -28,13 +28,6 @@ luck as (
     from occasions
 ),
 
--- who is picked today from what is still there would have been picked for having survived
-delisted as (
-    select coalesce(array_agg(symbol), '{}') as symbols
-    from {{ ref('instruments') }}
-    where delisted_on is not null
-),
-
 newest_states as (
     select distinct on (model_id)
         model_id,
@@ -74,8 +67,20 @@ ranked as (
         coalesce(trials.parameters ->> 'target.horizon', hypotheses.content #>> '{target,horizon}')::integer as horizon,
         coalesce(trials.parameters ->> 'costs.bps_per_side', hypotheses.content #>> '{costs,bps_per_side}')::float8
             as bps_per_side,
-        hypotheses.content ->> 'universe' is null and cardinality(families.symbols) >= 20
-        and not families.symbols && delisted.symbols as survivors_only
+        -- who is picked today from what is still there was picked for having survived
+        cardinality(families.symbols) >= 20
+        and not exists (
+            select from {{ ref('instruments') }} as instruments
+            where
+                instruments.symbol = any(families.symbols)
+                and instruments.delisted_on between families.oos_start::date and families.oos_end::date
+        )
+        and not exists (
+            select from {{ ref('universes') }} as universes
+            where
+                universes.universe = hypotheses.content ->> 'universe'
+                and universes.valid_to between families.oos_start::date and families.oos_end::date
+        ) as survivors_only
     from {{ ref('stg_research__trials') }} as trials
     inner join {{ ref('stg_research__hypotheses') }} as hypotheses on trials.hypothesis_id = hypotheses.hypothesis_id
     inner join {{ ref('stg_research__families') }} as families on trials.family_id = families.family_id
@@ -86,7 +91,6 @@ ranked as (
     left join {{ ref('stg_research__models') }} as models on trials.trial_id = models.trial_id
     left join newest_states on models.model_id = newest_states.model_id
     cross join luck
-    cross join delisted
 )
 
 select * from ranked
