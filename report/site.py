@@ -28,9 +28,9 @@ def write(folder: Path) -> Site:
 
     Raises Stop where the folder is somebody else's or cannot be written, Unreachable when no database answers.
     """
-    if folder.exists() and not folder.is_symlink():
-        raise Stop(f"{folder} is no report of ours: name a folder that does not exist")
     versions = folder.with_name(f"{folder.name}.versions")
+    if os.path.lexists(folder) and not _leads_into(versions, folder):
+        raise Stop(f"{folder} is no report of ours: name a folder that does not exist")
     try:
         make_state_dir(folder.parent)
         versions.mkdir(exist_ok=True)
@@ -57,6 +57,14 @@ def _write_pages(folder: Path) -> int:
     return count
 
 
+def _leads_into(versions: Path, link: Path) -> bool:
+    """Whether it is a link as this module makes them: to a site in the folder of versions."""
+    if not link.is_symlink():
+        return False
+    target = Path(os.path.abspath(link.parent / link.readlink()))
+    return target.parent == Path(os.path.abspath(versions)) and target.name.startswith("site-")
+
+
 def _turn(link: Path, folder: Path) -> None:
     """A rename puts the new link in the old one's place: there is no moment without a site."""
     aside = folder.with_name(f"{folder.name}.link")
@@ -70,6 +78,9 @@ def _forget(versions: Path, keep: Path) -> None:
     for path in older[:-1]:
         with suppress(OSError):
             shutil.rmtree(path)
+    # what a run left that was killed before it turned the link
+    for left in versions.glob("site-*.link"):
+        left.unlink(missing_ok=True)
 
 
 def _sites(versions: Path, keep: Path) -> Iterator[Path]:

@@ -306,3 +306,23 @@ def test_a_browser_opens_every_page(site: Site, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "</footer>" in done.stdout, path
         assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def test_a_link_of_somebody_else_is_left_alone(empty_warehouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for target in ("photos", "nowhere"):
+        link = tmp_path / f"to-{target}"
+        link.symlink_to(target)
+        with pytest.raises(Stop, match="is no report of ours"):
+            write(link)
+        assert os.readlink(link) == target
+    write(tmp_path / "mine")
+    assert write(tmp_path / "mine").index.is_file()
+
+
+def test_what_a_killed_report_left_goes_with_the_next(empty_warehouse: Path, tmp_path: Path) -> None:
+    (tmp_path / "site.versions").mkdir()
+    left = tmp_path / "site.versions" / "site-killed.link"
+    left.symlink_to("site.versions/site-killed")
+    assert write(tmp_path / "site").index.is_file()
+    assert not left.is_symlink()
