@@ -481,8 +481,8 @@ def _change(
     closable = None if terms.step is None else terms.closable(held, price)
     quantity = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
     wanted = quantity
-    if terms.max_quantity is not None:
-        most = terms.whole(terms.max_quantity)
+    most = _most(decision.symbol, terms, step, situation.limits)
+    if most is not None:
         quantity = max(-most, min(most, quantity))
     inputs = {
         "weight": decision.target_weight,
@@ -495,10 +495,18 @@ def _change(
         "step": step,
         "held": held,
         "closable": closable,
-        "max_quantity": None if terms.max_quantity is None else terms.whole(terms.max_quantity),
+        "max_quantity": most,
         "wanted": wanted,
     }
     return _Change(decision, quantity, price, held, {name: None if v is None else str(v) for name, v in inputs.items()})
+
+
+def _most(symbol: str, terms: SymbolTerms, step: Decimal, limits: Limits | None) -> Decimal | None:
+    """The most units of one order, by the broker's terms and the limits; the rest goes with later bars."""
+    known = (terms.max_quantity, None if limits is None else limits.symbol.get("max_quantity", symbol))
+    whole = [most // step * step for most in known if most is not None]
+    # less than a step is no order at all: it is left for a rule to refuse
+    return min((most for most in whole if most), default=None)
 
 
 def _intents(

@@ -237,6 +237,8 @@ def test_a_rule_that_does_not_know_refuses(rule, loose, tight):
 @pytest.mark.parametrize(
     "limits",
     [
+        _account(order_notional="1"),
+        _account(daily_notional="1"),
         _account(position="0.1"),
         _account(gross_exposure="0.1"),
         _account(net_exposure="0.1"),
@@ -249,6 +251,21 @@ def test_what_makes_a_position_smaller_is_never_held_back(limits):
     usage = replace(USAGE, exposures={**USAGE.exposures, "AAPL": D(65_000)})
     closing = replace(ORDER, side=Side.SELL, held=D(100), usage=usage)
     assert _refused(limits, closing) == []
+
+
+def test_what_is_more_than_one_order_may_be_goes_in_parts(exchange, warehouse, package):
+    limits = Limits(symbol=Section({}, {"ALPHA": {"max_quantity": D("250.5")}}))
+    quantities = []
+    with Session.open([package], exchange.broker(), limits=limits) as session:
+        for number, weight in enumerate((0.4, 0.4, 0.0, 0.0)):
+            warehouse.publish(DAYS[number], {"ALPHA": weight})
+            exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+            quantities += [order.side.sign * order.quantity for order in session.decide().sent]
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            session.settle(timeout=10)
+    bought, rest, sold, last = quantities
+    assert (bought, sold) == (250, -250)
+    assert 0 < rest == -last < 250
 
 
 def test_what_was_ordered_in_this_step_counts():
