@@ -35,9 +35,10 @@ from execution.timing import SessionTimes
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
 from execution.withdrawals import AT_THE_END, Action, Cause, Withdrawal
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop
 
 _SETTLE_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,20 +199,27 @@ class Session:
         """Close every position because the session ends, and release the account once it is flat.
 
         False when it is not after `timeout` seconds, as while the market is closed: the next session goes on with it
-        and releases the account then. What a person halted, or lets only reduce, stays as it is. Raises Retry or Stop.
+        and releases the account then. What a person halted, or lets only reduce, stays as it is. What may pass is tried
+        again until then. Raises Retry or Stop.
         """
         if self._ledger.standing().action is not Action.RELEASE:
             return False
         self._ledger.act(Action.FLATTEN, AT_THE_END)
         deadline = time.monotonic() + timeout
         while True:
-            self.decide()
-            if self._ledger.standing().action is Action.RELEASE:
-                return True
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return False
-            self.settle(min(remaining, _SETTLE_SECONDS))
+            try:
+                self.decide()
+                if self._ledger.standing().action is Action.RELEASE:
+                    return True
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return False
+                self.settle(min(remaining, _SETTLE_SECONDS))
+            except Retry as failure:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    raise
+                self._pause(min(remaining, failure.after or _RETRY_SECONDS))
 
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
         """Compare with the broker now; see `execution.reconcile.reconcile`."""

@@ -18,7 +18,7 @@ from models_registry.package import ModelPackage
 from models_registry.rebalancing import Rebalancing
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, FINGERPRINT, SYMBOLS, SignalPackage, rows, trading_days
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop
 
 DAYS = trading_days()
 WEIGHTS = [{"ALPHA": 0.5, "BETA": 0.5}, {"ALPHA": 0.5}, {}, {"BETA": 0.5}, {"ALPHA": 0.25, "BETA": 0.25}]
@@ -398,3 +398,21 @@ def test_it_ends_flat_at_once_where_the_market_is_open_and_a_persons_word_stands
         assert session.flatten(timeout=60)
         assert rows(acts, session.account_id) == [("flatten",), ("release",), ("flatten",), ("release",)]
     assert rows("select * from ledger.positions where account_id = %s and quantity <> 0", session.account_id) == []
+
+
+def test_it_ends_flat_though_the_broker_does_not_answer_at_first(exchange, warehouse, package, monkeypatch):
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        session.settle(timeout=10)
+        answers, clock = iter((None, None)), AlpacaBroker.clock
+
+        def is_down_twice(broker: AlpacaBroker):
+            if next(answers, "the real one") is None:
+                raise Retry("the broker answers 503")
+            return clock(broker)
+
+        monkeypatch.setattr(AlpacaBroker, "clock", is_down_twice)
+        assert session.flatten(timeout=60)
+    assert [order["side"] for order in exchange.book()["orders"]] == ["buy", "sell"]
