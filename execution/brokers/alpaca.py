@@ -309,7 +309,8 @@ def _wait_seconds(error: APIError) -> float:
     seconds = _USUAL_WAIT_SECONDS
     if told is not None and told.isdecimal():
         seconds = float(told)
-    elif resets is not None and resets.isdecimal():
+    elif resets is not None and resets.isdecimal() and float(resets) > time.time():
+        # a moment that has passed by our clock says nothing: that clock may be ahead
         seconds = float(resets) - time.time()
     return min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
 

@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from warehouse.errors import Retry
@@ -59,8 +60,10 @@ class Silence:
         self._until, self._because = until, because
         if self._path is not None:
             beside = self._path.with_suffix(f".{os.getpid()}")
-            beside.write_text(json.dumps({"until": until, "because": because}))
-            beside.replace(self._path)
+            # on a disk that is full, or that is not ours to write, this process alone remembers
+            with suppress(OSError):
+                beside.write_text(json.dumps({"until": until, "because": because}))
+                beside.replace(self._path)
 
     def _look(self) -> None:
         """What another process has written since."""

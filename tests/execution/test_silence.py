@@ -73,6 +73,14 @@ def test_a_file_that_tells_nothing_hinders_nobody(tmp_path, clock, text):
     assert Silence("Binance", tmp_path / "one.json", clock).seconds == 5
 
 
+def test_a_memory_that_cannot_be_written_ends_with_the_process(tmp_path, clock):
+    for path in (tmp_path / "no folder" / "one.json", tmp_path / "a folder"):
+        (tmp_path / "a folder" / "in it").mkdir(parents=True, exist_ok=True)
+        silence = Silence("Binance", path, clock)
+        silence.begin(30, "it answered 429")
+        assert silence.seconds == 30
+
+
 def test_no_file_and_no_clock_silences_for_ever(tmp_path, clock):
     silence = Silence("Binance", tmp_path / "one.json", clock)
     silence.begin(1e12, "it answered 418")
@@ -120,6 +128,8 @@ def test_a_429_is_remembered_once_for_all_orders_and_the_next_session(at, exchan
         ({"Retry-After": "7"}, 6, 7),
         ({"X-RateLimit-Reset": "99999999999"}, 59, 60),
         ({"Retry-After": "0"}, 0, 0),
+        # by a clock of ours that is ahead the moment has passed
+        ({"X-RateLimit-Reset": "1000"}, 9, 10),
     ],
 )
 def test_how_long_alpaca_wants_to_be_left_alone(exchange, headers, least, most):
