@@ -143,6 +143,7 @@ def _trade(options: argparse.Namespace) -> int:
     ):
         trading = ", ".join(package.model_id for package in packages)
         tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")
+        tell(limits.in_words())
         go_on(session, landings, is_over.is_set, tell)
         if options.on_stop == "flatten":
             return _end_flat(session, options.wait, tell)

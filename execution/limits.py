@@ -85,10 +85,24 @@ def configured() -> Limits | None:
 
     Raises Stop for a file that was named and is not there, and for one that has to be corrected.
     """
+    path = _path()
+    return None if path is None else read(path)
+
+
+def in_words() -> str:
+    """Which limits hold, in a sentence."""
+    path = _path()
+    if path is None:
+        return "no file of limits is there: those of execution/policy.py hold alone"
+    return f"the limits of {path} hold"
+
+
+def _path() -> Path | None:
     named, usual = load().limits_file, PROJECT_DIR / "limits.yaml"
     if named is not None:
-        return read(named)
-    return read(usual) if usual.exists() else None
+        return named
+    # a link that leads nowhere is a file that cannot be read, not a file that nobody wanted
+    return usual if usual.exists() or usual.is_symlink() else None
 
 
 def read(path: Path) -> Limits:

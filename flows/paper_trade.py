@@ -16,7 +16,7 @@ from prefect import flow, task
 
 from execution.brokers.base import Broker
 from execution.brokers.routing import log_in
-from execution.limits import configured
+from execution.limits import configured, in_words
 from execution.market import Package
 from execution.orders import OrderStatus
 from execution.presence import Occupied, Purpose
@@ -205,6 +205,7 @@ def paper_trade(
         say("no model is in state paper that can be traded: nothing to trade", aside)
         return 0
     log.info("trading %s", ", ".join(package.model_id for its in models.packages.values() for package in its))
+    log.info("%s", in_words())
     if stepped_clock is not None and through is not None:
         return replay(models, SteppedClock(stepped_clock), through, history_start)
     orders = 0

@@ -8,7 +8,7 @@ import pytest
 
 from execution.brokers.base import Mode
 from execution.ledger import Ledger
-from execution.limits import Group, Limits, Section, configured, read
+from execution.limits import Group, Limits, Section, configured, in_words, read
 from execution.orders import Side
 from execution.policy import TradingPolicy
 from execution.roster import Roster
@@ -142,6 +142,19 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path, monkeypatch):
         configured()
     monkeypatch.setenv("TRUEBAR_LIMITS", str(_file(tmp_path, WHOLE)))
     assert configured() == read(tmp_path / "limits.yaml")
+
+
+def test_a_link_that_leads_nowhere_is_no_absence_of_limits(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRUEBAR_LIMITS", raising=False)
+    monkeypatch.setattr("execution.limits.PROJECT_DIR", tmp_path)
+    assert configured() is None
+    assert in_words() == "no file of limits is there: those of execution/policy.py hold alone"
+    (tmp_path / "limits.yaml").symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(Stop, match=r"limits\.yaml cannot be read: No such file"):
+        configured()
+    (tmp_path / "gone.yaml").write_text(WHOLE)
+    assert configured() == read(tmp_path / "gone.yaml")
+    assert in_words() == f"the limits of {tmp_path / 'limits.yaml'} hold"
 
 
 # one order of 100 AAPL at 650 by model m-1, with an equity of 100,000, that no rule refuses
