@@ -17,6 +17,10 @@ from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 
+FAILED = "it failed on"
+HELD_APART = "which the account holds apart: it is not ours"
+_SAID_BY_SESSIONS = (f"{FAILED} %", f"%, {HELD_APART}")
+
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
@@ -56,7 +60,8 @@ def call(state: registry.State) -> Roster:
         loaded.append((record, _load(record)))
     roster = drawn_up(loaded, classes)
     with connect("executor") as connection, connection.cursor() as cursor:
-        note(cursor, {record.model_id: "" for record, _ in loaded} | {one.model_id: one.reason for one in roster.aside})
+        said = {record.model_id: "" for record, _ in loaded} | {one.model_id: one.reason for one in roster.aside}
+        note(cursor, said, keeps=_SAID_BY_SESSIONS)
     return roster
 
 
@@ -108,8 +113,11 @@ def _only_broker(record: registry.ModelRecord, classes: Mapping[str, str]) -> st
         return None
 
 
-def note(cursor: psycopg.Cursor, concerns: Mapping[str, str]) -> None:
-    """Write down what is wrong with each model, by its id; empty when nothing is. Only what changed is written."""
+def note(cursor: psycopg.Cursor, concerns: Mapping[str, str], keeps: Iterable[str] = ()) -> None:
+    """Write down what is wrong with each model, by its id; empty when nothing is. Only what changed is written.
+
+    A concern like one of `keeps` (patterns of SQL) is not cleared: whoever wrote it does that.
+    """
     cursor.execute(
         """
         insert into ledger.model_concerns (model_id, concern)
@@ -119,8 +127,9 @@ def note(cursor: psycopg.Cursor, concerns: Mapping[str, str]) -> None:
         left join lateral (select concern from ledger.model_concerns
           where model_concerns.model_id = said.model_id order by concern_id desc limit 1) as newest on true
         where said.concern <> coalesce(newest.concern, '')
+          and not (said.concern = '' and newest.concern like any(%s::text[]))
         """,
-        (list(concerns), list(concerns.values())),
+        (list(concerns), list(concerns.values()), list(keeps)),
     )
 
 

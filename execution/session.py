@@ -29,7 +29,7 @@ from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
-from execution.roster import SetAside
+from execution.roster import FAILED, HELD_APART, SetAside
 from execution.submission import Sender
 from execution.timing import SessionTimes
 from execution.validation.orders import order_rules
@@ -307,9 +307,9 @@ class Session:
         decided = {decision.model_id: "" for decision in todo.decisions}
         said: dict[str, str] = {}
         for failure in todo.failures:
-            words = f"it failed on {failure.symbol}: {failure.reason}"
+            words = f"{FAILED} {failure.symbol}: {failure.reason}"
             said[failure.model_id] = f"{said[failure.model_id]}; {words}" if failure.model_id in said else words
-        changed = {name: words for name, words in (decided | said).items() if self._failing.get(name, "") != words}
+        changed = {name: words for name, words in (decided | said).items() if self._failing.get(name) != words}
         if changed:
             self._ledger.note_models(changed)
             self._failing |= changed
@@ -435,7 +435,7 @@ def _occasion(events: Sequence[object]) -> str:
 def _not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) -> tuple[SetAside, ...]:
     """Models that want a symbol which the account holds apart."""
     return tuple(
-        SetAside(package.model_id, broker, f"it trades {foreign[0]}, which the account holds apart: it is not ours")
+        SetAside(package.model_id, broker, f"it trades {foreign[0]}, {HELD_APART}")
         for package in packages
         if (foreign := sorted(apart.intersection(package.symbols)))
     )

@@ -228,6 +228,24 @@ def test_a_model_that_fails_is_stored_until_it_answers(exchange, warehouse, pack
         assert rows(concerns, package.model_id)[len(before) :] == [(words,), ("",)]
 
 
+def test_only_a_session_says_that_a_model_answers_again(exchange, warehouse, package, monkeypatch):
+    monkeypatch.setattr(roster, "_load", lambda one: package if one.model_id == package.model_id else "not here")
+    concern = "select concern from ledger.model_concerns where model_id = %s order by concern_id desc limit 1"
+    warehouse.publish(DAYS[0], {"ALPHA": 0.25, "BETA": 0.5})
+    with Session.open([Odd(how="raises")], exchange.broker()) as session:
+        session.decide()
+        roster.call("paper")
+        assert rows(concern, package.model_id) == [("it failed on ALPHA: ZeroDivisionError: division by zero",)]
+    # the next session knows nothing of it but what it decides
+    with Session.open([package], exchange.broker()) as session:
+        session.decide()
+        assert rows(concern, package.model_id) == [("",)]
+    with connect("executor") as connection:
+        roster.note(connection.cursor(), {package.model_id: "its package is gone"})
+    roster.call("paper")
+    assert rows(concern, package.model_id) == [("",)]
+
+
 def test_a_model_that_wants_what_is_held_apart_is_set_aside_alone(exchange, warehouse):
     pair = [_model("apart-1", "ALPHA"), _model("sound-1", "BETA")]
     for each in pair:
