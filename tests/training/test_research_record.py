@@ -89,25 +89,6 @@ def test_a_delisting_is_read_from_the_instruments(result: float | None) -> None:
         assert not dataset.read(worlds.hypothesis(symbols=["EDGE"])).delistings
 
 
-def test_a_series_that_stops_misses_bars_until_it_is_delisted() -> None:
-    """Who stops without a word is expected to the end; coverage tells."""
-    first, silent, delisted, unheard_of = 0, 599, 650, date(2999, 1, 4)
-    for day, until in ((worlds.sessions(1200)[delisted].date(), delisted), (unheard_of, 1200)):
-        with gone_on(day):
-            read = dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
-            assert np.flatnonzero(read.is_expected[:, 1]).tolist() == list(range(first, until))
-            assert read.is_expected[:, 0].all()
-            assert np.isfinite(read.opens[:, 1]).sum() == silent + 1
-    with gone_on(unheard_of):
-        run = train(worlds.hypothesis(symbols=["EDGE", "GONE"], training=GRID), source_file="made_up.yaml")
-        with connect("analyst") as connection:
-            coverage, left_out = connection.execute(
-                "select coverage, left_out from research.trials where run_id = %s limit 1", (run.run_id,)
-            ).fetchone()
-        assert (coverage["EDGE"], coverage["GONE"] < 0.6) == (1.0, True)
-        assert left_out["missing"] > 400
-
-
 @pytest.mark.parametrize("result", [2.0, -30.0, math.nan])
 def test_a_delisting_return_that_cannot_be_is_refused(result: float) -> None:
     with (
@@ -514,3 +495,22 @@ def test_a_retrained_hypothesis_does_not_displace_the_model_that_trades() -> Non
     assert commit_passing(edited.run_id) == waiting
     registry.replace_rivals(waiting.model_id, "lower costs", operator="Ada")
     assert [registry.get(record.model_id).state for record in (trading, waiting)] == ["retired", "paper"]
+
+
+def test_a_series_that_stops_misses_bars_until_it_is_delisted() -> None:
+    """Who stops without a word is expected to the end; coverage tells. Last here: its trials are related to others'."""
+    first, silent, delisted, unheard_of = 0, 599, 650, date(2999, 1, 4)
+    for day, until in ((worlds.sessions(1200)[delisted].date(), delisted), (unheard_of, 1200)):
+        with gone_on(day):
+            read = dataset.read(worlds.hypothesis(symbols=["EDGE", "GONE"]))
+            assert np.flatnonzero(read.is_expected[:, 1]).tolist() == list(range(first, until))
+            assert read.is_expected[:, 0].all()
+            assert np.isfinite(read.opens[:, 1]).sum() == silent + 1
+    with gone_on(unheard_of):
+        run = train(worlds.hypothesis(symbols=["EDGE", "GONE"], training=GRID), source_file="made_up.yaml")
+        with connect("analyst") as connection:
+            coverage, left_out = connection.execute(
+                "select coverage, left_out from research.trials where run_id = %s limit 1", (run.run_id,)
+            ).fetchone()
+        assert (coverage["EDGE"], coverage["GONE"] < 0.6) == (1.0, True)
+        assert left_out["missing"] > 400
