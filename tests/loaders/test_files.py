@@ -1,7 +1,6 @@
 """Bars from a vendor's files are the bars of its REST, whatever happens to the files or to the process."""
 
 import gzip
-import itertools
 import random
 import signal
 import time
@@ -314,49 +313,6 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, tmp_path: P
     window = Window(day_start(days[0]), day_start(days[-1]) + timedelta(days=1))
     assert uncovered(loader, "binance", "bars", "ETHUSDT", "1m", window) == []
     assert missing("binance_klines", "open_time") == []
-
-
-@pytest.mark.slow
-def test_a_million_minutes_from_files_and_over_rest_are_the_same_rows(loader, tmp_path: Path) -> None:
-    """Both pulls are killed again and again while they land; what they leave is the same to the last digit."""
-    luck, first, months, kills = random.Random(23), date(2024, 1, 1), 23, 12
-    starts = [date(first.year + n // 12, 1 + n % 12, 1) for n in range(months + 1)]
-    for start, end in itertools.pairwise(starts):
-        zipped(tmp_path, f"BTCUSDT-1m-{start:%Y-%m}", kline_lines(day_start(start), (end - start).days * 1440))
-    minutes = (starts[-1] - first).days * 1440
-    assert minutes > 1_000_000
-
-    def rows() -> int:
-        loader.rollback()
-        return loader.execute("select count(*) from raw.binance_klines").fetchone()[0]
-
-    def killed_until_done(*arguments: str, **environment: str) -> tuple[int, str]:
-        for _ in range(kills):
-            before, process = rows(), forked.start("loaders", *arguments, **environment)
-            while process.is_alive() and rows() == before:
-                time.sleep(0.01)
-            process.join(luck.uniform(0, 0.4))
-            process.kill()
-            process.join()
-        assert 0 < rows() < minutes, "all was landed before it was killed often enough"
-        process = forked.start("loaders", *arguments, **environment)
-        process.join()
-        assert process.exitcode == 0
-        window = Window(day_start(first), day_start(starts[-1]))
-        assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", window) == []
-        assert missing("binance_klines", "open_time") == []
-        columns = ", ".join(BinanceSource.bars_table.columns)
-        return loader.execute(
-            f"select count(*), md5(string_agg(({columns})::text, ';' order by open_time)) from raw.binance_klines"
-        ).fetchone()
-
-    ingest = ("ingest", "--source", "binance")
-    from_files = killed_until_done(*ingest, "--files", str(tmp_path))
-    assert from_files[0] == minutes
-    empty()
-    with serving(lambda request: klines(request, day_start(starts[-1]) + timedelta(seconds=30))) as vendor:
-        asked = ("--timeframe", "1m", "--symbols", "BTCUSDT", "--from", first.isoformat())
-        assert killed_until_done(*ingest, *asked, BINANCE_BASE_URL=vendor.url) == from_files
 
 
 def test_the_command_needs_no_key_and_says_how_far_it_is(loader, tmp_path: Path) -> None:
