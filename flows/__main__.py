@@ -4,15 +4,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import access, prefect_server, serve
-from flows.universes import bring_in
 from warehouse.command_names import name_command
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
 from warehouse.settings import load
+
+# the modules of the flows that are not alone in theirs
+_MODULES = {"full_tests": "build", "look_ahead": "build"}
 
 
 def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
@@ -48,6 +51,8 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             print(access(options.port))
             return 0
         if options.command == "universe":
+            from flows.universes import bring_in
+
             count = bring_in(options.name, options.file)
             print(
                 f"universe {options.name} has {count} memberships in seeds/universes.csv: run `python -m flows build`"
@@ -66,35 +71,21 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
 
 
 def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> None:
-    # imported here, because Prefect reads its settings at import
-    from flows.build import build, full_tests, look_ahead
-    from flows.fill_gaps import fill_gaps
-    from flows.ingest import ingest
-    from flows.paper_trade import paper_trade
-    from flows.reconcile import reconcile
-    from flows.report import report
-    from flows.train import train
-
-    wait_until_ready()
+    parameters: dict[str, object] = {}
     match options.command:
-        case "ingest":
-            ingest()
-        case "fill-gaps":
-            fill_gaps()
         case "build":
-            build(full_refresh=options.full_refresh)
-        case "full-tests":
-            full_tests()
+            parameters["full_refresh"] = options.full_refresh
         case "look-ahead":
-            look_ahead(options.timeframes)
+            parameters["timeframes"] = options.timeframes
         case "train":
-            train(options.files or None)
-        case "paper-trade":
-            paper_trade()
-        case "reconcile":
-            reconcile()
+            parameters["experiments"] = options.files or None
         case "report":
-            report(options.to)
+            parameters["folder"] = options.to
+    name = options.command.replace("-", "_")
+    # imported here, because Prefect reads its settings at import, and what a command does not need costs it seconds
+    flow = getattr(import_module(f"flows.{_MODULES.get(name, name)}"), name)
+    wait_until_ready()
+    flow(**parameters)
 
 
 if __name__ == "__main__":

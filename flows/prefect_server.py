@@ -51,7 +51,8 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     )
 
     if configured := PREFECT_API_URL.value():
-        yield lambda: _check(configured, PREFECT_API_AUTH_STRING.value())
+        _check(configured, PREFECT_API_AUTH_STRING.value())
+        yield lambda: None
         return
     log_file = home / "server.log"
     port = _free_port()

@@ -10,19 +10,22 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import pyarrow
-import xgboost
 from pydantic import AwareDatetime, Field, ValidationError
 
 from models_registry.frozen import Frozen, canonical_json, sha256
 from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import PositionSizing, Target
 from warehouse.errors import Stop
+
+if TYPE_CHECKING:
+    import xgboost
 
 MANIFEST = "manifest.json"
 BOOSTER = "booster.ubj"
@@ -173,13 +176,13 @@ class ModelPackage:
         rows = np.array(proof.rows, dtype=np.float64)
         try:
             here = self.predict(rows).reshape(len(rows), -1).tolist()
-        except (xgboost.core.XGBoostError, ValueError) as error:
+        except ValueError as error:  # XGBoost's own among them
             raise PackageError(f"model {self.model_id} cannot predict here: {str(error).splitlines()[0]}") from None
         if here != [list(row) for row in proof.predictions]:
             there = self.manifest.library_versions.get("xgboost", "an unknown version")
             raise PackageError(
                 f"model {self.model_id} predicts something else here than where it was trained: it was made with "
-                f"XGBoost {there}, here is {xgboost.__version__}; install that version, or train the model again"
+                f"XGBoost {there}, here is {version('xgboost')}; install that version, or train the model again"
             )
         return self
 
@@ -248,6 +251,8 @@ class ModelPackage:
         # the booster splits on float32; converting here makes that explicit and the same everywhere
         values = matrix.astype(np.float32)
         if self.manifest.parameters.get("booster") == "gblinear":
+            import xgboost
+
             # XGBoost predicts in place with trees only
             margins = self._predictor.predict(xgboost.DMatrix(values, nthread=1), output_margin=True)
         else:
@@ -255,7 +260,10 @@ class ModelPackage:
         return self.target.predict(margins)
 
     @cached_property
-    def _predictor(self) -> xgboost.Booster:
+    def _predictor(self) -> "xgboost.Booster":
+        # imported here: a second and a half, which commands that only name models need not wait
+        import xgboost
+
         booster = xgboost.Booster()
         booster.load_model(bytearray(self.booster))
         # whatever it was trained on, it predicts on the CPU with one thread: one arithmetic for backtest and live
@@ -317,7 +325,7 @@ class ModelPackage:
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries whose arithmetic a model depends on."""
-    return {"numpy": np.__version__, "xgboost": xgboost.__version__}
+    return {"numpy": np.__version__, "xgboost": version("xgboost")}
 
 
 def model_id(experiment_id: str, trial_id: str) -> str:

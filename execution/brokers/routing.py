@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Broker, Mode
-from execution.brokers.binance import BinanceBroker
 from execution.brokers.named import named, names
 from warehouse.connection import connect
 from warehouse.errors import Stop
@@ -31,10 +29,15 @@ def log_in(broker: str, mode: Mode = Mode.PAPER) -> Broker:
 
     Raises Stop for a broker that truebar does not know, and when there are no keys.
     """
+    # a vendor's library takes a second to import, which whoever logs in nowhere need not wait
     match broker:
         case "alpaca":
+            from execution.brokers.alpaca import AlpacaBroker
+
             return named(AlpacaBroker.from_settings(load(), mode=mode))
         case "binance":
+            from execution.brokers.binance import BinanceBroker
+
             by_symbol = names("binance")
             symbols = [by_symbol.get(symbol, symbol) for symbol, of in asset_classes().items() if of == "crypto"]
             return named(BinanceBroker.from_settings(load(), symbols, mode=mode))

@@ -31,6 +31,7 @@ def project(seeded_by_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return project
 
 
+@pytest.mark.whole
 def test_a_history_follows_its_rules(project: Path) -> None:
     with connect("loader") as loader:
         land(loader, PolygonSource.bars_table, [_day("AAPL", number, close) for number, close in enumerate(CLOSES)])
@@ -47,6 +48,7 @@ def test_a_history_follows_its_rules(project: Path) -> None:
     assert _closes() == [50, 51, 180, 52, 53]
 
 
+@pytest.mark.whole
 def test_a_symbol_follows_its_instrument(project: Path) -> None:
     days = [_day(ticker, number, 50.123456) for ticker in ("AAPL", "IBM") for number in range(4)]
     with connect("loader") as loader:

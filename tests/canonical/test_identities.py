@@ -85,6 +85,7 @@ def test_of_two_that_claim_a_name_neither_has_it(judged: Judged) -> None:
     assert judged.bars("TWO") == judged.bars("TWIN") == {}
 
 
+@pytest.mark.whole
 def test_a_name_that_is_told_later_ends_in_the_same_series(judged: Judged) -> None:
     """The old name's line comes a year after the new one's, with bars and a split that had landed before."""
     exchange = judged.exchange

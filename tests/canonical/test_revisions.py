@@ -26,6 +26,7 @@ def versions(connection: psycopg.Connection) -> dict[str, dict[tuple[str, dateti
     }
 
 
+@pytest.mark.whole
 def test_a_restated_bar_rebuilds_what_depends_on_it(market: Market) -> None:
     with connect("transformer", autocommit=True) as reader, connect("loader") as loader:
         run_dbt("run", "--select", "staging", "canonical")

@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.canonical.market import Market
 from tests.machine import ROOT, lend_parsed
 from warehouse.connection import connect, endpoint
@@ -59,6 +61,7 @@ def run(project: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.whole
 def test_a_vendor_is_one_file_and_seed_lines(market: Market, tmp_path: Path) -> None:
     project = tmp_path / "project"
     tracked = subprocess.run(

@@ -55,7 +55,7 @@ def days(tmp_path: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("model", "refused"),
     [
-        ("ohlcv_1d", "MSFT"),
+        pytest.param("ohlcv_1d", "MSFT", marks=pytest.mark.whole),
         pytest.param("features_1d", "IBM", marks=pytest.mark.whole),
         pytest.param("features_1d", "MSFT", marks=pytest.mark.slow),
     ],

@@ -110,6 +110,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield World(state_dir, url, folder / "printed.log", dict(os.environ))
 
 
+@pytest.mark.whole
 def test_no_key_is_printed_logged_or_stored(world: World) -> None:
     _run_flows(world)
     _run_loaders(world)

@@ -25,6 +25,8 @@ from training.replay import signals
 from training.train import prepare, train
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(__file__).parents[2]
 FIRST, DAYS = date(2024, 1, 2), 150
 START = datetime(2024, 1, 2, tzinfo=UTC)

@@ -119,6 +119,7 @@ def believed(symbol: str, moment: datetime | None = None) -> list[date]:
         ]
 
 
+@pytest.mark.whole
 def test_when_an_action_is_entered_makes_no_difference(warehouse: Path) -> None:
     """Five symbols with the same bars, of which AAPL's actions were known from the start, and GOOG had none."""
     market = Listing(date(2024, 6, 20), {"AAPL", "IBM", "MSFT", "SYNTHEDGE"})

@@ -42,6 +42,7 @@ def test_a_hypothesis_takes_symbols_as_they_are_written(tmp_path: Path) -> None:
     assert set(load_hypothesis(path).symbols) == {*SYMBOLS, "on", "1.0"}
 
 
+@pytest.mark.whole
 def test_the_seeds_take_symbols_as_they_are_written(
     empty_warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

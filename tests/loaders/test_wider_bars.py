@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from flows.dbt_command import run_dbt
 from loaders.client.base import Window
 from loaders.client.calendars import ensure_sessions
@@ -41,6 +43,7 @@ def published(timeframe: str, symbol: str) -> list[tuple[datetime, str]]:
         ).fetchall()
 
 
+@pytest.mark.whole
 def test_wider_bars_land_and_stand_beside_those_made_of_minutes(empty_warehouse: Path) -> None:
     run_dbt("seed")
     hour = timedelta(hours=1)

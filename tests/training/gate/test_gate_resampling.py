@@ -123,7 +123,7 @@ def test_what_never_varies_from_its_benchmark_neither_passes_nor_counts():
     assert padded.adjusted_p[:6] == pytest.approx(alone.adjusted_p, abs=1e-3)
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_level_is_held_and_an_edge_is_found():
     """240 searches without alpha at a level of 10 %; a binomial 99.9 % interval is 4.2 to 17.5 %."""
     rejected = sum(reality_check(*noise(seed, trials=8), seed=seed).adjusted_p.min() <= 0.10 for seed in range(240))
