@@ -27,6 +27,8 @@ COMMANDS = {
     "down": Command("stop the embedded database", "warehouse"),
     "status": Command("where the database is, and what is applied", "warehouse"),
     "doctor": Command("examine this machine's set-up; print a command that mends each thing wrong", "warehouse"),
+    "backup": Command("write the database and the model packages into a folder", "warehouse"),
+    "restore": Command("fill an empty database from a backup", "warehouse"),
     "psql": Command("look at everything by SQL, as analyst", "warehouse"),
     "ingest": Command("land history, splits and dividends of a vendor", "loaders"),
     "names": Command("land what a vendor says of listings, delistings and changes of name", "loaders"),

@@ -1,4 +1,4 @@
-"""python -m warehouse up|down|status|doctor|migrate|rotate|psql|env"""
+"""python -m warehouse up|down|status|doctor|migrate|rotate|backup|restore|psql|env"""
 
 import argparse
 import json
@@ -6,8 +6,11 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 from warehouse import embedded, roles, versions
+from warehouse.backup import backup as write_backup
+from warehouse.backup import restore
 from warehouse.command_names import name_command
 from warehouse.connection import endpoint, open_connection
 from warehouse.doctor import examine
@@ -32,6 +35,11 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         command.add_argument("--json", action="store_true", help="for programs")
     commands.add_parser("migrate", help="apply new migrations")
     commands.add_parser("rotate", help="give the roles new passwords, on a server with passwords")
+    backup = commands.add_parser("backup", help="write the database and the model packages into a folder")
+    backup.add_argument("folder", nargs="?", type=Path, help="default: backups in the state folder")
+    backup.add_argument("--keep", type=_count, metavar="N", help="remove all but the newest N backups of the folder")
+    restore = commands.add_parser("restore", help="fill an empty database from a backup, or a folder's newest one")
+    restore.add_argument("folder", type=Path)
     psql = commands.add_parser("psql", help="open psql; further arguments go to it, for example -c 'select 1'")
     psql.add_argument("--role", choices=ROLES, default="analyst", help="role to log in as (default: %(default)s)")
     env = commands.add_parser("env", help='print shell exports: eval "$(python -m warehouse env)"')
@@ -46,6 +54,9 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     except OperatorError as error:
         print(f"warehouse: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nwarehouse: interrupted; nothing is left half done", file=sys.stderr)
+        return 130
 
 
 def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
@@ -68,12 +79,28 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
             with open_connection(where, where.conninfo(), autocommit=True) as connection:
                 roles.rotate(connection, where)
             print(f"the roles at {where.place} have new passwords, which are in {where.passfile}")
+        case "backup":
+            print(f"backed up to {write_backup(options.folder, keep=options.keep, say=_say)}")
+        case "restore":
+            for name in restore(options.folder, say=_say):
+                print(f"left alone, because it was there: the model package {name}")
+            print(f"restored to {endpoint().place}: `dbt build` goes on from there")
         case "psql":
             _psql(options.role, for_psql)
         case "env":
             for name, value in _environment(options.role).items():
                 print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
 
 
 def _status(*, as_json: bool) -> None:

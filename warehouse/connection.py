@@ -16,7 +16,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import embedded, sessions, versions
+from warehouse import embedded, sessions, transactions, versions
 from warehouse.errors import Stop, Unreachable
 from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
@@ -126,6 +126,12 @@ def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> 
         if sentence := versions.compare(connection).sentence():
             connection.close()
             raise Stop(sentence)
+        if role == "loader" and transactions.are_behind(connection):
+            connection.close()
+            raise Stop(
+                f"PostgreSQL at {where.place} was filled from a dump, and counts transactions anew: what landed now "
+                "would never be built. Run `python -m warehouse migrate`"
+            )
         connection.rollback()
         _compared.add(where.place)
     connection.read_only = read_only or role in READERS or None

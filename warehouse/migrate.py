@@ -4,11 +4,12 @@ psycopg sends a file as it is; libraries that split it into statements stumble o
 """
 
 import re
+import sys
 
 import psycopg
 from psycopg import sql
 
-from warehouse import embedded, roles
+from warehouse import embedded, roles, transactions
 from warehouse.connection import Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
 from warehouse.sessions import ROLES
@@ -35,7 +36,7 @@ def migrate(where: Endpoint | None = None) -> list[str]:
     Raises Stop when an applied file was edited or is not on disk, and when the server is too old or does not answer.
     """
     where = where or endpoint()
-    _create_database(where)
+    create_database(where)
     with open_connection(where, where.conninfo(), autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(%s)", (_LOCK,))
         roles.check_rights(connection, where)
@@ -60,6 +61,7 @@ def migrate(where: Endpoint | None = None) -> list[str]:
         names = [
             _apply(connection, migration, where) for migration in migrations if not _is_applied(migration, applied)
         ]
+        transactions.take(connection, transactions.remembered(connection), lambda line: print(line, file=sys.stderr))
     roles.check_logins(where)
     return names
 
@@ -85,7 +87,7 @@ def _apply(connection: psycopg.Connection, migration: Migration, where: Endpoint
     return migration.name
 
 
-def _create_database(where: Endpoint) -> None:
+def create_database(where: Endpoint) -> None:
     """The embedded server starts without a database of ours; anybody else's server has the one that was named."""
     if not where.is_embedded:
         return

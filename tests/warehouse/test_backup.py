@@ -1,0 +1,266 @@
+"""A warehouse that is gone comes back from its backup as it was, and goes on from there."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from loaders.client.calendars import ensure_sessions
+from tests.machine import BUILT, ROOT, as_owner, running_warehouse
+from warehouse import embedded, transactions
+from warehouse.__main__ import main
+from warehouse.backup import backup, restore
+from warehouse.connection import connect, endpoint
+from warehouse.errors import Stop
+from warehouse.migrate import bring_up, migrate
+from warehouse.settings import load
+
+pytestmark = pytest.mark.long
+
+RIGHTS = """
+with things as (
+    select 'database' as name, datdba as owner, 'd'::"char" as kind, datacl as rights
+    from pg_database
+    where datname = current_database()
+    union all
+    select nspname, nspowner, 'n'::"char", nspacl
+    from pg_namespace
+    where nspname not like 'pg\\_%' and nspname <> 'information_schema'
+    union all
+    select pg_class.oid::regclass::text, relowner, case relkind when 'S' then 's'::"char" else 'r'::"char" end, relacl
+    from pg_class
+    inner join pg_namespace on relnamespace = pg_namespace.oid
+    where nspname not like 'pg\\_%' and nspname <> 'information_schema'
+    union all
+    select pg_proc.oid::regprocedure::text, proowner, 'f'::"char", proacl
+    from pg_proc
+    inner join pg_namespace on pronamespace = pg_namespace.oid
+    where nspname not like 'pg\\_%' and nspname <> 'information_schema'
+    union all
+    select
+        format('default of %s for %s in %s', defaclrole::regrole, defaclobjtype, defaclnamespace::regnamespace),
+        defaclrole,
+        'r'::"char",
+        defaclacl
+    from pg_default_acl
+)
+
+select name, pg_get_userbyid(owner), grantee::regrole::text, privilege_type, is_grantable
+from things
+cross join lateral aclexplode(coalesce(rights, acldefault(kind, owner)))
+order by 1, 2, 3, 4, 5
+"""
+NUMBERS = """
+select format('%s.%s.%s', relnamespace::regnamespace, relname, attname)
+from pg_attribute
+inner join pg_class on attrelid = pg_class.oid
+where atttypid in ('xid8'::regtype, 'pg_snapshot'::regtype)
+    and relkind = 'r'
+    and relnamespace::regnamespace::text not in ('pg_catalog', 'information_schema')
+    -- their landings are noted
+    and not exists (select from pg_trigger where tgrelid = pg_class.oid and tgfoid = 'raw.note_landing'::regproc)
+"""
+NOTHING = lambda line: None  # noqa: E731
+
+
+@contextmanager
+def another_machine(folder: Path) -> Iterator[Path]:
+    """A state folder with nothing in it; its server, if one is started, ends with the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRUEBAR_STATE_DIR", str(folder))
+        patch.setenv("TRUEBAR_MODELS_DIR", str(folder / "models"))
+        try:
+            yield folder
+        finally:
+            embedded.stop(folder)
+
+
+def land_days(first: int, count: int) -> None:
+    days = [datetime(2024, 1, 2, 5, tzinfo=UTC) + timedelta(days=number) for number in range(first, first + count)]
+    with connect("loader") as loader:
+        for day in days:
+            loader.execute(
+                "insert into raw.polygon_aggregates (ticker, multiplier, timespan, t, o, h, l, c, v)"
+                " values ('AAPL', 1, 'day', %s, 10, 12, 9, 11, 1000)",
+                (day,),
+            )
+            loader.commit()
+
+
+def landed() -> list[tuple]:
+    with connect("analyst") as reader:
+        return reader.execute("select aggregates::text from raw.polygon_aggregates as aggregates order by 1").fetchall()
+
+
+def test_what_is_restored_is_what_was_backed_up(warehouse_db: Path, tmp_path: Path) -> None:
+    land_days(0, 3)
+    package = load().models_dir / "some-model"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "manifest.json").write_text("{}")
+    before = landed()
+    with as_owner() as owner:
+        rights, tables = owner.execute(RIGHTS).fetchall(), owner.execute(NUMBERS).fetchall()
+        last = transactions.upcoming(owner)
+    made = backup(tmp_path / "backups", say=NOTHING)
+    assert (made / "models" / "some-model" / "manifest.json").read_text() == "{}"
+    assert {name.rsplit(".", 1)[0] for (name,) in tables} <= set(transactions._REMEMBERED.replace("\n", " ").split())
+
+    with another_machine(tmp_path / "other"):
+        assert restore(tmp_path / "backups", say=NOTHING) == []
+        assert landed() == before
+        with as_owner() as owner:
+            assert owner.execute(RIGHTS).fetchall() == rights
+            assert transactions.upcoming(owner) > last
+            assert not transactions.are_behind(owner)
+        land_days(3, 1)
+        assert len(landed()) == len(before) + 1
+        assert migrate() == []
+        assert (load().models_dir / "some-model" / "manifest.json").read_text() == "{}"
+        with pytest.raises(Stop, match="holds a warehouse already"):
+            restore(made, say=NOTHING)
+
+
+def test_a_dump_by_other_means_is_caught_up_before_anything_lands(warehouse_db: Path, tmp_path: Path) -> None:
+    with as_owner() as owner:
+        owner.autocommit = True
+        transactions.take(owner, transactions.upcoming(owner) + 5_000)
+    land_days(10, 2)
+    dump = tmp_path / "all.dump"
+    subprocess.run([embedded.BIN_DIR / "pg_dump", "-Fc", f"--file={dump}", endpoint().conninfo()], check=True, cwd="/")
+    with as_owner() as owner:
+        last = transactions.upcoming(owner)
+    with another_machine(tmp_path / "other"):
+        bring_up()
+        there = endpoint()
+        dbname = there.parameters["dbname"]
+        subprocess.run(
+            [
+                *(embedded.BIN_DIR / "psql", "-q", "-d", there.conninfo(dbname="postgres")),
+                *("-c", f"drop database {dbname}", "-c", f"create database {dbname}"),
+            ],
+            check=True,
+            cwd="/",
+        )
+        subprocess.run(
+            [embedded.BIN_DIR / "pg_restore", "--exit-on-error", "-d", there.conninfo(), str(dump)], check=True, cwd="/"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", "from warehouse.connection import connect; connect('loader')"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "counts transactions anew" in done.stderr
+        assert migrate() == []
+        with as_owner() as owner:
+            # what the dump's last rows remember may be a little less than what the server had given
+            assert transactions.upcoming(owner) > transactions.remembered(owner) > last - 1_000
+        land_days(12, 1)
+
+
+def test_bad_input_is_one_sentence(warehouse_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, sentence in ((tmp_path, "is no backup, and holds none"), (tmp_path / "none", "is no backup")):
+        assert main(["restore", str(folder)]) == 2
+        assert sentence in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["backup", str(tmp_path), "--keep", "0"])
+    assert "0 is not a whole number from 1 on" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["backup", str(tmp_path / "file")]) == 2
+    made = backup(tmp_path / "b", say=NOTHING)
+    facts = (made / "backup.json").read_text()
+    for change, sentence in (
+        ('"role_prefix": ""', "TRUEBAR_ROLE_PREFIX was 'a_'"),
+        ('"postgres": 18', "restore into that version or a newer one"),
+        ('"migration": ', "taken by newer code"),
+    ):
+        changed = {'"role_prefix": ""': '"role_prefix": "a_"', '"postgres": 18': '"postgres": 99'}
+        (made / "backup.json").write_text(facts.replace(change, changed.get(change, '"migration": 9')))
+        with another_machine(tmp_path / "other"), pytest.raises(Stop, match=sentence):
+            restore(made, say=NOTHING)
+    (made / "backup.json").write_text(facts[:-10])
+    with another_machine(tmp_path / "other"), pytest.raises(Stop, match="cannot be read"):
+        restore(made, say=NOTHING)
+    (made / "backup.json").write_text(facts)
+    dump = made / "warehouse.dump"
+    whole = dump.read_bytes()
+    dump.write_bytes(whole[: len(whole) // 2])
+    with another_machine(tmp_path / "other"):
+        with pytest.raises(Stop, match="; the database is as empty as before"):
+            restore(made, say=NOTHING)
+        dump.write_bytes(whole)
+        restore(made, say=NOTHING)
+
+
+def test_only_whole_backups_are_kept(warehouse_db: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    with as_owner() as owner:
+        # pg_dump waits for the table until it is killed
+        owner.execute("lock table raw.landings in access exclusive mode")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "warehouse", "backup", str(folder)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        assert process.stderr is not None
+        assert "pg_dump" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert "nothing is left half done" in process.communicate(timeout=60)[1]
+        assert process.returncode == 130
+    assert os.listdir(folder) == []
+    (folder / "2020-01-01T000000Z").mkdir()
+    (folder / "2020-01-01T000000Z" / "backup.json").touch()
+    made = backup(folder, keep=1, say=NOTHING)
+    assert os.listdir(folder) == [made.name]
+
+
+@pytest.mark.whole
+def test_a_build_goes_on_where_the_backup_was_taken(tmp_path: Path) -> None:
+    """Bars, features and looks back are those of before, and the next build adds what is new and nothing else."""
+    from flows.dbt_command import run_dbt
+
+    selected = ("run", "--select", "ohlcv_1d", "features_1d")
+    look = (
+        "select features::text from features.features_1d as features order by bar_start",
+        "select bars::text from canonical.ohlcv_1d as bars order by bar_start",
+    )
+
+    def seen() -> list[list[tuple]]:
+        with connect("analyst") as reader:
+            return [reader.execute(query).fetchall() for query in look]
+
+    def written() -> dict[datetime, str]:
+        with connect("transformer") as reader:
+            return dict(reader.execute("select bar_start, xmin::text from features.features_1d__history").fetchall())
+
+    with running_warehouse(tmp_path / "state", BUILT):
+        with connect("loader") as loader:
+            ensure_sessions(loader, "XNYS", date(2024, 12, 31))
+        land_days(0, 8)
+        run_dbt(*selected)
+        land_days(8, 1)
+        before = seen()
+        made = backup(tmp_path / "backups", say=NOTHING)
+        land_days(9, 1)
+        run_dbt(*selected)
+        later = seen()
+    with another_machine(tmp_path / "other"):
+        restore(made, say=NOTHING)
+        assert seen() == before
+        history = written()
+        land_days(9, 1)
+        run_dbt(*selected)
+        grown = written()
+        assert {start: xmin for start, xmin in grown.items() if start in history} == history
+        assert len(grown) > len(history)
+        columns = [[row[0].rsplit(",", 2)[0] for row in rows] for rows in seen()]
+        assert columns == [[row[0].rsplit(",", 2)[0] for row in rows] for rows in later]
