@@ -4,6 +4,7 @@ Runs `python -m flows.demo` in a state folder of its own and looks at it twice a
 together (each shared page counted once: proportional set size), the addresses of the largest of them, and the disk.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m bench.needs", description=__doc__.split("\n")[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "TRUEBAR_STATE_DIR": folder}
         with (Path(folder) / "printed").open("w") as output:

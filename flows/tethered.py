@@ -3,6 +3,7 @@
 The kernel sends SIGTERM when the parent ends, by SIGKILL too. Elsewhere than on Linux, the parent's next start ends it.
 """
 
+import argparse
 import ctypes
 import os
 import signal
@@ -12,9 +13,14 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 if __name__ == "__main__":
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.tethered", description="Run a command that ends when its parent does."
+    )
+    parser.add_argument("parent", type=int, help="process id of whoever starts this")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="program and its arguments")
+    options = parser.parse_args()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit(f"tethered: process {parent}, which started this, has ended")
-    os.execv(command[0], command)
+    if os.getppid() != options.parent:
+        sys.exit(f"tethered: process {options.parent}, which started this, has ended")
+    os.execv(options.command[0], options.command)

@@ -5,6 +5,7 @@
 this machine does not install, or what says nothing clear, somebody has looked: `LOOKED_AT`.
 """
 
+import argparse
 import csv
 import io
 import json
@@ -124,6 +125,7 @@ def licences() -> str:
 
 def main() -> int:
     """Write both files."""
+    argparse.ArgumentParser(prog="python -m tests.packages", description=(__doc__ or "").splitlines()[0]).parse_args()
     FOLDER.mkdir(exist_ok=True)
     try:
         texts = {BILL: bill(), LICENCES: licences()}
