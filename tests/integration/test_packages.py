@@ -62,6 +62,14 @@ def test_every_package_has_its_hashes() -> None:
     assert not re.search(r"^\s*--(?:extra-)?index-url|^-i |://", packages.LOCK.read_text(), re.MULTILINE)
 
 
+def test_the_products_packages_are_its_folders() -> None:
+    """A folder with modules that pyproject.toml does not name would be missing where the checkout is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    product = project["mypy"]["packages"]
+    found = [file.parent.relative_to(ROOT) for name in product for file in (ROOT / name).rglob("__init__.py")]
+    assert project["setuptools"]["packages"] == sorted(".".join(folder.parts) for folder in found)
+
+
 def test_what_installs_and_builds_is_pinned_too() -> None:
     """uv installs and setuptools builds: both are in the lock, and the two projects are built by that setuptools."""
     versions = {one.name: one.version for one in packages.locked()}
