@@ -18,8 +18,7 @@ from execution.validation.rules import BarEvidence
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
-
-TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h", "1d")
+from warehouse.timeframes import TIMEFRAMES
 
 
 class Package(Protocol):

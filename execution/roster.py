@@ -12,10 +12,11 @@ from decimal import Decimal
 import psycopg
 
 from execution.brokers.routing import asset_classes, broker_of
-from execution.market import TIMEFRAMES, Package
+from execution.market import Package
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
+from warehouse.timeframes import TIMEFRAMES
 
 FAILED = "it failed on"
 HELD_APART = "which the account holds apart: it is not ours"

@@ -20,7 +20,7 @@ from execution.brokers.base import Broker, BrokerClock, StreamConnected
 from execution.flatten import close_positions
 from execution.ledger import Ledger
 from execution.limits import Limits
-from execution.market import TIMEFRAMES, Market, Package
+from execution.market import Market, Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
 from execution.planning import Plan, Situation, open_questions, plan, refused_bars, revised_since
@@ -36,6 +36,7 @@ from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
 from execution.withdrawals import AT_THE_END, Action, Cause, Withdrawal
 from warehouse.errors import Retry, Stop
+from warehouse.timeframes import TIMEFRAMES
 
 _SETTLE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0

@@ -24,9 +24,9 @@ from training.grid import GridError
 from training.parameters import XGBoostParameters
 from training.tuning import Tune
 from training.yaml_source import HypothesisError, YamlSource
+from warehouse.timeframes import Timeframe
 
 FeatureGroup = Literal["momentum", "trend", "volatility", "volume", "candle", "calendar", "statistical", "cross_asset"]
-Timeframe = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
 # any text without spaces, quotes and commas: what is a symbol is decided by the seeds
 Symbol = Annotated[str, Field(pattern=r"^[^\s\"'\\,;]{1,40}$")]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]

@@ -1,4 +1,4 @@
-{# All timeframes, shortest first. The list is in dbt_project.yml, and nowhere else. #}
+{# All timeframes, shortest first. The list is in dbt_project.yml. #}
 {% macro timeframes() -%}
     {{ return(var('timeframes').keys() | list) }}
 {%- endmacro %}

@@ -7,19 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from warehouse.errors import Stop
+from warehouse.timeframes import LENGTHS
 
 Row = dict[str, Any]
 
 # the product's timeframes and those that only a vendor has
-TIMEFRAMES = {
-    "1m": timedelta(minutes=1),
-    "5m": timedelta(minutes=5),
-    "15m": timedelta(minutes=15),
-    "30m": timedelta(minutes=30),
-    "1h": timedelta(hours=1),
-    "4h": timedelta(hours=4),
-    "1d": timedelta(days=1),
-}
+TIMEFRAMES = {**LENGTHS, "30m": timedelta(minutes=30)}
 
 
 @dataclass(frozen=True)

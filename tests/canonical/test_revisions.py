@@ -8,9 +8,9 @@ import pytest
 from flows.dbt_command import run_dbt
 from tests.canonical.market import Market, bars, kept_ledgers_differ
 from warehouse.connection import connect
+from warehouse.timeframes import TIMEFRAMES
 
 RESTATED = datetime(2025, 11, 26, 15, 2, tzinfo=UTC)
-TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h", "1d")
 
 
 def versions(connection: psycopg.Connection) -> dict[str, dict[tuple[str, datetime], str]]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from warehouse.timeframes import TIMEFRAMES
+
 Manifest = dict[str, Any]
 Rule = Callable[[Manifest], Iterator[str]]
 
@@ -50,7 +52,7 @@ def every_model_belongs_to_somebody(manifest: Manifest) -> Iterator[str]:
             yield f"{node['name']} has no group"
         if not set(node["tags"]) & {"staging", "canonical", "features", "results"}:
             yield f"{node['name']} has no tag of its layer"
-        timeframe = re.search(r"_(1m|5m|15m|1h|4h|1d)$", node["name"])
+        timeframe = re.search(rf"_({'|'.join(TIMEFRAMES)})$", node["name"])
         if timeframe and timeframe[1] not in node["tags"]:
             yield f"{node['name']} has no tag of its timeframe"
 

@@ -9,14 +9,13 @@ from decimal import Decimal
 
 import psycopg
 
-from loaders.client.base import TIMEFRAMES, RawTable, Row
+from loaders.client.base import RawTable, Row
 from loaders.client.calendars import EXCHANGE_TIME
 from loaders.raw.landing import land
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from tests.features.schedules import (
-    FEATURE_TIMEFRAMES,
     MINUTES,
     POOLS,
     SERIES,
@@ -31,6 +30,7 @@ from tests.features.schedules import (
     Skip,
     Witness,
 )
+from warehouse.timeframes import LENGTHS, TIMEFRAMES
 
 
 class Timeline:
@@ -55,13 +55,13 @@ class Timeline:
     def number(self, timeframe: str, moment: datetime) -> int:
         """Ordinal of the bar of a timeframe that a moment is in."""
         session = self.session(moment)
-        into = 0 if timeframe == "1d" else (moment - self.opens[session]) // TIMEFRAMES[timeframe]
+        into = 0 if timeframe == "1d" else (moment - self.opens[session]) // LENGTHS[timeframe]
         return self._first_numbers[session][timeframe] + into
 
     def starts(self, timeframe: str, first: date) -> Iterator[datetime]:
         """Starts of the bars from a session on, without end."""
         for session in range(self.dates.index(first), len(self.dates)):
-            length = TIMEFRAMES[timeframe]
+            length = LENGTHS[timeframe]
             for bar in range(1 if timeframe == "1d" else self._minutes[session]):
                 yield self.opens[session] + bar * length
 
@@ -160,7 +160,7 @@ class Market:
         return self._change(series, timeline.opens[session - 5 if kind == "split" else session])
 
     def _answer(self, series: Series) -> list[Change]:
-        end = self._newest(series, 0) + TIMEFRAMES["1m"]
+        end = self._newest(series, 0) + LENGTHS["1m"]
         for source in ("binance", "geckoterminal") if series.is_pair else ("polygon",):
             self._connection.execute(
                 "insert into raw.coverage (source, dataset, symbol, timeframe, window_start, window_end, rows_received,"
@@ -175,7 +175,7 @@ class Market:
     def _change(self, series: Series, since: datetime) -> Change:
         """A bar may be published on the word of the one after it: the bar before a changed one counts as changed."""
         number: Callable[[str, datetime], int] = self._timelines[series.calendar].number
-        reached = FEATURE_TIMEFRAMES if series in MINUTES else ("1d",)
+        reached = TIMEFRAMES if series in MINUTES else ("1d",)
         return Change(series.symbol, {timeframe: number(timeframe, since) - 1 for timeframe in reached})
 
     def _bar(self, series: Series) -> Row:

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-FEATURE_TIMEFRAMES = ("1m", "5m", "15m", "1h", "4h", "1d")
 # the pairs' other vendor knows them by their pools
 POOLS = {
     "BTCUSDT": "0x9db9e0e53058c89e5b94e29621a205198648425b",

@@ -16,9 +16,10 @@ from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from tests.canonical.market import kept_ledgers_differ
 from tests.features.arrivals import Change, Market
-from tests.features.schedules import FEATURE_TIMEFRAMES, READERS, Build, Schedule, schedules
+from tests.features.schedules import READERS, Build, Schedule, schedules
 from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect, endpoint, open_connection
+from warehouse.timeframes import TIMEFRAMES
 
 # rows after the history's end, of every symbol that the product itself says can be trusted
 LIVE = """
@@ -57,7 +58,7 @@ class Size:
 
 
 USUAL = Size(("1m", "5m", "15m", "1d"), 1_100, 70, 1, 32, 60, 50_000)
-MILLION = Size(FEATURE_TIMEFRAMES, 3_900, 70, 8, 110, 90, 1_000_000)
+MILLION = Size(TIMEFRAMES, 3_900, 70, 8, 110, 90, 1_000_000)
 
 
 class Row(str):

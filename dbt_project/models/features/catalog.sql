@@ -1,10 +1,7 @@
 {{ config(materialized='rewritten') }}
--- depends_on: {{ ref('features_1m') }}
--- depends_on: {{ ref('features_5m') }}
--- depends_on: {{ ref('features_15m') }}
--- depends_on: {{ ref('features_1h') }}
--- depends_on: {{ ref('features_4h') }}
--- depends_on: {{ ref('features_1d') }}
+{%- for timeframe in timeframes() %}
+-- depends_on: {{ ref('features_' ~ timeframe) }}
+{%- endfor %}
 -- depends_on: {{ ref('int_benchmarks') }}
 
 {%- set library = feature_library().declared %}

@@ -1,13 +1,6 @@
 {{ config(materialized='view') }}
 
-select * from {{ ref('freshness_1m') }}
-union all
-select * from {{ ref('freshness_5m') }}
-union all
-select * from {{ ref('freshness_15m') }}
-union all
-select * from {{ ref('freshness_1h') }}
-union all
-select * from {{ ref('freshness_4h') }}
-union all
-select * from {{ ref('freshness_1d') }}
+{%- for timeframe in timeframes() %}
+{% if not loop.first %}union all{% endif %}
+select * from {{ ref('freshness_' ~ timeframe) }}
+{%- endfor %}
