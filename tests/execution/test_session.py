@@ -1,6 +1,5 @@
 """A session against the stand-in broker, through the unmodified SDK and a real ledger."""
 
-import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -29,7 +28,6 @@ def _weights(number: int) -> dict[str, float]:
 
 
 def test_forty_days_with_a_split_a_dividend_and_fees_agree_to_the_cent(exchange, warehouse, package):
-    started = time.perf_counter()
     with Session.open([package], exchange.broker()) as session:
         for number, day in enumerate(DAYS[:-1]):
             exchange.advance(day.closes + AFTER_CLOSE)
@@ -42,7 +40,6 @@ def test_forty_days_with_a_split_a_dividend_and_fees_agree_to_the_cent(exchange,
             assert session.settle(timeout=5) == ()
         exchange.advance(DAYS[-1].closes + AFTER_CLOSE)
         assert session.reconcile().outcome != "discrepancy"
-    print(f"{(time.perf_counter() - started) / len(DAYS):.3f} s a day")
 
     book = exchange.book()
     assert_agree(book)

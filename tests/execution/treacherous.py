@@ -155,7 +155,7 @@ class TreacherousBroker:
             return Unknown("the answer was lost")
         self._deliver()
         if self.at_once and self.fate.strikes(0.1):
-            self.hidden[request.client_order_id] = time.monotonic() + 0.03
+            self.hidden[request.client_order_id] = time.monotonic() + 0.3 * self.customs.late_arrival.total_seconds()
         return Accepted(self.orders[request.client_order_id])
 
     def terms(self, symbols) -> dict[str, SymbolTerms]:

@@ -24,18 +24,19 @@ def test_a_build_that_is_told_to_end(demo: Demo) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while b"START sql" not in log_file.read_bytes()[length:] and time.monotonic() < deadline:
+    deadline = time.monotonic() + 300
+    while b"START sql" not in log_file.read_bytes()[length:]:
+        assert time.monotonic() < deadline, "the build began nothing"
         time.sleep(0.1)
     children = subprocess.run(
         ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
     ).stdout.split()
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert (process.returncode, output) == (130, "\nflows: interrupted; what was stored stays\n")
     assert children
     # multiprocessing's own child notices a moment later that it is alone
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while (left := [child for child in children if _is_alive(int(child))]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -224,8 +223,8 @@ def test_nobody_listening_is_worth_a_retry() -> None:
 @pytest.mark.parametrize(
     ("of", "talk"), [(of_polygon, polygon(f"[{MINUTE}]")), (of_binance, binance(live_kline(OPENED)))]
 )
-def test_leaving_a_vendor_that_is_deaf_takes_a_second_or_two(of: Callable, talk: Talk) -> None:
-    """A vendor that has stopped reading does not answer the closing of the connection."""
+def test_leaving_a_vendor_that_is_deaf(of: Callable, talk: Talk) -> None:
+    """It does not answer the closing of the connection. Waiting for that would outlast the patience of `take`."""
 
     async def deaf(socket: ServerConnection) -> None:
         send = socket.send
@@ -238,9 +237,7 @@ def test_leaving_a_vendor_that_is_deaf_takes_a_second_or_two(of: Callable, talk:
         socket.send = send_and_go_deaf
         await talk(socket)
 
-    started = time.monotonic()
     assert len(of(deaf)) == 1
-    assert time.monotonic() - started < 3
 
 
 def test_polling_asks_for_ended_bars_and_leaves_out_what_is_unknown() -> None:
