@@ -81,13 +81,18 @@ def every_model_has_a_tested_key(manifest: Manifest) -> Iterator[str]:
 
 @rule
 def raw_rows_enter_through_staging(manifest: Manifest) -> Iterator[str]:
-    for node in models(manifest):
-        for parent in node["depends_on"]["nodes"]:
-            source = manifest["sources"].get(parent)
-            if source is None or source["source_meta"].get("is_bookkeeping"):
-                continue
-            if not node["name"].startswith("stg_"):
-                yield f"{node['name']} reads the source {source['source_name']}.{source['name']} past staging"
+    bookkeeping = {key for key, source in manifest["sources"].items() if source["meta"].get("is_bookkeeping")}
+    read_past = {
+        (parent, node["name"])
+        for node in models(manifest)
+        for parent in node["depends_on"]["nodes"]
+        if parent in manifest["sources"] and not node["name"].startswith("stg_")
+    }
+    for parent, name in sorted(read_past):
+        if parent not in bookkeeping:
+            yield f"{name} reads {parent} past staging"
+    for parent in sorted(bookkeeping - {parent for parent, _ in read_past}):
+        yield f"{parent} is bookkeeping, and no model reads it past staging"
 
 
 @rule
@@ -115,8 +120,16 @@ def public_models_have_readers(manifest: Manifest) -> Iterator[str]:
         if is_public(node) and node["unique_id"] not in read:
             yield f"{node['name']} is public and no exposure reads it"
     for exposure in manifest["exposures"].values():
-        if not exposure["url"] or not exposure["description"]:
+        if not re.match(r"https://\S+$", exposure["url"] or "") or not exposure["description"]:
             yield f"the exposure {exposure['name']} needs a URL and a description"
+
+
+@rule
+def readers_of_timeframes_have_an_exposure_each(manifest: Manifest) -> Iterator[str]:
+    names = {exposure["name"] for exposure in manifest["exposures"].values()}
+    readers = {reader for name in names for reader, _, timeframe in [name.rpartition("_")] if timeframe in TIMEFRAMES}
+    for name in sorted({f"{reader}_{timeframe}" for reader in readers for timeframe in TIMEFRAMES} - names):
+        yield f"the exposure {name} is missing: its reader reads every timeframe"
 
 
 @rule

@@ -1,20 +1,12 @@
-with feeds as (
-    select * from {{ source('raw', 'feeds') }}
-),
-
-listed as (
-    select
-        source,
-        timeframe,
-        state,
-        since,
-        symbols,
-        mute_symbols,
-        newest_bar_start,
-        heartbeat_at,
-        reconnects,
-        last_error
-    from feeds
-)
-
-select * from listed
+select
+    source,
+    timeframe,
+    state,
+    since,
+    symbols,
+    mute_symbols,
+    newest_bar_start,
+    heartbeat_at,
+    reconnects,
+    last_error
+from {{ ref('stg_raw__feeds') }}

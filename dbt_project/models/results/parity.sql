@@ -5,6 +5,7 @@
     full_refresh=false,
     on_schema_change='append_new_columns',
 ) }}
+-- depends_on: {{ source('live', 'live_regrowths') }}
 
 -- every look back computes a symbol's history anew: a build takes the newest decisions that were not audited yet, or
 -- whose bars were built anew since
