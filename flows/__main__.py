@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             print(access(options.port))
             return 0
         if options.command == "universe":
-            from flows.universes import bring_in
+            from loaders.seeds.universes import bring_in
 
             count = bring_in(options.name, options.file)
             print(

@@ -5,7 +5,7 @@ import logging
 from prefect import flow, task
 
 from flows.dbt_command import run_dbt
-from flows.seed_lines import wrong_lines
+from loaders.seeds.wrong_lines import wrong_lines
 from training.data_evidence import recording_build, recording_tests
 from training.look_ahead import audit, auditable, due
 from warehouse.connection import connect

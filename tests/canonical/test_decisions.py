@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.dbt_command import run_dbt
-from flows.seed_lines import wrong_lines
 from loaders.client.calendars import ensure_sessions
+from loaders.seeds.wrong_lines import wrong_lines
 from tests.canonical.tapes import FIRST_MINUTE, Exchange, Judged, Tape, numbered, since, walk
 from tests.machine import running_warehouse
 from warehouse.connection import connect

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from flows.dbt_command import run_dbt
-from flows.seed_lines import wrong_lines
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
+from loaders.seeds.wrong_lines import wrong_lines
 from tests.canonical.tapes import Exchange, Judged, Tape, numbered, walk
 from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect

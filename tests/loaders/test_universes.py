@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.universes import SEED, bring_in
+from loaders.seeds.universes import SEED, bring_in
 from warehouse.errors import Stop
 
 INDEX = """\

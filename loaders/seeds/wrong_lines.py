@@ -1,4 +1,4 @@
-"""Lines of the seeds that say what cannot be, told before anything is built. All else goes on."""
+"""Which lines of the seeds say something impossible. They are told before a build, and every other line counts."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from pathlib import Path
 import exchange_calendars
 import psycopg
 
-from flows.dbt_command import DBT_PROJECT_DIR
+from loaders.seeds import SEEDS
 
 ALWAYS_OPEN = "24x7"
 _IS_BAR = """
@@ -50,7 +50,7 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
 
     `seeds` is the folder of the seeds, by default the project's. A calendar without sessions yet is not judged.
     """
-    folder = seeds or DBT_PROJECT_DIR / "seeds"
+    folder = seeds or SEEDS
     instruments = _lines(folder / "instruments.csv")
     yield from _sentences(instruments, _wrong_instrument)
     yield from _contradictions(_lines(folder / "vendor_symbols.csv"))

@@ -4,10 +4,10 @@ import csv
 from datetime import date
 from pathlib import Path
 
-from flows.dbt_command import DBT_PROJECT_DIR
+from loaders.seeds import SEEDS
 from warehouse.errors import Stop
 
-SEED = DBT_PROJECT_DIR / "seeds" / "universes.csv"
+SEED = SEEDS / "universes.csv"
 COLUMNS = ("universe", "symbol", "valid_from", "valid_to")
 
 
