@@ -6,10 +6,10 @@ import psycopg
 def aimed_at(
     cursor: psycopg.Cursor, account_id: str, bars: list[tuple[str, str, object]]
 ) -> dict[tuple[str, str], float]:
-    """By (model, symbol) the target weight of the newest decision before the bar, where nothing of it is missing.
+    """The target weight of the newest decision before the bar, by (model, symbol), where that decision was carried out.
 
-    A decision whose order was refused, cut, or not filled whole, is not aimed at any more: the same target trades
-    again. So it does after an order that was to flatten the account.
+    A decision is left out when its order was refused, cut or filled in part, or when an order to flatten the account
+    followed: then the same target trades again.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(

@@ -1,7 +1,7 @@
 """From what is held and wanted to what is traded: drift, its band, and the limits of a panel. Pure.
 
 The backtest and the live session both pass through here, so that a session leaves alone what its backtest left alone.
-Weights are signed fractions of equity, one a symbol, symbols on the last axis.
+Weights are signed fractions of equity, one weight per symbol, symbols on the last axis.
 """
 
 from typing import Any, Literal

@@ -54,7 +54,7 @@ RELATED = """
     order by related.trial_id
 """
 
-# Trials that may be judged ones again, with other dates: the database compares their paths.
+# Trials that may repeat a judged trial with other dates. The database compares their paths.
 TWINS = """
     select own.trial_id, other.trial_id
     from research.trials as own

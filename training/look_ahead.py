@@ -125,7 +125,7 @@ _AUDITED = sql.SQL(
     "select model, definition, (select count(*) from {history}) from canonical.live_builds where model = %s"
 )
 
-# one moment a calendar: what is measured against another instrument is so within a calendar
+# One moment per calendar. A feature that compares two instruments compares instruments of one calendar.
 _CUTS = sql.SQL("""
     create temporary table cuts on commit drop as
     select instruments.symbol, cuts.moment

@@ -48,7 +48,7 @@ def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -
     take_turn(connection, table.name)
     series = _series(batch)
     if lesser:
-        # by the time of landing revisions are told apart, so each statement lands one of a key
+        # Revisions differ by when they landed, so each statement lands one revision of a key.
         landed = sum(_append_unknown(connection, table, one) for one in lesser)
         landed += _append_what_differs(connection, table, batch.values(), None)
         return Landed(len(rows), landed, tuple({key: None for one in lesser for key in one}))
@@ -219,7 +219,7 @@ def _statements(table: RawTable) -> _Statements:
 
 
 def _told(table: RawTable, by: str, otherwise: str) -> sql.Composed:
-    """The payload of one of two rows. A column that its channel does not tell is taken from the other row."""
+    """The payload of the row `by`. Where its channel leaves a column out, the value of the row `otherwise` counts."""
     columns = (
         sql.SQL("coalesce({}, {})").format(sql.Identifier(by, column), sql.Identifier(otherwise, column))
         if column in table.partly_told

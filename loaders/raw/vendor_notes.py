@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import psycopg
 
-# of what is said of a vendor and no symbol of its own
+# stands for the symbol where a sentence is about the vendor as a whole
 ALL_SYMBOLS = "*"
 
 

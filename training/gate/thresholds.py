@@ -10,7 +10,7 @@ from warehouse.errors import Stop
 STRICT_LUCK_P = 0.005
 # A test of the last two folds at 10 %: what an edge that died before them passes it with.
 RECENT_ALPHA_T = 1.28
-# Windows that do not overlap are looked at for the first time each: a record of days would be a lottery ticket a week.
+# A window that overlaps no other counts as a first look. If short records could pass, every week would be a new ticket.
 LEAST_RECORD_YEARS = 1.5
 # Of linear models without an edge, most that the lock lets through pass the other checks too: the lock is the promise.
 TOTAL_LEVEL = 0.02

@@ -22,8 +22,8 @@ LEAST_PRESENT = 0.8
 
 @dataclass(frozen=True, eq=False)
 class SearchTests:
-    """The tests that look at all trials at once, done once a look. `level` is what this look may spend, `next_level`
-    what the one after it may."""
+    """The tests that compare all trials of a search. They are run once per look. `level` is the probability of luck
+    that this look may spend, `next_level` the one that the next look may spend."""
 
     lock: Lock
     level: float

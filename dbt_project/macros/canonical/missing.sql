@@ -94,7 +94,7 @@
         {% endmacro %}
 
 
-{# Ordinals between the bars that are there, as (first_bar_no, last_bar_no); one that has none ends before it begins. #}
+{# The hole after each bar, as (first_bar_no, last_bar_no). Where the next bar follows at once, last is less than first. #}
 {% macro holes_between_bars() %}
             select
                 known.bar_no + 1 as first_bar_no,

@@ -11,7 +11,7 @@
     {% endmacro %}
 
 
-{# How long nobody may trade before nobody knows what comes next, and the windows in which all vendors have answered. #}
+{# After how many bars without a trade an instrument counts as inactive, and the windows in which all vendors have answered. #}
 {% macro silence(timeframe) %}
         select
             limits.inactive_after,

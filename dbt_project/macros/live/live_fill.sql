@@ -5,7 +5,7 @@
 
     PostgreSQL keeps window functions out of workers, because rows of equal order might come differently in each. Here
     (symbol, bar_start) orders all rows, so the model's SQL goes into a function, which may say that it is safe. It is
-    called once a symbol and lives as long as this transaction.
+    called once per symbol and is dropped when this transaction ends.
 #}
 {% macro live_fill(table, sql, inputs, columns) -%}
     {%- if live_watermarks() not in sql -%}

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
--- a vendor is a line here
+-- Add one line per vendor.
 with revisions as (
     select * from {{ ref('stg_polygon__bars') }}
     union all

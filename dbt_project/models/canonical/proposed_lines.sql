@@ -14,7 +14,7 @@ known_names as (
     where vendor = 'polygon' and symbol is not null and vendor_symbol is not null
 ),
 
--- whose the name was when it was first asked about, while the instrument had it; where that was not said, nobody's
+-- The identity that the vendor named first while the instrument had this name. Without one, no name is proposed.
 identities as (
     select distinct on (known_names.symbol)
         known_names.symbol,

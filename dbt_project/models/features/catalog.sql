@@ -44,13 +44,13 @@ with declared (feature, timeframe, feature_group, description, lookback, unit, d
     {%- endfor %}
 ),
 
--- a relation that is rewritten has a row there to take turns, and no definition
+-- A relation that is rewritten has a row there, which its builds lock to take turns, and no definition.
 upstream as (
     select * from {{ source('live', 'definitions') }}
     where definition <> ''
 ),
 
--- an aggregate is its step; PostgreSQL's own functions do not change
+-- An aggregate changes when its step function does. PostgreSQL's own functions do not change.
 aggregates as (
     select
         aggregate.proname as name,

@@ -4,8 +4,8 @@ with vendor_symbols as (
     where vendor = 'polygon'
 ),
 
--- one part a timeframe, so that who reads one of them finds its rows by index; a condition inside of a part would keep
--- the ticker out of that index
+-- One part per timeframe: a query for one timeframe then uses the index. A condition inside of a part would keep the
+-- ticker out of that index.
 aggregates as (
     {%- for timeframe, multiplier, timespan in [
         ('1m', 1, 'minute'), ('5m', 5, 'minute'), ('15m', 15, 'minute'), ('1h', 1, 'hour'), ('4h', 4, 'hour'),

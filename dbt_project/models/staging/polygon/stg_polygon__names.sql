@@ -24,7 +24,7 @@ numbered as (
         figi,
         name_no,
         vendor_symbol,
-        -- of what was before the first name that is told nothing is known
+        -- nobody knows when the first listed name began
         case when name_no > 1 then changed_on end as valid_from,
         lead(changed_on) over by_figi as valid_to,
         landed_at
