@@ -14,7 +14,7 @@ from typing import Self
 import psycopg
 from psycopg.types.json import Jsonb
 
-from execution import aims, bookings, marks, roster, withdrawals
+from execution import aims, bookings, holding, marks, roster, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement, moved_by
 from execution.bookings import insert
@@ -30,6 +30,7 @@ from execution.findings import (
     OrderMoved,
     as_json,
 )
+from execution.holding import Entry
 from execution.orders import Order, OrderStatus, Side
 from execution.presence import Purpose, enter
 from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
@@ -147,6 +148,11 @@ class Ledger:
         """By (model, symbol) what the position was last traded to, before the bar; see `aims`."""
         with self._transaction() as cursor:
             return aims.aimed_at(cursor, self.account_id, list(bars))
+
+    def entries(self, bars: Mapping[tuple[str, str], datetime]) -> dict[tuple[str, str], Entry]:
+        """By (model, symbol) what is known of a position's beginning, before the bar; see `holding`."""
+        with self._transaction() as cursor:
+            return holding.entries(cursor, self.account_id, bars)
 
     def snapshot(self, broker: BrokerSnapshot, since: datetime | None) -> LedgerSnapshot:
         """The ledger's side of a comparison: everything after `since` (None: ever) and all that `broker` mentions."""

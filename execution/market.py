@@ -13,6 +13,7 @@ import pyarrow
 from psycopg import sql
 
 from execution.brokers.base import BrokerClock, Mode
+from execution.holding import Entry, Holding, holding
 from execution.timing import SessionTimes, window_of
 from execution.validation.rules import BarEvidence
 from models_registry import registry
@@ -39,7 +40,7 @@ class Package(Protocol):
         """Whether the weights of a bar depend on one another."""
 
     def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
-        """Feature rows to symbol, bar_start, score and weight."""
+        """Feature rows to symbol, bar_start, score and weight; with exits also whole, see `ModelPackage`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,16 @@ class Market:
             if self._connection.closed:
                 raise Stop("the connection to the warehouse is gone: start trading again") from None
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
+
+    def holdings(
+        self, bars: Mapping[tuple[str, str], datetime], timeframe: str, entries: Mapping[tuple[str, str], Entry]
+    ) -> dict[tuple[str, str], Holding]:
+        """By (model, symbol) the position at the close of the bar of this timeframe, as its exits are judged by."""
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            return {
+                key: holding(cursor, timeframe, key[1], entries.get(key, Entry()), bar_start)
+                for key, bar_start in bars.items()
+            }
 
     def sessions(self, timeframes: Mapping[str, str], now: datetime) -> dict[str, SessionTimes]:
         """Each symbol's calendar around `now`, for bars of its timeframe."""

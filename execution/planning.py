@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from execution.brokers.base import (
     AccountSnapshot,
     BrokerClock,
@@ -16,6 +18,7 @@ from execution.brokers.base import (
     Mode,
     SymbolTerms,
 )
+from execution.holding import Holding
 from execution.limits import Limits
 from execution.market import FeatureRow, MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
@@ -28,6 +31,7 @@ from execution.validation.limits import Usage, postponed
 from execution.validation.orders import order_rules
 from execution.validation.rules import Proposal, Refusal, refusals, verdicts
 from execution.withdrawals import Standing
+from models_registry.exits import Exits, Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
 
 ZERO = Decimal(0)
@@ -177,10 +181,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a model makes of a row."""
+    """What a model makes of a row; `whole` where it has exits, the weight of a position that they keep."""
 
     score: float
     weight: float
+    whole: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,15 +276,16 @@ def plan(
     situation: Situation,
     attempts: Mapping[tuple[str, str], tuple[int, bool]],
     aimed_at: Mapping[tuple[str, str], float] | None = None,
+    holdings: Mapping[tuple[str, str], Holding] | None = None,
     *,
     waits: bool = False,
 ) -> Plan:
     """Decide every bar that may be decided and was not before.
 
     `shares` is each model's share of equity. `attempts` says by model and symbol how often the newest bar was decided
-    before, and whether it may be again, `aimed_at` what the position was last traded to. A model that fails decides
-    nothing; the others decide all the same. A panel is decided once its last symbol has its bar; with `waits` it may
-    wait for that, otherwise what is there is ranked.
+    before, and whether it may be again, `aimed_at` what the position was last traded to, `holdings` since when it is
+    held, where a package has exits. A model that fails decides nothing; the others decide all the same. A panel is
+    decided once its last symbol has its bar; with `waits` it may wait for that, otherwise what is there is ranked.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
@@ -310,6 +316,9 @@ def plan(
                 failures.append(Failure(package.model_id, symbol, answer))
                 continue
             decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
+            if (exits := getattr(package, "exits", None)) is not None:
+                since = (holdings or {}).get(subject[:2], Holding())
+                decision = _with_exits(decision, exits, answer, _side(situation, symbol), since)
             try:
                 rule = getattr(package, "rebalancing", None) or Rebalancing(band=float(policy.rebalance_band))
                 runs = rule.drift == "let_run" and (aimed_at or {}).get(subject[:2]) == decision.target_weight
@@ -396,9 +405,9 @@ def _ranked(package: Package, situation: Situation, symbols: list[str]) -> dict[
     few = f"only {len(among)} of {len(package.symbols)} symbols have this bar, too few to rank: no decision"
     found: dict[str, _Answer | _TooFew | str] = {}
     for symbol in symbols:
-        score, weight = scored[symbol]
+        weight = scored[symbol][1]
         is_too_few = len(among) < len(package.symbols) and weight is not None and weight != weight
-        found[symbol] = _TooFew(few) if is_too_few else _answer(score, weight)
+        found[symbol] = _TooFew(few) if is_too_few else _answer(*scored[symbol])
     return found
 
 
@@ -406,13 +415,16 @@ def _is_whole(row: FeatureRow) -> bool:
     return not any(value is None or math.isnan(value) for value in row.values)
 
 
-def _scored(package: Package, situation: Situation, symbols: list[str]) -> dict[str, tuple[Any, Any]]:
-    """Score and weight of each symbol's newest row, as the model says. Raises whatever the model raises."""
+def _scored(package: Package, situation: Situation, symbols: list[str]) -> dict[str, tuple[Any, ...]]:
+    """Score and weight, and with exits the whole weight, of each symbol's newest row, as the model says.
+
+    Raises whatever the model raises.
+    """
     answers = package.target_weights(situation.market.table(package, symbols))
     if list(answers["symbol"]) != symbols:
         raise ValueError("it answered for other rows than it was given")
-    pairs = zip(answers["score"], answers["weight"], strict=True)
-    return dict(zip(symbols, pairs, strict=True))
+    said = [name for name in ("score", "weight", "whole") if name in answers]
+    return dict(zip(symbols, zip(*(answers[name] for name in said), strict=True), strict=True))
 
 
 def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
@@ -432,9 +444,9 @@ def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict
         return {symbols[0]: f"{type(error).__name__}: {error}"}
 
 
-def _answer(score: object, weight: object) -> _Answer | str:
+def _answer(score: object, weight: object, whole: object = math.nan) -> _Answer | str:
     try:
-        answer = _Answer(float(score), float(weight))  # type: ignore[arg-type]
+        answer = _Answer(float(score), float(weight), float(whole))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return f"its score is {score!r} and its weight {weight!r}: numbers are needed"
     if not (math.isfinite(answer.score) and math.isfinite(answer.weight)):
@@ -459,6 +471,31 @@ def _decision(
         score=answer.score,
         target_weight=answer.weight,
         attempt=attempt,
+    )
+
+
+def _side(situation: Situation, symbol: str) -> int:
+    """1 long, -1 short, 0 flat; what is too little to be sold is nothing that is held."""
+    held, terms, bar = situation.held(symbol), situation.terms.get(symbol), situation.market.bars[symbol]
+    is_dust = terms is not None and terms.step is not None and not terms.closable(held, bar.close)
+    return 0 if is_dust else (held > 0) - (held < 0)
+
+
+def _with_exits(decision: Decision, exits: Exits, answer: _Answer, side: int, since: Holding) -> Decision:
+    """The decision as the backtest makes it of the same position and prices."""
+    held = Held(side, since.bars, since.entry, since.low, since.high)
+    weight, score, whole, barred_before = (
+        np.array([[value]]) for value in (answer.weight, answer.score, answer.whole, float(since.barred))
+    )
+    weights, barred, reasons = decide(Levels.of([exits]), weight, score, whole, held, barred_before)
+    return replace(
+        decision,
+        target_weight=float(weights[0, 0]),
+        signal_weight=answer.weight,
+        held_side=side,
+        held_since=since.since if side else None,
+        barred=int(barred[0, 0]),
+        exit_reason=reasons[0, 0] or None,
     )
 
 

@@ -12,7 +12,10 @@ from execution.orders import Order, Side
 class Decision:
     """What a model made of a closed bar. `broker_time` is when, by the broker's clock; features are as read.
 
-    `attempt` is one more for each time that the bar was decided again after its order was taken back.
+    `attempt` is one more for each time that the bar was decided again after its order was taken back. Of a package
+    with exits: `signal_weight` is what the score asks for, `held_side` what was held (1 long, -1 short), `held_since`
+    the start of the bar of its entry, `barred` the side that may not be taken again yet, and `exit_reason` why the
+    target is 0 beside the score.
     """
 
     decision_id: str
@@ -27,6 +30,11 @@ class Decision:
     score: float
     target_weight: float
     attempt: int = 1
+    signal_weight: float | None = None
+    held_side: int = 0
+    held_since: datetime | None = None
+    barred: int = 0
+    exit_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Self
 from execution import registration
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
 from execution.flatten import close_positions
+from execution.holding import Holding
 from execution.ledger import Ledger
 from execution.limits import Limits
 from execution.market import Market, Package
@@ -169,7 +170,17 @@ class Session:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
         attempts, aims = self._ledger.attempts(questions), self._ledger.aimed_at(questions)
-        todo = plan(self.account_id, self._packages, self._shares, self._policy, situation, attempts, aims, waits=waits)
+        todo = plan(
+            self.account_id,
+            self._packages,
+            self._shares,
+            self._policy,
+            situation,
+            attempts,
+            aims,
+            self._holdings(situation),
+            waits=waits,
+        )
         self._ledger.record_refusals(todo.refused, situation.clock.now)
         self._ledger.write_ahead(todo.decisions, todo.intents)
         self._note_failures(todo)
@@ -274,6 +285,20 @@ class Session:
             terms=terms,
         )
         return situation if self._limits is None else self._limited(situation, self._limits)
+
+    def _holdings(self, situation: Situation) -> dict[tuple[str, str], Holding]:
+        """Since when the symbols of packages with exits are held; those that are flat have none but what is barred."""
+        questions = open_questions(situation.market)
+        found: dict[tuple[str, str], Holding] = {}
+        for package in self._packages:
+            if getattr(package, "exits", None) is None:
+                continue
+            bars = {key: start for key, start in questions.items() if key[0] == package.model_id}
+            entries = self._ledger.entries(bars)
+            held = {key: start for key, start in bars.items() if situation.held(key[1])}
+            found |= {key: Holding(barred=entry.barred) for key, entry in entries.items()}
+            found |= self._market.holdings(held, package.timeframe, entries)
+        return found
 
     def _limited(self, situation: Situation, limits: Limits) -> Situation:
         """With the limits, and what the account has used of them."""

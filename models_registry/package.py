@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow
 from pydantic import AwareDatetime, Field, ValidationError
 
+from models_registry.exits import Exits
 from models_registry.frozen import Frozen, canonical_json, sha256
 from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import PositionSizing, Target
@@ -78,6 +79,7 @@ class Manifest(Frozen):
     target: Target
     position_sizing: PositionSizing
     rebalancing: Rebalancing = Rebalancing()
+    exits: Exits | None = None
     cost_bps_per_side: float
     parameters: dict[str, Any]
     training_window: TrainingWindow
@@ -103,8 +105,10 @@ class ModelPackage:
     def build(cls, booster: bytes, **manifest: Any) -> Self:
         """A package of a booster in UBJ form and the manifest's fields; the checksum is taken here."""
         whole = Manifest(booster_sha256=sha256(booster), **manifest)
-        # with every default written out: the package keeps its meaning when a default changes
-        return cls(Manifest.model_validate(whole.model_dump()), bytes(booster))
+        # with every default written out: the package keeps its meaning when a default changes. Without exits it is the
+        # package that it was before there were any
+        absent = {"exits"} if whole.exits is None else set()
+        return cls(Manifest.model_validate(whole.model_dump(exclude=absent)), bytes(booster))
 
     @property
     def model_id(self) -> str:
@@ -139,6 +143,11 @@ class ModelPackage:
     def rebalancing(self) -> Rebalancing:
         """What its backtest did about drift, and a session does too."""
         return self.manifest.rebalancing
+
+    @property
+    def exits(self) -> Exits | None:
+        """When its positions are left, or kept, beside what its scores say; None where the scores say it all."""
+        return self.manifest.exits
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -204,10 +213,12 @@ class ModelPackage:
 
         `features` holds symbol, bar_start (UTC), is_ready and every column of `feature_names`; others are ignored.
         Returns symbol, bar_start, score (float64) and weight (float64, signed fraction of equity, to be held from the
-        next bar's open). A row that is not ready has score NaN and weight 0; that of a
-        symbol which left the universe has 0 and 0. The result of a row is the same bits
-        whichever rows come with it; where symbols are ranked, whichever bars come with its own. Raises PackageError
-        for a missing column, a foreign symbol, or a ready row without a finite value.
+        next bar's open). Where a package has exits its weights are what the scores say, before what
+        `models_registry.exits.decide` makes of them, and whole (float64) is the weight, without a sign, of a position
+        that they keep. A row that is not ready has score NaN and weight 0; that of a symbol which left the universe has
+        0 and 0. The result of a row is the same bits whichever rows come with it; where symbols are ranked, whichever
+        bars come with its own. Raises PackageError for a missing column, a foreign symbol, or a ready row without a
+        finite value.
         """
         self._check_columns(features)
         symbols, bar_start = _column(features, "symbol"), _column(features, "bar_start")
@@ -220,8 +231,11 @@ class ModelPackage:
         scores = np.full(len(ready), np.nan)
         if (scored := ready & ~left).any():
             scores[scored] = self.target.score(self.predict(self._matrix(features, scored)))
-        weights = self._weights(features, scores, bar_start)
-        return pd.DataFrame(
+        volatility = self._volatility(features)
+        weights = self.sizing.weights(
+            scores, len(self.symbols), volatility=volatility, bars=bar_start.to_numpy(), target=self.target
+        )
+        answer = pd.DataFrame(
             {
                 "symbol": symbols,
                 "bar_start": bar_start,
@@ -229,19 +243,19 @@ class ModelPackage:
                 "weight": weights,
             }
         )
+        if self.exits is not None:
+            answer["whole"] = self.sizing.whole(scores, len(self.symbols), volatility=volatility, target=self.target)
+        return answer
 
     @property
     def is_panel(self) -> bool:
         """Whether the weights of a bar depend on one another, so that all symbols have to be scored together."""
         return self.sizing.policy == "top_bottom_k"
 
-    def _weights(self, features: pyarrow.Table | pd.DataFrame, scores: np.ndarray, bar_start: pd.Series) -> np.ndarray:
-        sizing, volatility = self.sizing, None
-        if sizing.needs_volatility:
-            volatility = _column(features, sizing.volatility).to_numpy(dtype=np.float64, na_value=np.nan)
-        return sizing.weights(
-            scores, len(self.symbols), volatility=volatility, bars=bar_start.to_numpy(), target=self.target
-        )
+    def _volatility(self, features: pyarrow.Table | pd.DataFrame) -> np.ndarray | None:
+        if not self.sizing.needs_volatility:
+            return None
+        return _column(features, self.sizing.volatility).to_numpy(dtype=np.float64, na_value=np.nan)
 
     def predict(self, matrix: np.ndarray) -> np.ndarray:
         """What the booster predicts for a matrix, shape (n, features), columns in the order of `feature_names`.

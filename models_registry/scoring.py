@@ -226,6 +226,19 @@ class PositionSizing(Frozen):
         short = scores < -self.entry if self.may_short else np.zeros_like(long)
         return np.where(long, size, np.where(short, -size, 0.0))
 
+    def whole(
+        self, scores: np.ndarray, symbols: int, *, volatility: np.ndarray | None = None, target: Target | None = None
+    ) -> np.ndarray:
+        """The weight (n,), without a sign, of a position that is held whatever its score; needs what `weights` does.
+
+        Where the weight follows the score, or the rank, there is none: NaN.
+        """
+        if self.policy in ("proportional", "kelly", "top_bottom_k"):
+            return np.full(len(scores), np.nan)
+        return np.broadcast_to(
+            np.asarray(self._size(np.abs(scores), self.max_weight / symbols, volatility, target)), scores.shape
+        )
+
     def _size(
         self, strength: np.ndarray, share: float, volatility: np.ndarray | None, target: Target | None
     ) -> np.ndarray | float:

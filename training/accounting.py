@@ -5,6 +5,8 @@ position stays what it was. A price is known at such opens only: the whole move 
 the first open after it, by the strategy and by buy-and-hold alike. Nothing about a bar depends on whether a later one
 exists. Everything is a fraction of the equity at the open before it is traded.
 
+A position that a stop, a target or its age ends is left at the next open too (see `models_registry.exits`).
+
 Where trading ends for good, a position is closed at what its holder got. Where nobody knows that, the worst is assumed:
 a long position loses all, and a short one gains nothing after the last close.
 """
@@ -14,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from models_registry.exits import Exits, Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
 from models_registry.rebalancing import trades as trades_of
 from training.costs import Rates
@@ -24,11 +27,12 @@ _YEAR_IN_SECONDS = 31_557_600.0  # 365.25 days
 
 @dataclass(frozen=True)
 class Terms:
-    """What a trial trades on: its rates, what it does about drift, and its limits of gross and net."""
+    """What a trial trades on: its rates, what it does about drift, its limits of gross and net, when it leaves."""
 
     rates: Rates
     rebalancing: Rebalancing
     limits: tuple[float, float] = (np.inf, np.inf)
+    exits: Exits | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,49 @@ class Account:
     trades: np.ndarray
     costs: np.ndarray
     interest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What N trials want at T decisions of S symbols, each (N, T, S).
+
+    weights: targets, NaN decides nothing. scores: what they follow from. whole: weight of a position that is kept
+    though its score asks for none. The last two are read where a trial has exits.
+    """
+
+    weights: np.ndarray
+    scores: np.ndarray | None = None
+    whole: np.ndarray | None = None
+
+
+class _Since:
+    """What N trials hold in S symbols, and the prices since each entry; all (N, S)."""
+
+    def __init__(self, exits: list[Exits | None], symbols: int) -> None:
+        shape = (len(exits), symbols)
+        self.levels = Levels.of(exits)
+        self.side, self.barred, self.bars = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self.entry, self.low, self.high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+
+    def decide(self, weights: np.ndarray, scores: np.ndarray, whole: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """The weights (N, S) that decisions lead to where `held` is held at their close."""
+        # what a delisting or a total loss ended is held no more
+        self.side = np.where(np.sign(held) == self.side, self.side, 0.0)
+        since = Held(self.side, self.bars, self.entry, self.low, self.high)
+        targets, self.barred, _ = decide(self.levels, weights, scores, whole, since, self.barred)
+        return targets
+
+    def follow(
+        self, position: np.ndarray, price: np.ndarray, low: np.ndarray, high: np.ndarray, is_traded: np.ndarray
+    ) -> None:
+        """What is held after the fills at `price` (S,), and the bar that follows; a NaN `low` or `high` is no price."""
+        side = np.sign(position)
+        is_new = (side != 0.0) & (side != self.side)
+        self.entry = np.where(is_new, price, self.entry)
+        self.low, self.high = np.where(is_new, price, self.low), np.where(is_new, price, self.high)
+        self.bars = np.where(is_new, 0.0, self.bars) + is_traded
+        self.low, self.high = np.fmin(self.low, low), np.fmax(self.high, high)
+        self.side = side
 
 
 @dataclass(frozen=True)
@@ -115,6 +162,17 @@ class Market:
         return np.where(positions < 0.0, self.short_returns, self.returns)
 
     @cached_property
+    def ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        """(T, S) low and high of each row's bar; its open where they are doubtful, NaN where nobody traded."""
+        window = slice(self.first + 1, self.last + 2)
+        opens = np.where(self.dataset.is_traded, self.dataset.opens, np.nan)[window]
+        if self.dataset.lows is None or self.dataset.highs is None:
+            return opens, opens
+        of_bars = (prices[window] for prices in (self.dataset.lows, self.dataset.highs))
+        low, high = (np.where(np.isnan(prices), opens, np.where(np.isnan(opens), np.nan, prices)) for prices in of_bars)
+        return low, high
+
+    @cached_property
     def years(self) -> np.ndarray:
         """(T,) length of each row's bar, to the next open, in years."""
         moments = self.dataset.sessions[self.first + 1 : self.last + 3]
@@ -159,9 +217,9 @@ class Market:
         of_fill = np.take_along_axis(scores, np.maximum(self.decided_by, 0), axis=0)
         return np.where(self.decided_by >= 0, of_fill, scores)
 
-    def run(self, weights: np.ndarray, terms: list[Terms]) -> list[Account]:
-        """The accounts of N trials side by side. weights (N, T, S) are targets by decision; NaN decides nothing."""
-        count, length, symbols = weights.shape
+    def run(self, wanted: Wanted, terms: list[Terms]) -> list[Account]:
+        """The accounts of N trials side by side."""
+        count, length, symbols = wanted.weights.shape
         side = np.stack([one.rates.side for one in terms])
         borrow = np.stack([one.rates.borrow for one in terms])
         cash = np.array([[one.rates.cash] for one in terms])
@@ -173,18 +231,23 @@ class Market:
         costs, interest = np.zeros((count, length, symbols)), np.zeros((count, length, symbols))
         held, aimed_at = np.zeros((count, symbols)), np.full((count, symbols), np.nan)
         ruined = np.zeros((count, 1), dtype=bool)
-        columns = np.arange(symbols)
+        since = _Since([one.exits for one in terms], symbols) if any(one.exits for one in terms) else None
         for row in range(length):
-            source = self.decided_by[row]
-            wanted = np.where(source >= 0, weights[:, np.maximum(source, 0), columns], np.nan)
+            targets = self._decided(wanted.weights, row)
+            if since is not None:
+                scores, whole = (self._decided(said, row) for said in (wanted.scores, wanted.whole))
+                targets = since.decide(targets, scores, whole, held)
             # a delisting has made room before anything else is traded
             kept = np.where(self.settled[row], 0.0, held)
             trade, aimed_at = trades_of(
-                kept, wanted, aimed_at, band=band, lets_run=lets_run, gross=gross, net=net_limit
+                kept, targets, aimed_at, band=band, lets_run=lets_run, gross=gross, net=net_limit
             )
             trade = np.where(self.settled[row], -held, trade)
             trade[ruined[:, 0]] = 0.0
             position = held + trade
+            if since is not None:
+                low, high = (prices[row] for prices in self.ranges)
+                since.follow(position, self.prices[row], low, high, self._has_trades[row])
             returns = np.where(position < 0.0, self.short_returns[row], self.returns[row])
             # what a delisting closes was sold to nobody: it pays no spread
             paid = side * np.where(self.settled[row], 0.0, np.abs(trade))
@@ -200,3 +263,15 @@ class Market:
                 leaves = np.where(self.settled[row + 1], 0.0, np.abs(held))
                 costs[:, row] += side * leaves * np.maximum(1.0 + net, 0.0)
         return [Account(*parts) for parts in zip(positions, trades, costs, interest, strict=True)]
+
+    def _decided(self, said: np.ndarray | None, row: int) -> np.ndarray:
+        """(N, S) what the decisions that are filled at a row say; NaN where there is none."""
+        if said is None:
+            raise ValueError("exits are judged by scores and whole weights, which were not given")
+        source = self.decided_by[row]
+        return np.where(source >= 0, said[:, np.maximum(source, 0), np.arange(said.shape[2])], np.nan)
+
+    @cached_property
+    def _has_trades(self) -> np.ndarray:
+        """(T, S) whether somebody traded in each row's bar."""
+        return self.dataset.is_traded[self.first + 1 : self.last + 2]

@@ -15,7 +15,7 @@ import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
 from training import costs, models, targets, tuning
-from training.accounting import Account, Market, Terms
+from training.accounting import Account, Market, Terms, Wanted
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
@@ -58,10 +58,14 @@ class TrialPath:
 
 @dataclass(frozen=True)
 class _FoldResult:
-    """Scores and weights (bars, S) of one fold's test; losses and base-rate losses in and out of sample."""
+    """Scores and weights (bars, S) of one fold's test; losses and base-rate losses in and out of sample.
+
+    whole (bars, S): the weight of a position that exits keep, NaN without any.
+    """
 
     scores: np.ndarray
     weights: np.ndarray
+    whole: np.ndarray
     in_sample: tuple[np.ndarray, np.ndarray]
     out_of_sample: tuple[np.ndarray, np.ndarray]
 
@@ -116,6 +120,7 @@ class Backtest:
             target=hypothesis.target,
             position_sizing=hypothesis.position_sizing,
             rebalancing=hypothesis.rebalancing,
+            exits=hypothesis.exits,
             cost_bps_per_side=hypothesis.costs.bps_per_side,
             parameters=parameters.model_dump(),
             training_window=TrainingWindow(
@@ -158,6 +163,7 @@ class Backtest:
         return _FoldResult(
             scores=decided["score"].to_numpy().reshape(shape),
             weights=decided["weight"].to_numpy().reshape(shape),
+            whole=decided["whole"].to_numpy().reshape(shape) if "whole" in decided else np.full(shape, np.nan),
             in_sample=self._losses(package, fold.train, edges, base),
             out_of_sample=self._losses(package, fold.test, edges, base),
         )
@@ -214,7 +220,8 @@ class Backtest:
     def terms(self) -> Terms:
         """What the trial trades on."""
         rates = costs.rates(self.hypothesis.costs, self.dataset.classes_of_symbols)
-        return Terms(rates, self.hypothesis.rebalancing, self.hypothesis.position_sizing.limits)
+        one = self.hypothesis
+        return Terms(rates, one.rebalancing, one.position_sizing.limits, one.exits)
 
     def _edges(self, sessions: np.ndarray) -> tuple[float, ...]:
         return self.hypothesis.target.edges(self.target_values.values[sessions][self._labelled(sessions)])
@@ -263,7 +270,9 @@ def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[_FoldResult
     market = Market(backtests[0].dataset, int(tested[0]), int(tested[-1]))
     scores = [np.concatenate([fold.scores for fold in folds]) for folds in results.values()]
     weights = [np.concatenate([fold.weights for fold in folds]) for folds in results.values()]
-    accounts = market.run(np.stack(weights), [backtest.terms for backtest in backtests])
+    whole = [np.concatenate([fold.whole for fold in folds]) for folds in results.values()]
+    wanted = Wanted(np.stack(weights), np.stack(scores), np.stack(whole))
+    accounts = market.run(wanted, [backtest.terms for backtest in backtests])
     return {
         trial_id: _path(backtest, market, folds, score, account)
         for (trial_id, folds), backtest, score, account in zip(

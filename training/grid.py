@@ -18,7 +18,7 @@ LARGEST_GRID = 200
 _BOOSTER = ("training", "xgboost")
 # top-level keys whose values, or the values below them, a grid may vary
 _VARIED = (
-    "feature_groups", "features", "exclude_features", "target", "position_sizing", "costs", "rebalancing",
+    "feature_groups", "features", "exclude_features", "target", "position_sizing", "costs", "rebalancing", "exits",
 )  # fmt: skip
 
 

@@ -11,9 +11,19 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, Strict, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
+from models_registry.exits import Exits
 from models_registry.frozen import Frozen, canonical_json, sha256
 from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import Number, PositionSizing, Target, Whole
@@ -100,6 +110,7 @@ class Hypothesis(Frozen):
     position_sizing: PositionSizing
     costs: Costs
     rebalancing: Rebalancing = Rebalancing()
+    exits: Exits | None = None
     training: Training
     gate: dict[str, int | float | bool] = Field(
         default_factory=dict,
@@ -122,6 +133,12 @@ class Hypothesis(Frozen):
         except ThresholdError as error:
             raise ValueError(str(error)) from None
         return overrides
+
+    @model_serializer(mode="wrap")
+    def _without_absent_exits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # a hypothesis without exits is the one that it was before there were any: same content, same hash
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if name != "exits" or value is not None}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -161,6 +178,8 @@ class Hypothesis(Frozen):
                 f"a whole position weighs {largest:g}, and rebalancing.band leaves alone what is below "
                 f"{self.rebalancing.band:g}: nothing would ever trade"
             )
+        if self.exits is not None:
+            self.exits.check(sizing)
         if parameters.scale_pos_weight is not None and self.target.kind != "binary":
             raise ValueError(f"scale_pos_weight weighs up labels of a binary target, not of {self.target.kind}")
         weights = parameters.class_weights

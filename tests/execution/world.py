@@ -205,9 +205,10 @@ class Warehouse:
     def publish(self, day: TradingDay, weights: Mapping[str, float], *, is_ready: bool = True) -> None:
         """The day's bars have closed: their canonical bars and feature rows appear."""
         with connect("transformer") as connection:
-            for symbol, (_, last) in day.prices.items():
-                bar = (symbol, day.opens, day.closes, Decimal(str(last)))
-                connection.execute("insert into canonical.ohlcv_1d values (%s, %s, %s, %s)", bar)
+            for symbol, (first, last) in day.prices.items():
+                prices = (first, max(first, last), min(first, last))
+                bar = (symbol, day.opens, day.closes, Decimal(str(last)), *(Decimal(str(price)) for price in prices))
+                connection.execute("insert into canonical.ohlcv_1d values (%s, %s, %s, %s, %s, %s, %s)", bar)
                 signal = weights.get(symbol, 0.0)
                 row = (symbol, day.opens, is_ready, signal, 1 / 3)
                 connection.execute("insert into features.features_1d values (%s, %s, %s, %s, %s)", row)
@@ -236,6 +237,8 @@ def rows(query: str, *parameters: object) -> list[tuple]:
 _RELATIONS = psycopg.sql.SQL("""
 create table reference.instruments (symbol text, asset_class text, calendar text);
 create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric,
+    adj_open numeric, adj_high numeric, adj_low numeric, high numeric, low numeric, volume numeric,
+    is_silent boolean, is_range_doubtful boolean,
     session_date date generated always as ((bar_start at time zone 'UTC')::date) stored);
 create table reference.universes (universe text, symbol text, valid_from date, valid_to date);
 create table canonical.announced_splits (symbol text, execution_date date, split_from numeric, split_to numeric);

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from models_registry.exits import Exits
+
 
 @dataclass
 class SlowAccount:
@@ -19,6 +21,10 @@ class SlowAccount:
     cash: float = 1.0
     units: list[float] = field(default_factory=list)
     returns: list[float] = field(default_factory=list)
+    exits: Exits | None = None
+    # symbol -> price of the entry, and low and high of each bar with trades since
+    since: dict[int, tuple[float, list[tuple[float, float]]]] = field(default_factory=dict)
+    barred: dict[int, int] = field(default_factory=dict)
     # symbol -> bar of its delisting, what a long and what a short position is settled at
     ends: dict[int, tuple[int, float, float]] = field(default_factory=dict)
 
@@ -31,8 +37,14 @@ class SlowAccount:
         moments: np.ndarray,
         first: int,
         last: int,
+        scores: np.ndarray | None = None,
+        ranges: tuple[np.ndarray, np.ndarray] | None = None,
+        whole: float = 0.0,
     ) -> list[float]:
-        """The return of each bar that follows a decision bar from `first` to `last`; weights are by decision bar."""
+        """The return of each bar that follows a decision bar from `first` to `last`; weights are by decision bar.
+
+        So are scores; `ranges` are lows and highs by bar, and `whole` the weight of a position that is kept.
+        """
         symbols = range(opens.shape[1])
         self.units = [0.0 for _ in symbols]
         waiting: dict[int, float] = {}
@@ -42,8 +54,15 @@ class SlowAccount:
             self._see(price, opens, traded, bar)
         for bar in range(first, last + 1):
             for symbol in symbols:  # the close of the bar
+                if self.units[symbol] and symbol in self.since and traded[bar, symbol] and ranges is not None:
+                    known = [one[bar, symbol] for one in ranges]
+                    low, high = (opens[bar, symbol] if np.isnan(price) else price for price in known)
+                    self.since[symbol][1].append((low, high))
                 if traded[bar, symbol] and ready[bar, symbol]:
-                    waiting[symbol] = weights[bar - first, symbol]
+                    wanted = weights[bar - first, symbol]
+                    if self.exits is not None and scores is not None and not np.isnan(wanted):
+                        wanted = self._judged(self.exits, symbol, wanted, scores[bar - first, symbol], whole)
+                    waiting[symbol] = wanted
             self._see(price, opens, traded, bar + 1)
             before = self._worth(price)
             if before <= 0:
@@ -73,6 +92,31 @@ class SlowAccount:
                     self.cash -= self.side[symbol] * abs(self.units[symbol] * price.get(symbol, 0.0))
             self.returns.append(self._worth(price) / before - 1.0)
         return self.returns
+
+    def _judged(self, exits: Exits, symbol: int, wanted: float, score: float, whole: float) -> float:
+        """What is aimed at, where the exits may know better than the score."""
+        side = int(np.sign(self.units[symbol]))
+        if side:
+            entry, bars = self.since[symbol]
+            for low, high in bars:
+                worst, best = (low, high) if side == 1 else (high, low)
+                lost, won = side * (entry - worst) / entry, side * (best - entry) / entry
+                is_over = exits.stop_loss is not None and lost >= exits.stop_loss - 1e-9
+                is_over |= exits.take_profit is not None and won >= exits.take_profit - 1e-9
+                if is_over:
+                    self.barred[symbol] = side
+                    return 0.0
+            if exits.max_bars is not None and len(bars) >= exits.max_bars:
+                self.barred[symbol] = side
+                return 0.0
+        if self.barred.get(symbol) not in (None, np.sign(wanted)):
+            del self.barred[symbol]
+        if side and np.sign(wanted) != side:
+            if exits.min_bars is not None and len(bars) < exits.min_bars:
+                return side * whole
+            if exits.score is not None and score * side > exits.score:
+                return side * whole
+        return 0.0 if symbol in self.barred else wanted
 
     def _see(self, price: dict[int, float], opens: np.ndarray, traded: np.ndarray, bar: int) -> None:
         for symbol in range(opens.shape[1]):
@@ -122,5 +166,7 @@ class SlowAccount:
         return {symbol: change * (left if symbol in larger else 1.0) for symbol, change in orders.items()}
 
     def _fill(self, symbol: int, change: float, price: float, equity: float, held: float) -> None:
+        if self.units[symbol] == 0.0:
+            self.since[symbol] = (price, [])
         self.units[symbol] = 0.0 if change == -held else self.units[symbol] + change * equity / price
         self.cash -= change * equity + self.side[symbol] * abs(change) * equity

@@ -1,17 +1,29 @@
 """The account equals one kept event by event, on anything: holes, dead bars, several calendars, shorts, ruin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models_registry.exits import Exits
 from models_registry.rebalancing import Rebalancing, trades
 from models_registry.scoring import PositionSizing
 from tests.training.slow_account import SlowAccount
-from training.accounting import Market, Terms
+from training.accounting import Market, Terms, Wanted
 from training.costs import Costs, Rates, rates
 from training.dataset import Dataset, Delisting
 
+KEPT = 0.3
+EXITS = st.builds(
+    lambda **keys: Exits(**keys) if any(value is not None for value in keys.values()) else None,
+    score=st.sampled_from([None, -0.3, 0.1]),
+    min_bars=st.sampled_from([None, 1, 3]),
+    max_bars=st.sampled_from([None, 3, 5]),
+    stop_loss=st.sampled_from([None, 0.01, 0.1, 0.5]),
+    take_profit=st.sampled_from([None, 0.02, 0.3]),
+)
 WEIGHTS = st.sampled_from([-1.0, -0.4, 0.0, 0.0, 0.3, 0.31, 1.0, float("nan")])
 
 
@@ -67,12 +79,18 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
         drift=data.draw(st.sampled_from(["traded", "let_run"])), band=data.draw(st.sampled_from([0.0, 0.05]))
     )
 
-    dataset = a_dataset(opens, traded, ready, hours, delistings)
+    spread = np.exp(0.5 * wild * np.abs(generator.standard_normal((2, *shape))))
+    lows, highs = opens / spread[0], opens * spread[1]
+    highs[generator.random(shape) < 0.2] = np.nan
+    dataset = replace(a_dataset(opens, traded, ready, hours, delistings), lows=lows, highs=highs)
     market = Market(dataset, first, last)
     limits = data.draw(st.sampled_from([(np.inf, np.inf), (0.5, 1.0), (1.0, 0.2), (0.7, 0.0)]))
-    terms = Terms(Rates(side, borrow, cash_rate), rebalancing, limits)
+    exits = data.draw(st.none() | EXITS)
+    terms = Terms(Rates(side, borrow, cash_rate), rebalancing, limits, exits)
     # beside another trial, as in a search
-    account, _ = market.run(np.stack([weights, -weights]), [terms, terms])
+    signals = generator.choice([-0.6, -0.2, 0.0, 0.2, 0.6], weights.shape)
+    wanted = Wanted(np.stack([weights, -weights]), np.stack([signals, -signals]), np.full((2, *weights.shape), KEPT))
+    account, _ = market.run(wanted, [terms, replace(terms, exits=None)])
     net = (account.positions * market.returns_of(account.positions) - account.costs + account.interest).sum(axis=1)
 
     decided = dataset.is_decided[first : last + 1]
@@ -81,9 +99,9 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
     assert not np.isnan(scores[chosen]).any(), "what is traded has the score that it was decided on"
 
     slow = SlowAccount(
-        [*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run", *limits, ends=ends
+        [*side], [*borrow], cash_rate, rebalancing.band, rebalancing.drift == "let_run", *limits, exits=exits, ends=ends
     )
-    expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last)
+    expected = slow.run(opens, traded, ready, weights, dataset.sessions, first, last, signals, (lows, highs), KEPT)
     np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)
 
 
@@ -101,7 +119,7 @@ def test_nothing_depends_on_whether_a_later_bar_exists(seed: int, cut: int) -> N
     accounts = []
     for prices in (opens, later):
         market = Market(a_dataset(prices, np.isfinite(prices), ready, hours), 0, 17)
-        accounts.append((market.run(weights[None], [terms])[0], market.returns))
+        accounts.append((market.run(Wanted(weights[None]), [terms])[0], market.returns))
     (before, returns), (after, other_returns) = accounts
     # a row is over when its second open is there: row r ends at the open of bar r + 2
     assert (before.positions[: cut - 1] == after.positions[: cut - 1]).all()
@@ -117,7 +135,7 @@ def one_symbol(opens: list[float], weights: list[float], **terms: object) -> tup
     costs = {"bps_per_side": 1, **{name: value for name, value in terms.items() if name in Costs.model_fields}}
     rebalancing = {name: value for name, value in terms.items() if name in Rebalancing.model_fields}
     trial = Terms(rates(Costs(**costs), ("equity",)), Rebalancing(**rebalancing))
-    account = market.run(np.array(weights)[None, :, None], [trial])[0]
+    account = market.run(Wanted(np.array(weights)[None, :, None]), [trial])[0]
     return (account.positions * market.returns - account.costs + account.interest).sum(axis=1), account.trades[:, 0]
 
 
@@ -179,7 +197,7 @@ def delisted(weight: float, result: float | None) -> tuple[np.ndarray, np.ndarra
     dataset = a_dataset(opens, traded, traded, np.full(6, 24), (Delisting(0, 3, -0.1, result),))
     market = Market(dataset, 0, 3)
     terms = Terms(rates(Costs(bps_per_side=10, borrow_rate=0), ("equity",)), Rebalancing())
-    account = market.run(np.full((1, 4, 1), weight), [terms])[0]
+    account = market.run(Wanted(np.full((1, 4, 1), weight)), [terms])[0]
     returns = market.returns_of(account.positions)
     net = (account.positions * returns - account.costs + account.interest).sum(axis=1)
     return net, account.trades[:, 0], account.positions[:, 0]
@@ -216,11 +234,11 @@ def test_a_rank_that_is_not_filled_leaves_no_room_for_the_next() -> None:
     weights = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0], [0, 1.0, 0], [0, 1.0, 0]])
     free = Rates(np.zeros(3), np.zeros(3), 0.0)
     trial = Terms(free, Rebalancing(), PositionSizing(policy="top_bottom_k", top=1).limits)
-    positions = market.run(weights[None], [trial])[0].positions
+    positions = market.run(Wanted(weights[None]), [trial])[0].positions
     assert np.abs(positions).sum(axis=1).max() == 1.0
     assert positions[:, 0].tolist() == [1, 1, 1, 0, 0]
     assert positions[:, 1].tolist() == [0, 0, 0, 1, 1], "what was cut is bought when there is room"
-    unlimited = market.run(weights[None], [Terms(free, Rebalancing())])[0].positions
+    unlimited = market.run(Wanted(weights[None]), [Terms(free, Rebalancing())])[0].positions
     assert np.abs(unlimited).sum(axis=1).max() == 2.0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.training import worlds
 from training import hypothesis
 from training.hypothesis import HypothesisError, load
 
@@ -222,6 +223,50 @@ def test_a_number_may_be_written_with_an_exponent(tmp_path: Path) -> None:
 def test_a_list_is_not_a_hypothesis(tmp_path: Path) -> None:
     assert refusal(tmp_path, "- a\n- b\n") == ", line 1: a hypothesis is a mapping of keys to values"
     assert refusal(tmp_path, "") == ", line 1: a hypothesis is a mapping of keys to values"
+
+
+@pytest.mark.parametrize(
+    ("exits", "words"),
+    [
+        ("{stop_loss: 0}", "exits.stop_loss is 0: input should be greater than 0"),
+        ("{stop_loss: 1.0}", "exits.stop_loss is 1.0: input should be less than 1"),
+        ("{stop_loss: 5%}", "exits.stop_loss is '5%'"),
+        ("{take_profit: -0.1}", "exits.take_profit is -0.1: input should be greater than 0"),
+        ("{max_bars: 2.5}", "exits.max_bars is 2.5"),
+        ("{}", "exits says nothing: give one of score, min_bars, max_bars, stop_loss, take_profit"),
+        ("{min_bars: 6, max_bars: 5}", r"min_bars \(6\) is above max_bars \(5\)"),
+        ("{score: 0.3}", r"exits.score \(0.3\) must be below position_sizing.entry \(0\)"),
+        ("{score: 0.0}", r"exits.score \(0\) must be below position_sizing.entry \(0\)"),
+        ("{trailing_stop: 0.1}", "unknown key 'exits.trailing_stop': allowed here are score, min_bars"),
+    ],
+)
+def test_exits_that_contradict_each_other_are_one_sentence(tmp_path: Path, exits: str, words: str) -> None:
+    with pytest.raises(HypothesisError, match=words) as caught:
+        load(write(tmp_path, GOOD + f"exits: {exits}\n"))
+    assert "\n" not in str(caught.value)
+    # what contradicts another key is no single line's fault
+    assert ", line 1: " in str(caught.value) or f", line {GOOD.count(chr(10)) + 1}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["proportional", "kelly"])
+def test_a_size_that_follows_the_score_is_not_kept_without_it(policy: str) -> None:
+    for keys in ({"min_bars": 3}, {"score": -0.1}):
+        with pytest.raises(ValueError, match=f"keeps a position whatever its score, and {policy} sizes"):
+            worlds.hypothesis(position_sizing={"policy": policy}, exits=keys)
+    assert worlds.hypothesis(position_sizing={"policy": policy}, exits={"stop_loss": 0.05}).exits
+
+
+def test_without_exits_it_is_the_hypothesis_that_it_was_before_there_were_any() -> None:
+    without, with_exits = worlds.hypothesis(), worlds.hypothesis(exits={"stop_loss": 0.05})
+    assert "exits" not in without.model_dump(mode="json")
+    assert with_exits.content_hash != without.content_hash
+    assert type(with_exits).model_validate(with_exits.model_dump(mode="json")) == with_exits
+
+
+def test_a_grid_varies_exits() -> None:
+    training = {"start": "2000-01-01", "grid": {"exits.stop_loss": [0.02, 0.05]}}
+    found = [one.exits.stop_loss for _, one in worlds.hypothesis(training=training).trials]
+    assert found == [0.02, 0.05]
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Since when a position is held and what its price did, from decisions, fills and bars: a restart decides alike."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from warehouse.rows import one
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger knows of a position's beginning, at the newest decision before a bar.
+
+    held_since: start of the bar of its entry, where it was held then already; filled_at: when the first order of that
+    decision was filled. barred: the side that may not be taken again yet.
+    """
+
+    held_since: datetime | None = None
+    filled_at: datetime | None = None
+    barred: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What exits are judged by at a bar: see `models_registry.exits.Held`. Prices are adjusted."""
+
+    since: datetime | None = None
+    bars: int = 0
+    entry: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    barred: int = 0
+
+
+def entries(
+    cursor: psycopg.Cursor, account_id: str, bars: Mapping[tuple[str, str], datetime]
+) -> dict[tuple[str, str], Entry]:
+    """By (model, symbol) what is known of the position before the bar that starts then."""
+    cursor.execute(
+        """
+        select asked.model_id, asked.symbol, newest.held_since, newest.barred, (
+          select min(fills.filled_at) from ledger.decisions
+          inner join ledger.intents using (decision_id)
+          inner join ledger.fills using (client_order_id)
+          where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
+            and decisions.symbol = asked.symbol and decisions.bar_start = newest.bar_start) as filled_at
+        from unnest(%(models)s::text[], %(symbols)s::text[], %(starts)s::timestamptz[])
+          as asked (model_id, symbol, bar_start)
+        cross join lateral (
+          select bar_start, held_since, barred from ledger.decisions
+          where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
+            and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
+          order by bar_start desc, attempt desc limit 1) as newest
+        """,
+        {
+            "account": account_id,
+            "models": [model_id for model_id, _ in bars],
+            "symbols": [symbol for _, symbol in bars],
+            "starts": [*bars.values()],
+        },
+    )
+    return {
+        (model_id, symbol): Entry(held_since, filled_at, barred)
+        for model_id, symbol, held_since, barred, filled_at in cursor
+    }
+
+
+def holding(cursor: psycopg.Cursor, timeframe: str, symbol: str, entry: Entry, bar_start: datetime) -> Holding:
+    """The position of a symbol as it is at the close of the bar that starts then.
+
+    It began at the open of the first bar with trades that ended after the fill. Where nobody knows of a fill, as when
+    another model bought it, the bar itself is taken for the first.
+    """
+    cursor.execute(
+        sql.SQL(
+            """
+            with traded as (
+              select bar_start, bar_end, adj_open::float8 as entry,
+                case when coalesce(is_range_doubtful, false) then adj_open else adj_low end::float8 as low,
+                case when coalesce(is_range_doubtful, false) then adj_open else adj_high end::float8 as high
+              from canonical.{bars}
+              where symbol = %(symbol)s and bar_start <= %(bar_start)s
+                -- no bar is longer than a day
+                and bar_end > %(moment)s and bar_start > %(moment)s - interval '1 day'
+                and not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low))
+            )
+            select min(bar_start), count(*), (array_agg(entry order by bar_start))[1], min(low), max(high) from traded
+            """
+        ).format(bars=sql.Identifier(f"ohlcv_{timeframe}")),
+        {"symbol": symbol, "bar_start": bar_start, "moment": entry.held_since or entry.filled_at or bar_start},
+    )
+    since, count, price, low, high = one(cursor)
+    if since is None:
+        return Holding(barred=entry.barred)
+    return Holding(since, count, price, low, high, entry.barred)

@@ -1,0 +1,175 @@
+"""A session leaves a position when its backtest does: at a stop, a target, an age, over restarts and splits."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from execution.session import Session
+from models_registry.exits import Exits, Held, Levels, decide
+from models_registry.rebalancing import Rebalancing
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, SYMBOLS, SignalPackage, rows, trading_days
+from tests.training.test_accounting import EXITS, a_dataset
+from training.accounting import Market, Terms, Wanted
+from training.costs import Costs, rates
+from training.parity import _exits_that_differ
+
+DAYS = trading_days()
+WHOLE = 0.4
+# days that a session trades, the split among them
+MOST = 22
+
+
+@dataclass(frozen=True)
+class ExitingPackage(SignalPackage):
+    """Long above a signal of 0.2; says when it leaves."""
+
+    exits: Exits | None = None
+    rebalancing: Rebalancing = field(default_factory=lambda: Rebalancing(band=0.0))
+
+    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
+        read = features.to_pandas()
+        answer = read[["symbol", "bar_start"]].assign(score=read["signal"], weight=_asked(read["signal"].to_numpy()))
+        return answer.assign(whole=WHOLE)
+
+
+def _asked(signals: np.ndarray) -> np.ndarray:
+    return np.where(signals > 0.2, WHOLE, 0.0)
+
+
+def _as_backtest(signals: np.ndarray, exits: Exits) -> np.ndarray:
+    """(T, S) what a backtest holds after each decision on the world's prices, adjusted for its split."""
+    alone = [np.array([[day.prices[symbol][side] for symbol in SYMBOLS] for day in DAYS]) for side in (0, 1)]
+    before = np.array([day.day < SPLIT_DAY for day in DAYS])
+    for prices in alone:
+        prices[before, SYMBOLS.index("ALPHA")] /= 2
+    opens, closes = alone
+    shape = opens.shape
+    dataset = a_dataset(opens, np.ones(shape, bool), np.ones(shape, bool), np.full(len(opens), 24))
+    dataset = replace(dataset, highs=np.maximum(opens, closes), lows=np.minimum(opens, closes))
+    market = Market(dataset, 0, len(DAYS) - 3)
+    terms = Terms(rates(Costs(bps_per_side=1), ("equity", "equity")), Rebalancing(band=0.0), exits=exits)
+    held = signals[: len(DAYS) - 2]
+    wanted = Wanted(_asked(held)[None], held[None], np.full((1, *held.shape), WHOLE))
+    return market.run(wanted, [terms])[0].positions
+
+
+def _publish(warehouse: Any, number: int, signals: np.ndarray) -> None:
+    day = DAYS[number]
+    if day.day == SPLIT_DAY:
+        # prices before it are adjusted from now on
+        warehouse.change(
+            "update canonical.ohlcv_1d set adj_open = adj_open / 2, adj_high = adj_high / 2, adj_low = adj_low / 2"
+            " where symbol = 'ALPHA'"
+        )
+    warehouse.publish(day, dict(zip(SYMBOLS, signals[number].tolist(), strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("exits", "reasons"),
+    [
+        (Exits(stop_loss=0.05, take_profit=0.03, max_bars=3), {"take_profit", "max_bars", "barred"}),
+        (Exits(score=-0.3, min_bars=3, stop_loss=0.045), {"stop_loss", "barred"}),
+    ],
+)
+def test_a_month_of_restarts_decide_what_the_backtest_does(exchange, warehouse, exits, reasons):
+    generator = np.random.default_rng(7)
+    signals = np.where(generator.random((len(DAYS), 2)) < 0.8, 0.5, generator.choice([-0.5, -0.1, 0.1], (len(DAYS), 2)))
+    package = ExitingPackage(model_id=f"exits-{len(reasons):08}", exits=exits)
+    warehouse.enter_state(package.model_id, "paper")
+    for number in range(MOST):
+        exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+        _publish(warehouse, number, signals)
+        with Session.open([package], exchange.broker()) as session:  # each day another process
+            step = session.decide()
+            assert (step.refused, len(step.decisions)) == ((), 2)
+            account = session.account_id
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+
+    decided = rows(
+        "select symbol, target_weight, exit_reason, held_since from ledger.decisions where account_id = %s"
+        " order by bar_start, symbol",
+        account,
+    )
+    weights = np.array([weight for _, weight, _, _ in decided]).reshape(-1, 2)
+    expected = _as_backtest(signals, exits)
+    np.testing.assert_allclose(weights, expected[:MOST], rtol=0, atol=1e-12)
+    assert {why for _, _, why, _ in decided if why} == reasons
+    # a position that was bought before the split, and held over it, was judged by the prices since
+    over_split = [since for symbol, _, _, since in decided if symbol == "ALPHA" and since]
+    assert any(since.date() < SPLIT_DAY for since in over_split)
+
+    # parity decides the same again from the prices as they stand, and says where they are others
+    whole = {(symbol, day.opens): WHOLE for symbol in SYMBOLS for day in DAYS}
+    assert [*_exits_that_differ(package.model_id, exits, "1d", whole)] == []
+    warehouse.change("update canonical.ohlcv_1d set adj_low = adj_low / 2, adj_high = adj_high * 2")
+    [first, *_] = _exits_that_differ(package.model_id, exits, "1d", whole)
+    assert f"after exits weight was {WHOLE}, is" in first
+
+
+def test_what_nobody_knows_the_entry_of_is_judged_from_now_on(exchange, warehouse):
+    """Another model bought it: its stop is that of this model from the bar that it decides first."""
+    first = SignalPackage()
+    warehouse.enter_state(first.model_id, "paper")
+    exchange.advance(DAYS[0].closes + AFTER_CLOSE)
+    warehouse.publish(DAYS[0], {"ALPHA": 0.4})
+    with Session.open([first], exchange.broker()) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    heir = ExitingPackage(model_id="signal-11111111", exits=Exits(max_bars=2))
+    warehouse.enter_state(heir.model_id, "paper")
+    said = []
+    for number in (1, 2, 3):
+        exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[number], {"ALPHA": 0.5})
+        with Session.open([heir], exchange.broker()) as session:
+            [decision] = [one for one in session.decide().decisions if one.symbol == "ALPHA"]
+            said.append((decision.held_since, decision.target_weight, decision.exit_reason))
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+    begun = DAYS[1].opens
+    assert said == [(begun, WHOLE, None), (begun, 0.0, "max_bars"), (None, 0.0, "barred")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_bar_decided_alone_from_the_prices_since_the_entry_is_what_the_backtest_decides(data: st.DataObject) -> None:
+    """As a session does: one decision, from the entry's bar, the bars since, and the side that is barred."""
+    exits = data.draw(EXITS.filter(bool))
+    length = data.draw(st.integers(6, 40))
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    opens = 50 * np.exp(np.cumsum(0.03 * generator.standard_normal((length, 1)), axis=0))
+    spread = np.exp(0.02 * np.abs(generator.standard_normal((2, length, 1))))
+    lows, highs = opens / spread[0], opens * spread[1]
+    traded = generator.random(opens.shape) >= data.draw(st.sampled_from([0.0, 0.2]))
+    ready = generator.random(opens.shape) >= data.draw(st.sampled_from([0.0, 0.2]))
+    dataset = replace(a_dataset(opens, traded, ready, np.ones(length, dtype=np.int64)), lows=lows, highs=highs)
+    signals = generator.choice([-0.5, -0.2, 0.0, 0.2, 0.5], (length - 2, 1))
+    asked = np.where(np.abs(signals) > 0.15, WHOLE * np.sign(signals), 0.0)
+    terms = Terms(rates(Costs(bps_per_side=1), ("equity",)), Rebalancing(band=0.0), exits=exits)
+    wanted = Wanted(asked[None], signals[None], np.full((1, *asked.shape), WHOLE))
+    positions = Market(dataset, 0, length - 3).run(wanted, [terms])[0].positions[:, 0]
+
+    side, entered, barred, waiting = 0, 0, 0.0, None
+    for bar in range(length - 2):
+        if traded[bar, 0] and ready[bar, 0]:
+            since = np.arange(entered, bar + 1)[traded[entered : bar + 1, 0]] if side else np.array([bar])
+            held = Held(side, len(since), opens[since[0], 0], lows[since, 0].min(), highs[since, 0].max())
+            said = [np.array([[value]]) for value in (asked[bar, 0], signals[bar, 0], WHOLE)]
+            weight, still, _ = decide(Levels.of([exits]), *said, held, np.array([[barred]]))
+            waiting, barred = float(weight[0, 0]), float(still[0, 0])
+        if traded[bar + 1, 0] and waiting is not None:
+            # a change of sign closes first
+            aim, waiting = (0.0 if waiting * side < 0 else waiting), None
+            if aim and not side:
+                entered = bar + 1
+            side = int(np.sign(aim))
+            assert positions[bar] == pytest.approx(aim, abs=1e-12)
+        assert np.sign(positions[bar]) == side
