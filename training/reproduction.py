@@ -41,7 +41,7 @@ def reproduced(trial_id: str) -> pd.DataFrame:
         if row is None:
             raise ReproductionError(f"there is no trial {trial_id}: results.leaderboard has those there are")
         run, device, name, content = row
-        chosen = trials.stored_choices(connection, run)
+        chosen = trials.stored_choices(connection, run, device)
     hypothesis = Hypothesis.model_validate({"description": "as it was stored", **content})
     dataset = read(hypothesis, role="analyst")
     if trials.run_id(hypothesis, dataset) != run:

@@ -138,12 +138,12 @@ def _going_on(
 ) -> dict[str, tuple[dict[str, Any], Backtest]]:
     """The backtests with what an attempt before this one chose, storing what they choose as soon as they do."""
     with connect("trainer", read_only=True) as connection:
-        known = trials.stored_choices(connection, search.run_id)
+        known = trials.stored_choices(connection, search.run_id, search.device)
 
     def keeping(trial: str) -> Callable[[int, Choice], None]:
         def keep(fold: int, choice: Choice) -> None:
             with connect("trainer") as connection:
-                trials.store_choice(connection, search.run_id, trial, fold, choice)
+                trials.store_choice(connection, search.run_id, trial, fold, choice, search.device)
 
         return keep
 

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
+import optuna
 import psycopg
 import pyarrow
-from psycopg.types.json import Json
+from psycopg.types.json import Json, Jsonb
 from pyarrow import csv
 
 from models_registry.frozen import canonical_json, sha256
@@ -162,10 +163,14 @@ def start_run(
     return run
 
 
-def stored_choices(connection: psycopg.Connection, run: str) -> dict[tuple[str, int], Choice]:
-    """What searches inside folds chose so far, by trial_id and fold."""
+def stored_choices(connection: psycopg.Connection, run: str, device: str) -> dict[tuple[str, int], Choice]:
+    """What searches inside folds chose so far on this device with the libraries that are here, by trial_id and fold."""
     rows = connection.execute(
-        "select trial_id, fold, parameters, inner_skill, rounds from research.tuned_folds where run_id = %s", (run,)
+        """
+        select trial_id, fold, parameters, inner_skill, rounds from research.tuned_folds
+        where run_id = %s and device = %s and library_versions = %s
+        """,
+        (run, device, Jsonb(_searched_with())),
     )
     return {
         (trial, fold): Choice(XGBoostParameters.model_validate(parameters), skill, rounds)
@@ -173,12 +178,14 @@ def stored_choices(connection: psycopg.Connection, run: str) -> dict[tuple[str, 
     }
 
 
-def store_choice(connection: psycopg.Connection, run: str, trial: str, fold: int, choice: Choice) -> None:
-    """Keep what a search chose; the same again changes nothing."""
+def store_choice(connection: psycopg.Connection, run: str, trial: str, fold: int, choice: Choice, device: str) -> None:
+    """Keep what a search chose, and what it was made with; the same again changes nothing."""
     connection.execute(
         """
-        insert into research.tuned_folds (run_id, trial_id, fold, parameters, inner_skill, rounds)
-        values (%s, %s, %s, %s, %s, %s) on conflict do nothing
+        insert into research.tuned_folds (
+            run_id, trial_id, fold, parameters, inner_skill, rounds, device, library_versions
+        )
+        values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing
         """,
         (
             run,
@@ -187,8 +194,15 @@ def store_choice(connection: psycopg.Connection, run: str, trial: str, fold: int
             Json(choice.parameters.model_dump(mode="json")),
             _number(choice.inner_skill),
             choice.rounds,
+            device,
+            Jsonb(_searched_with()),
         ),
     )
+
+
+def _searched_with() -> dict[str, str]:
+    """Versions of the libraries that a search's choice depends on."""
+    return {**library_versions(), "optuna": optuna.__version__}
 
 
 def claim_finish(connection: psycopg.Connection, run: str) -> bool:
