@@ -34,6 +34,7 @@ LOOKED_AT = {
     "psycopg2-binary": ("LGPL-3.0-or-later", "https://www.psycopg.org/docs/license.html"),
     "python-dateutil": ("Apache-2.0 OR BSD-3-Clause", "its LICENSE file"),
     "pywin32": ("PSF-2.0", "https://github.com/mhammond/pywin32"),
+    "qdldl": ("Apache-2.0", "its LICENSE file"),
     "requests-oauthlib": ("ISC", "its LICENSE file"),
     "scipy": ("BSD-3-Clause", "its LICENSE.txt"),
     "sniffio": ("MIT OR Apache-2.0", "its LICENSE file"),

@@ -6,11 +6,12 @@ import pytest
 from arch.bootstrap import SPA
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skfolio.measures import deflated_sharpe_ratio, probabilistic_sharpe_ratio
 
 from training.gate.alpha import fit_alpha
 from training.gate.economics import maximum_drawdown
 from training.gate.reality_check import reality_check
-from training.gate.sharpe import sharpe
+from training.gate.sharpe import Moments, expected_best_sharpe, probabilistic_sharpe, sharpe
 
 worlds = given(
     days=st.integers(3, 900),
@@ -52,3 +53,17 @@ def test_the_best_p_is_that_of_archs_spa(seed, edge, trials):
     theirs = SPA(np.zeros(400), -in_errors, block_size=block, reps=1000, studentize=False, seed=seed % 2**31)
     theirs.compute()
     assert ours.adjusted_p.min() == pytest.approx(theirs.pvalues["upper"], abs=0.06)
+
+
+@settings(max_examples=80, deadline=None)
+@worlds
+def test_psr_and_dsr_equal_skfolios(days, seed, mean, spread, beta, tail):
+    rng = np.random.default_rng(seed)
+    net = mean + spread * rng.standard_t(tail, days)
+    reference, others = 0.05 * beta, 0.1 * rng.standard_normal(1 + seed % 50)
+    moments = Moments.of(net)
+    expected = probabilistic_sharpe_ratio(net, benchmark_sharpe_ratio=reference)
+    assert probabilistic_sharpe(moments, reference) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    variance = float(np.var(others, ddof=1)) if others.size > 1 else 0.0
+    best = expected_best_sharpe(variance, others.size)
+    assert probabilistic_sharpe(moments, best) == pytest.approx(deflated_sharpe_ratio(net, others), rel=1e-9, abs=1e-12)
