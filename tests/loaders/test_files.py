@@ -1,6 +1,7 @@
 """Bars from a vendor's files are the bars of its REST, whatever happens to the files or to the process."""
 
 import gzip
+import itertools
 import random
 import signal
 import time
@@ -43,6 +44,8 @@ def loader(seeded_warehouse: Path) -> Iterator[psycopg.Connection]:
 def empty() -> None:
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
+        # a test that still reads one of them would wait for itself
+        owner.execute("set lock_timeout = '20s'")
         owner.execute(
             "truncate raw.binance_klines, raw.polygon_aggregates, raw.coverage, raw.landed_files, raw.landings,"
             " raw.vendor_notes"
@@ -313,6 +316,74 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(loader, tmp_path: P
     window = Window(day_start(days[0]), day_start(days[-1]) + timedelta(days=1))
     assert uncovered(loader, "binance", "bars", "ETHUSDT", "1m", window) == []
     assert missing("binance_klines", "open_time") == []
+
+
+@pytest.mark.parametrize(
+    ("months", "kills"),
+    [
+        pytest.param(1, 5, marks=pytest.mark.whole),
+        pytest.param(24, 12, marks=pytest.mark.slow, id="a million minutes"),
+    ],
+)
+def test_files_and_rest_killed_again_and_again_leave_the_same_rows(
+    loader, tmp_path: Path, months: int, kills: int
+) -> None:
+    """Both pulls die by SIGKILL just after they have landed something. In the end both have left the same digits, and
+    all is covered. The older half of the archives are months, the newer ones are days."""
+    luck = random.Random(23)
+    starts = [date(2023 + n // 12, 1 + n % 12, 1) for n in range(months + 1)]
+    for number, (start, end) in enumerate(itertools.pairwise(starts)):
+        days = (end - start).days
+        if number < months // 2:
+            zipped(tmp_path, f"BTCUSDT-1m-{start:%Y-%m}", kline_lines(day_start(start), days * 1440))
+        else:
+            for day in range(days):
+                day_of_klines(tmp_path, start + timedelta(days=day))
+    minutes = (starts[-1] - starts[0]).days * 1440
+    # 20,000 of a million, which is the product's own
+    batches = {"loaders.history.pull.BATCH_ROWS": minutes // 50}
+
+    def landed() -> int:
+        loader.rollback()
+        return loader.execute("select coalesce(sum(rows_landed), 0) from raw.coverage").fetchone()[0]
+
+    def killed_until_done(*arguments: str, **environment: str) -> tuple[int, str]:
+        for _ in range(kills):
+            before = landed()
+            process = forked.start("loaders", *ingest, *arguments, constants=batches, **environment)
+            while process.is_alive() and landed() == before:
+                time.sleep(0.005)
+            process.join(luck.uniform(0, minutes / 4e6))
+            process.kill()
+            process.join()
+            assert process.exitcode == -signal.SIGKILL, "it was done before it was killed often enough"
+            assert before < landed() < minutes
+        process = forked.start("loaders", *ingest, *arguments, **environment)
+        process.join()
+        assert process.exitcode == 0
+        assert landed() == minutes
+        window = Window(day_start(starts[0]), day_start(starts[-1]))
+        assert uncovered(loader, "binance", "bars", "BTCUSDT", "1m", window) == []
+        assert missing("binance_klines", "open_time") == []
+        columns = ", ".join(BinanceSource.bars_table.columns)
+        found = loader.execute(
+            f"select count(*), md5(string_agg(({columns})::text, ';' order by open_time)) from raw.binance_klines"
+        ).fetchone()
+        loader.rollback()
+        return found
+
+    ingest = ("ingest", "--source", "binance")
+    started = time.monotonic()
+    from_files = killed_until_done("--files", str(tmp_path))
+    print(f"files: {from_files[0]:,} rows after {kills} kills in {time.monotonic() - started:.0f} s")
+    assert from_files[0] == minutes
+    empty()
+    started = time.monotonic()
+    now = day_start(starts[-1]) + timedelta(seconds=30)
+    with serving(lambda request: klines(request, now), lambda: now) as vendor:
+        asked = ("--timeframe", "1m", "--symbols", "BTCUSDT", "--from", starts[0].isoformat())
+        assert killed_until_done(*asked, BINANCE_BASE_URL=vendor.url) == from_files
+        print(f"REST: {len(vendor.requests):,} requests in {time.monotonic() - started:.0f} s")
 
 
 def test_the_command_needs_no_key_and_says_how_far_it_is(loader, tmp_path: Path) -> None:
