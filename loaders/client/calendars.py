@@ -136,12 +136,26 @@ def open_since(connection: psycopg.Connection, calendars: Collection[str], momen
 
 
 def _overrides(connection: psycopg.Connection, calendar_name: str) -> list[tuple[date, str, datetime, datetime]]:
-    """What the seed calendar_overrides says of a calendar: (date, add, remove or change, open and close, UTC)."""
+    """What the seed calendar_overrides says of a calendar: (date, add, remove or change, open and close, UTC).
+
+    A line that cannot be, and two of one day, count for nothing; `python -m flows build` tells each with its line.
+    """
     if scalar(connection.execute("select to_regclass('reference.calendar_overrides')")) is None:
         return []
     return connection.execute(
-        "select session_date, what, open_at, close_at from reference.calendar_overrides where calendar = %s"
-        " order by session_date",
+        """
+        select session_date, what, open_at, close_at
+        from (
+            select *, count(*) over (partition by session_date) as times_told
+            from reference.calendar_overrides
+            where
+                calendar = %s
+                and session_date is not null
+                and (what = 'remove' or (what in ('add', 'change') and open_at < close_at))
+        ) as told
+        where times_told = 1
+        order by session_date
+        """,
         (calendar_name,),
     ).fetchall()
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import exchange_calendars
 import psycopg
+import yaml
 
 from loaders.seeds import SEEDS
+from warehouse.rows import scalar
 
 ALWAYS_OPEN = "24x7"
-_IS_BAR = """
-    select
-        not exists (select 1 from reference.session_bars where calendar = %(calendar)s)
-        or exists (
-            select 1
+# a line's bar, null where there is none; a calendar without sessions yet is not judged
+_BAR = """
+    select coalesce(
+        (
+            select case when timeframe = '1d' then session_date::text else moment::text end
             from reference.session_bars
             cross join lateral (select canonical.moment_of(%(bar)s) as moment) as written
             where
@@ -28,9 +30,30 @@ _IS_BAR = """
                     else moment >= open_at and moment < close_at
                         and mod(extract(epoch from moment - open_at), extract(epoch from length)) = 0
                 end
-        )
+        ),
+        case when not exists (select 1 from reference.session_bars where calendar = %(calendar)s) then %(bar)s end
+    )
 """
-_WORDS = {"what": ("price", "action", "identity"), "decision": ("accept", "reject", "replace")}
+_UNREADABLE = """
+    select written, of_type
+    from unnest(%s::text[], %s::text[]) as fields (written, of_type)
+    where not canonical.is_readable(written, of_type)
+"""
+_WORDS = {
+    "confirmations": {"what": ("price", "action", "identity"), "decision": ("accept", "reject", "replace")},
+    "calendar_overrides": {"what": ("add", "remove", "change")},
+}
+_PRICES = ("open", "high", "low", "close")
+# as canonical.decisions takes them
+_RATIOS = (1e-6, 1e6)
+
+_AS_SAID = {
+    "date": "date like 2024-01-31",
+    "timestamptz": "moment like 2024-01-31T14:30Z",
+    "numeric": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+}
 
 Line = Mapping[str, str]
 
@@ -46,18 +69,62 @@ class _Span:
 
 
 def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> Iterator[str]:
-    """One sentence with file and line for each line of instruments, vendor_symbols and confirmations that cannot be.
+    """One sentence with file and line for each line of the seeds that says what cannot be.
 
-    `seeds` is the folder of the seeds, by default the project's. A calendar without sessions yet is not judged.
+    `seeds` is the folder of the seeds, by default the project's; what it lacks is not judged, and neither is a bar of a
+    calendar without sessions yet.
     """
     folder = seeds or SEEDS
-    instruments = _lines(folder / "instruments.csv")
-    yield from _sentences(instruments, _wrong_instrument)
-    yield from _contradictions(_lines(folder / "vendor_symbols.csv"))
+    unreadable = _unreadable(connection, folder)
+    lines = {path.stem: _lines(path) for path in sorted(folder.glob("*.csv"))}
+    readable = {seed: [(where, line) for where, line in of if where not in unreadable] for seed, of in lines.items()}
+    yield from unreadable.values()
+    instruments = readable.get("instruments", [])
     calendars = {line["symbol"]: line["calendar"] for _, line in instruments}
-    yield from _sentences(
-        _lines(folder / "confirmations.csv"), lambda line: _wrong_confirmation(connection, calendars, line)
+    yield from _sentences(instruments, _wrong_instrument)
+    yield from _doubles(instruments, lambda line: (line["symbol"],), "the instrument {symbol}")
+    yield from _contradictions(readable.get("vendor_symbols", []))
+    for seed in ("vendor_symbols", "broker_symbols", "benchmarks"):
+        yield from _sentences(readable.get(seed, []), lambda line: _wrong_symbol(calendars, line))
+    for seed in ("calendar_overrides", "trading_halts", "price_currencies"):
+        yield from _sentences(readable.get(seed, []), lambda line: _wrong_calendar(line, "the line counts for nothing"))
+    overrides = readable.get("calendar_overrides", [])
+    possible: list[tuple[str, Line]] = []
+    yield from _sentences(overrides, lambda line: _wrong_override(connection, line), possible)
+    yield from _doubles(possible, lambda line: (line["calendar"], line["session_date"]), "{session_date} of {calendar}")
+    confirmations = readable.get("confirmations", [])
+    deciding: list[tuple[str, Line]] = []
+    yield from _sentences(confirmations, lambda line: _wrong_confirmation(connection, calendars, line), deciding)
+    yield from _doubles(
+        deciding,
+        lambda line: (line["symbol"], line["timeframe"], _bar(connection, calendars, line), line["what"]),
+        "{what} of the {timeframe} bar {bar} of {symbol}",
     )
+
+
+def _unreadable(connection: psycopg.Connection, folder: Path) -> dict[str, str]:
+    """A sentence for each line with a field that its column's type cannot hold, by where it is; dbt leaves it out."""
+    types = {
+        seed["name"]: seed["config"]["column_types"]
+        for seed in yaml.safe_load((DBT_PROJECT_DIR / "seeds" / "_seeds.yml").read_text())["seeds"]
+    }
+    fields = [
+        (where, name, line[name], of_type)
+        for path in sorted(folder.glob("*.csv"))
+        for where, line in _lines(path)
+        for name, of_type in types.get(path.stem, {}).items()
+        if of_type != "text" and line.get(name)
+    ]
+    distinct = sorted({field[2:] for field in fields})
+    written, of_types = zip(*distinct, strict=True) if distinct else ((), ())
+    wrong = set(connection.execute(_UNREADABLE, (list(written), list(of_types))).fetchall())
+    told: dict[str, str] = {}
+    for where, name, value, of_type in fields:
+        if (value, of_type) in wrong:
+            told.setdefault(
+                where, f"{where}: {name} is {value!r}, which is no {_AS_SAID[of_type]}; the line counts for nothing"
+            )
+    return told
 
 
 def _lines(path: Path) -> list[tuple[str, Line]]:
@@ -66,15 +133,66 @@ def _lines(path: Path) -> list[tuple[str, Line]]:
         return [(f"dbt_project/seeds/{path.name}, line {reader.line_num}", line) for line in reader]
 
 
-def _sentences(lines: list[tuple[str, Line]], wrong: Callable[[Line], str | None]) -> Iterator[str]:
-    return (f"{where}: {problem}" for where, line in lines if (problem := wrong(line)))
+def _sentences(
+    lines: list[tuple[str, Line]],
+    wrong: Callable[[Line], str | None],
+    right: list[tuple[str, Line]] | None = None,
+) -> Iterator[str]:
+    """A sentence for each wrong line; the others are appended to `right`."""
+    for where, line in lines:
+        problem = wrong(line)
+        if problem:
+            yield f"{where}: {problem}"
+        elif right is not None:
+            right.append((where, line))
+
+
+def _doubles(lines: list[tuple[str, Line]], key: Callable[[Line], tuple[str | None, ...]], what: str) -> Iterator[str]:
+    """Lines that say again what another line says already."""
+    first: dict[tuple[str | None, ...], str] = {}
+    for where, line in lines:
+        known = first.setdefault(key(line), where)
+        if known != where and None not in key(line):
+            yield f"{where}: {what.format(**line)} is in line {known.rpartition(' ')[2]} too: leave one of the two"
+
+
+def _wrong_calendar(line: Line, so: str) -> str | None:
+    calendar = line["calendar"]
+    if calendar != ALWAYS_OPEN and calendar not in exchange_calendars.get_calendar_names():
+        return f"nobody knows a calendar {calendar!r}, so {so}"
+    return None
 
 
 def _wrong_instrument(line: Line) -> str | None:
-    symbol, calendar = line["symbol"], line["calendar"]
-    if calendar != ALWAYS_OPEN and calendar not in exchange_calendars.get_calendar_names():
-        return f"nobody knows a calendar {calendar!r}, so {symbol} has no sessions"
-    return _wrong_span(line, "listed_on", "delisted_on", f"{symbol} has no session") or _wrong_return(line)
+    symbol = line["symbol"]
+    return (
+        _wrong_calendar(line, f"{symbol} has no sessions")
+        or _wrong_span(line, "listed_on", "delisted_on", f"{symbol} has no session")
+        or _wrong_return(line)
+    )
+
+
+def _wrong_symbol(calendars: Mapping[str, str], line: Line) -> str | None:
+    symbol = line.get("symbol") or line.get("benchmark")
+    return None if symbol in calendars else f"no instrument is called {symbol!r}; the line counts for nothing"
+
+
+def _wrong_override(connection: psycopg.Connection, line: Line) -> str | None:
+    problem = _wrong_word("calendar_overrides", line)
+    if problem is None and line["what"] != "remove":
+        hours = (line["open_at"], line["close_at"])
+        if not all(hours):
+            problem = "a session of other hours needs open_at and close_at"
+        elif not scalar(connection.execute("select %s::timestamptz < %s::timestamptz", hours)):
+            problem = "it ends before it begins"
+    return f"{problem}; the line counts for nothing" if problem else None
+
+
+def _wrong_word(seed: str, line: Line) -> str | None:
+    for name, words in _WORDS[seed].items():
+        if line[name] not in words:
+            return f"{name} is {line[name]!r}, which is none of {', '.join(words)}"
+    return None
 
 
 def _wrong_return(line: Line) -> str | None:
@@ -128,16 +246,32 @@ def _contradictions(lines: list[tuple[str, Line]]) -> Iterator[str]:
 
 
 def _wrong_confirmation(connection: psycopg.Connection, calendars: Mapping[str, str], line: Line) -> str | None:
-    for name, words in _WORDS.items():
-        if line[name] not in words:
-            return f"{name} is {line[name]!r}, which is none of {', '.join(words)}; the line decides nothing"
-    if line["symbol"] not in calendars:
-        return f"no instrument is called {line['symbol']!r}; the line decides nothing"
-    bar = {"calendar": calendars[line["symbol"]], "timeframe": line["timeframe"], "bar": line["bar"]}
-    found = connection.execute(_IS_BAR, bar).fetchone()
-    if found and found[0]:
-        return None
-    return (
-        f"{line['symbol']} has no {line['timeframe']} bar {line['bar']!r} on calendar {bar['calendar']};"
-        " the line decides nothing"
-    )
+    problem = _wrong_word("confirmations", line) or _wrong_decision(line)
+    if problem is None and line["symbol"] not in calendars:
+        problem = f"no instrument is called {line['symbol']!r}"
+    if problem is None and _bar(connection, calendars, line) is None:
+        problem = (
+            f"{line['symbol']} has no {line['timeframe']} bar {line['bar']!r} on calendar {calendars[line['symbol']]}"
+        )
+    return f"{problem}; the line decides nothing" if problem else None
+
+
+def _wrong_decision(line: Line) -> str | None:
+    """What a decision lacks that it needs."""
+    missing = [name for name in ("why", "checked_at") if not line.get(name)]
+    if (line["what"], line["decision"]) == ("price", "replace"):
+        missing += [name for name in _PRICES if not line.get(name)]
+    if missing:
+        return f"{line['what']} {line['decision']} needs {', '.join(missing)}"
+    if line["what"] == "action" and line["decision"] != "reject":
+        least, most = _RATIOS
+        if not line.get("ratio") or not least <= float(line["ratio"]) <= most:
+            return f"ratio is {line.get('ratio')!r}: new shares per old are a number from {least:.6f} to {most:,.0f}"
+    return None
+
+
+def _bar(connection: psycopg.Connection, calendars: Mapping[str, str], line: Line) -> str | None:
+    """The bar that a line names, None where there is none."""
+    named = {"calendar": calendars.get(line["symbol"]), "timeframe": line["timeframe"], "bar": line["bar"]}
+    row = connection.execute(_BAR, named).fetchone()
+    return row[0] if row else None

@@ -114,23 +114,24 @@ def test_nothing_is_expected_outside_of_a_listing(judged: Judged) -> None:
 
 def test_a_delisting_return_that_cannot_be_is_told(judged: Judged, tmp_path: Path) -> None:
     header = "symbol,calendar,listed_on,delisted_on,delisting_return\n"
-    returns = ["-1", "1", "", "2", "-30", "NaN", "half"]
-    lines = [f"A,XNYS,,2024-02-01,{written}" for written in returns] + ["B,XNYS,,,-0.3"]
+    returns = ["-1", "1", "", "2", "-30", "NaN"]
+    lines = [f"A{number},XNYS,,2024-02-01,{written}" for number, written in enumerate(returns)] + ["B,XNYS,,,-0.3"]
     (tmp_path / "instruments.csv").write_text(header + "\n".join(lines) + "\n")
     (tmp_path / "vendor_symbols.csv").write_text("symbol,vendor,vendor_symbol,valid_from,valid_to\n")
     (tmp_path / "confirmations.csv").write_text("symbol,timeframe,bar,what,decision\n")
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert told == [
-        *(f"instruments.csv, line {line}: delisting_return of A is {written!r}, which is no number from -1 to 1"
-          for line, written in ((5, "2"), (6, "-30"), (7, "NaN"), (8, "half"))),
-        "instruments.csv, line 9: B has a delisting_return without a delisted_on, so it counts for nothing",
+        *(f"instruments.csv, line {line}: delisting_return of A{line - 2} is {returns[line - 2]!r},"
+          " which is no number from -1 to 1" for line in (5, 6, 7)),
+        "instruments.csv, line 8: B has a delisting_return without a delisted_on, so it counts for nothing",
     ]  # fmt: skip
 
 
 def test_lines_that_cannot_be_are_told_with_file_and_line(judged: Judged, tmp_path: Path) -> None:
     header = "symbol,calendar,listed_on,delisted_on\n"
-    lines = ["A,XNYS,,", "B,XMOON,,", "C,XNYS,2024-02-01,2024-01-01", "D,24x7,soon,"]
+    lines = ["A,XNYS,,", "B,XMOON,,", "C,XNYS,2024-02-01,2024-01-01", "D,24x7,,", "E,XNYS,,", "F,XNYS,,",
+             "A,XNYS,,"]  # fmt: skip
     (tmp_path / "instruments.csv").write_text(header + "\n".join(lines) + "\n")
     header = "symbol,vendor,vendor_symbol,valid_from,valid_to\n"
     lines = ["A,polygon,META,,2024-03-01", "B,polygon,META,2024-03-01,", "C,polygon,META,2024-02-01,2024-03-02",
@@ -140,11 +141,11 @@ def test_lines_that_cannot_be_are_told_with_file_and_line(judged: Judged, tmp_pa
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert [sentence.split(": ")[0] for sentence in told] == [
-        "instruments.csv, line 3", "instruments.csv, line 4", "instruments.csv, line 5",
+        "instruments.csv, line 3", "instruments.csv, line 4", "instruments.csv, line 8",
         "vendor_symbols.csv, line 6", "vendor_symbols.csv, line 4", "vendor_symbols.csv, line 4",
         "vendor_symbols.csv, line 8",
     ]  # fmt: skip
     assert "'XMOON'" in told[0]
     assert "delisted_on 2024-01-01 is not after listed_on 2024-02-01" in told[1]
-    assert "'soon', which is no date" in told[2]
+    assert "the instrument A is in line 2 too" in told[2]
     assert "by line 2, it calls A 'META'" in told[4]

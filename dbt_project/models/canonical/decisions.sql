@@ -7,6 +7,7 @@ with instruments as (
     select * from {{ ref('instruments') }}
 ),
 
+-- what cannot be, or names no bar, is told before a build with its file and line, and decides nothing
 written as (
     select
         confirmations.*,
@@ -15,11 +16,19 @@ written as (
     from {{ ref('confirmations') }} as confirmations
     inner join instruments on confirmations.symbol = instruments.symbol
     where
-        confirmations.what in ('price', 'action', 'identity')
+        num_nulls(confirmations.why, confirmations.checked_at) = 0
         and confirmations.decision in ('accept', 'reject', 'replace')
+        and case confirmations.what
+            when 'price'
+                then
+                    confirmations.decision <> 'replace'
+                    or num_nulls(confirmations.open, confirmations.high, confirmations.low, confirmations.close) = 0
+            when 'action' then confirmations.decision = 'reject' or confirmations.ratio between 1e-6 and 1e6
+            else confirmations.what = 'identity'
+        end
 ),
 
--- a daily bar is named by its date, any other by its start; what names none is told before a build, and decides nothing
+-- a daily bar is named by its date, any other by its start
 placed as (
     select
         written.*,
@@ -48,7 +57,8 @@ located as (
         *,
         open_at + bar_of_session * length as bar_start,
         least(open_at + (bar_of_session + 1) * length, close_at) as bar_end,
-        (first_bar_no + bar_of_session)::integer as bar_no
+        (first_bar_no + bar_of_session)::integer as bar_no,
+        count(*) over (partition by symbol, timeframe, session_date, bar_of_session, what) as times_decided
     from placed
     where bar_of_session = trunc(bar_of_session)
 ),
@@ -74,6 +84,7 @@ decided as (
         string_agg(what || ' ' || decision, ', ' order by what) as decision,
         string_agg(why || ' (' || checked_at || ')', '; ' order by what) as why
     from located
+    where times_decided = 1
     group by symbol, timeframe, bar_start, bar_end, session_date, bar_no
 )
 

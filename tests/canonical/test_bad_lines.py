@@ -1,0 +1,114 @@
+"""Lines of seeds that cannot be: each is told with its file and line, and everybody else's bars are built."""
+
+import shutil
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from flows import dbt_command
+from flows.dbt_command import run_dbt
+from flows.seed_lines import wrong_lines
+from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
+from loaders.raw.landing import land
+from loaders.vendors.polygon import PolygonSource
+from warehouse.connection import connect
+
+# lines that are added to the seeds, and what is said of each
+BAD: dict[str, list[tuple[str, str | None]]] = {
+    "instruments": [
+        ("DEAD,equity,XNYS,8,1,true,a,2024-02-01,2024-01-01,", "2024-01-01 is not after listed_on 2024-02-01"),
+        ("MOON,equity,XMOON,8,1,true,a,,,", "nobody knows a calendar 'XMOON', so MOON has no sessions"),
+        ("SOON,equity,XNYS,8,1,true,a,soon,,", "listed_on is 'soon', which is no date like 2024-01-31"),
+        ("DAY,equity,XNYS,8,1,true,a,2024-02-31,,", "listed_on is '2024-02-31', which is no date like 2024-01-31"),
+        ("LOT,equity,XNYS,8,many,true,a,,,", "lot_size is 'many', which is no number"),
+    ],
+    "vendor_symbols": [
+        ("DEAD,polygon,GOOG,,", "polygon calls DEAD 'GOOG' while, by line 3, it calls GOOG 'GOOG'"),
+        ("NOBODY,polygon,NBDY,,", "no instrument is called 'NOBODY'; the line counts for nothing"),
+        ("MSFT,binance,MS,2024-02-01,then", "valid_to is 'then', which is no date like 2024-01-31"),
+    ],
+    "calendar_overrides": [
+        ("XMARS,2024-01-20,add,2024-01-20 14:30+00,2024-01-20 21:00+00,b", "nobody knows a calendar 'XMARS'"),
+        ("XNYS,2024-01-20,add,,,b", "a session of other hours needs open_at and close_at"),
+        ("XNYS,2024-01-21,add,2024-01-21 21:00+00,2024-01-21 14:30+00,b", "it ends before it begins"),
+        ("XNYS,2024-01-08,drop,,,b", "what is 'drop', which is none of add, remove, change"),
+        ("XNYS,2024-01-09,remove,early,,b", "open_at is 'early', which is no moment like 2024-01-31T14:30Z"),
+    ],
+    "confirmations": [
+        ("AAPL,1d,2024-01-06,price,accept,,,,,,,,seen,there", "AAPL has no 1d bar '2024-01-06' on calendar XNYS"),
+        ("AAPL,1d,2024-01-08,action,accept,,,,,,,0,seen,there", "ratio is '0': new shares per old are a number from"),
+        ("AAPL,1d,2024-01-08,action,accept,,,,,,,,seen,there", "ratio is '': new shares per old are a number from"),
+        ("AAPL,1d,,action,accept,,,,,,,2,seen,there", "AAPL has no 1d bar '' on calendar XNYS"),
+        ("AAPL,1d,2024-01-09,price,replace,,100,101,99,,,,seen,there", "price replace needs close"),
+        ("AAPL,1d,2024-01-09,price,replace,,100,101,99,half,,,seen,there", "close is 'half', which is no number"),
+        ("IBM,1d,2024-01-09,price,accept,,,,,,,,seen,", "price accept needs checked_at"),
+        ("IBM,1d,2024-01-11,price,reject,,,,,,,,seen,there", None),
+        ("IBM,1d,2024-01-11T00:00Z,price,accept,,,,,,,,seen,there", "of IBM is in line {before} too: leave one of the"),
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with all of these lines."""
+    project = tmp_path / "dbt_project"
+    shutil.copytree(dbt_command.DBT_PROJECT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(dbt_command, "DBT_PROJECT_DIR", project)
+    for seed, lines in BAD.items():
+        with (project / "seeds" / f"{seed}.csv").open("a") as file:
+            file.write("".join(f"{line}\n" for line, _ in lines))
+    return project
+
+
+def expected(project: Path) -> set[tuple[str, str]]:
+    found = set()
+    for seed, lines in BAD.items():
+        first = len((project / "seeds" / f"{seed}.csv").read_text().splitlines()) - len(lines) + 1
+        for number, (_, said) in enumerate(lines, start=first):
+            if said:
+                sentence = said.format(before=number - 1)
+                found.add((f"dbt_project/seeds/{seed}.csv, line {number}", sentence))
+    return found
+
+
+def test_each_is_one_sentence_with_its_file_and_line(seeded_by_dbt: Path, project: Path) -> None:
+    with connect("loader") as loader:
+        ensure_sessions(loader, "XNYS", date(2024, 12, 31))
+    with connect("transformer") as connection:
+        told = dict(sentence.split(": ", 1) for sentence in wrong_lines(connection, project / "seeds"))
+    wanted = expected(project)
+    assert told.keys() == {where for where, _ in wanted}
+    assert [(where, told[where]) for where, said in wanted if said not in told[where]] == []
+    assert not any("\n" in sentence for sentence in told.values())
+
+
+@pytest.mark.whole
+def test_everybody_else_is_built(empty_warehouse: Path, project: Path) -> None:
+    """With every data test of the seeds; nothing is decided, no session is another one."""
+    with connect("loader") as loader:
+        ensure_sessions(loader, "XNYS", date(2024, 12, 31))
+        days = loader.execute(
+            "select session_date from reference.trading_sessions where session_date >= '2024-01-02' order by 1 limit 20"
+        ).fetchall()
+        for ticker in ("AAPL", "IBM"):
+            land(loader, PolygonSource.bars_table, [bar(ticker, day) for (day,) in days])
+    selected = ("--select", "resource_type:seed", "decisions", "+ohlcv_1d", "--indirect-selection", "cautious")
+    run_dbt("build", *selected, "--exclude-resource-type", "unit_test")
+    with connect("loader") as loader:
+        assert ensure_sessions(loader, "XNYS", date(2024, 12, 31)) == 0
+        sessions = loader.execute(
+            "select session_date from reference.trading_sessions where session_date >= '2024-01-02' order by 1 limit 20"
+        ).fetchall()
+        assert sessions == days
+    with connect("analyst") as reader:
+        bars = reader.execute("select symbol, count(*) from canonical.ohlcv_1d group by symbol order by symbol")
+        assert bars.fetchall() == [("AAPL", 20), ("IBM", 20)]
+        assert reader.execute("select * from canonical.decisions").fetchall() == []
+
+
+def bar(ticker: str, day: date) -> dict[str, object]:
+    start = datetime(day.year, day.month, day.day, tzinfo=EXCHANGE_TIME).astimezone(UTC)
+    row = {"ticker": ticker, "multiplier": 1, "timespan": "day", "t": start, "v": 10, "vw": None, "n": None}
+    return row | {"otc": False} | dict.fromkeys("ohlc", Decimal(100 + day.day % 3))
