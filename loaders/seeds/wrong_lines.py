@@ -106,7 +106,7 @@ def _unreadable(connection: psycopg.Connection, folder: Path) -> dict[str, str]:
     """A sentence for each line with a field that its column's type cannot hold, by where it is; dbt leaves it out."""
     types = {
         seed["name"]: seed["config"]["column_types"]
-        for seed in yaml.safe_load((DBT_PROJECT_DIR / "seeds" / "_seeds.yml").read_text())["seeds"]
+        for seed in yaml.safe_load((SEEDS / "_seeds.yml").read_text())["seeds"]
     }
     fields = [
         (where, name, line[name], of_type)

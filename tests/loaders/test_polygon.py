@@ -94,6 +94,13 @@ def test_bars_outside_the_window_are_dropped(exchange) -> None:
     assert [row["t"].day for row in found] == [2, 3, 4, 5]
 
 
+def test_an_answer_with_bars_of_another_time_is_asked_for_again(exchange) -> None:
+    """As polygon-io/issues#62 and #65 had them: the minutes of a day began with those of three years before."""
+    strange = BAR | {"t": BAR["t"] - 1_000 * 86_400_000}
+    with pytest.raises(Retry, match="answered for another time: a bar of 20"):
+        exchange(page([strange, BAR])).rows()
+
+
 def test_the_clock_is_the_vendors(exchange) -> None:
     answer = Answer({"market": "closed", "serverTime": "2026-03-10T08:34:56-04:00"})
     assert exchange(answer).source.now() == NOW

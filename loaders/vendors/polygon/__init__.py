@@ -40,11 +40,13 @@ from loaders.vendors.polygon.formats import (
 from loaders.vendors.polygon.rest import RestApi
 from loaders.vendors.polygon.stream import live_minutes
 from warehouse import addresses
-from warehouse.errors import Skip, Stop
+from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
 PAGE_LIMIT, ACTIONS_LIMIT = 50_000, 1_000
 # an action that cannot be read may be of any time
+# rows that are farther from the window than this belong to another question, and the answer to this one may lack some
+STRAY = timedelta(days=7)
 EVER = Window(datetime(1990, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 TIMESPANS = {
     "1m": (1, "minute"), "5m": (5, "minute"), "15m": (15, "minute"), "1h": (1, "hour"), "4h": (4, "hour"),
@@ -207,6 +209,9 @@ class PolygonSource:
         names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
         about = f"Polygon's {vendor_symbol} {timeframe} bars"
         rows, refused = read_rows(found, partial(self._bar, names), _start, window, about)
+        for bar in rows:
+            if not window.start - STRAY <= bar["t"] < window.end + STRAY:
+                raise Retry(f"Polygon answered for another time: a bar of {bar['t']} among {about} of {window}")
         if timeframe != "1d":
             check_spacing(rows, _start, known_timeframe(self, timeframe), about)
         return Page([bar for bar in rows if window.start <= bar["t"] < window.end], window, refused)
