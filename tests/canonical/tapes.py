@@ -36,14 +36,19 @@ class Bar:
         return Bar(**{**prices, "volume": round(self.volume / factor), **changed})
 
 
+# session, shares before and after
+Split = tuple[int, float, float]
+
+
 @dataclass(frozen=True)
 class Tape:
     """Daily bars of a stock, or minutes of a pair by vendor: by how many sessions or minutes after the first, what was
-    sent; and what was listed: splits (session, from, to), dividends (session, cash, currency), in that order."""
+    sent; and what was listed: splits (session, from, to), dividends (session, cash, currency), in order. None is an
+    entry that comes later, with `correct`."""
 
     symbol: str
     bars: Mapping[int, Bar]
-    splits: Sequence[tuple[int, float, float]] = ()
+    splits: Sequence["Split | None"] = ()
     dividends: Sequence[tuple[int, float, str]] = ()
     others: Mapping[int, Bar] = field(default_factory=dict)
     minutes: Mapping[int, Mapping[int, Bar]] = field(default_factory=dict)
@@ -103,19 +108,25 @@ class Exchange:
             for number, minutes in tape.minutes.items():
                 rows = [self._minute(tape.symbol, number, *bar) for bar in minutes.items()]
                 self._send(PolygonSource.bars_table, rows)
-        splits = [
-            {"id": f"{tape.symbol} split {order}", "ticker": tape.symbol, "execution_date": self.days[number]}
-            | {"split_from": Decimal(str(old)), "split_to": Decimal(str(new)), "is_withdrawn": False}
-            for order, (number, old, new) in enumerate(tape.splits)
-        ]
+        splits = [self._split(tape.symbol, order, split) for order, split in enumerate(tape.splits) if split]
         dividends = [
             dict.fromkeys(DIVIDENDS.columns)
             | {"id": f"{tape.symbol} cash {order}", "ticker": tape.symbol, "ex_dividend_date": self.days[number]}
-            | {"cash_amount": Decimal(str(cash)), "currency": currency, "dividend_type": "CD", "is_withdrawn": False}
+            | {"cash_amount": Decimal(str(cash)), "currency": currency, "is_withdrawn": False}
+            # two of one kind and day are one payment
+            | {"dividend_type": "SC" if order and cash != tape.dividends[0][1] else "CD"}
             for order, (number, cash, currency) in enumerate(tape.dividends)
         ]
         self._send(SPLITS, splits)
         self._send(DIVIDENDS, dividends)
+        self._loader.commit()
+
+    def correct(self, symbol: str, order: int, before: Split | None, after: Split | None) -> None:
+        """The vendor enters a split late, moves it or takes it back; lands what the loader lands then."""
+        if before:
+            self._send(SPLITS, [self._split(symbol, order, before) | {"is_withdrawn": True}])
+        if after:
+            self._send(SPLITS, [self._split(symbol, order, after)])
         self._loader.commit()
 
     def answer(self, symbol: str, timeframe: str, start: datetime, end: datetime, *sources: str) -> None:
@@ -173,6 +184,11 @@ class Exchange:
     def _send(self, table: object, rows: list[dict[str, object]]) -> None:
         if rows:
             land(self._loader, table, rows)
+
+    def _split(self, symbol: str, order: int, split: Split) -> dict[str, object]:
+        number, old, new = split
+        key = {"id": f"{symbol} split {order}", "ticker": symbol, "execution_date": self.days[number]}
+        return key | {"split_from": Decimal(str(old)), "split_to": Decimal(str(new)), "is_withdrawn": False}
 
     def _aggregate(self, symbol: str, number: int, bar: Bar) -> dict[str, object]:
         day = self.days[number]

@@ -8,7 +8,7 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
-from tests.canonical.tapes import Exchange, Judged, Tape, numbered, since, walk
+from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
 from tests.machine import running_warehouse
 from warehouse.connection import connect
 
@@ -17,7 +17,7 @@ W = walk(11, 100)
 DAY = 75
 
 
-def split(symbol: str, shown: int, new_shares: float, *listed: tuple[int, float, float], **changed: None) -> Tape:
+def split(symbol: str, shown: int, new_shares: float, *listed: tuple[int, float, float], **changed: Bar | None) -> Tape:
     """A walk in which a share becomes `new_shares` on a day, and what was listed of it."""
     return Tape(symbol, numbered(since(W, shown, 1 / new_shares), **changed), splits=listed)
 
@@ -61,9 +61,18 @@ TAPES = (
     cash("B8", (DAY, W[DAY - 1].close, "USD")), split("B8ZERO", DAY, 1, (DAY, 0, 1)),
     cash("UNSEEN", (DAY, 40.0, "USD")),
     # as others reported them of their data: quantopian/pyfolio#519, alpacahq/alpaca-py#604, iexg/IEX-API#485,
-    # BennyThadikaran/eod2#262
+    # BennyThadikaran/eod2#262, then massive-com/client-python#925 (a bar of two units on the day of the split),
+    # ranaroussi/yfinance#2666 (a payment, and the capital gains in it), #2002 (a reverse split, and a crowd sells),
+    # #1531 (one old bar in new shares), alphaville76/sharadar_db_bundle#25 (actions of the first day)
     split("XLF", DAY, 1.231, (DAY, 1000, 1231)), split("DOV", DAY, 1.238, (DAY, 1238, 1000)),
     split("INFY", DAY + 2, 2, (DAY, 1, 2)), split("JMFINANCIL", DAY, 21.2),
+    split("IBKR", DAY, 4, (DAY, 1, 4), _75=Bar(W[DAY].open, W[DAY].high, W[DAY].low / 4, W[DAY].close / 4, 4_000)),
+    cash("VWILX", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), paid=25.0),
+    cash("BOTHPAID", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), paid=45.0),
+    split("BCAN", DAY, 1 / (190 * 0.69), (DAY, 190, 1), _75=W[DAY].times(190 * 0.69, volume=40)),
+    split("SPLITFALL", DAY, 2 / 0.7, (DAY, 1, 2)),
+    split("CNE", DAY, 5, (DAY, 1, 5), _65=W[65].times(1 / 5)),
+    Tape("ONEM", numbered(W), splits=[(0, 1, 2)], dividends=[(0, 0.233, "USD")]),
 )  # fmt: skip
 
 
@@ -123,7 +132,7 @@ NOT_SHOWN, UNLISTED = "the bars do not show it", "the open steps, and no listed 
     ("TWOINHOLE", []), ("PAID", []), ("XLF", []),
      ("SPECIAL", []), ("B1", [("split", ELSEWHERE, False)]), ("B1OTHER", [("split", ELSEWHERE, False)]),
      ("B2", [("split", TWICE, True)]), ("B2SMALL", [("split", TWICE, True)]), ("B6", [("dividend", TWICE, False)]),
-     ("B7RATE", [])],
+     ("B7RATE", []), ("VWILX", [("dividend", ELSEWHERE, False)]), ("BOTHPAID", []), ("ONEM", [])],
 )  # fmt: skip
 def test_what_the_bars_show_is_applied_once(judged: Judged, symbol: str, reasons: list) -> None:
     assert max(abs(value) for value in returns(judged, symbol).values()) < 1e-3
@@ -160,7 +169,8 @@ def test_the_day_on_which_the_open_steps_is_the_day(
     [("NEVER", NOT_SHOWN, 0), ("B5", NOT_SHOWN, 1 / 1.2 - 1), ("B5HALF", NOT_SHOWN, -0.5), ("UNLISTED", UNLISTED, -0.5),
      ("UNLISTEDUP", UNLISTED, 9), ("B9A", UNLISTED, -0.2), ("B9B", UNLISTED, -0.35), ("B9C", UNLISTED, -0.6),
      ("B7", "in CAD, for which no rate is known", -0.0146), ("B8", "as large as the price before it", 0),
-     ("UNSEEN", NOT_SHOWN, 0), ("DOV", NOT_SHOWN, 1 / 1.238 - 1), ("JMFINANCIL", UNLISTED, 1 / 21.2 - 1)],
+     ("UNSEEN", NOT_SHOWN, 0), ("IBKR", NOT_SHOWN, -0.75), ("DOV", NOT_SHOWN, 1 / 1.238 - 1),
+     ("JMFINANCIL", UNLISTED, 1 / 21.2 - 1)],
 )  # fmt: skip
 def test_what_the_bars_contradict_waits_for_a_person(judged: Judged, symbol: str, reason: str, step: float) -> None:
     """It is applied to nothing, named, and no feature over it is ready; every bar is published."""
@@ -181,6 +191,31 @@ def test_a_fall_on_a_crowd_is_news(judged: Judged, symbol: str, step: float) -> 
     assert returns(judged, symbol)[DAY] == pytest.approx(step, abs=2e-3)
     assert suspected(judged, symbol) == []
     assert not_ready(judged, symbol) == {DAY}
+
+
+def test_a_fall_beside_a_split_is_told(judged: Judged) -> None:
+    """The split is applied, and what it does not explain waits for a person, or is news."""
+    assert returns(judged, "SPLITFALL")[DAY] == pytest.approx(-0.3, abs=2e-3)
+    assert suspected(judged, "SPLITFALL") == [("unlisted", UNLISTED, False)]
+    assert DAY in not_ready(judged, "SPLITFALL")
+    assert returns(judged, "BCAN")[DAY] == pytest.approx(-0.31, abs=2e-3)
+    assert suspected(judged, "BCAN") == []
+    assert judged.bars("BCAN")[DAY].split_factor == pytest.approx(1 / 190)
+
+
+def test_an_old_bar_in_new_shares_is_a_spike(judged: Judged) -> None:
+    assert judged.reasons("CNE") == {65: {"spike that nothing confirms"}}
+    assert suspected(judged, "CNE") == []
+    assert max(abs(value) for value in returns(judged, "CNE").values()) < 1e-3
+
+
+def test_each_doubtful_step_is_told(judged: Judged) -> None:
+    """No bar says that its step is not sure without a line that says why."""
+    untold = judged.reader.execute(
+        "select bars.symbol, bars.session_date from canonical.ohlcv_1d as bars left join canonical.suspected_actions"
+        " as told using (symbol, session_date) where bars.is_step_doubtful and told.symbol is null"
+    ).fetchall()
+    assert untold == []
 
 
 def test_an_impossible_action_is_named_and_stops_nobody(judged: Judged) -> None:

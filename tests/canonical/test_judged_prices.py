@@ -74,6 +74,11 @@ STOCKS = (
     Tape("CENTS", numbered([bar.times(100 * 1.012 ** (n - 20)) if n >= 20 else bar for n, bar in enumerate(C[:80])])),
     Tape("FIRSTTICK", numbered(C, _0=C[0].times(1.7))),
     Tape("NEWEST", numbered(since(C[:31], 30, 0.6))),
+    # as reported: finnhubio/Finnhub-API#123 (today's price as an old close), BitMEX/api-connectors#261 (a low above the
+    # open), alpacahq/Alpaca-API#101 (a volume of more than 2^31)
+    Tape("MSFT2020", numbered(C, _20=C[20].times(1, close=C[20].high * 1.16))),
+    Tape("XBTUSD", numbered(C, _20=C[20].times(1, low=C[20].open + 0.0001))),
+    Tape("AAPL2012", numbered(C, _20=C[20].times(1, volume=-1_747_801_877))),
 )
 M = MINUTES
 PAIRS = (
@@ -91,6 +96,18 @@ PAIRS = (
     Tape("BROUGHTBACK", numbered(doubled(M, 20, 20, 10), _18=None, _19=None, _39=M[39]), is_pair=True),
     Tape("RENAMED", numbered(since(M, 20, 0.01), _18=None, _19=None), is_pair=True),
     Tape("THOUSAND", numbered(since(M, 20, 0.001), _19=None), is_pair=True),
+    # sammchardy/python-binance#1330: one wick after the other
+    Tape(
+        "WICKS",
+        numbered(
+            M,
+            **{
+                f"_{n}": M[n].times(1, **{"high": M[n].high * 2} if n % 3 else {"low": M[n].low * 0.5})
+                for n in range(20, 27)
+            },
+        ),
+        is_pair=True,
+    ),
     Tape("TENNOHOLE", numbered(since(M, 20, 0.1)), is_pair=True),
 )
 
@@ -135,6 +152,22 @@ def test_a_coin_may_die(judged: Judged) -> None:
 def test_a_false_tick_is_not(judged: Judged, symbol: str, false: dict[int, set[str]]) -> None:
     assert judged.reasons(symbol) == false
     assert judged.bars(symbol).keys() == next(t.bars for t in STOCKS if t.symbol == symbol).keys() - false.keys()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "reason"),
+    [("MSFT2020", "high is not the highest"), ("XBTUSD", "low is not the lowest"), ("AAPL2012", "negative volume")],
+)
+def test_a_row_that_contradicts_itself_is_not_published(judged: Judged, symbol: str, reason: str) -> None:
+    assert judged.reasons(symbol) == {20: {reason}}
+    assert judged.bars(symbol).keys() == set(range(90)) - {20}
+
+
+def test_wicks_in_a_row_are_each_told(judged: Judged) -> None:
+    bars = judged.bars("WICKS", "1m")
+    assert judged.reasons("WICKS", "1m") == {}
+    assert {n for n, bar in bars.items() if bar.is_range_doubtful} == set(range(20, 27))
+    assert [float(bars[n].close) for n in range(40)] == [bar.close for bar in M]
 
 
 @pytest.mark.parametrize("symbol", ["CRASHHOLE", "CRASHFLAT"])

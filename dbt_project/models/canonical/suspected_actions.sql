@@ -130,13 +130,32 @@ due_dividends as (
         sessions.previous_close / sessions.open as step,
         sessions.decision,
         sessions.previous_close / sessions.split_ratio as price,
-        sessions.adjustment_ratio / sessions.split_ratio as dividend_factor
+        sessions.adjustment_ratio / sessions.split_ratio as dividend_factor,
+        -- of the price, taken off by this entry alone and by all that was applied
+        {{ as_float('dividends.cash_in_price_currency') }} * sessions.split_ratio / sessions.previous_close as own_share,
+        1 - sessions.split_ratio / sessions.adjustment_ratio as applied_share
     from {{ ref('int_dividends') }} as dividends
     inner join sessions
         on
             dividends.symbol = sessions.symbol
             and dividends.ex_dividend_date > sessions.previous_date
             and dividends.ex_dividend_date <= sessions.session_date
+),
+
+explained_dividends as (
+    select
+        due_dividends.*,
+        abs(own_share - applied_share) > 1e-9
+        and exists (
+            select 1
+            from due_dividends as others
+            where
+                others.symbol = due_dividends.symbol
+                and others.session_date = due_dividends.session_date
+                and others.dividend_id <> due_dividends.dividend_id
+                and abs(others.own_share - others.applied_share) <= 1e-9
+        ) as is_another_shown
+    from due_dividends
 ),
 
 suspected_dividends as (
@@ -151,13 +170,18 @@ suspected_dividends as (
             when is_double then 'entered more than once'
             when cash_in_price_currency is null then 'in ' || currency || ', for which no rate is known'
             when {{ as_float('cash_in_price_currency') }} >= price then 'as large as the price before it'
+            when is_another_shown then 'another entry of its day is the one that the bars show'
             else 'the bars do not show it'
         end as reason,
         false as is_applied,
         landed_at
-    from due_dividends
+    from explained_dividends
     where
-        (is_double or cash_in_price_currency is null or (cash_in_price_currency > 0 and dividend_factor < 1 + 1e-15))
+        (
+            is_double
+            or cash_in_price_currency is null
+            or (cash_in_price_currency > 0 and (dividend_factor < 1 + 1e-15 or is_another_shown))
+        )
         and coalesce(decision, '') not like '%action%'
 ),
 
@@ -173,11 +197,11 @@ unlisted as (
         false as is_applied,
         null::timestamptz as landed_at
     from sessions
-    left join due_splits
-        on sessions.symbol = due_splits.symbol and sessions.session_date = due_splits.session_date
+    left join suspected_splits
+        on sessions.symbol = suspected_splits.symbol and sessions.session_date = suspected_splits.session_date
     left join suspected_dividends
         on sessions.symbol = suspected_dividends.symbol and sessions.session_date = suspected_dividends.session_date
-    where sessions.is_step_doubtful and due_splits.symbol is null and suspected_dividends.symbol is null
+    where sessions.is_step_doubtful and suspected_splits.symbol is null and suspected_dividends.symbol is null
 )
 
 select * from suspected_splits
