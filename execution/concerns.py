@@ -41,8 +41,7 @@ _AGED = """
     inner join reference.instruments on instruments.symbol = orders.symbol
     inner join lateral (select detail from ledger.order_events
         where order_events.client_order_id = orders.client_order_id order by event_id desc limit 1) as newest on true
-    inner join lateral (select broker_time from ledger.reconciliations
-        where reconciliations.account_id = orders.account_id order by reconciliation_id desc limit 1) as age on true
+    inner join ledger.reconciliation_pulse as age on age.account_id = orders.account_id
     where orders.account_id = %s
         and orders.status in ('submitting', 'unknown', 'accepted', 'partially_filled')
         and exists (select from reference.trading_sessions

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
+from typing import NamedTuple, Self
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -41,7 +41,16 @@ from warehouse.errors import Retry, Stop
 from warehouse.rows import one
 
 _HALT = "select ledger.halt_account(%s, %s)"
+_NOTE = "select ledger.note_reconciliation(%s, %s, %s, %s, %s, %s)"
 _INSTRUCT = "select ledger.instruct_account(%s, %s, %s)"
+
+
+class _Pulse(NamedTuple):
+    """What is known of an account's reconciliations, in the broker's time; None before the first."""
+
+    broker_time: datetime | None = None
+    agreed: datetime | None = None
+    awaiting_since: datetime | None = None
 
 
 class Ledger:
@@ -164,7 +173,7 @@ class Ledger:
         with self._transaction() as cursor:
             cursor.execute(
                 """
-                select not exists (select from ledger.reconciliations where account_id = %(account)s)
+                select not exists (select from ledger.reconciliation_pulse where account_id = %(account)s)
                 and not exists (select from ledger.epochs where account_id = %(account)s)
                 """,
                 {"account": self.account_id},
@@ -179,44 +188,29 @@ class Ledger:
 
     def last_agreement(self) -> datetime | None:
         """Broker time of the newest reconciliation that left nothing unexplained; None before the epoch's first."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                """
-                select broker_time from ledger.reconciliations
-                where account_id = %s and outcome in ('agreed', 'repaired')
-                and reconciled_at >= ledger.epoch_start(account_id)
-                order by reconciliation_id desc limit 1
-                """,
-                (self.account_id,),
-            )
-            newest = cursor.fetchone()
-        return newest[0] if newest else None
+        return self._pulse().agreed
 
     def awaiting_since(self) -> datetime | None:
         """Broker time since which reconciliations have been awaiting the broker; None when the newest was not."""
+        return self._pulse().awaiting_since
+
+    def newest_broker_time(self) -> datetime | None:
+        """The latest that the broker's clock told at a reconciliation."""
+        return self._pulse().broker_time
+
+    def _pulse(self) -> "_Pulse":
         with self._transaction() as cursor:
             cursor.execute(
                 """
-                select min(broker_time) from ledger.reconciliations
-                where account_id = %(account)s and outcome = 'awaiting' and reconciliation_id > (
-                  select coalesce(max(reconciliation_id), 0) from ledger.reconciliations
-                  where account_id = %(account)s and outcome <> 'awaiting')
+                select broker_time,
+                case when agreed_at >= ledger.epoch_start(account_id) then agreed_broker_time end as agreed,
+                awaiting_since
+                from ledger.reconciliation_pulse where account_id = %s
                 """,
-                {"account": self.account_id},
-            )
-            since: datetime | None = one(cursor)[0]
-        return since
-
-    def newest_broker_time(self) -> datetime | None:
-        """The time that the broker's clock told at the newest reconciliation."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                "select broker_time from ledger.reconciliations where account_id = %s"
-                " order by reconciliation_id desc limit 1",
                 (self.account_id,),
             )
-            newest = cursor.fetchone()
-        return newest[0] if newest else None
+            row = cursor.fetchone()
+        return _Pulse(*row) if row else _Pulse()
 
     def epoch_began(self) -> datetime | None:
         """Broker time at which the account's epoch began; None while it reaches back to the account's beginning."""
@@ -359,8 +353,13 @@ class Ledger:
                 bookings.book_fill(cursor, self.account_id, order.client_order_id, fill)
             self._insert_order(cursor, order, happened_at, "")
 
-    def record_reconciliation(self, comparison: Comparison, occasion: str, broker_time: datetime) -> None:
-        """Record a comparison with its repairs; a discrepancy halts the account in the same transaction."""
+    def record_reconciliation(
+        self, comparison: Comparison, occasion: str, broker_time: datetime, broker: BrokerSnapshot
+    ) -> None:
+        """Record a comparison with its repairs; a discrepancy halts the account in the same transaction.
+
+        `broker` is what it compared: it is a row of history where that, or how it ended, is not as it was.
+        """
         findings = [*comparison.discrepancies, *comparison.repairs, *comparison.awaiting]
         with self._transaction() as cursor:
             for repair in comparison.repairs:
@@ -375,15 +374,9 @@ class Ledger:
                     case OrderMoved(order, _, detail, continued_as):
                         self._insert_order(cursor, order, None, f"learned by reconciliation: {detail}")
                         self._insert_continuations(cursor, order, continued_as, detail)
-            insert(
-                cursor,
-                "reconciliations",
-                account_id=self.account_id,
-                occasion=occasion,
-                broker_time=broker_time,
-                outcome=comparison.outcome,
-                findings=Jsonb([as_json(finding) for finding in findings]),
-            )
+            found = Jsonb([as_json(finding) for finding in findings])
+            compared = Jsonb(broker.sums())
+            cursor.execute(_NOTE, (self.account_id, occasion, broker_time, comparison.outcome, found, compared))
             is_halted = withdrawals.standing(cursor, self.account_id).halted_because is not None
             if comparison.outcome == "discrepancy" and not is_halted:
                 more = len(comparison.discrepancies) - 1

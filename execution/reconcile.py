@@ -49,7 +49,7 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     Retry when it cannot be read.
     """
     result = look(broker, ledger, occasion, pause)
-    ledger.record_reconciliation(result.comparison, occasion, result.clock.now)
+    ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)
     return result
 
 

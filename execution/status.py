@@ -26,8 +26,8 @@ _ACCOUNTS = """
                 else '' end
             from ledger.standings where standings.account_id = accounts.account_id) as standing,
         (select format('%%s at %%s UTC (%%s)', outcome, to_char(broker_time, 'YYYY-MM-DD HH24:MI'), occasion)
-            from ledger.reconciliations
-            where reconciliations.account_id = accounts.account_id order by reconciliation_id desc limit 1
+            from ledger.reconciliation_pulse
+            where reconciliation_pulse.account_id = accounts.account_id
         ) as reconciled,
         (select array_agg(format('%%s %%s %%s: %%s, %%s', side, trim_scale(quantity), symbol, status, client_order_id)
                 order by written_at)

@@ -56,10 +56,15 @@ order by session_date""",
     Section(
         "Reconciliations",
         """
-select outcome, count(*) as times, max(broker_time) at time zone 'UTC' as newest_utc
-from ledger.reconciliations
-group by outcome
-order by outcome""",
+select
+    account_id as account, times_reconciled as times, reconciled as newest,
+    reconciled_at at time zone 'UTC' as newest_utc,
+    (
+        select count(*) from results.reconciliations
+        where reconciliations.account_id = accounts.account_id and outcome = 'discrepancy'
+    ) as discrepancies
+from results.accounts
+order by account_id""",
     ),
 )
 

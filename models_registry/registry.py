@@ -66,10 +66,8 @@ PAPER_RECORD = """
         accounts.account_id,
         (
             select outcome
-            from ledger.reconciliations
-            where reconciliations.account_id = accounts.account_id
-            order by reconciliation_id desc
-            limit 1
+            from ledger.reconciliation_pulse
+            where reconciliation_pulse.account_id = accounts.account_id
         ) as reconciliation,
         coalesce((
             select action

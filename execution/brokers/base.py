@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from execution.orders import OrderStatus, Side
 
@@ -217,6 +217,11 @@ class BrokerSnapshot:
     activities: tuple[Activity, ...] = ()
     positions: tuple[BrokerPosition, ...] = ()
     unlisted: frozenset[str] = frozenset()
+
+    def sums(self) -> dict[str, Any]:
+        """Cash, and the units of each position, as plain texts: equal numbers are equal texts."""
+        positions = {held.symbol: f"{held.quantity.normalize():f}" for held in self.positions if held.quantity}
+        return {"cash": f"{self.account.cash.normalize():f}", "positions": positions}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,7 @@ def paper_record(package: ModelPackage, outcomes: list[str], halts: list[str] | 
         )
         for outcome in outcomes:
             connection.execute(
-                "insert into ledger.reconciliations (account_id, occasion, broker_time, outcome, findings) "
-                "values (%s, 'close', now(), %s, '[]')",
+                "select ledger.note_reconciliation(%s, 'close', now(), %s, '[]', '{}')",
                 (account, outcome),
             )
     with Ledger.view(account) as ledger:

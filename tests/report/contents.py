@@ -79,8 +79,9 @@ insert into ledger.accounts (account_id, broker, mode) values ('paper-1', 'alpac
 insert into ledger.activities (account_id, activity_id, kind, cash, happened_at)
 values ('paper-1', 'a', 'deposit', 1000, '2022-01-03 14:30+00');
 insert into ledger.halts (account_id, action, reason) values ('paper-1', 'halt', %(evil)s);
-insert into ledger.reconciliations (account_id, occasion, broker_time, outcome, findings)
-values ('paper-1', 'by hand', now(), 'discrepancy', '[{"sentence": "a share too many"}]');
+select ledger.note_reconciliation(
+    'paper-1', 'by hand', now(), 'discrepancy', '[{"sentence": "a share too many"}]', '{"cash": "1000"}'
+);
 insert into ledger.refusals (account_id, model_id, symbol, timeframe, bar_start, broker_time, reasons)
 values ('paper-1', 'reversal-1', 'AAPL', '1d', '2022-01-03 14:30+00', now(), array['the bar is stale', %(evil)s]);
 insert into raw.feeds (source, timeframe, state, since, symbols, heartbeat_at, process, last_error, mute_symbols)

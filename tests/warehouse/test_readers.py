@@ -75,10 +75,7 @@ def planted(empty_warehouse: Path) -> None:
             " select 'XNYS', day, day + interval '14 hours', day + interval '20 hours', day - date '2019-12-31'"
             " from (select date '2020-01-01' + number as day from generate_series(0, 30) as number) as days"
         )
-        connection.execute(
-            "insert into ledger.reconciliations (account_id, occasion, broker_time, outcome, findings)"
-            " values ('one', 'close', '2020-01-31', 'agreed', '[]')"
-        )
+        connection.execute("select ledger.note_reconciliation('one', 'close', '2020-01-31', 'agreed', '[]', '{}')")
     with connect("transformer") as connection:
         connection.execute(PLANTED)
 

@@ -12,10 +12,8 @@ newest_acts as (
     order by account_id asc, halt_id desc
 ),
 
-newest_reconciliations as (
-    select distinct on (account_id) *
-    from {{ ref('stg_ledger__reconciliations') }}
-    order by account_id asc, reconciliation_id desc
+pulses as (
+    select * from {{ ref('stg_ledger__reconciliation_pulse') }}
 ),
 
 described as (
@@ -28,12 +26,13 @@ described as (
         coalesce(acts.action, 'release') as standing,
         acts.reason,
         acts.acted_at,
-        reconciliations.outcome as reconciled,
-        reconciliations.broker_time as reconciled_at
+        pulses.outcome as reconciled,
+        pulses.broker_time as reconciled_at,
+        coalesce(pulses.times_compared, 0) as times_reconciled
     from accounts
     left join cash on accounts.account_id = cash.account_id
     left join newest_acts as acts on accounts.account_id = acts.account_id
-    left join newest_reconciliations as reconciliations on accounts.account_id = reconciliations.account_id
+    left join pulses on accounts.account_id = pulses.account_id
 )
 
 select * from described

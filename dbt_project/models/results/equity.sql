@@ -38,7 +38,8 @@ booked as (
     ) as newest on true
 ),
 
--- an adoption has no time of the broker's: it has that of the look that it answers, or of the epoch that it opens
+-- an adoption has no time of the broker's: it has that of the look that first found what it answers, or of the epoch that
+-- it opens
 adopted as (
     select
         adoptions.account_id,

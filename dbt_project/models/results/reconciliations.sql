@@ -5,6 +5,7 @@ with compared as (
         occasion,
         outcome,
         findings,
+        compared,
         broker_time,
         reconciled_at
     from {{ ref('stg_ledger__reconciliations') }}

@@ -10,7 +10,8 @@ listed as (
         broker_time,
         reconciled_at,
         outcome,
-        findings
+        findings,
+        compared
     from source
 )
 
