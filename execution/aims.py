@@ -8,8 +8,8 @@ def aimed_at(
 ) -> dict[tuple[str, str], float]:
     """The target weight of the newest decision before the bar, by (model, symbol), where that decision was carried out.
 
-    A decision is left out when its order was refused, cut or filled in part, or when an order to flatten the account
-    followed: then the same target trades again.
+    A decision is left out when its order was refused, cut or filled in part, or when an order that closed the position
+    without a decision followed: then the same target trades again.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(
@@ -32,7 +32,7 @@ def aimed_at(
             -- orders from before this was kept were for all that was wanted
             and newest.quantity = coalesce(abs((newest.inputs ->> 'wanted')::numeric), newest.quantity))
           and not exists (select from ledger.intents as closing
-            where closing.account_id = %s and closing.symbol = asked.symbol and closing.halt_id is not null
+            where closing.account_id = %s and closing.symbol = asked.symbol and closing.decision_id is null
               and closing.written_at > newest.decided_at)
         """,
         (models, symbols, starts, account_id, account_id),

@@ -117,5 +117,5 @@ def concerns(connection: psycopg.Connection, account_id: str, after: int = 0) ->
 
 
 def _order(side: str, quantity: object, symbol: str, bar_start: object) -> str:
-    what_for = "to flatten the account" if bar_start is None else f"for the bar of {bar_start:%F}"
+    what_for = "to close the position" if bar_start is None else f"for the bar of {bar_start:%F}"
     return f"{side} {quantity} {symbol} {what_for}"

@@ -30,6 +30,7 @@ class Closing:
     may_arrive: tuple[str, ...] | None
     halted_because: str | None = None
     clock_skew: timedelta | None = None
+    splits: tuple[str, ...] | None = None
 
 
 _RULES: tuple[Rule[Closing], ...] = (AccountReady(), Reconciled(), NoOrderInFlight(), NoOrderMayArrive())

@@ -33,7 +33,7 @@ from execution.findings import (
 from execution.holding import Entry
 from execution.orders import Order, OrderStatus, Side
 from execution.presence import Purpose, enter
-from execution.records import Decision, GivenUp, Intent, OpenOrder, RefusedBar
+from execution.records import Decision, GivenUp, Intent, LeftBehind, OpenOrder, RefusedBar
 from execution.validation.limits import Mark, Usage
 from execution.withdrawals import Action, Standing, Withdrawal
 from warehouse.connection import connect
@@ -124,7 +124,8 @@ class Ledger:
                 decisions.bar_end, orders.asked_at, intents.reference_price, orders.filled_quantity,
                 decisions.feature_values, orders.halt_id,
                 exists (select from ledger.cancellations
-                  where cancellations.client_order_id = orders.client_order_id) as is_withdrawn
+                  where cancellations.client_order_id = orders.client_order_id) as is_withdrawn,
+                orders.retirement_id
                 from ledger.orders inner join ledger.intents using (client_order_id)
                 left join ledger.decisions on decisions.decision_id = orders.decision_id
                 where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
@@ -279,6 +280,16 @@ class Ledger:
         with self._transaction() as cursor:
             return withdrawals.closings(cursor, halt_id, symbol)
 
+    def left_behind(self) -> tuple[LeftBehind, ...]:
+        """Positions of retired models that are ours to trade, by symbol."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "select symbol, quantity, model_id, successor from ledger.left_behind where account_id = %s"
+                " order by symbol",
+                (self.account_id,),
+            )
+            return tuple(LeftBehind(*row) for row in cursor)
+
     # what is written
 
     def write_ahead(self, decisions: Iterable[Decision], intents: Iterable[Intent]) -> None:
@@ -327,6 +338,41 @@ class Ledger:
                 )
                 if cursor.fetchone() != (bar.bar_start, values["reasons"]):
                     insert(cursor, "refusals", broker_time=broker_time, **values)
+
+    def hand_over(self, left: LeftBehind, successor: str, price: Decimal, broker_time: datetime, reason: str) -> None:
+        """From now on the position is the successor's, which has it at this price."""
+        values = asdict(left) | {"successor": successor, "price": price, "reason": reason}
+        with self._transaction() as cursor:
+            insert(
+                cursor, "retirements", account_id=self.account_id, act="hand_over", broker_time=broker_time, **values
+            )
+
+    def closing_of(self, left: LeftBehind, broker_time: datetime, reason: str) -> tuple[int, int]:
+        """The retirement that closes the position, recorded once, and which of its orders the next one is."""
+        values = {**asdict(left), "account_id": self.account_id, "broker_time": broker_time, "reason": reason}
+        with self._transaction() as cursor:
+            cursor.execute(
+                """
+                select retirement_id,
+                (select count(*) from ledger.intents where account_id = %(account_id)s and symbol = %(symbol)s
+                  and retirement_id = retirements.retirement_id) as written
+                from ledger.retirements
+                where account_id = %(account_id)s and symbol = %(symbol)s and model_id = %(model_id)s
+                and act = 'close' and noted_at >= ledger.epoch_start(account_id)
+                """,
+                values,
+            )
+            if (known := cursor.fetchone()) is not None:
+                return known[0], 1 + known[1]
+            cursor.execute(
+                """
+                insert into ledger.retirements (account_id, model_id, symbol, act, quantity, broker_time, reason)
+                values (%(account_id)s, %(model_id)s, %(symbol)s, 'close', %(quantity)s, %(broker_time)s, %(reason)s)
+                returning retirement_id
+                """,
+                values,
+            )
+            return int(one(cursor)[0]), 1
 
     def note_models(self, concerns: Mapping[str, str]) -> None:
         """Record what is wrong with models, by their ids; empty when nothing is any more."""

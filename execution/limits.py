@@ -22,11 +22,12 @@ _COUNTS = ("orders_a_minute",)
 _LOSSES = ("daily_loss", "drawdown")
 _UNITS = ("min_quantity", "max_quantity")
 _NAMES = {
-    "account": (*_MONEY, *_EXPOSURES, *_COUNTS, *_LOSSES, "self_cross"),
+    "account": (*_MONEY, *_EXPOSURES, *_COUNTS, *_LOSSES, "self_cross", "on_retirement"),
     "model": (*_MONEY, *_EXPOSURES, *_COUNTS),
     "symbol": (*_MONEY, "position", *_COUNTS, *_UNITS),
 }
-_SELF_CROSS = ("refuse", "allow")
+# what holds for every account, and the words that it may be; the second is what is not so by itself
+_WORDS = {"self_cross": ("refuse", "allow"), "on_retirement": ("hand_over", "close")}
 
 Values = Mapping[str, Decimal]
 
@@ -69,6 +70,7 @@ class Limits:
     symbol: Section = field(default_factory=Section)
     groups: tuple[Group, ...] = ()
     allows_self_cross: bool = False
+    closes_retired: bool = False
 
     def caps(self, name: str, account: str, model: str | None, symbol: str) -> tuple[Cap, ...]:
         """The limits of this name that an order of this account, model and symbol is under; `of` tells whose."""
@@ -130,8 +132,8 @@ class _File:
 
     def limits(self, root: yaml.Node | None) -> Limits:
         top = self._mapping(root, "limits", (*_NAMES, "groups"))
-        crosses: list[bool] = []
-        sections = {kind: self._section(kind, top.get(kind), crosses) for kind in _NAMES}
+        chosen: set[str] = set()
+        sections = {kind: self._section(kind, top.get(kind), chosen) for kind in _NAMES}
         groups = tuple(self._groups(top.get("groups")))
         caps = sections["account"].each
         for kind in _NAMES:
@@ -141,9 +143,14 @@ class _File:
             most = caps.get("gross_exposure")
             if most is not None and group.exposure > most:
                 self._refuse_looser(("groups", group.name, "exposure"), "exposure", group.exposure, most)
-        return Limits(**sections, groups=groups, allows_self_cross=any(crosses))
+        return Limits(
+            **sections,
+            groups=groups,
+            allows_self_cross="self_cross" in chosen,
+            closes_retired="on_retirement" in chosen,
+        )
 
-    def _section(self, kind: str, node: yaml.Node | None, crosses: list[bool]) -> Section:
+    def _section(self, kind: str, node: yaml.Node | None, chosen: set[str]) -> Section:
         if node is None:
             return Section()
         found = self._mapping(node, kind, (*_NAMES[kind], "overrides"))
@@ -151,11 +158,12 @@ class _File:
         if (some := found.pop("overrides", None)) is not None:
             for whose, one in self._mapping(some, f"{kind}.overrides", None).items():
                 its = self._mapping(one, f"{kind}.overrides.{whose}", _NAMES[kind])
-                if "self_cross" in its:
-                    self._stop(its["self_cross"], "self_cross holds for every account: it is no override")
+                for name in its.keys() & _WORDS:
+                    self._stop(its[name], f"{name} holds for every account: it is no override")
                 overrides[whose] = self._values((kind, "overrides", whose), its)
-        if (cross := found.pop("self_cross", None)) is not None:
-            crosses.append(self._word(cross, "self_cross", _SELF_CROSS) == "allow")
+        for name, words in _WORDS.items():
+            if (said := found.pop(name, None)) is not None and self._word(said, name, words) == words[1]:
+                chosen.add(name)
         return Section(self._values((kind,), found), overrides)
 
     def _values(self, place: tuple[str, ...], nodes: Mapping[str, yaml.Node]) -> dict[str, Decimal]:

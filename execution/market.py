@@ -133,9 +133,10 @@ class Market:
         self._connection.close()
 
     def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
-        """Everything about the packages' symbols, and the newest bars of whatever else is held."""
+        """Everything about the packages' symbols, and the newest bars, calendars and splits of what else is held."""
         timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
-        priced = dict.fromkeys(held, min(timeframes.values(), key=TIMEFRAMES.index)) | timeframes
+        shortest = min(timeframes.values(), key=TIMEFRAMES.index, default=TIMEFRAMES[-1])
+        priced = dict.fromkeys(held, shortest) | timeframes
         by_timeframe = {
             name: sorted(symbol for symbol, timeframe in timeframes.items() if timeframe == name)
             for name in sorted(set(timeframes.values()))
@@ -151,7 +152,7 @@ class Market:
                     if not changed[package.model_id]
                     for row in _feature_rows(cursor, package)
                 }
-                sessions = _sessions(cursor, timeframes, now)
+                sessions = _sessions(cursor, priced, now)
                 return MarketView(
                     sessions=sessions,
                     bars={

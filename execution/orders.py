@@ -105,6 +105,11 @@ def closing_order_id(account_id: str, halt_id: int, symbol: str, attempt: int) -
     return "tb-" + _digest([account_id, "flatten", halt_id, symbol, attempt])
 
 
+def retirement_order_id(account_id: str, retirement_id: int, attempt: int) -> str:
+    """The id of the order that closes a position because its model was retired."""
+    return "tb-" + _digest([account_id, "retire", retirement_id, attempt])
+
+
 def _of_bar(account_id: str, model_id: str, symbol: str, timeframe: str, bar_start: datetime, attempt: int) -> str:
     if bar_start.tzinfo is None:
         raise ValueError(f"bar_start {bar_start.isoformat()} has no time zone")

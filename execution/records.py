@@ -41,7 +41,8 @@ class Decision:
 class Intent:
     """The order a decision leads to; approved when nothing refused it.
 
-    One that closes a position follows from the instruction `halt_id` instead, written at the broker's `broker_time`.
+    One that closes a position follows from the instruction `halt_id`, or from the retirement `retirement_id` of its
+    model, instead, written at the broker's `broker_time`.
     `sizing` is what the quantity was computed from, `verdicts` what each rule said; None for one that closes.
     """
 
@@ -57,6 +58,7 @@ class Intent:
     time_in_force: str = "day"
     sizing: Mapping[str, str | None] | None = None
     verdicts: Mapping[str, str | None] | None = None
+    retirement_id: int | None = None
 
     @property
     def is_approved(self) -> bool:
@@ -110,7 +112,8 @@ class GivenUp:
 class OpenOrder:
     """An approved intent that is not settled: it has not ended, or fills of it are still missing.
 
-    What it was decided from is None for one that closes a position because of the instruction `halt_id`.
+    What it was decided from is None for one that closes a position because of the instruction `halt_id` or the
+    retirement `retirement_id`.
     """
 
     order: Order
@@ -123,3 +126,14 @@ class OpenOrder:
     feature_values: Sequence[float | None] | None = None
     halt_id: int | None = None
     is_withdrawn: bool = False
+    retirement_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """A position of a retired model, signed, and the model that trades the symbol now; None when none does."""
+
+    symbol: str
+    quantity: Decimal
+    model_id: str
+    successor: str | None

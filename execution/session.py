@@ -30,6 +30,7 @@ from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
+from execution.retirement import wind_up
 from execution.roster import FAILED, HELD_APART, SetAside
 from execution.submission import Sender
 from execution.timing import SessionTimes
@@ -93,6 +94,7 @@ class Session:
         self._opened_after = ledger.newest_event()
         self._aside: tuple[SetAside, ...] = ()
         self._failing: dict[str, str] = {}
+        self._left_behind: tuple[str, ...] = ()
         self._timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
 
     @classmethod
@@ -106,15 +108,17 @@ class Session:
         shares: Mapping[str, Decimal] | None = None,
         pause: Callable[[float], None] = time.sleep,
         purpose: Purpose = Purpose.SESSION,
+        winds_up: bool = False,
     ) -> Self:
         """Take the account, listen, reconcile, and find out what became of orders in flight.
 
         `limits` are those of the configured file. `shares` is each model's share of equity; equal shares when not
-        given. Raises Stop when two models want one symbol, when shares exceed the whole, for a timeframe it does not
-        know, or when keys or account are not in order; Occupied, which is one of these, when another session has the
-        account: its sentence names `purpose`.
+        given. One that `winds_up` needs no model: it looks after what retired ones left behind. Raises Stop when two
+        models want one symbol, when shares exceed the whole, for a timeframe it does not know, or when keys or account
+        are not in order; Occupied, which is one of these, when another session has the account: its sentence names
+        `purpose`.
         """
-        chosen = _checked(tuple(packages))
+        chosen = _checked(tuple(packages), winds_up=winds_up)
         with ExitStack() as opened:
             opened.callback(broker.close)
             account = broker.account()
@@ -123,7 +127,7 @@ class Session:
             its_shares = _checked_shares(chosen, shares)
             aside = _not_ours(chosen, ledger.apart(), broker.name)
             chosen = tuple(package for package in chosen if package.model_id not in {one.model_id for one in aside})
-            if not chosen:
+            if aside and not chosen:
                 raise Stop("; ".join(map(str, aside)))
             market = Market()
             opened.callback(market.close)
@@ -165,7 +169,8 @@ class Session:
             situation = self._situation(self._recalled(result))
         if self._take_back(situation):
             situation = self._situation(self._recalled(result))
-        resent = self._resume(situation)
+        closing = self._wind_up(situation)
+        resent = [*closing, *self._resume(situation)]
         if resent:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
@@ -248,8 +253,11 @@ class Session:
         return self._ledger.halts()
 
     def concerns(self) -> tuple[str, ...]:
-        """What a person should hear: a halt, aged orders, models set aside, what ended short since it was opened."""
-        return (*self._ledger.concerns(self._opened_after), *map(str, self._aside))
+        """What a person should hear.
+
+        A halt, aged orders, models set aside, positions that no model steers, and what ended short since it was opened.
+        """
+        return (*self._ledger.concerns(self._opened_after), *map(str, self._aside), *self._left_behind)
 
     def close(self) -> None:
         """Let go of the account. Orders stay as they are; the next session follows them."""
@@ -340,6 +348,20 @@ class Session:
             self._ledger.note_models(changed)
             self._failing |= changed
 
+    def _wind_up(self, situation: Situation) -> tuple[Order, ...]:
+        """Close what retired models left behind, or hand it over; returns the orders that were sent."""
+        states = situation.market.states
+        traded = {
+            symbol: package.model_id
+            for package in self._packages
+            for symbol in package.symbols
+            if states.get(package.model_id) in ("paper", "live")
+        }
+        closes = self._limits is not None and self._limits.closes_retired
+        done = wind_up(self._broker, self._ledger, self._sender, situation, traded, closes=closes)
+        self._left_behind = done.left
+        return done.sent
+
     def _resume(self, situation: Situation) -> list[Order]:
         """Send what was written ahead and, for all the broker knows, never arrived, where it would be sent now too."""
         packages = {package.model_id: package for package in self._packages}
@@ -426,7 +448,9 @@ class Session:
         unresolved = [
             entry
             for entry in self._ledger.unsettled()
-            if entry.order.status.is_unresolved and (entry.halt_id is None or entry.halt_id != flattening)
+            if entry.order.status.is_unresolved
+            and entry.retirement_id is None
+            and (entry.halt_id is None or entry.halt_id != flattening)
         ]
         if not unresolved:
             return []
@@ -467,8 +491,8 @@ def _not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) -
     )
 
 
-def _checked(packages: tuple[Package, ...]) -> tuple[Package, ...]:
-    if not packages:
+def _checked(packages: tuple[Package, ...], *, winds_up: bool) -> tuple[Package, ...]:
+    if not packages and not winds_up:
         raise Stop("a session needs at least one model")
     owners: dict[str, str] = {}
     for package in packages:
@@ -488,6 +512,6 @@ def _checked_shares(packages: Sequence[Package], shares: Mapping[str, Decimal] |
         return {package.model_id: Decimal(1) / len(packages) for package in packages}
     if shares.keys() != {package.model_id for package in packages}:
         raise Stop("every model of the session needs a share of equity, and no other does")
-    if min(shares.values()) < 0 or sum(shares.values()) > 1:
+    if min(shares.values(), default=0) < 0 or sum(shares.values()) > 1:
         raise Stop("shares of equity must be positive and together at most 1")
     return dict(shares)

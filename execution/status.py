@@ -37,7 +37,9 @@ _ACCOUNTS = """
         (select array_agg(format('%%s %%s: %%s', symbol, to_char(bar_start, 'YYYY-MM-DD'), reason))
             from (select symbol, bar_start, array_to_string(reasons, '; ') as reason from ledger.refusals
                 where refusals.account_id = accounts.account_id order by refusal_id desc limit 3) as newest
-        ) as refused
+        ) as refused,
+        (select array_agg(format('%%s %%s of model %%s', trim_scale(quantity), symbol, model_id) order by symbol)
+            from ledger.left_behind where left_behind.account_id = accounts.account_id) as left_behind
     from ledger.accounts
     left join ledger.cash using (account_id)
     where %(account_id)s::text is null or accounts.account_id = %(account_id)s
@@ -47,21 +49,22 @@ _ACCOUNTS = """
 
 def lines(connection: psycopg.Connection, account_id: str | None = None) -> Iterator[str]:
     """One paragraph per account: who acts for it, cash, positions, orders in flight, the newest reconciliation, halts,
-    refusals, and orders that aged or ended short. At the end a line per model with which something is wrong.
+    refusals, positions of retired models, and orders that aged or ended short. At the end a line per model with which
+    something is wrong.
     """
     found = connection.execute(_ACCOUNTS, {"account_id": account_id}).fetchall()
     if not found:
         yield "no account has traded yet" if account_id is None else f"the ledger knows no account {account_id}"
-    for account, broker, mode, cash, positions, standing, reconciled, in_flight, refused in found:
+    for account, broker, mode, cash, positions, standing, reconciled, in_flight, refused, left in found:
         yield f"account {account} ({broker}, {mode}){standing}"
         yield f"  in use       {present(connection, account) or 'by nobody'}"
         yield f"  cash         {cash:.2f}"
         yield from _items("positions", positions)
         yield from _items("in flight", in_flight)
         yield f"  reconciled   {reconciled or 'never'}"
-        if refused:
-            yield from _items("refused", refused)
         for title, items in (
+            ("refused", refused),
+            ("left behind", left),
             ("aged", aged(connection, account)),
             ("ended short", ended_short(connection, account, most=_NEWEST)),
         ):

@@ -14,12 +14,13 @@ from decimal import Decimal
 
 from prefect import flow, task
 
-from execution.brokers.base import Broker
+from execution.brokers.base import Broker, Mode
 from execution.brokers.routing import log_in
 from execution.limits import configured, in_words
 from execution.market import Package
 from execution.orders import OrderStatus
 from execution.presence import Occupied, Purpose
+from execution.retirement import brokers
 from execution.roster import Roster, call
 from execution.session import Session, Step
 from flows.attention import NeedsAttention, say
@@ -72,6 +73,7 @@ def models_to_trade() -> Roster:
 def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decimal] | None = None) -> int:
     """Decide the newest closed bars and send what is approved; returns the number of orders sent.
 
+    Without packages it looks after what retired models left behind.
     Where a session goes on beside it, that one decides what has landed; a model that it does not know is a concern.
     Any other that has the account is waited for.
     """
@@ -79,7 +81,12 @@ def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decima
     while True:
         try:
             session = Session.open(
-                packages, log_in(broker), shares=shares, limits=configured(), purpose=Purpose.PAPER_TRADE
+                packages,
+                log_in(broker),
+                shares=shares,
+                limits=configured(),
+                purpose=Purpose.PAPER_TRADE,
+                winds_up=not packages,
             )
             break
         except Occupied as busy:
@@ -201,16 +208,20 @@ def paper_trade(
     """
     models = models_to_trade()
     aside = [str(one) for one in models.aside]
-    if not models.packages:
+    left_behind = sorted(brokers(Mode.PAPER) - models.packages.keys())
+    if not models.packages and not left_behind:
         say("no model is in state paper that can be traded: nothing to trade", aside)
         return 0
-    log.info("trading %s", ", ".join(package.model_id for its in models.packages.values() for package in its))
+    if left_behind:
+        log.info("at %s retired models left something behind", " and ".join(left_behind))
+    if models.packages:
+        log.info("trading %s", ", ".join(package.model_id for its in models.packages.values() for package in its))
     log.info("%s", in_words())
     if stepped_clock is not None and through is not None:
         return replay(models, SteppedClock(stepped_clock), through, history_start)
     orders = 0
     failures: list[Retry | Stop] = []
-    for broker, packages in models.packages.items():
+    for broker, packages in (*models.packages.items(), *((broker, ()) for broker in left_behind)):
         try:
             for timeframe in sorted({package.timeframe for package in packages}):
                 ingest(SOURCES[broker], None, history_start, timeframe)

@@ -3,7 +3,7 @@
 from execution.brokers.base import Mode
 from execution.timing import SessionTimes
 from execution.validation.account import ACCOUNT_RULES, NoOrderMayArrive
-from execution.validation.rules import BarEvidence, Rule
+from execution.validation.rules import BarEvidence, MaySplit, Rule
 
 
 class BarIsFresh:
@@ -98,7 +98,7 @@ class AccountCanBeValued:
 class NoSplitBeforeOpen:
     """What is sized in the bar's shares trades in the same shares."""
 
-    def validate(self, subject: BarEvidence) -> str | None:
+    def validate(self, subject: MaySplit) -> str | None:
         if subject.splits is None:
             return "the splits that are announced are not known"
         if not subject.splits:

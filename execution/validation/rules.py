@@ -125,6 +125,13 @@ class MayArrive(Protocol):
     def may_arrive(self) -> tuple[str, ...] | None: ...
 
 
+class MaySplit(Protocol):
+    """What knows of splits that take effect before an order of the symbol would trade."""
+
+    @property
+    def splits(self) -> tuple[str, ...] | None: ...
+
+
 class Rule(Protocol, Generic[Subject]):
     def validate(self, subject: Subject) -> str | None:
         """The reason to refuse, or None."""

@@ -33,6 +33,7 @@ account:
   gross_exposure: 1.5
   drawdown: 0.2
   self_cross: allow
+  on_retirement: close
   overrides:
     PA1: {drawdown: 0.1}
 model:
@@ -56,6 +57,8 @@ def _file(tmp_path, text: str):
 def test_a_file_is_read_exactly(tmp_path):
     found = read(_file(tmp_path, WHOLE))
     assert found.allows_self_cross
+    assert found.closes_retired
+    assert not read(_file(tmp_path, "account: {on_retirement: hand_over}")).closes_retired
     assert found.groups == (Group("tech", frozenset({"AAPL", "MSFT"}), D("0.4")),)
     assert [(cap.of, cap.most) for cap in found.caps("order_notional", "PA1", "odd-1", "AAPL")] == [
         ("account PA1", D(50_000)),
@@ -90,6 +93,8 @@ def test_a_file_is_read_exactly(tmp_path):
         ("account:\n  daily_loss: 0", 2, "daily_loss is 0: a fraction of equity is needed"),
         ("account:\n  self_cross: yes", 2, "self_cross is one of refuse, allow"),
         ("account:\n  overrides:\n    PA1: {self_cross: allow}", 3, "self_cross holds for every account"),
+        ("account:\n  on_retirement: sell", 2, "on_retirement is one of hand_over, close"),
+        ("account:\n  overrides:\n    PA1: {on_retirement: close}", 3, "on_retirement holds for every account"),
         ("account: 5", 1, "account is a mapping of names to values"),
         ("- account", 1, "limits is a mapping of names to values"),
         ("groups:\n  tech: {symbols: [A]}", 2, "group tech has no exposure"),

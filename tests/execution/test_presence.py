@@ -29,7 +29,7 @@ def session(exchange, warehouse, package, monkeypatch):
 
 
 def _recorded(session) -> list[tuple]:
-    return rows("select count(*) from ledger.reconciliations where account_id = %s", session.account_id)
+    return rows("select times_compared from ledger.reconciliation_pulse where account_id = %s", session.account_id)
 
 
 def test_a_second_session_is_refused_in_one_sentence(exchange, session, package):

@@ -14,6 +14,15 @@ epochs as (
     select * from {{ ref('stg_ledger__epochs') }}
 ),
 
+placed as (
+    select * from {{ ref('stg_ledger__orders') }}
+),
+
+handed_over as (
+    select * from {{ ref('stg_ledger__retirements') }}
+    where act = 'hand_over'
+),
+
 bars as (
     select * from {{ ref('ohlcv_1d') }}
 ),
@@ -65,32 +74,76 @@ orders as (
     group by account_id, model_id, symbol
 ),
 
--- a fill is of the model whose decision it was
+-- whose a position is: of the model that traded the symbol last, or of the one that it was handed to since
+holders as (
+    select
+        quality.account_id,
+        quality.symbol,
+        quality.model_id,
+        quality.written_at,
+        quality.filled_at as held_from
+    from quality
+    where quality.filled_at is not null
+    union all
+    select
+        handed_over.account_id,
+        handed_over.symbol,
+        handed_over.successor as model_id,
+        handed_over.noted_at as written_at,
+        handed_over.broker_time as held_from
+    from handed_over
+),
+
+-- an order is of the model whose decision it was; one that only closes a position, of the model that had it
+model_orders as (
+    select
+        quality.account_id,
+        quality.model_id,
+        quality.client_order_id
+    from quality
+    union all
+    select
+        placed.account_id,
+        newest.model_id,
+        placed.client_order_id
+    from placed
+    inner join lateral (
+        select holders.model_id
+        from holders
+        where
+            holders.account_id = placed.account_id and holders.symbol = placed.symbol
+            and holders.written_at <= placed.written_at
+        order by holders.written_at desc
+        limit 1
+    ) as newest on true
+    where placed.decision_id is null
+),
+
 model_fills as (
     select
         fills.account_id,
-        quality.model_id,
+        model_orders.model_id,
         fills.symbol,
         fills.filled_at as moved_at,
         case fills.side when 'buy' then fills.quantity else -fills.quantity end as quantity,
         case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price
         - case when fills.fee_symbol is null then fills.fee else 0 end as cash
     from epoch_fills as fills
-    inner join quality
-        on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+    inner join model_orders
+        on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
 ),
 
 -- a fee in the asset that was traded makes its position smaller; one in a third asset is what that was worth then
 model_fees as (
     select
         fills.account_id,
-        quality.model_id,
+        model_orders.model_id,
         fills.symbol,
         case when fills.fee_symbol = fills.symbol then -fills.fee else 0 end as quantity,
         case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * paid_in.close end as cash
     from epoch_fills as fills
-    inner join quality
-        on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
+    inner join model_orders
+        on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
     left join lateral (
         select bars.close
         from bars
@@ -101,7 +154,7 @@ model_fees as (
     where fills.fee_symbol is not null
 ),
 
--- dividends and splits name no model: they are of the one that traded the symbol last before them
+-- dividends and splits name no model: they are of the one that had the position before them
 model_activities as (
     select
         activities.account_id,
@@ -111,14 +164,36 @@ model_activities as (
         activities.cash
     from epoch_activities as activities
     inner join lateral (
-        select model_fills.model_id
-        from model_fills
+        select moves.model_id
+        from (
+            select
+                model_fills.account_id,
+                model_fills.symbol,
+                model_fills.model_id,
+                model_fills.moved_at
+            from model_fills
+            union all
+            select
+                handed_over.account_id,
+                handed_over.symbol,
+                handed_over.successor as model_id,
+                handed_over.broker_time as moved_at
+            from handed_over
+        ) as moves
         where
-            model_fills.account_id = activities.account_id and model_fills.symbol = activities.symbol
-            and model_fills.moved_at <= activities.happened_at
-        order by model_fills.moved_at desc
+            moves.account_id = activities.account_id and moves.symbol = activities.symbol
+            and moves.moved_at <= activities.happened_at
+        order by moves.moved_at desc
         limit 1
     ) as newest on true
+),
+
+-- what is handed over leaves one model and reaches the other at one price
+transfers as (
+    select handed_over.*
+    from handed_over
+    left join newest_epochs on handed_over.account_id = newest_epochs.account_id
+    where newest_epochs.started_at is null or handed_over.noted_at >= newest_epochs.started_at
 ),
 
 movements as (
@@ -133,6 +208,22 @@ movements as (
     select * from model_fees
     union all
     select * from model_activities
+    union all
+    select
+        account_id,
+        model_id,
+        symbol,
+        -quantity as quantity,
+        quantity * price as cash
+    from transfers
+    union all
+    select
+        account_id,
+        successor as model_id,
+        symbol,
+        quantity,
+        -quantity * price as cash
+    from transfers
 ),
 
 totals as (

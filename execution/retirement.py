@@ -1,0 +1,144 @@
+"""Retirement: what becomes of a position whose model trades no more.
+
+A symbol that another model trades now is handed to it: closing and opening anew would pay twice. What nobody trades is
+closed where the file of limits says so, with an order that only reduces; otherwise it stays, and is told of.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from execution.brokers.base import Broker, BrokerPosition, Mode, SymbolTerms
+from execution.flatten import Closing
+from execution.ledger import Ledger
+from execution.orders import Order, Side, retirement_order_id
+from execution.planning import Situation
+from execution.records import Intent, LeftBehind
+from execution.submission import Sender
+from execution.validation.account import ACCOUNT_RULES, NoOrderMayArrive
+from execution.validation.bars import NoSplitBeforeOpen
+from execution.validation.rules import Rule, refusals
+from warehouse.connection import connect
+
+_RULES: tuple[Rule[Closing], ...] = (*ACCOUNT_RULES, NoOrderMayArrive(), NoSplitBeforeOpen())
+
+
+@dataclass(frozen=True, slots=True)
+class WoundUp:
+    """The orders that one pass sent, and in sentences which positions no model steers."""
+
+    sent: tuple[Order, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def wind_up(
+    broker: Broker, ledger: Ledger, sender: Sender, situation: Situation, traded: Mapping[str, str], *, closes: bool
+) -> WoundUp:
+    """One pass over the positions of retired models.
+
+    `traded` are symbols, and the models of this session that trade them. What `closes` is sized from the newest
+    comparison, so it is timely whenever it is sent; it asks no limit, as it only makes a position smaller. Raises Retry
+    or Stop when the broker cannot be asked.
+    """
+    found = ledger.left_behind()
+    _continue(ledger, sender, situation, found if closes else ())
+    sent, told = [], []
+    steps = broker.terms([one.symbol for one in found]) if found else {}
+    for one in found:
+        terms, position = steps.get(one.symbol, SymbolTerms()), situation.positions.get(one.symbol)
+        if position is None or situation.has_discrepancy:
+            # ledger and broker must agree first on whether there is anything
+            continue
+        if one.symbol in traded:
+            _hand_over(ledger, situation, one, traded[one.symbol])
+            continue
+        if one.successor is not None or not (units := terms.closable(position.quantity, position.mark)):
+            # another session's model trades it, or it is too little to be sold
+            continue
+        if not closes:
+            told.append(f"{_held(one)}, and no model trades it: `on_retirement: close` in the limits closes it")
+            continue
+        closing = _closing(situation, one.symbol)
+        reasons = [str(refusal) for refusal in refusals(_RULES, closing)]
+        if terms.closed_because:
+            reasons.append(terms.closed_because)
+        if not reasons:
+            sent.append(_close(ledger, sender, situation, one, position, units))
+        elif not closing.in_flight:
+            told.append(f"{_held(one)}, and is not closed yet: {'; '.join(reasons)}")
+    return WoundUp(tuple(sent), tuple(told))
+
+
+def brokers(mode: Mode) -> frozenset[str]:
+    """Brokers with an account of this mode that holds something of a retired model which no other model trades."""
+    with connect("executor", read_only=True) as connection:
+        rows = connection.execute(
+            "select distinct accounts.broker from ledger.left_behind inner join ledger.accounts using (account_id)"
+            " where accounts.mode = %s and left_behind.successor is null",
+            (mode,),
+        ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
+def _held(one: LeftBehind) -> str:
+    return f"{one.quantity.normalize():f} {one.symbol} is held of model {one.model_id}, which is retired"
+
+
+def _hand_over(ledger: Ledger, situation: Situation, one: LeftBehind, successor: str) -> None:
+    """The model that trades the symbol has the position from now on, at the newest close; once nothing is in flight."""
+    bar = situation.market.bars.get(one.symbol)
+    if bar is not None and not situation.in_flight(one.symbol):
+        reason = f"model {one.model_id} is retired, and model {successor} trades {one.symbol}"
+        ledger.hand_over(one, successor, bar.close, situation.clock.now, reason)
+
+
+def _close(
+    ledger: Ledger, sender: Sender, situation: Situation, one: LeftBehind, position: BrokerPosition, units: Decimal
+) -> Order:
+    reason = f"model {one.model_id} is retired, and no model trades {one.symbol}"
+    retirement_id, attempt = ledger.closing_of(one, situation.clock.now, reason)
+    intent = Intent(
+        client_order_id=retirement_order_id(ledger.account_id, retirement_id, attempt),
+        decision_id=None,
+        symbol=one.symbol,
+        side=Side.SELL if position.quantity > 0 else Side.BUY,
+        quantity=units,
+        reference_price=position.mark,
+        broker_time=situation.clock.now,
+        time_in_force=situation.customs.time_in_force,
+        retirement_id=retirement_id,
+    )
+    ledger.write_ahead((), (intent,))
+    return sender.send(intent.order)
+
+
+def _continue(ledger: Ledger, sender: Sender, situation: Situation, found: tuple[LeftBehind, ...]) -> None:
+    """Find out what became of closing orders without an answer; send again what still closes what is held."""
+    held = {one.symbol: situation.held(one.symbol) for one in found}
+    for entry in situation.unsettled:
+        order = entry.order
+        if entry.retirement_id is None or not order.status.is_unresolved:
+            continue
+        known = sender.look_up(order)
+        if known is not None:
+            sender.adopt(order, known)
+        elif sender.may_arrive(order):
+            continue
+        elif entry.is_withdrawn or order.side.sign * order.quantity != -held.get(order.symbol, Decimal(0)):
+            sender.give_up(order, situation.clock.now, "it closes nothing any more and the broker does not know it")
+        elif not refusals(_RULES, _closing(situation, order.symbol, order.client_order_id)):
+            sender.send_again(order)
+
+
+def _closing(situation: Situation, symbol: str, but_not: str | None = None) -> Closing:
+    splits = situation.market.splits
+    return Closing(
+        symbol=symbol,
+        account=situation.account,
+        has_discrepancy=situation.has_discrepancy,
+        in_flight=situation.in_flight(symbol, but_not),
+        may_arrive=situation.may_arrive(symbol),
+        halted_because=situation.standing.halted_because,
+        clock_skew=situation.clock.skew,
+        splits=None if splits is None else splits.get(symbol, ()),
+    )

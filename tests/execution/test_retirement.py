@@ -1,0 +1,250 @@
+"""What a retired model holds is closed or handed over, as configured, and is never just left."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from execution.__main__ import main
+from execution.brokers.alpaca import AlpacaBroker
+from execution.brokers.base import Mode, Unknown
+from execution.ledger import Ledger
+from execution.limits import Limits
+from execution.retirement import brokers
+from execution.session import Session
+from flows import paper_trade
+from flows.attention import NeedsAttention
+from sandbox.broker import binance_wire
+from tests.execution.agreement import assert_agree
+from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees, spot_exchange, units
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SPLIT_DAY, SignalPackage, rows, trading_days
+from warehouse.connection import connect
+
+DAYS = trading_days()
+CLOSES = Limits(closes_retired=True)
+
+
+def _no_pause(_: float) -> None:
+    pass
+
+
+@pytest.fixture
+def left_behind(exchange, warehouse, package) -> str:
+    """After the second day's close the account holds both symbols, and their model is retired."""
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.4})
+    with Session.open([package], exchange.broker()) as session:
+        assert len(session.decide().sent) == 2
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    warehouse.publish(DAYS[1], {})
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+    warehouse.enter_state(package.model_id, "retired")
+    return session.account_id
+
+
+@pytest.fixture
+def settings(exchange, monkeypatch) -> None:
+    """The environment leads to the stand-in."""
+    monkeypatch.setenv("APCA_API_KEY_ID", KEY)
+    monkeypatch.setenv("APCA_API_SECRET_KEY", SECRET)
+    monkeypatch.setenv("APCA_API_BASE_URL", exchange.url)
+    monkeypatch.setenv("APCA_API_STREAM_URL", exchange.stream_url)
+
+
+def _wind_up(exchange, limits: Limits | None = CLOSES, kind: type[AlpacaBroker] = AlpacaBroker) -> Session:
+    return Session.open((), exchange.broker(kind), limits=limits, pause=_no_pause, winds_up=True)
+
+
+def _positions(exchange) -> dict[str, Decimal]:
+    return {held["symbol"]: Decimal(held["qty"]) for held in exchange.book()["positions"] if Decimal(held["qty"])}
+
+
+def _acts(account: str) -> list[tuple]:
+    return rows(
+        "select symbol, act, successor, quantity from ledger.retirements where account_id = %s order by symbol", account
+    )
+
+
+def test_what_nobody_trades_any_more_is_closed_once_with_its_reason(exchange, left_behind):
+    held = _positions(exchange)
+    with _wind_up(exchange) as session:
+        sent = session.decide().sent
+        assert {order.symbol: (order.side, order.quantity) for order in sent} == {
+            symbol: ("sell", units) for symbol, units in held.items()
+        }
+        # it waits for the open like any other order, and nothing is said twice
+        assert session.decide().sent == ()
+        assert session.concerns() == ()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+        assert session.decide().sent == ()
+    assert _positions(exchange) == {}
+    assert _acts(left_behind) == [(symbol, "close", None, units) for symbol, units in sorted(held.items())]
+    assert ("model signal-00000000 is retired, and no model trades ALPHA",) in rows(
+        "select reason from ledger.retirements where account_id = %s", left_behind
+    )
+    assert_agree(exchange.book())
+
+
+def test_unless_the_limits_say_close_it_stays_and_is_told(exchange, left_behind, settings, capsys):
+    held = _positions(exchange)
+    for limits in (None, Limits()):
+        with _wind_up(exchange, limits) as session:
+            assert session.decide().sent == ()
+            assert len(session.concerns()) == 2
+    assert brokers(Mode.PAPER) >= {"alpaca"}
+    with pytest.raises(NeedsAttention, match="ALPHA is held of model signal-00000000, which is retired, and no model"):
+        paper_trade.decide.fn((), "alpaca", {})
+    assert main(["status", "--account", left_behind]) == 0
+    assert "left behind  485 ALPHA of model signal-00000000" in capsys.readouterr().out
+    assert _positions(exchange) == held
+
+
+def test_who_trades_the_symbol_now_has_the_position_at_the_newest_close(exchange, warehouse, left_behind):
+    held = _positions(exchange)
+    newcomer = SignalPackage(model_id="newcomer-00000000", symbols=("ALPHA",))
+    warehouse.enter_state(newcomer.model_id, "paper")
+    try:
+        with Session.open([newcomer], exchange.broker(), limits=CLOSES) as session:
+            step = session.decide()
+            # ALPHA is the newcomer's to sell, BETA is nobody's
+            assert {order.symbol: order.quantity for order in step.sent} == held
+            assert [decision.model_id for decision in step.decisions] == [newcomer.model_id]
+            assert session.decide().sent == ()
+        assert _acts(left_behind) == [
+            ("ALPHA", "hand_over", newcomer.model_id, held["ALPHA"]),
+            ("BETA", "close", None, held["BETA"]),
+        ]
+        assert rows(
+            "select price from ledger.retirements where account_id = %s and act = 'hand_over'", left_behind
+        ) == [(Decimal(str(DAYS[1].prices["ALPHA"][1])),)]
+        assert dict(rows("select symbol, model_id from ledger.holders where account_id = %s", left_behind)) == {
+            "ALPHA": newcomer.model_id,
+            "BETA": "signal-00000000",
+        }
+    finally:
+        warehouse.enter_state(newcomer.model_id, "retired")
+
+
+def test_a_symbol_that_another_sessions_model_trades_is_left_to_that(exchange, warehouse, left_behind):
+    newcomer = SignalPackage(model_id="elsewhere-0000000", symbols=("ALPHA",))
+    warehouse.enter_state(newcomer.model_id, "paper")
+    try:
+        with _wind_up(exchange) as session:
+            assert [order.symbol for order in session.decide().sent] == ["BETA"]
+            assert session.concerns() == ()
+    finally:
+        warehouse.enter_state(newcomer.model_id, "retired")
+
+
+def test_what_hinders_the_account_hinders_a_closing_too(exchange, warehouse, left_behind):
+    with Ledger.view(left_behind) as operator:
+        operator.halt("lunch")
+        with _wind_up(exchange) as session:
+            assert session.decide().sent == ()
+            assert "BETA is held of model signal-00000000" in " ".join(session.concerns())
+            assert "is not closed yet: NotHalted: the account is halted: lunch" in " ".join(session.concerns())
+        operator.release("back")
+    with _wind_up(exchange) as session:
+        assert len(session.decide().sent) == 2
+
+
+def test_nothing_is_closed_on_the_eve_of_its_split(exchange, warehouse, left_behind):
+    warehouse.change("insert into canonical.announced_splits values ('ALPHA', %s, 1, 2)", DAYS[2].day)
+    assert DAYS[2].day < SPLIT_DAY
+    with _wind_up(exchange) as session:
+        assert [order.symbol for order in session.decide().sent] == ["BETA"]
+        assert "NoSplitBeforeOpen" in " ".join(session.concerns())
+
+
+def test_an_order_without_an_answer_is_continued_and_not_doubled(exchange, left_behind):
+    class Mute(AlpacaBroker):
+        def submit(self, request):
+            return Unknown("no answer")
+
+    with _wind_up(exchange, kind=Mute) as session:
+        session.decide()
+    assert exchange.book()["orders"][2:] == []
+    with _wind_up(exchange) as session:
+        session.decide()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    assert len(exchange.book()["orders"]) == 4
+    assert _positions(exchange) == {}
+    assert_agree(exchange.book())
+
+
+def test_what_did_not_fill_is_closed_with_another_order(exchange, left_behind, settings):
+    held = _positions(exchange)
+    with _wind_up(exchange) as session:
+        assert len(session.decide().sent) == 2
+    assert main(["cancel", "--account", left_behind, "--reason", "wait", "--all"]) == 0
+    exchange.advance(DAYS[2].closes + AFTER_CLOSE)
+    assert _positions(exchange) == held
+    with _wind_up(exchange) as session:
+        assert {order.symbol: order.quantity for order in session.decide().sent} == held
+        exchange.advance(DAYS[3].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    assert _positions(exchange) == {}
+    assert_agree(exchange.book())
+
+
+RETIRED = (
+    "insert into ledger.retirements (account_id, model_id, symbol, act, successor, quantity, price, broker_time,"
+    " reason) values (%s, 'signal-00000000', 'ALPHA', %s, %s, %s, %s, now(), 'x')"
+)
+CLOSING = (
+    "insert into ledger.intents (client_order_id, account_id, symbol, side, quantity, order_type, time_in_force,"
+    " verdict, broker_time, retirement_id) select 'c', account_id, symbol, %s, %s, 'market', 'day', 'approved', now(),"
+    " retirement_id from ledger.retirements where account_id = %s"
+)
+
+
+def test_the_database_refuses_what_closes_nothing(exchange, warehouse, left_behind):
+    def refused(*statements: tuple[str, tuple]) -> None:
+        with connect("executor") as connection:
+            for statement, values in statements[:-1]:
+                connection.execute(statement, values)
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute(*statements[-1])
+            connection.rollback()
+
+    close = (RETIRED, (left_behind, "close", None, 485, None))
+    refused((RETIRED, (left_behind, "close", None, 484, None)))
+    refused((RETIRED, (left_behind, "hand_over", "signal-00000000", 485, 100)))
+    refused((RETIRED, (left_behind, "hand_over", None, 485, 100)))
+    refused(close, close)
+    refused(close, (CLOSING, ("sell", 486, left_behind)))
+    refused(close, (CLOSING, ("buy", 1, left_behind)))
+    warehouse.enter_state("signal-00000000", "paper")
+    refused(close)
+
+
+@pytest.fixture
+def spot(spot_tape, tmp_path, monkeypatch, request):
+    monkeypatch.setattr(binance_wire, "UID", 1_000 + hash(request.node.nodeid) % 1_000_000_000)
+    running = spot_exchange(spot_tape, tmp_path)
+    yield running
+    running.stop()
+
+
+def test_what_a_fee_leaves_of_a_lot_is_closed_as_far_as_it_can_be_sold(spot, ledger_db):
+    warehouse = SpotWarehouse()
+    package = SignalPackage(model_id="spot-retired-000", symbols=PAIRS)
+    warehouse.enter_state(package.model_id, "paper")
+    end = FIRST + timedelta(days=2)
+    warehouse.close_bar(end, {"BTCUSDT": 0.15617})
+    spot.advance(end + timedelta(minutes=1))
+    with Session.open([package], spot.broker()) as session:
+        session.decide()
+        assert session.settle(timeout=5) == ()
+    warehouse.enter_state(package.model_id, "retired")
+    with Session.open((), spot.broker(), limits=CLOSES, winds_up=True) as session:
+        assert [order.symbol for order in session.decide().sent] == ["BTCUSDT"]
+        assert session.settle(timeout=5) == ()
+        assert session.decide().sent == ()
+        assert session.concerns() == ()
+    book = spot.spot()
+    assert 0 < units(book, "BTC") < Decimal("0.00001")
+    assert_spot_agrees(book)
