@@ -54,6 +54,8 @@ class Situation:
     terms: Mapping[str, SymbolTerms] = field(default_factory=dict)
     limits: Limits | None = None
     usage: Usage | None = None
+    # the broker's own prices of what is to be decided, where it states them
+    quotes: Mapping[str, Decimal] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -153,7 +155,8 @@ class Situation:
             reduces_because=self.standing.reduces_because,
             has_discrepancy=self.has_discrepancy,
             in_flight=self.in_flight(symbol, order.client_order_id),
-            broker_mark=position.mark if position else None,
+            broker_mark=self.quotes.get(symbol, position.mark if position else None),
+            states_prices=self.customs.states_prices,
             clock_skew=self.clock.skew,
             terms=self.terms.get(symbol),
             model_id=model_id,

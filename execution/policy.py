@@ -29,7 +29,8 @@ class TradingPolicy(BaseModel):
     """Largest order, quantity times the decided bar's close."""
 
     price_tolerance: Decimal = Field(Decimal("0.25"), gt=0)
-    """Largest relative distance between the decided bar's close and the broker's mark of a held position."""
+    """Largest relative distance between the decided bar's close and the broker's own price: of any symbol where it
+    states them, elsewhere of what is held."""
 
     allow_short: bool = False
 

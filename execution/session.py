@@ -9,7 +9,7 @@ id for ever. Time comes from the broker's clock alone.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -175,6 +175,8 @@ class Session:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
         attempts, aims = self._ledger.attempts(questions), self._ledger.aimed_at(questions)
+        undecided = {symbol for name, symbol, _ in questions if attempts.get((name, symbol), (0, True))[1]}
+        situation = self._quoted(situation, undecided)
         todo = plan(
             self.account_id,
             self._packages,
@@ -308,6 +310,12 @@ class Session:
             found |= self._market.holdings(held, package.timeframe, entries)
         return found
 
+    def _quoted(self, situation: Situation, symbols: Collection[str]) -> Situation:
+        """With the broker's own prices of these symbols, where it states them. Raises Retry or Stop."""
+        if not symbols or not self._broker.customs.states_prices:
+            return situation
+        return replace(situation, quotes=self._broker.quotes(symbols))
+
     def _limited(self, situation: Situation, limits: Limits) -> Situation:
         """With the limits, and what the account has used of them."""
         now, equity = situation.clock.now, situation.equity
@@ -367,7 +375,9 @@ class Session:
         packages = {package.model_id: package for package in self._packages}
         rules = order_rules(self._policy, self._limits)
         resent, committed, usage = [], Decimal(0), situation.usage
-        for entry in self._resolve(situation.clock):
+        waiting = self._resolve(situation.clock)
+        situation = self._quoted(situation, {entry.order.symbol for entry in waiting})
+        for entry in waiting:
             order, package = entry.order, packages.get(entry.model_id or "")
             if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
                 continue

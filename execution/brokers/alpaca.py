@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
@@ -200,6 +201,10 @@ class AlpacaBroker:
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         """It states no limits that are not in its refusals."""
         return {symbol: SymbolTerms() for symbol in symbols}
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Decimal]:
+        """Its trading host states prices of positions alone."""
+        return {}
 
     def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
         found = self._one_order("/orders:by_client_order_id", {"client_order_id": client_order_id})

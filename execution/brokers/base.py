@@ -31,6 +31,7 @@ class Customs:
     - `late_arrival`: so long after it was sent an order may still turn up.
     - `keeps_history`: every booking of the account can be asked for. Elsewhere an account begins with what it holds.
     - `time_in_force`: how long an order of ours may stay open.
+    - `states_prices`: a price of any symbol can be asked for at any time. Elsewhere only of what is held.
     - `poll_seconds`: how often it is asked while an order is open and nothing is pushed, for half of its limit at most.
     """
 
@@ -38,6 +39,7 @@ class Customs:
     late_arrival: timedelta = timedelta(hours=20)
     keeps_history: bool = True
     time_in_force: str = "day"
+    states_prices: bool = False
     poll_seconds: float = 1.0
 
 
@@ -282,6 +284,9 @@ class Broker(Protocol):
 
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         """Which orders it takes now for each of these symbols, also for those that it does not know."""
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Decimal]:
+        """The broker's own newest price of each symbol that it states one of. Raises Retry or Stop."""
 
     def clock(self) -> BrokerClock: ...
 

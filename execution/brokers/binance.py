@@ -139,6 +139,7 @@ class BinanceBroker:
             late_arrival=receive_window + _ENGINE if late_arrival is None else late_arrival,
             keeps_history=False,
             time_in_force="gtc",
+            states_prices=True,
             poll_seconds=2.0,
         )
         self._currency = currency
@@ -183,6 +184,11 @@ class BinanceBroker:
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         listed = self._listing()
         return {symbol: self._terms(symbol, listed.get(symbol)) for symbol in symbols}
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Decimal]:
+        """The price of the newest trade of each symbol that is listed."""
+        listed = self._listing()
+        return self._prices(sorted(symbol for symbol in symbols if symbol in listed))
 
     def _terms(self, symbol: str, found: wire.Listed | None) -> SymbolTerms:
         if found is None:

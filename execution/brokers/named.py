@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeVar
 
 from execution.brokers.base import (
@@ -58,6 +59,10 @@ class NamedBroker:
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         found = self._broker.terms([self._names.get(symbol, symbol) for symbol in symbols])
         return {self._symbols.get(name, name): terms for name, terms in found.items()}
+
+    def quotes(self, symbols: Collection[str]) -> Mapping[str, Decimal]:
+        found = self._broker.quotes([self._names.get(symbol, symbol) for symbol in symbols])
+        return {self._symbols.get(name, name): price for name, price in found.items()}
 
     def clock(self) -> BrokerClock:
         return self._broker.clock()

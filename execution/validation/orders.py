@@ -12,7 +12,7 @@ from execution.validation.rules import Proposal, Rule
 
 @dataclass(frozen=True, slots=True)
 class PriceSane:
-    """The reference price is positive and near the broker's own mark, where it has one (a split shows here)."""
+    """The reference price is positive and near the broker's own price, where it has one (a split shows here)."""
 
     tolerance: Decimal
 
@@ -23,6 +23,15 @@ class PriceSane:
         if mark is not None and not abs(mark - price) <= self.tolerance * price:
             return f"the bar closed at {price}, the broker marks {subject.symbol} at {mark}"
         return None
+
+
+class Quoted:
+    """What takes on exposure has a price of the broker's own to be compared with, where the broker states prices."""
+
+    def validate(self, subject: Proposal) -> str | None:
+        if not subject.states_prices or subject.added_exposure <= 0 or subject.broker_mark is not None:
+            return None
+        return f"the broker states no price of {subject.symbol}, to compare the bar's with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,7 @@ def order_rules(policy: TradingPolicy, limits: Limits | None = None) -> tuple[Ru
         *ACCOUNT_RULES,
         ReduceOnly(),
         PriceSane(policy.price_tolerance),
+        Quoted(),
         WithinTerms(),
         MaxOrderNotional(policy.max_order_notional),
         MaxPositionWeight(policy.max_position_weight),

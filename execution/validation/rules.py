@@ -67,6 +67,7 @@ class Proposal:
     has_discrepancy: bool | None
     in_flight: tuple[str, ...] | None
     broker_mark: Decimal | None = None
+    states_prices: bool = False
     clock_skew: timedelta | None = None
     reduces_because: str | None = "whether it may only reduce is not known"
     terms: SymbolTerms | None = None

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from execution.acknowledge import adopt, begin_epoch
-from execution.brokers.binance import BinanceBroker
+from execution.brokers.binance import BinanceBroker, BinanceKeys
 from execution.control import Control
 from execution.ledger import Ledger
 from execution.orders import OrderStatus
@@ -17,6 +17,8 @@ from tests.execution.killed import die_at, run_and_die
 from tests.execution.spot import (
     FIRST,
     PAIRS,
+    SPOT_KEY,
+    SPOT_SECRET,
     SpotWarehouse,
     assert_spot_agrees,
     spot_exchange,
@@ -335,3 +337,28 @@ def test_killed_at_any_step_nothing_is_sent_twice_or_lost(exchange, ledger_db, o
 
 def _no_pause(_: float) -> None:
     pass
+
+
+@pytest.mark.parametrize(
+    ("factor", "rule"), [(None, "Quoted: the broker states no price of BTCUSDT"), (2, "PriceSane: the bar closed at")]
+)
+def test_what_opens_a_position_is_compared_with_the_exchanges_price_though_nothing_is_held(
+    exchange, ledger_db, factor, rule
+):
+    class Strange(BinanceBroker):
+        def quotes(self, symbols):
+            return {} if factor is None else {name: price * factor for name, price in super().quotes(symbols).items()}
+
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    warehouse.close_bar(end, {"BTCUSDT": 0.2})
+    exchange.advance(end + A_MINUTE)
+    keys = BinanceKeys(SPOT_KEY, SPOT_SECRET)
+    strange = Strange(keys, exchange.spot_url, exchange.spot_socket_url, PAIRS, late_arrival=timedelta(seconds=0.2))
+    with Session.open([package], strange) as session:
+        step = session.decide()
+    assert step.sent == ()
+    [intent] = step.intents
+    assert intent.refusals[0].startswith(rule)
+    assert len(intent.refusals) == 1

@@ -123,6 +123,7 @@ def test_a_bad_bar_is_refused_by_its_rule(changes, rule):
         ({"terms": SymbolTerms(max_notional=Decimal(64_999))}, "WithinTerms"),
         ({"price": Decimal(0)}, "PriceSane"),
         ({"broker_mark": Decimal(325)}, "PriceSane"),
+        ({"states_prices": True}, "Quoted"),
         ({"quantity": Decimal(130), "equity": Decimal(200_000)}, "MaxOrderNotional"),
         ({"equity": Decimal(70_000)}, "MaxPositionWeight"),
         ({"side": Side.SELL}, "LongOnlyUnlessAllowed"),

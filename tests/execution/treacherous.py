@@ -158,6 +158,9 @@ class TreacherousBroker:
             self.hidden[request.client_order_id] = time.monotonic() + 0.3 * self.customs.late_arrival.total_seconds()
         return Accepted(self.orders[request.client_order_id])
 
+    def quotes(self, symbols) -> dict[str, Decimal]:
+        return {}
+
     def terms(self, symbols) -> dict[str, SymbolTerms]:
         lots = SymbolTerms(step=Decimal("0.01"), min_quantity=Decimal("0.01"), min_notional=Decimal(5))
         return {symbol: lots if self.at_once else SymbolTerms() for symbol in symbols}
