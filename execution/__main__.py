@@ -139,7 +139,7 @@ def _trade(options: argparse.Namespace) -> int:
     shares = models.shares(name)
     with (
         Landings.listen() as landings,
-        Session.open(packages, broker, shares=shares, limits=limits.configured(), purpose=Purpose.TRADE) as session,
+        Session.open(packages, broker, shares=shares, limits=limits.in_force(), purpose=Purpose.TRADE) as session,
     ):
         trading = ", ".join(package.model_id for package in packages)
         tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")

@@ -66,11 +66,14 @@ class Control:
         return self._carry_out()
 
     def release(self, reason: str) -> bool:
-        """Let the account trade again. Raises Stop when nothing keeps it from trading."""
+        """Let the account trade again.
+
+        Raises Stop when nothing keeps it from trading, or something else than what was read now does.
+        """
         standing = self._ledger.standing()
         if standing.action is Action.RELEASE:
             raise Stop(f"account {self._ledger.account_id} is not halted")
-        self._ledger.release(reason)
+        self._ledger.release(reason, standing.halt_id)
         self._tell(f"account {self._ledger.account_id} is released; {_BEFORE[standing.action]}: {standing.reason}")
         self._tell("an open discrepancy still refuses every order until a reconciliation agrees")
         # orders that were to close positions are not wanted any more

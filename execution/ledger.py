@@ -42,7 +42,11 @@ from warehouse.rows import one
 
 _HALT = "select ledger.halt_account(%s, %s)"
 _NOTE = "select ledger.note_reconciliation(%s, %s, %s, %s, %s, %s)"
-_INSTRUCT = "select ledger.instruct_account(%s, %s, %s)"
+_INSTRUCT = "select ledger.instruct_account(%s, %s, %s, %s)"
+
+
+class Superseded(Stop):
+    """The account was told something else since what a release answers: that stands."""
 
 
 class _Pulse(NamedTuple):
@@ -449,22 +453,31 @@ class Ledger:
             bookings.begin_epoch(cursor, self.account_id, broker, broker_time, reason)
             bookings.hold_apart(cursor, self.account_id, apart, reason)
 
-    def act(self, action: Action, reason: str) -> None:
-        """Say what the account may do from now on. Whoever trades may halt; all else is an act of the operator."""
+    def act(self, action: Action, reason: str, answers: int | None = None) -> None:
+        """Say what the account may do from now on. Whoever trades may halt; all else is an act of the operator.
+
+        `answers` is the act that a release answers. Raises Superseded when another one came since.
+        """
         if action is Action.HALT:
             with self._transaction() as cursor:
                 cursor.execute(_HALT, (self.account_id, reason))
         else:
             with connect("operator") as connection:
-                connection.execute(_INSTRUCT, (self.account_id, str(action), reason))
+                try:
+                    connection.execute(_INSTRUCT, (self.account_id, str(action), reason, answers))
+                except psycopg.errors.ObjectNotInPrerequisiteState as error:
+                    raise Superseded(f"{error.diag.message_primary}") from None
 
     def halt(self, reason: str) -> None:
         """Stop trading the account until it is released; what is open is taken back."""
         self.act(Action.HALT, reason)
 
-    def release(self, reason: str) -> None:
-        """Let the account trade again. An open discrepancy still refuses every order."""
-        self.act(Action.RELEASE, reason)
+    def release(self, reason: str, answers: int | None = None) -> None:
+        """Let the account trade again. An open discrepancy still refuses every order.
+
+        `answers` is the act that is answered, the newest when not given. Raises Superseded when another came since.
+        """
+        self.act(Action.RELEASE, reason, self.standing().halt_id if answers is None else answers)
 
     def record_withdrawal(self, withdrawal: Withdrawal) -> None:
         """Write down that an order is taken back. Before the broker is asked."""

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import yaml
 
+from warehouse.connection import connect
 from warehouse.errors import Stop
 from warehouse.settings import PROJECT_DIR, load
 
@@ -71,6 +72,8 @@ class Limits:
     groups: tuple[Group, ...] = ()
     allows_self_cross: bool = False
     closes_retired: bool = False
+    # what the file calls by name, and where: kind, name, file and line
+    named: tuple[tuple[str, str, str], ...] = ()
 
     def caps(self, name: str, account: str, model: str | None, symbol: str) -> tuple[Cap, ...]:
         """The limits of this name that an order of this account, model and symbol is under; `of` tells whose."""
@@ -89,6 +92,27 @@ def configured() -> Limits | None:
     """
     path = _path()
     return None if path is None else read(path)
+
+
+def in_force() -> Limits | None:
+    """The configured limits, whose models and symbols exist.
+
+    Raises Stop as `configured` does, and for a limit of a model or a symbol that does not exist: it would hold for
+    nobody. An account may be named before it first trades.
+    """
+    limits = configured()
+    if limits is None or not limits.named:
+        return limits
+    with connect("executor", read_only=True) as connection:
+        models = {row[0] for row in connection.execute("select model_id from research.models").fetchall()}
+        symbols = {row[0] for row in connection.execute("select symbol from reference.instruments").fetchall()}
+    for kind, name, where in limits.named:
+        known = models if kind == "model" else symbols
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f": did you mean {nearest[0]}?" if nearest else ""
+            raise Stop(f"{where}: there is no {kind} {name}, so a limit of it holds for nobody{hint}")
+    return limits
 
 
 def in_words() -> str:
@@ -129,6 +153,7 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: dict[tuple[str, ...], int] = {}
+        self._named: list[tuple[str, str, str]] = []
 
     def limits(self, root: yaml.Node | None) -> Limits:
         top = self._mapping(root, "limits", (*_NAMES, "groups"))
@@ -146,6 +171,7 @@ class _File:
         return Limits(
             **sections,
             groups=groups,
+            named=tuple(self._named),
             allows_self_cross="self_cross" in chosen,
             closes_retired="on_retirement" in chosen,
         )
@@ -161,6 +187,8 @@ class _File:
                 for name in its.keys() & _WORDS:
                     self._stop(its[name], f"{name} holds for every account: it is no override")
                 overrides[whose] = self._values((kind, "overrides", whose), its)
+                if kind != "account":
+                    self._name(kind, whose, one)
         for name, words in _WORDS.items():
             if (said := found.pop(name, None)) is not None and self._word(said, name, words) == words[1]:
                 chosen.add(name)
@@ -187,11 +215,16 @@ class _File:
             if not isinstance(listed, yaml.SequenceNode) or not listed.value:
                 self._stop(listed, f"symbols of group {name} are a list, such as [AAPL, MSFT]")
             symbols = [self._text(item) for item in listed.value]
+            for item, symbol in zip(listed.value, symbols, strict=True):
+                self._name("symbol", symbol, item)
             for number, symbol in enumerate(symbols):
                 if symbol in symbols[:number]:
                     self._stop(listed.value[number], f"group {name} names {symbol} twice")
             self._lines["groups", name, "exposure"] = its["exposure"].start_mark.line + 1
             yield Group(name, frozenset(symbols), self._number(its["exposure"], "exposure"))
+
+    def _name(self, kind: str, name: str, node: yaml.Node) -> None:
+        self._named.append((kind, name, f"{self._path}, line {node.start_mark.line + 1}"))
 
     def _check_caps(self, kind: str, whose: str | None, values: Values, caps: Values) -> None:
         """What one may do is no more than what the account may."""

@@ -10,7 +10,7 @@ id for ever. Time comes from the broker's clock alone.
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Self
@@ -19,7 +19,7 @@ from execution import registration
 from execution.brokers.base import Broker, BrokerClock, StreamConnected
 from execution.flatten import close_positions
 from execution.holding import Holding
-from execution.ledger import Ledger
+from execution.ledger import Ledger, Superseded
 from execution.limits import Limits
 from execution.market import Market, Package
 from execution.order_updates import follow
@@ -156,12 +156,14 @@ class Session:
         broker or warehouse cannot be read: nothing is sent then.
         """
         result = self._recalled(self.reconcile(_occasion(self._broker.events(0))))
-        if self._ledger.standing().action is Action.FLATTEN:
+        standing = self._ledger.standing()
+        if standing.action is Action.FLATTEN:
             flatten = close_positions(self._broker, self._ledger, self._sender, result)
             is_flat = not (flatten.sent or flatten.left or self._ledger.unsettled())
-            if is_flat and self._ledger.standing().reason == AT_THE_END:
-                # nobody but the session's own end asked for it, and that has come
-                self._ledger.release(f"{AT_THE_END}: every position is closed")
+            if is_flat and standing.reason == AT_THE_END:
+                # nobody but the session's own end asked for it, and that has come; a person's word since stands
+                with suppress(Superseded):
+                    self._ledger.release(f"{AT_THE_END}: every position is closed", standing.halt_id)
             return Step((), (), (), flatten.sent)
         situation = self._situation(result)
         if self._halt_by_drawdown(situation):

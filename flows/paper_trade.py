@@ -16,7 +16,7 @@ from prefect import flow, task
 
 from execution.brokers.base import Broker, Mode
 from execution.brokers.routing import log_in
-from execution.limits import configured, in_words
+from execution.limits import in_force, in_words
 from execution.market import Package
 from execution.orders import OrderStatus
 from execution.presence import Occupied, Purpose
@@ -84,7 +84,7 @@ def decide(packages: Sequence[Package], broker: str, shares: Mapping[str, Decima
                 packages,
                 log_in(broker),
                 shares=shares,
-                limits=configured(),
+                limits=in_force(),
                 purpose=Purpose.PAPER_TRADE,
                 winds_up=not packages,
             )
@@ -168,7 +168,7 @@ def replay(models: Roster, clock: SteppedClock, through: date, history_start: da
     orders = sessions = 0
     month: str | None = None
     broker, packages, shares = log_in(REPLAYED), models.packages.get(REPLAYED, ()), models.shares(REPLAYED)
-    with Session.open(packages, broker, shares=shares, limits=configured(), purpose=Purpose.PAPER_TRADE) as session:
+    with Session.open(packages, broker, shares=shares, limits=in_force(), purpose=Purpose.PAPER_TRADE) as session:
         while True:
             now = broker.clock()
             if now.is_open:

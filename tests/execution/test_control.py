@@ -11,7 +11,8 @@ import pytest
 from execution.__main__ import main
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Mode
-from execution.ledger import Ledger
+from execution.flatten import close_positions
+from execution.ledger import Ledger, Superseded
 from execution.orders import OrderStatus, Side
 from execution.policy import TradingPolicy
 from execution.records import Intent
@@ -269,6 +270,35 @@ def test_a_persons_flatten_stands_though_a_session_that_ends_asked_first(exchang
     assert rows("select action, reason from ledger.standings where account_id = %s", holding) == [
         ("flatten", "I say so")
     ]
+
+
+def test_a_release_answers_what_was_read_and_not_what_came_since(holding):
+    with Ledger.view(holding) as ledger:
+        ledger.halt("lunch")
+        read = ledger.standing().halt_id
+        ledger.halt("fire")
+        with pytest.raises(Superseded, match="was told to halt since: fire; it stands"):
+            ledger.release("back", read)
+        assert ledger.standing().reason == "fire"
+        ledger.release("it is out", ledger.standing().halt_id)
+        assert ledger.standing().action is Action.RELEASE
+
+
+def test_a_halt_that_comes_while_a_session_ends_flat_stands(exchange, package, holding, monkeypatch):
+    def close_and_halt(*arguments):
+        done = close_positions(*arguments)
+        with Ledger.view(holding) as person:
+            person.halt("fire")
+        return done
+
+    exchange.advance(DAYS[1].opens + 2 * AFTER_OPEN)
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        assert not session.flatten(timeout=0)
+        session.settle(timeout=10)
+        monkeypatch.setattr("execution.session.close_positions", close_and_halt)
+        session.decide()
+    assert _positions(exchange) == {}
+    assert rows("select action, reason from ledger.standings where account_id = %s", holding) == [("halt", "fire")]
 
 
 def test_flatten_at_night_queues_for_the_open_and_takes_back_what_would_open(

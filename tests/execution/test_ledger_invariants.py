@@ -177,7 +177,10 @@ CANNOT = {
     "an epoch of the future": EPOCH + "('one', 2, 'infinity', 'later')",
     "a halt without a reason": "select ledger.halt_account('one', ' ')",
     "a halt of nobody's account": "select ledger.halt_account('nobody', 'x')",
-    "a release of what is not halted": "select ledger.instruct_account('one', 'release', 'x')",
+    "a release of what is not halted": "select ledger.instruct_account('one', 'release', 'x', null)",
+    "a release that answers an older halt": "select ledger.halt_account('one', 'lunch');"
+    "select ledger.halt_account('one', 'fire'); select ledger.instruct_account('one', 'release', 'x',"
+    " (select min(halt_id) from ledger.halts where reason = 'lunch'))",
     "a changed fill": "update ledger.fills set price = 1",
     "a deleted event": "delete from ledger.order_events",
     "an emptied ledger": "truncate ledger.accounts cascade",
@@ -234,6 +237,7 @@ REFUSED = (
     errors.UniqueViolation,
     errors.ForeignKeyViolation,
     errors.InsufficientPrivilege,
+    errors.ObjectNotInPrerequisiteState,
     errors.RaiseException,
 )
 

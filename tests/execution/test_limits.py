@@ -8,7 +8,7 @@ import pytest
 
 from execution.brokers.base import Mode
 from execution.ledger import Ledger
-from execution.limits import Group, Limits, Section, configured, in_words, read
+from execution.limits import Group, Limits, Section, configured, in_force, in_words, read
 from execution.orders import Side
 from execution.policy import TradingPolicy
 from execution.roster import Roster
@@ -220,6 +220,35 @@ def _refused(limits: Limits, subject=ORDER) -> list[str]:
 def test_a_rule_refuses_beyond_its_limit_and_no_other_does(rule, loose, tight):
     assert _refused(loose) == []
     assert _refused(tight) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (
+            "model:\n  overrides:\n    signal-0000000: {position: 0.1}",
+            3,
+            "no model signal-0000000, so a limit of it holds",
+        ),
+        ("model:\n  overrides:\n    signal-0000000: {position: 0.1}", 3, "did you mean signal-00000000?"),
+        ("symbol:\n  overrides:\n    ALHPA: {position: 0.1}", 3, "no symbol ALHPA, so a limit of it holds for nobody"),
+        ("groups:\n  both:\n    symbols: [ALPHA, BATE]\n    exposure: 1", 3, "no symbol BATE"),
+    ],
+)
+def test_a_limit_of_what_does_not_exist_is_told_with_its_line(tmp_path, monkeypatch, package, text, line, words):
+    path = _file(tmp_path, text)
+    monkeypatch.setenv("TRUEBAR_LIMITS", str(path))
+    with pytest.raises(Stop) as stopped:
+        in_force()
+    assert str(stopped.value).startswith(f"{path}, line {line}: there is ")
+    assert words in str(stopped.value)
+
+
+def test_limits_of_what_exists_are_in_force(tmp_path, monkeypatch, package):
+    text = "account: {overrides: {new: {position: 1}}}\nmodel: {overrides: {signal-00000000: {position: 1}}}"
+    path = _file(tmp_path, text + "\ngroups: {both: {symbols: [ALPHA, BETA], exposure: 1}}")
+    monkeypatch.setenv("TRUEBAR_LIMITS", str(path))
+    assert in_force() == read(path)
 
 
 def test_an_order_never_trades_with_one_of_ours():
