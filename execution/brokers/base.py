@@ -280,7 +280,9 @@ class Broker(Protocol):
 
     name: str
     mode: Mode
-    customs: Customs
+
+    @property
+    def customs(self) -> Customs: ...
 
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         """Which orders it takes now for each of these symbols, also for those that it does not know."""

@@ -16,7 +16,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -89,6 +89,9 @@ _STREAM_START_SECONDS = 5.0
 _LISTING_SECONDS = 30.0
 _DAY = timedelta(days=1)
 _FEES_IN = "BNB"
+# of the 6,000 that the exchange allows a minute
+_HALF_A_MINUTE = 3_000
+_POLL_SECONDS = 2.0
 
 _NOT_TAKEN, _NOT_CANCELED = -2010, -2011
 _DUPLICATE = "Duplicate order sent."
@@ -140,7 +143,7 @@ class BinanceBroker:
             keeps_history=False,
             time_in_force="gtc",
             states_prices=True,
-            poll_seconds=2.0,
+            poll_seconds=_POLL_SECONDS,
         )
         self._currency = currency
         self._symbols = tuple(sorted(symbols))
@@ -213,7 +216,11 @@ class BinanceBroker:
         return self._balances().account(self._currency)
 
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
-        """Balances, orders and trades as one cut: read again when balances moved in between, which every trade does."""
+        """Balances, orders and trades as one cut: read again when balances moved in between, which every trade does.
+
+        The heavier it was, the longer `poll_seconds` becomes, so that looks take half of the limit at most.
+        """
+        spent = self._line.spent
         before = self._balances()
         for _ in range(_CUT_ATTEMPTS):
             self._note_moves(before)
@@ -231,13 +238,18 @@ class BinanceBroker:
                 continue
             after = before if is_calm else self._balances()
             if after == before:
+                positions = self._positions(after)
+                # the clock is asked besides
+                weight = self._line.spent - spent + 1
+                pace = max(_POLL_SECONDS, weight * 60 / _HALF_A_MINUTE)
+                self.customs = replace(self.customs, poll_seconds=pace)
                 return BrokerSnapshot(
                     after.account(self._currency),
                     since,
                     tuple(orders),
                     tuple(fills),
                     (),
-                    self._positions(after),
+                    positions,
                     frozenset(self._unlisted()),
                 )
             before = after

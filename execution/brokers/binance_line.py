@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from binance.client import Client
@@ -41,14 +42,30 @@ class NoSuchSymbol(Stop):
 UNREADABLE = (ValueError, AttributeError, RecursionError)
 
 
+# What a request counts of the exchange's limit, where it is more than 1:
+# https://developers.binance.com/docs/binance-spot-api-docs/rest-api
+_WEIGHTS = {"account": 20, "allOrders": 20, "myTrades": 20, "exchangeInfo": 20, "price": 4}
+_ORDER_READ = 4
+
+
 class Line:
-    """Requests of one account, through the SDK's client. Its methods may be called from any thread."""
+    """Requests of one account, through the SDK's client. Its methods may be called from any thread.
+
+    `spent` is the weight of all that was asked so far, as the exchange counts it against its limit.
+    """
 
     def __init__(self, client: Client, pause: Callable[[float], None], silence: Silence) -> None:
         self.client = client
         self._pause = pause
         self._lock = threading.Lock()
         self._silence = silence
+        self.spent = 0
+        client.session.hooks["response"].append(self._weigh)
+
+    def _weigh(self, response: requests.Response, *_: object, **__: object) -> None:
+        name = urlsplit(response.url).path.rpartition("/")[2]
+        is_order_read = name == "order" and response.request.method == "GET"
+        self.spent += _ORDER_READ if is_order_read else _WEIGHTS.get(name, 1)
 
     def read(self, path: str, ask: Callable[[], Any], parse: Callable[[Any], Value]) -> Value:
         """A GET, tried a few times. Raises Stop for what a person must mend, Retry for what may pass."""

@@ -16,6 +16,7 @@ from execution.brokers.base import (
     BrokerOrder,
     BrokerPosition,
     BrokerSnapshot,
+    Customs,
     Fill,
     OrderRequest,
     OrderUpdate,
@@ -54,7 +55,11 @@ class NamedBroker:
         self._symbols = {name: symbol for symbol, name in names.items()}
         self.name = broker.name
         self.mode = broker.mode
-        self.customs = broker.customs
+
+    @property
+    def customs(self) -> Customs:
+        """As they are now: how often the broker is asked changes."""
+        return self._broker.customs
 
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         found = self._broker.terms([self._names.get(symbol, symbol) for symbol in symbols])

@@ -1,10 +1,19 @@
 """In calm a session asks for at most half of what the broker allows, counted on the wire."""
 
+import functools
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+
 from execution.session import Session
-from tests.execution.world import AFTER_OPEN, trading_days
+from sandbox.broker import binance_wire
+from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, spot_exchange
+from tests.execution.world import AFTER_OPEN, SignalPackage, trading_days
 
 DAYS = trading_days()
 ALPACA_A_MINUTE = 200
+BINANCE_A_MINUTE = 6_000
 
 
 def test_following_an_open_order_takes_half_of_alpacas_limit(exchange, warehouse, package):
@@ -46,3 +55,50 @@ def _looks(broker) -> list[float]:
 
     broker.events = events
     return waited
+
+
+@pytest.fixture
+def spot(spot_tape, tmp_path, monkeypatch, request):
+    monkeypatch.setattr(binance_wire, "UID", 1_000 + hash(request.node.nodeid) % 1_000_000_000)
+    running = spot_exchange(spot_tape, tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("calm_seconds", [60.0, 0.0])
+def test_following_open_orders_takes_half_of_binances_limit(spot, ledger_db, monkeypatch, calm_seconds):
+    """Two orders rest: each look reads orders and trades of both symbols again, until nothing moved for a minute."""
+    monkeypatch.setattr("execution.brokers.binance_history._CALM_SECONDS", calm_seconds)
+    warehouse = SpotWarehouse()
+    package = SignalPackage(model_id="spot-budget-0000", symbols=PAIRS)
+    warehouse.enter_state(package.model_id, "paper")
+    end = FIRST + timedelta(days=2)
+    warehouse.close_bar(end, {"BTCUSDT": 0.3, "ETHUSDT": 0.3})
+    spot.advance(end + timedelta(minutes=1))
+    spot.set(rests=True)
+    broker = spot.broker()
+    with Session.open([package], broker) as session:
+        assert len(session.decide().sent) == 2
+        spent = _weighed(broker)
+        looks = _looks(broker)
+        session.settle(timeout=0.1 + 2 * broker.customs.poll_seconds)
+        assert len(looks) >= 2
+        assert sum(spent) / len(looks) * 60 / min(looks[:2]) <= BINANCE_A_MINUTE / 2
+        spot.set(rests=False)
+
+
+def _weighed(broker) -> list[int]:
+    """From now on what each request counts at Binance, by its documentation."""
+    spent: list[int] = []
+    real = broker._client.session.request
+
+    def request(method, url, **options):
+        name = urlsplit(url).path.rpartition("/")[2]
+        heavy = {"account": 20, "allOrders": 20, "myTrades": 20, "exchangeInfo": 20, "price": 4, "order": 4}
+        spent.append(1 if method != "get" and name == "order" else heavy.get(name, 1))
+        return real(method, url, **options)
+
+    for name in ("get", "post", "put", "delete"):
+        monkey = functools.partial(request, name)
+        setattr(broker._client.session, name, monkey)
+    return spent
