@@ -1,11 +1,11 @@
 """What the warehouse says at this moment about the bars that models decide: one consistent, read-only snapshot."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 import psycopg
@@ -153,14 +153,15 @@ class Market:
                     for row in _feature_rows(cursor, package)
                 }
                 sessions = _sessions(cursor, priced, now)
+                bars: dict[str, Bar] = {}
+                for name in sorted(set(priced.values())):
+                    bars |= _bars(cursor, name, [symbol for symbol in priced if priced[symbol] == name])
+                # what is held and not traded may have daily bars alone
+                if unpriced := priced.keys() - bars.keys():
+                    bars |= _bars(cursor, "1d", unpriced)
                 return MarketView(
                     sessions=sessions,
-                    bars={
-                        symbol: bar
-                        for symbol in sorted(priced)
-                        # what is held and not traded may have daily bars alone
-                        if (bar := _bar(cursor, priced[symbol], symbol) or _bar(cursor, "1d", symbol))
-                    },
+                    bars=bars,
                     stale={
                         symbol: stale
                         for name, symbols in by_timeframe.items()
@@ -212,30 +213,33 @@ def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
 
 
 def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
-    # one lookup per symbol: the live view computes only the bars after that symbol's history
-    query = sql.SQL(
-        """
-        select bar_start, is_ready, {columns} from features.{relation}
-        where symbol = %s order by bar_start desc limit 1
-        """
-    ).format(
-        columns=sql.SQL(", ").join(map(sql.Identifier, package.feature_names)),
-        relation=sql.Identifier(f"features_{package.timeframe}"),
+    rows = _newest(
+        cursor, "features", f"features_{package.timeframe}", ("is_ready", *package.feature_names), package.symbols
     )
-    found = []
-    for symbol in package.symbols:
-        row = cursor.execute(query, (symbol,)).fetchone()
-        if row is not None:
-            found.append(FeatureRow(symbol, row[0], row[1], tuple(row[2:])))
-    return found
+    return [FeatureRow(symbol, bar_start, is_ready, tuple(values)) for symbol, bar_start, is_ready, *values in rows]
 
 
-def _bar(cursor: psycopg.Cursor, timeframe: str, symbol: str) -> Bar | None:
+def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Collection[str]) -> dict[str, Bar]:
+    rows = _newest(cursor, "canonical", f"ohlcv_{timeframe}", ("bar_end", "close"), symbols)
+    return {symbol: Bar(*values) for symbol, *values in rows}
+
+
+def _newest(
+    cursor: psycopg.Cursor, schema: str, relation: str, columns: Sequence[str], symbols: Collection[str]
+) -> list[tuple[Any, ...]]:
+    """Symbol, bar_start and these columns of each symbol's newest row."""
+    # one statement, because starting one takes longer than a symbol's rows; one lookup per symbol in it, because a live
+    # view then computes only the bars after that symbol's history
     query = sql.SQL(
-        "select bar_start, bar_end, close from canonical.{} where symbol = %s order by bar_start desc limit 1"
-    ).format(sql.Identifier(f"ohlcv_{timeframe}"))
-    row = cursor.execute(query, (symbol,)).fetchone()
-    return None if row is None else Bar(*row)
+        """
+        select wanted.symbol, newest.*
+        from unnest(%s::text[]) as wanted (symbol)
+        cross join lateral (
+          select bar_start, {columns} from {relation} where symbol = wanted.symbol order by bar_start desc limit 1
+        ) as newest
+        """
+    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), relation=sql.Identifier(schema, relation))
+    return cursor.execute(query, (list(symbols),)).fetchall()
 
 
 def _stale(

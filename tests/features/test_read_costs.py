@@ -1,18 +1,22 @@
 """What a live read has to look at, counted in rows of its plan: it must not depend on how long the history is."""
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pandas import DataFrame
 
+from execution.market import Market
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
-from tests.machine import BUILT, running_warehouse
+from tests.machine import BUILT, as_owner, running_warehouse
 from warehouse.connection import connect
 
 # IBM is what the others are measured against
@@ -46,6 +50,63 @@ def test_a_live_read_looks_at_few_rows() -> None:
     kept, left_out = cut["Actual Rows"], cut["Rows Removed by Filter"]
     # of the lookback of 60 bars the short windows read what 20 of them need
     assert (kept, kept + left_out) == (22, 62)
+
+
+@pytest.mark.usefixtures("days")
+def test_what_landed_long_ago_is_not_looked_at() -> None:
+    with as_owner() as owner:
+        # of other instruments, before the last build
+        owner.execute(
+            """
+            insert into raw.landings
+                (relation, source, vendor_symbol, timeframe, first_bar, last_bar, rows_landed, landed_at, landed_xid)
+            select relation, source, 'OLD' || number, timeframe, first_bar, last_bar, rows_landed, landed_at, '3'
+            from (select * from raw.landings where timeframe = '1d' limit 1) as landed
+            cross join generate_series(1, 5000) as numbers (number)
+            """
+        )
+        owner.execute("analyze raw.landings")
+    looked_at = [node for node in _nodes(FRESHNESS) if node.get("Relation Name") == "landings"]
+    assert looked_at
+    assert sum(_rows(node) for node in looked_at) < 100
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a session asks of the market for one model."""
+
+    fingerprints: Mapping[str, str]
+    symbols: tuple[str, ...] = SYMBOLS
+    model_id: str = "one"
+    timeframe: str = "1d"
+    feature_names: tuple[str, ...] = ("ret_1", "adx_14", "beta_60")
+    is_panel: bool = False
+
+    def target_weights(self, features: pyarrow.Table) -> DataFrame:
+        raise NotImplementedError
+
+
+@pytest.mark.usefixtures("days")
+def test_a_session_reads_its_symbols_in_one_statement() -> None:
+    with connect("executor") as reader:
+        reader.execute("set plan_cache_mode = force_generic_plan")
+        catalog = reader.execute("select feature, fingerprint from features.catalog where timeframe = '1d'").fetchall()
+        query = "select bar_start, ret_1, adx_14, beta_60 from features.features_1d where symbol = %s"
+        alone = [reader.execute(f"{query} order by bar_start desc limit 1", (symbol,)).fetchone() for symbol in SYMBOLS]
+    market = Market()
+    asked = Asked(dict(catalog))
+    view = market.read([asked], ("AAPL",), datetime(2024, 1, 1, tzinfo=UTC))
+    assert [(row.bar_start, *row.values) for row in (view.rows["one", symbol] for symbol in SYMBOLS)] == alone
+    assert {bar.bar_start for bar in view.bars.values()} == {alone[0][0]}
+    assert view.bars.keys() == set(SYMBOLS)
+
+    market.read([asked], (), datetime(2024, 1, 1, tzinfo=UTC))
+    counted = market._connection.execute(
+        "select statement, generic_plans from pg_prepared_statements where statement like %s", ("%wanted (symbol)%",)
+    ).fetchall()
+    market.close()
+    # two reads, and each asked for all symbols at once
+    assert [runs for _, runs in counted] == [2, 2], counted
 
 
 def _nodes(query: str) -> list[dict[str, Any]]:

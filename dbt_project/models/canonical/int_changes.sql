@@ -1,10 +1,10 @@
 {{ config(materialized='view') }}
 
-with ranked as (
+with ranked as not materialized (
     select * from {{ ref('ranked_vendors') }}
 ),
 
-landings as (
+landings as not materialized (
     select * from {{ source('raw', 'landings') }}
 ),
 
