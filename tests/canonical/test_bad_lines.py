@@ -9,9 +9,9 @@ import pytest
 
 from flows import dbt_command
 from flows.dbt_command import run_dbt
-from loaders.seeds.wrong_lines import wrong_lines
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
 from loaders.raw.landing import land
+from loaders.seeds.wrong_lines import wrong_lines
 from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
 
