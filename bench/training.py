@@ -64,9 +64,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         _write(Path(name), options)
         print(f"{options.trials} trials x {options.bars} bars x {options.features} features, cores: {os.cpu_count()}")
-        took = {part: _apart(part, Path(name)) for part in PARTS}
-        for part, said in took.items():
-            print(f"{part:<10} {said['seconds']:8.1f} s  peak {said['peak_mb']:6.0f} MB")
+        took = {}
+        for part in PARTS:
+            took[part] = said = _apart(part, Path(name))
+            print(f"{part:<10} {said['seconds']:8.1f} s  peak {said['peak_mb']:6.0f} MB", flush=True)
         ratio = took["plain loop"]["seconds"] / took["search"]["seconds"]
         ours, theirs = (np.load(Path(name) / f"{part}.npy") for part in ("search", "plain loop"))
         apart = np.abs(ours - theirs)
