@@ -7,16 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
 from training import costs, models, targets, tuning
 from training.accounting import Account, Market, Terms, Wanted
-from training.dataset import Dataset
+from training.dataset import Dataset, utc
 from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
@@ -124,11 +122,11 @@ class Backtest:
             cost_bps_per_side=hypothesis.costs.bps_per_side,
             parameters=parameters.model_dump(),
             training_window=TrainingWindow(
-                start=_utc(dataset.sessions[used[0]]),
-                end=_utc(dataset.sessions[used[-1]]),
+                start=utc(dataset.sessions[used[0]]),
+                end=utc(dataset.sessions[used[-1]]),
                 rows=int(usable.sum()),
             ),
-            data_watermark=_utc(dataset.sessions[-1]),
+            data_watermark=utc(dataset.sessions[-1]),
             library_versions=library_versions(),
         )
 
@@ -325,7 +323,3 @@ def folds_of(hypothesis: Hypothesis, values: Values) -> tuple[Fold, ...]:
 
 def _pooled_skill(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
     return models.skill(*(np.concatenate(kind) for kind in zip(*folds, strict=True)))
-
-
-def _utc(moment: np.datetime64) -> datetime:
-    return cast("datetime", moment.astype("datetime64[us]").item()).replace(tzinfo=UTC)

@@ -8,10 +8,10 @@ calendars share one grid: where a calendar has no bar the symbol has none, and t
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -105,8 +105,8 @@ FAILED = """
 # The end of time for hypotheses that take the newest data.
 NEWEST = pd.Timestamp("9999-12-31").date()
 
-UTC = pd.DatetimeTZDtype("us", "UTC")
-KEYS = {"symbol": pa.Column(str), "bar_start": pa.Column(UTC)}
+MOMENT = pd.DatetimeTZDtype("us", "UTC")
+KEYS = {"symbol": pa.Column(str), "bar_start": pa.Column(MOMENT)}
 _NAMED_AT_MOST = 5
 
 
@@ -303,6 +303,11 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
             for one in delisted
         ),
     )
+
+
+def utc(moment: np.datetime64) -> datetime:
+    """A start of a bar as the dataset holds it, as an aware moment."""
+    return cast("datetime", moment.astype("datetime64[us]").item()).replace(tzinfo=UTC)
 
 
 def frame(path: Path | str) -> pd.DataFrame:

@@ -7,8 +7,8 @@ import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import optuna
@@ -20,7 +20,7 @@ from pyarrow import csv
 from models_registry.frozen import canonical_json, sha256
 from models_registry.package import library_versions
 from training.backtest import TrialPath
-from training.dataset import Dataset
+from training.dataset import Dataset, utc
 from training.hypothesis import Hypothesis
 from training.parameters import XGBoostParameters
 from training.tuning import Choice
@@ -60,8 +60,8 @@ class FamilyKey:
         return cls(
             dataset.symbols,
             dataset.timeframe,
-            _utc(sessions[0]),
-            _utc(sessions[-1]),
+            utc(sessions[0]),
+            utc(sessions[-1]),
             len(sessions),
             (len(sessions) - 1) / years,
         )
@@ -151,8 +151,8 @@ def start_run(
             run,
             hypothesis.content_hash,
             family.family_id,
-            _utc(dataset.sessions[0]),
-            _utc(dataset.sessions[-1]),
+            utc(dataset.sessions[0]),
+            utc(dataset.sessions[-1]),
             int(dataset.is_decided.sum()),
             dataset.unready_rows,
             device,
@@ -278,7 +278,3 @@ def _as_csv(trial: str, symbols: tuple[str, ...], path: TrialPath) -> bytes:
 def _number(value: float) -> float | None:
     """None where a number could not be computed."""
     return value if math.isfinite(value) else None
-
-
-def _utc(moment: np.datetime64) -> datetime:
-    return cast("datetime", moment.astype("datetime64[us]").item()).replace(tzinfo=UTC)

@@ -40,7 +40,9 @@ from execution.brokers.base import (
     SubmitOutcome,
     SymbolTerms,
     Unknown,
+    sent_before,
 )
+from execution.brokers.fields import BadPayload
 from execution.brokers.replacements import joined
 from execution.brokers.silence import Silence
 from warehouse import addresses
@@ -106,7 +108,7 @@ class AlpacaBroker:
         self._silence = silence or Silence("Alpaca")
         session = self._client._session
         addresses.confine(session, base_url)
-        # the SDK has no time limit of its own
+        # the SDK has no time limit of its own; a method of its session is replaced, which types do not allow
         session.request = functools.partial(session.request, timeout=_TIMEOUT)  # type: ignore[method-assign]
         self._stream_arguments = (key_id, secret_key, stream_url)
         self._stream: UpdateStream | None = None
@@ -177,26 +179,18 @@ class AlpacaBroker:
             return Unknown(f"{waiting}; it was not sent")
         except APIError as error:
             return self._refused(request, error)
-        except (requests.RequestException, wire.BadPayload, ValueError) as error:
+        except (requests.RequestException, BadPayload, ValueError) as error:
             return Unknown(f"no usable answer from Alpaca: {_words(error)}")
 
     def _refused(self, request: OrderRequest, error: APIError) -> SubmitOutcome:
         status, message = error.status_code, _message(error)
         if status == 422 and _NOT_UNIQUE in message:
-            return self._sent_before(request)
+            return sent_before(self, request, "Alpaca has the client order id but does not show its order yet")
         if _refuses_keys(error):
             raise Stop(f"{_keys_refused('/orders', status)}; orders that were written are sent once they are right")
         if status in (400, 403, 404, 422) and _is_in_brokers_words(error):
             return Rejected(f"Alpaca refused the order ({status}): {message}")
         return Unknown(f"no answer in Alpaca's words ({status}): {message}")
-
-    def _sent_before(self, request: OrderRequest) -> SubmitOutcome:
-        """The id exists: an earlier attempt of ours arrived, so the order is found, not refused."""
-        try:
-            found = self.find(request.client_order_id, request.symbol)
-        except Retry as error:
-            return Unknown(str(error))
-        return Accepted(found) if found else Unknown("Alpaca has the client order id but does not show its order yet")
 
     def terms(self, symbols: Collection[str]) -> Mapping[str, SymbolTerms]:
         """It states no limits that are not in its refusals."""
@@ -286,7 +280,7 @@ class AlpacaBroker:
                 return parse(self._asked(lambda: self._client.get(path, dict(query or {}))))
             except APIError as error:
                 failure = _failed_read(path, error)
-            except wire.BadPayload as error:
+            except BadPayload as error:
                 # what is whole and still not as documented is the same at the next look; half an answer is not
                 is_unreadable = True
                 failure = Stop(f"Alpaca's {path} cannot be read, and waiting will not mend it: {error}")

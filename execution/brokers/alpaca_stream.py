@@ -8,7 +8,6 @@ import asyncio
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,8 @@ from alpaca.trading.stream import TradingStream
 
 from execution.brokers import alpaca_wire as wire
 from execution.brokers.base import BrokerEvent, StreamConnected, UnreadableUpdate
+from execution.brokers.fields import BadPayload
+from execution.brokers.pushed import received
 
 _STOP_SECONDS = 1.0
 
@@ -53,14 +54,7 @@ class UpdateStream:
 
     def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
         """Everything received since the last call, oldest first; waits for the first."""
-        received: list[BrokerEvent] = []
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            remaining = 0.0 if received else deadline - time.monotonic()
-            try:
-                received.append(self._queue.get(timeout=remaining) if remaining > 0 else self._queue.get_nowait())
-            except queue.Empty:
-                return received
+        return received(self._queue, wait_seconds)
 
     def stop(self) -> None:
         """End the stream. The SDK looks for its stop signal every five seconds; a closed socket it sees at once."""
@@ -78,5 +72,5 @@ class UpdateStream:
     async def _receive(self, message: dict[str, Any]) -> None:
         try:
             self._queue.put(wire.trade_update(message["data"]))
-        except (wire.BadPayload, KeyError, TypeError) as error:
+        except (BadPayload, KeyError, TypeError) as error:
             self._queue.put(UnreadableUpdate(str(error)))

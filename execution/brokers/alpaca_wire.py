@@ -4,7 +4,7 @@ Formats: Trading API v2. Quantities and money are texts and stay exact; times ar
 to the microsecond. Anything that is missing or malformed raises BadPayload: a half-read answer is no answer.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
@@ -22,15 +22,18 @@ from execution.brokers.base import (
     OrderUpdate,
     execution_id,
 )
+from execution.brokers.fields import BadPayload, Fields, Payload
 from execution.orders import OrderStatus, Side
 
-Payload = Mapping[str, Any]
 Value = TypeVar("Value")
 
 NEW_YORK = ZoneInfo("America/New_York")
 ZERO = Decimal(0)
 # so many decimal digits survive the way through a float
 _EXACT_DIGITS = 15
+
+_FIELDS = Fields("Alpaca")
+_rows, _field, _text = _FIELDS.rows, _FIELDS.value, _FIELDS.text
 
 # What is not listed here is still open: a status that truebar has never heard of must not end an order.
 # A replaced order that names its successor goes on in that one.
@@ -50,10 +53,6 @@ _BLOCKS = {
     "account_blocked": "the account is blocked",
     "trade_suspended_by_user": "trading was suspended by the user",
 }
-
-
-class BadPayload(ValueError):
-    """An answer that is not what the vendor documents."""
 
 
 def account(payload: Payload, mode: Mode) -> AccountSnapshot:
@@ -232,25 +231,6 @@ def _row(row: Payload, read: Callable[[Payload], Value]) -> Value:
         return read(row)
     except BadPayload as error:
         raise BadPayload(f"{error} in {row.get('activity_type', 'order')} {row.get('id', 'without an id')}") from None
-
-
-def _rows(payload: Any) -> list[Payload]:
-    if not isinstance(payload, list) or not all(isinstance(row, Mapping) for row in payload):
-        raise BadPayload("Alpaca answered something other than a list of objects")
-    return payload
-
-
-def _field(payload: Payload, name: str) -> Any:
-    if not isinstance(payload, Mapping) or name not in payload:
-        raise BadPayload(f"Alpaca's answer has no {name!r}")
-    return payload[name]
-
-
-def _text(payload: Payload, name: str) -> str:
-    value = _field(payload, name)
-    if not isinstance(value, str) or not value:
-        raise BadPayload(f"Alpaca sent {name} {value!r}")
-    return value
 
 
 def _number(payload: Payload, name: str) -> Decimal:

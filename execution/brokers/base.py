@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from execution.orders import OrderStatus, Side
+from warehouse.errors import Retry
 
 _TAKEN_BACK = " canceled"
 ZERO = Decimal(0)
@@ -316,6 +317,18 @@ class Broker(Protocol):
         """Updates pushed since the last call, oldest first; waits up to `wait_seconds` for the first."""
 
     def close(self) -> None: ...
+
+
+def sent_before(broker: Broker, request: OrderRequest, unseen: str) -> SubmitOutcome:
+    """For an id that the broker already has: an earlier attempt of ours arrived, so the order is found, not refused.
+
+    `unseen` says what it means when the broker does not show that order.
+    """
+    try:
+        found = broker.find(request.client_order_id, request.symbol)
+    except Retry as error:
+        return Unknown(str(error))
+    return Accepted(found) if found else Unknown(unseen)
 
 
 def execution_id(broker_order_id: str, cumulative_quantity: Decimal) -> str:

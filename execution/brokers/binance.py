@@ -45,6 +45,7 @@ from execution.brokers.base import (
     SubmitOutcome,
     SymbolTerms,
     Unknown,
+    sent_before,
 )
 from execution.brokers.binance_history import History
 from execution.brokers.binance_line import (
@@ -276,7 +277,7 @@ class BinanceBroker:
 
     def _refused(self, request: OrderRequest, error: BinanceAPIException) -> SubmitOutcome:
         if error.code == _NOT_TAKEN and error.message == _DUPLICATE:
-            return self._sent_before(request)
+            return sent_before(self, request, "Binance has an open order with this id and does not show it yet")
         if refuses_keys(error):
             raise Stop(f"{keys_refused('/order', error)}; orders that were written are sent once they are right")
         code = error.code if isinstance(error.code, int) else 0
@@ -284,14 +285,6 @@ class BinanceBroker:
         if error.status_code == 400 and (is_of_form or code == _NOT_TAKEN):
             return Rejected(f"Binance refused the order ({code}): {error.message}")
         return Unknown(f"Binance does not say what became of the order: {words(error)}")
-
-    def _sent_before(self, request: OrderRequest) -> SubmitOutcome:
-        """The id is that of an open order: an earlier attempt of ours arrived, so the order is found, not refused."""
-        try:
-            found = self.find(request.client_order_id, request.symbol)
-        except Retry as error:
-            return Unknown(str(error))
-        return Accepted(found) if found else Unknown("Binance has an open order with this id and does not show it yet")
 
     def find(self, client_order_id: str, symbol: str) -> BrokerOrder | None:
         query = {"symbol": symbol, "origClientOrderId": client_order_id}
@@ -372,7 +365,7 @@ class BinanceBroker:
         return self._known_assets()
 
     def _known_assets(self) -> dict[str, str]:
-        """The same, of what was listed last. One that is listed no more is told by its name, and what is held stays."""
+        """Symbols by asset, from the newest list. A delisted asset keeps its symbol, so its position stays."""
         usual = {_FEES_IN: f"{_FEES_IN}{self._currency}"} if self._currency != _FEES_IN else {}
         gone = {symbol.removesuffix(self._currency): symbol for symbol in self._unlisted()}
         listed = {one.base: one.symbol for one in self._listed.values() if one.quote == self._currency}
@@ -430,14 +423,14 @@ class BinanceBroker:
                 self._history.touch(symbol)
 
     def _socket_client(self) -> AsyncClient:
-        """The SDK's client for sockets, all its addresses being ours. It has to be made in the loop that uses it."""
+        """The SDK's client for sockets, which knows no address but ours. Make it in the event loop that uses it."""
         names = ("WS_API_URL", "WS_API_TESTNET_URL", "WS_API_DEMO_URL")
         kind = type("SocketClient", (AsyncClient,), dict.fromkeys(names, self._socket_url))
         client: AsyncClient = kind(self._keys.key, self._keys.secret, private_key=self._keys.private_key)
         return client
 
 
-class _RestClient(Client):  # type: ignore[misc]
+class _RestClient(Client):  # type: ignore[misc]  # the SDK has no types
     # where a key cannot be read, the SDK's destructor looks for the session of a client that was never made
     session: Any = None
 

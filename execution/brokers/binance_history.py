@@ -65,7 +65,7 @@ class History:
         rows: dict[int, Row] = {}
         while True:
             query = {"symbol": symbol, name: first, "limit": _PAGE}
-            page = self._line.read(path, lambda query=query: ask(**query), parse)  # type: ignore[misc]
+            page = self._line.read(path, lambda query=query: ask(**query), parse)  # type: ignore[misc]  # a lambda with a default has no type
             known = len(rows)
             rows |= {wire.row_id(row, number)[1]: row for row in page}
             if len(page) < _PAGE or len(rows) == known:

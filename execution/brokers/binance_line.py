@@ -12,6 +12,7 @@ from binance.client import Client
 from binance.exceptions import BinanceAPIException, BinanceRequestException
 
 from execution.brokers import binance_wire as wire
+from execution.brokers.fields import BadPayload
 from execution.brokers.silence import Silence
 from warehouse.errors import Retry, Stop
 
@@ -87,7 +88,7 @@ class Line:
     def parsed(path: str, parse: Callable[[Any], Value], payload: Any) -> Value:
         try:
             return parse(payload)
-        except wire.BadPayload as error:
+        except BadPayload as error:
             raise Stop(f"Binance's {path} cannot be read, and waiting will not mend it: {error}") from None
 
     def asked(self, ask: Callable[[], Any], *, again: bool = True) -> Any:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,8 @@ from websockets.exceptions import WebSocketException
 
 from execution.brokers import binance_wire as wire
 from execution.brokers.base import BrokerEvent, StreamConnected, UnreadableUpdate
+from execution.brokers.fields import BadPayload
+from execution.brokers.pushed import received
 from warehouse.errors import Retry, Stop
 
 _STOP_SECONDS = 2.0
@@ -77,14 +78,7 @@ class UserStream:
 
     def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
         """Everything received since the last call, oldest first; waits for the first."""
-        received: list[BrokerEvent] = []
-        deadline = time.monotonic() + wait_seconds
-        while True:
-            remaining = 0.0 if received else deadline - time.monotonic()
-            try:
-                received.append(self._queue.get(timeout=remaining) if remaining > 0 else self._queue.get_nowait())
-            except queue.Empty:
-                return received
+        return received(self._queue, wait_seconds)
 
     def stop(self) -> None:
         """End the stream."""
@@ -129,7 +123,7 @@ class UserStream:
             return
         try:
             self._queue.put(wire.execution_report(event, self._fee_symbol))
-        except wire.BadPayload as error:
+        except BadPayload as error:
             self._queue.put(UnreadableUpdate(str(error)))
 
     @staticmethod

@@ -19,14 +19,17 @@ from execution.brokers.base import (
     OrderUpdate,
     SymbolTerms,
 )
+from execution.brokers.fields import BadPayload, Fields, Payload
 from execution.orders import OrderStatus, Side
 
-Payload = Mapping[str, Any]
 FeeSymbol = Callable[[str], str | None]
 """Which instrument's position a fee in this asset moves; None for the account's currency."""
 
 ZERO = Decimal(0)
 SATOSHI = Decimal("0.00000001")
+
+_FIELDS = Fields("Binance")
+_list, _field, _text = _FIELDS.rows, _FIELDS.value, _FIELDS.text
 
 # What is not listed here is still open: a status that truebar has never heard of must not end an order.
 _ENDED = {
@@ -36,10 +39,6 @@ _ENDED = {
     "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
     "REJECTED": OrderStatus.REJECTED,
 }
-
-
-class BadPayload(ValueError):
-    """An answer that is not what the vendor documents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +248,6 @@ def _side(payload: Payload, name: str) -> Side:
         raise BadPayload(f"Binance sent {name} {value!r}") from None
 
 
-def _list(payload: Any) -> list[Payload]:
-    if not isinstance(payload, list) or not all(isinstance(row, Mapping) for row in payload):
-        raise BadPayload("Binance answered something other than a list of objects")
-    return payload
-
-
 def order_rows(payload: Any) -> list[Payload]:
     """`GET /api/v3/allOrders`, as it came; every row can be read."""
     for row in _list(payload):
@@ -271,19 +264,6 @@ def trade_rows(payload: Any) -> list[Payload]:
 
 def _rows(payload: Payload, name: str) -> list[Payload]:
     return _list(_field(payload, name))
-
-
-def _field(payload: Payload, name: str) -> Any:
-    if not isinstance(payload, Mapping) or name not in payload:
-        raise BadPayload(f"Binance's answer has no {name!r}")
-    return payload[name]
-
-
-def _text(payload: Payload, name: str) -> str:
-    value = _field(payload, name)
-    if not isinstance(value, str) or not value:
-        raise BadPayload(f"Binance sent {name} {value!r}")
-    return value
 
 
 def _whole(payload: Payload, name: str) -> int:

@@ -1,9 +1,5 @@
 """Control after sending: what a person says holds, is carried out once, and has a way back to the next fill."""
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -19,6 +15,7 @@ from execution.records import Intent
 from execution.session import Session
 from execution.withdrawals import AT_THE_END, Action
 from tests.execution.agreement import assert_agree
+from tests.execution.killed import die_at, run_and_die
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
 from warehouse.errors import Retry
 
@@ -381,13 +378,10 @@ def test_killed_at_any_step_of_flattening_the_same_command_ends_it(
         assert len(session.decide().sent) == 2
 
     def flatten() -> None:
-        _die_at(owner, name, occurrence, when)
+        die_at(owner, name, occurrence, when)
         _say("flatten", holding)
 
-    child = multiprocessing.get_context("fork").Process(target=flatten)
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL, "the child was to die where it was told to"
+    run_and_die(flatten)
     assert _say("flatten", holding) == 0
     exchange.advance(DAYS[2].opens + AFTER_OPEN)
     assert main(["reconcile"]) == 0
@@ -402,13 +396,10 @@ def test_killed_while_flattening_the_next_session_goes_on_with_it(exchange, pack
     exchange.advance(DAYS[1].closes + AFTER_CLOSE)
 
     def flatten() -> None:
-        _die_at(AlpacaBroker, name, 1, when)
+        die_at(AlpacaBroker, name, 1, when)
         _say("flatten", holding)
 
-    child = multiprocessing.get_context("fork").Process(target=flatten)
-    child.start()
-    child.join(60)
-    assert child.exitcode == -signal.SIGKILL
+    run_and_die(flatten)
     with Session.open([package], exchange.broker(), pause=_no_pause) as session:
         session.decide()
         exchange.advance(DAYS[2].opens + AFTER_OPEN)
@@ -416,21 +407,6 @@ def test_killed_while_flattening_the_next_session_goes_on_with_it(exchange, pack
     assert _positions(exchange) == {}
     assert rows("select count(*) from ledger.intents where account_id = %s and halt_id is not null", holding) == [(2,)]
     assert_agree(exchange.book())
-
-
-def _die_at(owner: type, name: str, occurrence: int, when: str) -> None:
-    real: Callable = getattr(owner, name)
-    calls = iter(range(1, 1_000))
-
-    def fatal(*args: object, **kwargs: object) -> object:
-        if next(calls) != occurrence:
-            return real(*args, **kwargs)
-        if when == "after":
-            real(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError("unreachable")
-
-    setattr(owner, name, fatal)
 
 
 REVISIONS = [

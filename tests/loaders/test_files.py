@@ -25,7 +25,8 @@ from tests.loaders.archives import FLAT_NAMES, day_of_klines, flat_bar, flat_fil
 from tests.loaders.exchange import klines
 from tests.loaders.landings import missing
 from tests.loaders.vendors import Answer, CountingBudget, Request, serving
-from warehouse.connection import connect, endpoint, open_connection
+from tests.loaders.watching import empty
+from warehouse.connection import connect
 from warehouse.errors import Stop
 
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
@@ -39,17 +40,6 @@ def loader(seeded_warehouse: Path) -> Iterator[psycopg.Connection]:
         yield connection
         connection.rollback()
     empty()
-
-
-def empty() -> None:
-    where = endpoint()
-    with open_connection(where, where.conninfo()) as owner:
-        # a test that still reads one of them would wait for itself
-        owner.execute("set lock_timeout = '20s'")
-        owner.execute(
-            "truncate raw.binance_klines, raw.polygon_aggregates, raw.coverage, raw.landed_files, raw.landings,"
-            " raw.vendor_notes"
-        )
 
 
 def land(connection: psycopg.Connection, source: str, folder: Path, lines: list[str] | None = None) -> Landed:

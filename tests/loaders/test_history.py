@@ -23,7 +23,8 @@ from tests import forked
 from tests.loaders.exchange import klines, milliseconds
 from tests.loaders.landings import missing
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, serving
-from warehouse.connection import connect, endpoint, open_connection
+from tests.loaders.watching import empty
+from warehouse.connection import connect
 from warehouse.errors import Retry, Skip, Stop
 
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
@@ -38,14 +39,6 @@ def loader(seeded_warehouse: Path) -> Iterator:
         yield connection
         connection.rollback()
     empty()
-
-
-def empty() -> None:
-    where = endpoint()
-    with open_connection(where, where.conninfo()) as owner:
-        owner.execute(
-            "truncate raw.binance_klines, raw.coverage, raw.request_budgets, raw.refused_payloads, raw.vendor_notes"
-        )
 
 
 def stored() -> list[tuple[datetime, int]]:

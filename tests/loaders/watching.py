@@ -10,9 +10,13 @@ from warehouse.connection import connect, endpoint, open_connection
 
 
 def empty() -> None:
+    """Takes everything away that landed, and what was noted on the way."""
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
-        owner.execute("truncate raw.binance_klines, raw.coverage, raw.request_budgets, raw.refused_payloads, raw.feeds")
+        owner.execute(
+            "truncate raw.binance_klines, raw.polygon_aggregates, raw.coverage, raw.landed_files, raw.landings,"
+            " raw.request_budgets, raw.refused_payloads, raw.vendor_notes, raw.feeds"
+        )
 
 
 async def until(condition: Callable[[], bool], task: asyncio.Task | None = None, within_s: float = 30.0) -> None:
