@@ -449,6 +449,7 @@ def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict
 
 def _answer(score: object, weight: object, whole: object = math.nan) -> _Answer | str:
     try:
+        # what is no number raises here
         answer = _Answer(float(score), float(weight), float(whole))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return f"its score is {score!r} and its weight {weight!r}: numbers are needed"
