@@ -10,7 +10,11 @@ _TIMEFRAME = re.compile(r"(?<![a-zA-Z0-9])(1m|5m|15m|1h|4h|1d)(?![a-zA-Z0-9])")
 _LENGTH = re.compile(r"interval '(1 minute|5 minutes|15 minutes|1 hour|4 hours|24 hours)'")
 _RELATION = re.compile(r'"\w+"\."(\w+)"\."(\w+)"')
 
-_STATEMENT = re.compile(r"\s*(select|with|insert into|update|delete from)\s")
+_STATEMENT = re.compile(r"\s*(select|with|insert into|update|delete from|create|copy)\s")
+# parts that Python joins to a statement, and a table whose columns it names
+_PART = re.compile(
+    r"with(?! \w+ (as|\())|insert into placeholder \(placeholder\)$|create temporary table \w+ \(placeholder\)"
+)
 # %s, %(name)s and {name} of psycopg, $1 of ADBC
 _PLACEHOLDER = re.compile(r"%s|%\(\w+\)s|\$\d|\{\w*\}")
 
@@ -35,13 +39,15 @@ def compiled(project: Path, target: Path) -> Iterator[tuple[str, str, bool]]:
 
 
 def in_python(folders: list[Path]) -> Iterator[tuple[str, str]]:
-    """(file and line, SQL) of every statement in triple quotes."""
+    """(file and place, SQL) of every statement."""
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
-                text = node.value if isinstance(node, ast.Constant) else None
-                if isinstance(text, str) and "\n" in text and _STATEMENT.match(text):
-                    yield f"{path.name}-{node.lineno}", _PLACEHOLDER.sub("placeholder", text).strip() + "\n"
+                if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                    continue
+                text = _PLACEHOLDER.sub("placeholder", node.value)
+                if _STATEMENT.match(text) and not _PART.match(text.strip()):
+                    yield f"{path.name}-{node.lineno}-{node.col_offset}", text.strip() + "\n"
 
 
 def _is_handwritten(source: str) -> bool:

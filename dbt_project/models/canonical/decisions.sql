@@ -76,6 +76,7 @@ decided as (
         max(open) filter (where what = 'price' and decision = 'replace') as open,
         max(high) filter (where what = 'price' and decision = 'replace') as high,
         max(low) filter (where what = 'price' and decision = 'replace') as low,
+        -- PostgreSQL has a command of this name, and a price has no other
         max(close) filter (where what = 'price' and decision = 'replace') as close, -- noqa: RF04
         max(volume) filter (where what = 'price' and decision = 'replace') as volume,
         max(decision) filter (where what = 'action') as action_decision,
