@@ -28,10 +28,7 @@ newest as (
 
 -- late rows reach features through canonical bars: what is stale there is stale here
 stale_bars as (
-    {% for relation in models_below('ohlcv_' ~ timeframe) if execute and _is_live(relation) -%}
-    {{ live_staleness(relation) }}
-    {% if not loop.last %}union all{% endif %}
-    {% endfor %}
+    {{ stale_bars_below(timeframe) }}
 ),
 
 -- and so is what is measured against a benchmark whose bars are stale
@@ -89,4 +86,13 @@ described as (
 )
 
 select * from described
+{%- endmacro %}
+
+
+{# Which symbols' canonical bars, or what they are made of, do not follow from what has landed, and from when on. #}
+{% macro stale_bars_below(timeframe) -%}
+    {% for relation in models_below('ohlcv_' ~ timeframe) if execute and _is_live(relation) -%}
+    {{ live_staleness(relation) }}
+    {% if not loop.last %}union all{% endif %}
+    {% endfor %}
 {%- endmacro %}
