@@ -25,12 +25,7 @@
 {% materialization live, adapter='postgres' -%}
 
     {%- set resting_history = live_history() -%}
-    {#- a second history takes the first one's place when it is complete -#}
-    {%- set next_history = this.incorporate(path={'identifier': this.identifier ~ '__next'}, type='table') -%}
     {%- set view = this.incorporate(type='view') -%}
-    {%- set inputs = config.require('changes_from') -%}
-    {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
-    {%- set typed_columns = live_typed_columns() -%}
     {%- set timeframe = config.require('timeframe') -%}
     {%- set keeps = config.get('keeps', []) -%}
     {%- set all_sql = [sql] -%}
@@ -59,6 +54,32 @@
         {{ adapter.commit() }}
         {{ return({'relations': [view, resting_history]}) }}
     {%- endif -%}
+    {%- do live_renew(sql, definition, view, existing_view is none, existing_history is none, is_other) -%}
+
+    {% do apply_grants(view, config.get('grants'), should_revoke=False) %}
+    {% do persist_docs(view, model) %}
+    {% do persist_docs(resting_history, model) %}
+
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+
+    {{ return({'relations': [view, resting_history]}) }}
+
+{%- endmaterialization %}
+
+
+{#
+    Brings a history up to its inputs, or fills it from its beginning: when it `is_first`, when its definition `is_other`,
+    and by a full refresh. A second history takes the first one's place when it is complete.
+#}
+{% macro live_renew(sql, definition, view, has_no_view, is_first, is_other) -%}
+    {%- set resting_history = live_history() -%}
+    {%- set next_history = this.incorporate(path={'identifier': this.identifier ~ '__next'}, type='table') -%}
+    {%- set inputs = config.require('changes_from') -%}
+    {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
+    {%- set timeframe = config.require('timeframe') -%}
+    {%- set keeps = config.get('keeps', []) -%}
     {%- set is_rebuild = should_full_refresh() or is_other -%}
     {%- set history = next_history if is_rebuild else resting_history -%}
     {%- set sql_of_beginning = sql -%}
@@ -72,7 +93,7 @@
     {%- if is_rebuild -%}
         {% call statement('clear') -%} drop table if exists {{ history }} {%- endcall %}
     {%- endif -%}
-    {%- if is_rebuild or existing_history is none -%}
+    {%- if is_rebuild or is_first -%}
         {% call statement('forget_failures') -%}
             delete from canonical.live_failures where model = '{{ model.name }}'
         {%- endcall %}
@@ -90,14 +111,14 @@
             {%- endcall %}
         {%- endfor -%}
     {%- endif -%}
-    {{ get_assert_columns_equivalent(sql) }}
+    {%- do get_assert_columns_equivalent(sql) -%}
 
     {%- if is_rebuild -%}
         {% call statement('note_regrowth') -%}
             insert into canonical.live_regrowths (model, symbol, bar_start)
             select '{{ model.name }}', symbol, '-infinity' from {{ ref('instruments') }}
         {%- endcall %}
-    {%- elif existing_history is not none -%}
+    {%- elif not is_first -%}
         {% call statement('let_go') -%}
             {{ live_let_go(history) }}
         {%- endcall %}
@@ -127,9 +148,9 @@
         analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})
     {%- endcall %}
 
-    {%- if is_rebuild or existing_view is none -%}
+    {%- if is_rebuild or has_no_view -%}
         {% call statement('view') -%}
-            {{ replace_view(view, live_both_halves(history, sql, columns, typed_columns)) }}
+            {{ replace_view(view, live_both_halves(history, sql, columns, live_typed_columns())) }}
         {%- endcall %}
         {%- for name in keeps -%}
             {%- set rows = kept_rows(name, timeframe, view) | replace(resting_history | string, history | string) -%}
@@ -154,15 +175,4 @@
         {{ note_definition(sql | replace(history | string, resting_history | string)) }}
     {%- endcall %}
     {% call statement('note_watermarks') -%} {{ live_note_watermarks(resting_history) }} {%- endcall %}
-
-    {% do apply_grants(view, config.get('grants'), should_revoke=False) %}
-    {% do persist_docs(view, model) %}
-    {% do persist_docs(resting_history, model) %}
-
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
-
-    {{ return({'relations': [view, resting_history]}) }}
-
-{%- endmaterialization %}
+{%- endmacro %}
