@@ -14,6 +14,8 @@
 
     decisions as materialized ({{ decided(timeframe) }}),
 
+    answered as ({{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}),
+
     silence as materialized ({{ silence(timeframe) }}),
 
     received as ({{ received(timeframe, after) }}),

@@ -33,10 +33,19 @@
 {% macro kept_is_after(name, row, watermark) -%}
     {%- if name == 'missing' -%}
     {{ row }}.bar_no > coalesce({{ watermark }}.bar_no, 0)
-    {%- elif config.require('timeframe') == '1d' -%}
+    {%- elif config.require('timeframe') == '1d' -%} {{ kept_day_is_after(row, watermark) }}
+    {%- else -%} {{ kept_time_is_after(row, watermark) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# A daily row means the session of its date, and may start on the day before. #}
+{% macro kept_day_is_after(row, watermark) -%}
     ({{ row }}.vendor_start > coalesce({{ watermark }}.bar_start - interval '1 day', '-infinity')
             and coalesce({{ row }}.session_date > {{ watermark }}.session_date, true))
-    {%- else -%}
+{%- endmacro %}
+
+
+{% macro kept_time_is_after(row, watermark) -%}
     {{ row }}.vendor_start > coalesce({{ watermark }}.bar_start, '-infinity')
-    {%- endif -%}
 {%- endmacro %}

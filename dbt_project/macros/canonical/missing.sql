@@ -4,6 +4,8 @@
     `bars` is the relation of the canonical bars.
 #}
 {% macro missing_bars(timeframe, bars) -%}
+    {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe not in ('1m', '1d') -%}
+    {%- set kind = kind_of_absent_day() if is_daily else kind_of_absent_time(timeframe, is_made_of_minutes) -%}
     select
         watermarks.symbol,
         tail.*
@@ -13,7 +15,13 @@
     cross join lateral (
         with bars as materialized ({{ bars_after_watermark(bars) }}),
 
+        sent as ({{ first_sent(timeframe) }}),
+
+        asked as ({{ last_asked(timeframe) }}),
+
         span as ({{ expected_span(timeframe) }}),
+
+        known as ({{ known_ordinals() }}),
 
         holes as ({{ holes_between_bars() }}),
 
@@ -21,25 +29,13 @@
             {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
         ),
 
-        missing as (
-            select
-                bars.*,
-                bars.bar_no - holes.traded_bar_no > limits.outage_after as is_long_silent,
-                coalesce((select tstzrange(bars.bar_start, bars.bar_end) <@ told.windows from told), false) as is_told
-            from holes
-            cross join lateral (
-                {{ expected_bars(timeframe, 'watermarks.calendar', 'holes.first_bar_no', 'holes.last_bar_no') }}
-            ) as bars
-            left join {{ ref('activity_limits') }} as limits
-                on watermarks.asset_class = limits.asset_class and limits.timeframe = '{{ timeframe }}'
-            where holes.last_bar_no >= holes.first_bar_no
-        )
-        {%- if timeframe not in ('1m', '1d') %},
+        missing as ({{ bars_in_holes(timeframe) }})
+        {%- if is_made_of_minutes %},
 
         minutes as materialized ({{ missing_minutes() }})
         {%- endif %}
 
-        select bar_start, bar_end, session_date, bar_no, {{ kind_of_absence(timeframe) }} as kind, false as has_flat_bar
+        select bar_start, bar_end, session_date, bar_no, {{ kind }} as kind, false as has_flat_bar
         from missing
         union all
         select bar_start, bar_end, session_date, bar_no, 'no_trade' as kind, true as has_flat_bar
@@ -53,6 +49,32 @@
             select bar_start, bar_end, session_date, bar_no, traded_bar_no, is_silent
             from {{ bars }} as read_bars
             where read_bars.symbol = watermarks.symbol and read_bars.bar_no > coalesce(watermarks.bar_no, 0)
+        {% endmacro %}
+
+
+{# The first bar that any vendor of the symbol has sent. #}
+{% macro first_sent(timeframe) %}
+            select min(greatest(firsts.first_bar, ranked.valid_from)) as first_bar
+            from {{ ref('ranked_vendors') }} as ranked
+            cross join lateral (
+                select min(landings.first_bar) as first_bar
+                from {{ source('raw', 'landings') }} as landings
+                where
+                    landings.source = ranked.source
+                    and landings.vendor_symbol = ranked.vendor_symbol
+                    and landings.timeframe = ranked.timeframe
+                    and landings.last_bar >= ranked.valid_from
+                    and landings.first_bar < ranked.valid_to
+            ) as firsts
+            where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
+        {% endmacro %}
+
+
+{# The end of the newest window that a vendor was asked for and can say no more of. #}
+{% macro last_asked(timeframe) %}
+            select max(settled.window_end) as until
+            from {{ ref('int_settled_windows') }} as settled
+            where settled.symbol = watermarks.symbol and settled.timeframe = '{{ timeframe }}'
         {% endmacro %}
 
 
@@ -71,26 +93,18 @@
                     (select max(bars.bar_no) from bars),
                     reference.bars_ended(watermarks.calendar, '{{ timeframe }}', asked.until)
                 ) as newest_bar_no
-            from (
-                select min(greatest(firsts.first_bar, ranked.valid_from)) as first_bar
-                from {{ ref('ranked_vendors') }} as ranked
-                cross join lateral (
-                    select min(landings.first_bar) as first_bar
-                    from {{ source('raw', 'landings') }} as landings
-                    where
-                        landings.source = ranked.source
-                        and landings.vendor_symbol = ranked.vendor_symbol
-                        and landings.timeframe = ranked.timeframe
-                        and landings.last_bar >= ranked.valid_from
-                        and landings.first_bar < ranked.valid_to
-                ) as firsts
-                where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
-            ) as sent
-            cross join (
-                select max(settled.window_end) as until
-                from {{ ref('int_settled_windows') }} as settled
-                where settled.symbol = watermarks.symbol and settled.timeframe = '{{ timeframe }}'
-            ) as asked
+            from sent
+            cross join asked
+        {% endmacro %}
+
+
+{# Ordinals of the bars that are there, between the two just outside of the span. #}
+{% macro known_ordinals() %}
+            select first_bar_no - 1 as bar_no, watermarks.traded_bar_no from span
+            union all
+            select newest_bar_no + 1 as bar_no, null as traded_bar_no from span
+            union all
+            select bar_no, traded_bar_no from bars
         {% endmacro %}
 
 
@@ -100,13 +114,23 @@
                 known.bar_no + 1 as first_bar_no,
                 lead(known.bar_no) over (order by known.bar_no) - 1 as last_bar_no,
                 known.traded_bar_no
-            from (
-                select first_bar_no - 1 as bar_no, watermarks.traded_bar_no from span
-                union all
-                select newest_bar_no + 1 as bar_no, null as traded_bar_no from span
-                union all
-                select bar_no, traded_bar_no from bars
-            ) as known
+            from known
+        {% endmacro %}
+
+
+{# The bars of the holes, with what their silence says: whether it is long, and whether all vendors have answered. #}
+{% macro bars_in_holes(timeframe) %}
+            select
+                bars.*,
+                bars.bar_no - holes.traded_bar_no > limits.outage_after as is_long_silent,
+                coalesce((select tstzrange(bars.bar_start, bars.bar_end) <@ told.windows from told), false) as is_told
+            from holes
+            cross join lateral (
+                {{ expected_bars(timeframe, 'watermarks.calendar', 'holes.first_bar_no', 'holes.last_bar_no') }}
+            ) as bars
+            left join {{ ref('activity_limits') }} as limits
+                on watermarks.asset_class = limits.asset_class and limits.timeframe = '{{ timeframe }}'
+            where holes.last_bar_no >= holes.first_bar_no
         {% endmacro %}
 
 
@@ -124,13 +148,47 @@
 
 
 {#
-    A row came and was refused, trading was halted, all who tell volumes have answered without one (for longer than the
-    seed activity_limits says: inactive), or nobody has told yet.
+    Why a bar is not there: a row came and was refused, trading was halted, all who tell volumes have answered without one
+    (for longer than the seed activity_limits says: inactive), or nobody has told yet.
 #}
-{% macro kind_of_absence(timeframe) -%}
+
+{# A daily row means the session of its date, and may start on the day before. #}
+{% macro kind_of_absent_day() -%}
     case
             when exists (
-                select 1
+                {{ vendor_rows('1d') }}
+                    and vendor_bars.vendor_start >= missing.bar_start - interval '1 day'
+                    and vendor_bars.vendor_start < missing.bar_end
+                    and vendor_bars.session_date = missing.session_date
+            ) then 'quarantined'
+            {{ absence_without_rows() }}
+        end
+{%- endmacro %}
+
+
+{# A shorter row lies in its bar. A bar that is made of minutes is missing because one of them is. #}
+{% macro kind_of_absent_time(timeframe, is_made_of_minutes) -%}
+    case
+            when exists (
+                {{ vendor_rows(timeframe) }}
+                    and vendor_bars.vendor_start >= missing.bar_start
+                    and vendor_bars.vendor_start < missing.bar_end
+            ) then 'quarantined'
+            {%- if is_made_of_minutes %}
+            when (
+                select bool_and(minutes.kind = 'halt') is false and bool_and(minutes.kind <> 'not_covered')
+                from minutes
+                where minutes.bar_start >= missing.bar_start and minutes.bar_start < missing.bar_end
+            ) then 'quarantined'
+            {%- endif %}
+            {{ absence_without_rows() }}
+        end
+{%- endmacro %}
+
+
+{# Rows of a symbol's ranked vendors; a condition on their start follows. #}
+{% macro vendor_rows(timeframe) -%}
+    select 1
                 from {{ ref('int_vendor_bars') }} as vendor_bars
                 inner join {{ ref('ranked_vendors') }} as ranked
                     on
@@ -140,27 +198,16 @@
                 where
                     vendor_bars.symbol = watermarks.symbol
                     and vendor_bars.timeframe = '{{ timeframe }}'
-                    and vendor_bars.vendor_start >= missing.bar_start {% if timeframe == '1d' %}- interval '1 day' {% endif %}
-                    and vendor_bars.vendor_start < missing.bar_end
-                    {%- if timeframe == '1d' %}
-                    and vendor_bars.session_date = missing.session_date
-                    {%- endif %}
-            ) then 'quarantined'
-            {%- if timeframe not in ('1m', '1d') %}
-            -- made of minutes: it is missing because one of them is
-            when (
-                select bool_and(minutes.kind = 'halt') is false and bool_and(minutes.kind <> 'not_covered')
-                from minutes
-                where minutes.bar_start >= missing.bar_start and minutes.bar_start < missing.bar_end
-            ) then 'quarantined'
-            {%- endif %}
-            when {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'missing.bar_start', 'missing.bar_end') }}
+{%- endmacro %}
+
+
+{% macro absence_without_rows() -%}
+    when {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'missing.bar_start', 'missing.bar_end') }}
                 then 'halt'
             when missing.is_long_silent and missing.is_told then 'inactive'
             -- after a bar whose price is unknown there is no close to repeat
             when missing.is_told then 'no_trade'
             else 'not_covered'
-        end
 {%- endmacro %}
 
 

@@ -17,9 +17,7 @@
             limits.inactive_after,
             answered.windows
         from {{ ref('activity_limits') }} as limits
-        cross join (
-            {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
-        ) as answered
+        cross join answered
         where limits.asset_class = watermarks.asset_class and limits.timeframe = '{{ timeframe }}'
     {% endmacro %}
 

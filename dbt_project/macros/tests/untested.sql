@@ -104,15 +104,14 @@
             {%- do tests.append(node.alias) -%}
         {%- endfor -%}
         delete from canonical.passed_tests where test <> all (array['{{ tests | join("', '") }}']::text[]);
-        delete from canonical.live_growths
-        where built_xid < (
-            select min(pg_snapshot_xmin(seen)::text::bigint)::text::xid8
-            from (
-                select snapshot as seen from canonical.passed_tests
-                union all
-                -- the gate asks what was built since the data were tested as a whole
-                (select distinct on (timeframe) seen from research.data_tests order by timeframe asc, tested_at desc)
-            ) as read_until
+        with read_until as (
+            select snapshot as seen from canonical.passed_tests
+            union all
+            -- the gate asks what was built since the data were tested as a whole
+            (select distinct on (timeframe) seen from research.data_tests order by timeframe asc, tested_at desc)
         )
+
+        delete from canonical.live_growths
+        where built_xid < (select min(pg_snapshot_xmin(seen)::text::bigint)::text::xid8 from read_until)
     {%- endif -%}
 {%- endmacro %}
