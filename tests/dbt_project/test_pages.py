@@ -30,8 +30,9 @@ def named_in(page: str, heading: str) -> dict[str, str]:
 def test_the_page_of_what_is_missing_names_every_reason() -> None:
     """And no other one, each with an example."""
     page = (ROOT / "docs" / "missing-bars.md").read_text()
-    judgement = next((ROOT / "warehouse" / "migrations").glob("*_judged_prices.sql"))
-    refused = reasons(judgement, MACROS / "judged.sql")
+    migrations = (ROOT / "warehouse" / "migrations").glob("*.sql")
+    judgements = [path for path in migrations if "function canonical.judge_" in path.read_text()]
+    refused = reasons(*judgements, MACROS / "judged.sql")
     suspected = reasons(MODELS / "suspected_actions.sql") - {"price accept"}
     kinds = set(re.findall(r"(?:then|else) '(\w+)'", (MACROS / "missing.sql").read_text()))
     kinds |= set(re.findall(r"(?:then|else) '(\w+)'", (MODELS / "gaps.sql").read_text())) - {"explained", "open"}
