@@ -1,7 +1,7 @@
 """Small tapes of one symbol each, landed as their vendors would send them, and what is published of them."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -89,6 +89,13 @@ class Exchange:
             (FIRST_DAY,),
         )
         self.days: list[date] = [day for (day,) in rows]
+
+    def numbers(self, timeframe: str) -> Callable[[datetime], int]:
+        """What counts a bar's start as sessions or minutes after the first."""
+        if timeframe != "1d":
+            return lambda start: (start - FIRST_MINUTE) // timedelta(minutes=1)
+        numbers = {day: number for number, day in enumerate(self.days)}
+        return lambda start: numbers[start.astimezone(EXCHANGE_TIME).date()]
 
     def land(self, *tapes: Tape) -> None:
         """List the symbols and land all that the tapes hold."""
@@ -235,39 +242,33 @@ class Published:
 
 
 def published(
-    reader: psycopg.Connection, exchange: Exchange, symbol: str, timeframe: str = "1d"
-) -> dict[int, Published]:
-    """The series of a symbol, by number of session or minute."""
+    reader: psycopg.Connection, exchange: Exchange, symbol: str | None = None, timeframe: str = "1d"
+) -> dict[str, dict[int, Published]]:
+    """The series of a symbol or of all, by symbol and number of session or minute."""
     rows = reader.execute(
-        "select session_date, bar_start, close, adj_close, source, split_factor, is_confirmed_late, is_range_doubtful,"
+        "select symbol, bar_start, close, adj_close, source, split_factor, is_confirmed_late, is_range_doubtful,"
         " is_step_doubtful, decision, high, low, open"
-        f" from canonical.ohlcv_{timeframe} where symbol = %s order by bar_start",
-        (symbol,),
+        f" from canonical.ohlcv_{timeframe} where %s::text is null or symbol = %s order by symbol, bar_start",
+        (symbol, symbol),
     ).fetchall()
-    return {
-        exchange.days.index(day) if timeframe == "1d" else (start - FIRST_MINUTE) // timedelta(minutes=1): Published(
-            *row
-        )
-        for day, start, *row in rows
-    }
+    number, found = exchange.numbers(timeframe), {}
+    for name, start, *row in rows:
+        found.setdefault(name, {})[number(start)] = Published(*row)
+    return found
 
 
 def quarantined(
-    reader: psycopg.Connection, exchange: Exchange, symbol: str, timeframe: str = "1d"
-) -> dict[int, set[str]]:
-    """Why rows of a symbol are not published, by number of session or minute."""
+    reader: psycopg.Connection, exchange: Exchange, symbol: str | None = None, timeframe: str = "1d"
+) -> dict[str, dict[int, set[str]]]:
+    """Why rows of a symbol or of all are not published, by symbol and number of session or minute."""
     rows = reader.execute(
-        "select bar_start, quarantine_reason from canonical.quarantine where symbol = %s and timeframe = %s",
-        (symbol, timeframe),
+        "select symbol, coalesce(bar_start, vendor_start), quarantine_reason from canonical.quarantine"
+        " where (%s::text is null or symbol = %s) and timeframe = %s",
+        (symbol, symbol, timeframe),
     ).fetchall()
-    found: dict[int, set[str]] = {}
-    for start, reason in rows:
-        number = (
-            exchange.days.index(start.astimezone(EXCHANGE_TIME).date())
-            if timeframe == "1d"
-            else (start - FIRST_MINUTE) // timedelta(minutes=1)
-        )
-        found.setdefault(number, set()).add(reason)
+    number, found = exchange.numbers(timeframe), {}
+    for name, start, reason in rows:
+        found.setdefault(name, {}).setdefault(number(start), set()).add(reason)
     return found
 
 
@@ -279,7 +280,7 @@ class Judged:
     reader: psycopg.Connection
 
     def bars(self, symbol: str, timeframe: str = "1d") -> dict[int, Published]:
-        return published(self.reader, self.exchange, symbol, timeframe)
+        return published(self.reader, self.exchange, symbol, timeframe).get(symbol, {})
 
     def reasons(self, symbol: str, timeframe: str = "1d") -> dict[int, set[str]]:
-        return quarantined(self.reader, self.exchange, symbol, timeframe)
+        return quarantined(self.reader, self.exchange, symbol, timeframe).get(symbol, {})
