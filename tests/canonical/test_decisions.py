@@ -33,6 +33,7 @@ PAIRS = (
     Tape("UNIT", RENAMED, is_pair=True), Tape("NEWCOIN", RENAMED, is_pair=True),
     Tape("SAMECOIN", RENAMED, is_pair=True),
     Tape("SWAPPED", numbered(M), others=numbered([bar.times(1e-7) for bar in M]), is_pair=True),
+    Tape("UNKNOWN", numbered(M, _20=M[20].times(3), _21=None, _22=None, _23=None), is_pair=True),
     Tape("SHUTA", SHUT, is_pair=True), Tape("SHUTB", SHUT, is_pair=True),
     Tape("GONE", GONE, is_pair=True), Tape("GONEBACK", GONE, is_pair=True),
     Tape("ALIVE", {n: LONG[n] for n in range(1_000, 1_510)}, is_pair=True),
@@ -59,6 +60,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
             exchange.land(*STOCKS, *PAIRS)
             transformer.execute("update reference.activity_limits set inactive_after = 400 where timeframe = '1m'")
             for symbol, first, end in (
+                ("UNKNOWN", 0, 40),
                 ("SHUTA", 100, 410),
                 ("SHUTB", 100, 410),
                 ("GONE", 1_000, 1_510),
@@ -138,6 +140,12 @@ def test_a_market_that_is_shut_is_not_quiet(judged: Judged) -> None:
     for symbol in ("SHUTA", "SHUTB"):
         assert judged.bars(symbol, "1m").keys() == set(range(100, 180)) | set(range(400, 410))
         assert _kinds(judged, symbol) == {("no_trade", "explained"): 60, ("outage", "explained"): 220}
+
+
+def test_nothing_is_carried_across_what_is_unknown(judged: Judged) -> None:
+    """After a tick that is not published the last trade is not known: what is silent then is a gap, and no flat bar."""
+    assert judged.bars("UNKNOWN", "1m").keys() == set(range(40)) - {20, 21, 22, 23}
+    assert _kinds(judged, "UNKNOWN") == {("quarantined", "explained"): 1, ("no_trade", "explained"): 3}
 
 
 def test_who_is_gone_does_not_come_back_by_himself(judged: Judged) -> None:
