@@ -242,7 +242,7 @@ class BinanceBroker:
                 positions = self._positions(after)
                 # the clock is asked besides
                 weight = self._line.spent - spent + 1
-                pace = max(_POLL_SECONDS, weight * 60 / _HALF_A_MINUTE)
+                pace = max(_POLL_SECONDS, math.ceil(weight * 600 / _HALF_A_MINUTE) / 10)
                 self.customs = replace(self.customs, poll_seconds=pace)
                 return BrokerSnapshot(
                     after.account(self._currency),
