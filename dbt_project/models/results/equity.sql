@@ -29,7 +29,8 @@ booked as (
         coalesce(newest.epoch_no, 0) as epoch_no,
         activities.happened_at as moved_at,
         activities.quantity,
-        activities.cash
+        activities.cash,
+        case when activities.kind in ('deposit', 'withdrawal') then activities.cash else 0 end as moved_in
     from activities
     left join lateral (
         select max(epochs.epoch_no) as epoch_no
@@ -38,8 +39,8 @@ booked as (
     ) as newest on true
 ),
 
--- an adoption has no time of the broker's: it has that of the look that first found what it answers, or of the epoch that
--- it opens
+-- an adoption has no time of the broker's: it has that of the look that first found what it answers, or of the epoch
+-- that it opens
 adopted as (
     select
         adoptions.account_id,
@@ -47,7 +48,13 @@ adopted as (
         coalesce(newest.epoch_no, 0) as epoch_no,
         coalesce(greatest(looks.broker_time, newest.broker_time), adoptions.adopted_at) as moved_at,
         adoptions.quantity,
-        adoptions.cash
+        adoptions.cash,
+        -- what nothing explains is no gain: somebody moved it
+        case
+            when adoptions.finding in ('opening', 'CashDiffers', 'PositionDiffers')
+                then adoptions.cash + coalesce(adoptions.quantity * newest_bars.close, 0)
+            else 0
+        end as moved_in
     from adoptions
     left join lateral (
         select
@@ -67,6 +74,15 @@ adopted as (
         order by reconciliations.reconciled_at desc
         limit 1
     ) as looks on true
+    left join lateral (
+        select bars.close
+        from bars
+        where
+            adoptions.quantity <> 0 and bars.symbol = adoptions.symbol
+            and bars.bar_end <= coalesce(greatest(looks.broker_time, newest.broker_time), adoptions.adopted_at)
+        order by bars.bar_start desc
+        limit 1
+    ) as newest_bars on true
     where adoptions.quantity <> 0 or adoptions.cash <> 0
 ),
 
@@ -86,7 +102,8 @@ movements as (
         filled_at as moved_at,
         case side when 'buy' then quantity else -quantity end as quantity,
         case side when 'buy' then -quantity else quantity end * price
-        - case when fee_symbol is null then fee else 0 end as cash
+        - case when fee_symbol is null then fee else 0 end as cash,
+        0 as moved_in
     from fills
     union all
     select
@@ -95,7 +112,8 @@ movements as (
         epoch_no,
         filled_at as moved_at,
         -fee as quantity,
-        0 as cash
+        0 as cash,
+        0 as moved_in
     from fills
     where fee_symbol is not null
     union all
@@ -149,15 +167,17 @@ held as (
         counted.account_id,
         counted.session_date,
         counted.valued_at,
+        counted.epoch_no,
         movements.symbol,
         sum(movements.quantity) as quantity,
-        sum(movements.cash) as cash
+        sum(movements.cash) as cash,
+        sum(movements.moved_in) as moved_in
     from counted
     inner join movements
         on
             counted.account_id = movements.account_id and counted.epoch_no = movements.epoch_no
             and counted.valued_at >= movements.moved_at
-    group by counted.account_id, counted.session_date, counted.valued_at, movements.symbol
+    group by counted.account_id, counted.session_date, counted.valued_at, counted.epoch_no, movements.symbol
 ),
 
 valued as (
@@ -165,6 +185,8 @@ valued as (
         held.account_id,
         held.session_date,
         held.valued_at,
+        held.epoch_no,
+        sum(held.moved_in) as moved_in,
         sum(held.cash) as cash,
         sum(coalesce(held.quantity * newest.close, 0)) as invested
     from held
@@ -176,7 +198,7 @@ valued as (
         order by bars.bar_start desc
         limit 1
     ) as newest on true
-    group by held.account_id, held.session_date, held.valued_at
+    group by held.account_id, held.session_date, held.valued_at, held.epoch_no
 ),
 
 equity as (
@@ -186,7 +208,9 @@ equity as (
         valued_at,
         cash,
         invested,
-        cash + invested as equity
+        cash + invested as equity,
+        epoch_no,
+        moved_in
     from valued
 )
 

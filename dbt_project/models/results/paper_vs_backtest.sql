@@ -1,0 +1,164 @@
+with intents as (
+    select * from {{ ref('stg_ledger__intents') }}
+),
+
+decisions as (
+    select * from {{ ref('stg_ledger__decisions') }}
+),
+
+sizings as (
+    select * from {{ ref('stg_ledger__sizings') }}
+),
+
+placed as (
+    select * from {{ ref('stg_ledger__orders') }}
+),
+
+fills as (
+    select * from {{ ref('stg_ledger__fills') }}
+),
+
+models as (
+    select * from {{ ref('stg_research__models') }}
+),
+
+returns as (
+    select * from {{ ref('stg_research__trial_returns') }}
+),
+
+bars as (
+    select * from {{ ref('ohlcv_1d') }}
+),
+
+-- what a model's backtest was charged on average, as a fraction of what it traded
+charges as (
+    select
+        models.model_id,
+        charged.rate
+    from models
+    cross join lateral (
+        select (sum(returns.cost) / nullif(sum(abs(returns.trade)), 0))::numeric as rate
+        from returns
+        where returns.trial_id = models.trial_id
+    ) as charged
+),
+
+wishes as (
+    select
+        intents.account_id,
+        decisions.model_id,
+        intents.symbol,
+        decisions.bar_start,
+        intents.client_order_id,
+        intents.verdict,
+        placed.status,
+        intents.side,
+        case intents.side when 'buy' then 1 else -1 end as sign,
+        coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as wanted,
+        decisions.score,
+        same_bar.score as backtest_score,
+        charges.rate
+    from intents
+    inner join decisions on intents.decision_id = decisions.decision_id
+    left join sizings on intents.client_order_id = sizings.client_order_id
+    left join placed on intents.client_order_id = placed.client_order_id
+    left join models on decisions.model_id = models.model_id
+    left join charges on decisions.model_id = charges.model_id
+    left join returns as same_bar
+        on
+            models.trial_id = same_bar.trial_id and intents.symbol = same_bar.symbol
+            and decisions.bar_start = same_bar.bar_start
+    where decisions.timeframe = '1d'
+),
+
+-- a corporate action after the next open changes the shares that the mark is told in
+marked as (
+    select
+        wishes.*,
+        next_bar.open as next_open,
+        next_bar.open * (coalesce(second_bar.adj_open, newest.adj_close) / next_bar.adj_open)::numeric as mark
+    from wishes
+    left join lateral (
+        select
+            bars.bar_start,
+            bars.open,
+            bars.adj_open
+        from bars
+        where bars.symbol = wishes.symbol and bars.bar_start > wishes.bar_start
+        order by bars.bar_start
+        limit 1
+    ) as next_bar on true
+    left join lateral (
+        select bars.adj_open
+        from bars
+        where bars.symbol = wishes.symbol and bars.bar_start > next_bar.bar_start
+        order by bars.bar_start
+        limit 1
+    ) as second_bar on true
+    left join lateral (
+        select bars.adj_close
+        from bars
+        where bars.symbol = wishes.symbol and bars.bar_start = next_bar.bar_start
+    ) as newest on true
+),
+
+-- a fee in the asset that was traded, or in a third one, is what that was worth then
+paid as (
+    select
+        marked.client_order_id,
+        sum(fills.quantity) as filled,
+        sum(fills.quantity * fills.price) as worth,
+        sum(fills.quantity * coalesce(its_bar.open, marked.next_open)) as worth_at_opens,
+        sum(case
+            when fills.fee_symbol is null then fills.fee
+            when fills.fee_symbol = fills.symbol then fills.fee * fills.price
+            else fills.fee * paid_in.close
+        end) as fees
+    from marked
+    inner join fills on marked.client_order_id = fills.client_order_id and marked.account_id = fills.account_id
+    left join lateral (
+        select bars.open
+        from bars
+        where bars.symbol = fills.symbol and bars.bar_start <= fills.filled_at and bars.bar_end > fills.filled_at
+        order by bars.bar_start
+        limit 1
+    ) as its_bar on true
+    left join lateral (
+        select bars.close
+        from bars
+        where fills.fee_symbol <> fills.symbol and bars.symbol = fills.fee_symbol and bars.bar_end <= fills.filled_at
+        order by bars.bar_start desc
+        limit 1
+    ) as paid_in on true
+    group by marked.client_order_id
+),
+
+itemised as (
+    select
+        marked.account_id,
+        marked.model_id,
+        marked.symbol,
+        marked.bar_start,
+        marked.client_order_id,
+        marked.verdict,
+        marked.status,
+        marked.side,
+        marked.wanted,
+        coalesce(paid.filled, 0) as filled,
+        marked.score,
+        marked.backtest_score,
+        marked.next_open,
+        marked.mark,
+        marked.sign * (coalesce(paid.filled, 0) * marked.mark - coalesce(paid.worth, 0)) - coalesce(paid.fees, 0)
+            as paper,
+        marked.wanted * (marked.sign * (marked.mark - marked.next_open) - coalesce(marked.rate, 0) * marked.next_open)
+            as backtest,
+        marked.sign * coalesce(paid.worth_at_opens - paid.worth, 0) as from_price,
+        marked.sign * coalesce(paid.filled * marked.next_open - paid.worth_at_opens, 0) as from_timing,
+        marked.sign * (coalesce(paid.filled, 0) - marked.wanted) * (marked.mark - marked.next_open) as from_refusal,
+        coalesce(marked.rate, 0) * marked.wanted * marked.next_open - coalesce(paid.fees, 0) as from_cost
+    from marked
+    left join paid on marked.client_order_id = paid.client_order_id
+)
+
+select * from itemised
