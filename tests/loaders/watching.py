@@ -16,7 +16,7 @@ def empty() -> None:
         # a test that still reads one of them would wait for itself
         owner.execute("set lock_timeout = '20s'")
         owner.execute(
-            "truncate raw.landed_files, raw.binance_klines, raw.polygon_aggregates, raw.coverage, raw.landed_files, raw.landings,"
+            "truncate raw.binance_klines, raw.polygon_aggregates, raw.coverage, raw.landed_files, raw.landings,"
             " raw.request_budgets, raw.refused_payloads, raw.vendor_notes, raw.feeds"
         )
 
