@@ -67,7 +67,7 @@ TAPES = (
     split("XLF", DAY, 1.231, (DAY, 1000, 1231)), split("DOV", DAY, 1.238, (DAY, 1238, 1000)),
     split("INFY", DAY + 2, 2, (DAY, 1, 2)), split("JMFINANCIL", DAY, 21.2),
     split("IBKR", DAY, 4, (DAY, 1, 4), _75=Bar(W[DAY].open, W[DAY].high, W[DAY].low / 4, W[DAY].close / 4, 4_000)),
-    cash("VWILX", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), paid=25.0),
+    cash("VWILX", (DAY, 25.0, "USD"), (DAY, 10.0, "USD"), paid=25.0),
     cash("BOTHPAID", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), paid=45.0),
     split("BCAN", DAY, 1 / (190 * 0.69), (DAY, 190, 1), _75=W[DAY].times(190 * 0.69, volume=40)),
     split("SPLITFALL", DAY, 2 / 0.7, (DAY, 1, 2)),
