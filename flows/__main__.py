@@ -39,7 +39,11 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     report.add_argument(
         "--to", type=Path, metavar="DIR", help="folder of the site (default: report in the state folder)"
     )
-    for name, what in (("server", "a Prefect server for deployments"), ("access", "shell lines to reach it")):
+    for name, what in (
+        ("serve", "a Prefect server, the deployments and a worker, until Ctrl-C"),
+        ("server", "the server alone, for workers elsewhere"),
+        ("access", "shell lines to reach it"),
+    ):
         commands.add_parser(name, help=what).add_argument("--port", type=int, default=4200, help="default: 4200")
     name_command(parser, arguments, called)
     options = parser.parse_args(arguments)
@@ -59,6 +63,12 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             )
             return 0
         processes.end_like_ctrl_c(load().state_dir)
+        if options.command == "serve":
+            from flows.service import serve as serve_all
+
+            logging.getLogger("truebar").setLevel(logging.INFO)
+            with in_words():
+                serve_all(options.port, load().state_dir)
         with in_words(), prefect_server() as wait_until_ready:
             _run(options, wait_until_ready)
     except OperatorError as error:

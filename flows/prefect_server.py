@@ -77,7 +77,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
     }
     with temporary_settings(settings):
-        yield lambda: _wait(process, f"{access['PREFECT_API_URL']}/health", log_file)
+        yield lambda: until_healthy(process, f"{access['PREFECT_API_URL']}/health", log_file)
 
 
 def serve(port: int) -> None:
@@ -115,7 +115,8 @@ def _check(api_url: str, credential: str | None) -> None:
         ) from None
 
 
-def _wait(process: "subprocess.Popen[str]", health_url: str, log_file: Path) -> None:
+def until_healthy(process: "subprocess.Popen[str]", health_url: str, log_file: Path) -> None:
+    """Wait until a server that was started answers. Raises Stop with its last words when it ends before."""
     deadline = time.monotonic() + _SECONDS_TO_START
     # no proxy stands between this machine and itself
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

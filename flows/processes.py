@@ -95,7 +95,7 @@ def end(process: subprocess.Popen[str], state_dir: Path) -> None:
     try:
         process.wait(timeout=10)
     except subprocess.TimeoutExpired:
-        _kill_group(process.pid)
+        kill_group(process.pid)
         process.wait()
     (_notes(state_dir) / f"{process.pid}.json").unlink(missing_ok=True)
 
@@ -116,7 +116,7 @@ def end_orphans(state_dir: Path) -> None:
                 try:
                     helper.wait(10)
                 except psutil.TimeoutExpired:
-                    _kill_group(note["pid"])
+                    kill_group(note["pid"])
         path.unlink(missing_ok=True)
 
 
@@ -134,7 +134,8 @@ def _is(pid: int, created: float | None) -> bool:
     return found is not None and created is not None and abs(found - created) < 2
 
 
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
+    """End by force what is left of a helper and of those that it started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -54,7 +54,7 @@ COMMANDS = {
     "release": Command("let an account trade again", "execution"),
     "report": Command("write a site of what happened", "flows"),
     "demo": Command("everything, from nothing to a model trading on paper, offline", "flows.demo", ""),
-    "serve": Command("a Prefect server for the deployments", "flows", "server"),
+    "serve": Command("a Prefect server, the deployments and a worker, until Ctrl-C", "flows"),
     "access": Command('shell lines to reach it: eval "$(truebar access)"', "flows"),
 }
 _OWN = {
