@@ -1,14 +1,20 @@
 """Everything of a warehouse in one folder, and an empty database filled from it."""
 
 import json
+import math
 import os
+import re
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO, Any, cast
 
 import psycopg
 from psycopg import sql
@@ -24,8 +30,18 @@ from warehouse.versions import available
 
 _FACTS, _DUMP, _MODELS = "backup.json", "warehouse.dump", "models"
 _SECONDS_BETWEEN_WORDS = 2.0
+_RESTORE = str(embedded.BIN_DIR / "pg_restore")
 
 Say = Callable[[str], None]
+
+# a build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours
+_BUILDS = "select count(*) from pg_stat_activity where datname = current_database() and usename = %s"
+_SECONDS_TO_WAIT_FOR_BUILDS = 6 * 3600
+
+_IDENTITY = """
+select format('%s %s', system_identifier, current_database())
+from pg_control_system()
+"""
 
 # what pg_dump leaves out, because it belongs to the database and not to what is in it; as in the first migration
 _DATABASE_RIGHTS = """
@@ -39,9 +55,10 @@ end $$
 
 @dataclass(frozen=True)
 class Facts:
-    """What a backup says of itself: its moment (UTC), the server that it was taken from, and its last transaction."""
+    """What a backup says of itself: its moment (UTC), what it was taken from, and the last transaction there."""
 
     taken_at: str
+    database: str
     postgres: int
     administrator: str
     role_prefix: str
@@ -52,8 +69,9 @@ class Facts:
 def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = print) -> Path:
     """Write a backup named after the moment into a folder (default: `backups` in the state folder); returns its path.
 
-    The database is read as of one moment, while others go on. Model packages are copied beside it. With `keep`, older
-    backups in the folder are removed once this one is whole. Raises Stop when pg_dump fails; nothing half is left.
+    The database is read as of one moment, while others go on; it waits for dbt to end. Model packages are copied beside
+    it. With `keep`, older backups of this database in the folder are removed once this one is whole. Raises Stop when
+    pg_dump fails; nothing half is left.
     """
     settings = load()
     where = endpoint(settings)
@@ -66,9 +84,12 @@ def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = pr
     try:
         with open_connection(where, where.conninfo(), autocommit=True) as connection:
             newest = connection.execute("select max(version) from warehouse.migrations").fetchone()
-            _run("pg_dump", ["--format=custom", f"--file={aside / _DUMP}"], where, aside / _DUMP, say)
+            _wait_for_builds(connection, where.role_name("transformer"), say)
+            dump = [str(embedded.BIN_DIR / "pg_dump"), "--no-password", "--format=custom", f"--file={aside / _DUMP}"]
+            _follow(subprocess.Popen(dump, **_as_administrator(where)), "pg_dump", aside / _DUMP, say)
             facts = Facts(
                 taken_at=now.isoformat(timespec="seconds"),
+                database=str(scalar(connection.execute(_IDENTITY))),
                 postgres=connection.info.server_version // 10000,
                 administrator=connection.info.user,
                 role_prefix=where.role_prefix,
@@ -88,7 +109,7 @@ def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = pr
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if keep is not None:
-        for older in _backups(folder)[:-keep]:
+        for older in [one for one in _backups(folder) if _facts(one).database == facts.database][:-keep]:
             shutil.rmtree(older)
     return done
 
@@ -97,7 +118,8 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
     """Fill an empty database from a backup, or from the newest backup in a folder; returns what was left alone.
 
     The embedded server is started when no other one is configured. Model packages come back unless one of that name is
-    there. Raises Stop, before anything has changed, for a folder that is no backup and a database that is not empty.
+    there. Raises Stop, before anything has changed, for a folder that is no backup, or holds those of several
+    databases, and for a database that is not empty.
     """
     chosen = _chosen(source)
     facts = _facts(chosen)
@@ -109,8 +131,10 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
     with open_connection(where, where.conninfo(), autocommit=True) as connection:
         _check(connection, where, facts, chosen)
         roles.prepare(connection, where, is_new=True)
+        roles.check_logins(where)
+        left = _bring_models(chosen / _MODELS, settings.models_dir)
         try:
-            _run("pg_restore", ["--exit-on-error", "--single-transaction", str(chosen / _DUMP)], where, None, say)
+            _fill(chosen / _DUMP, where, connection.info.server_version // 10000, say)
         except Stop as error:
             raise Stop(f"{error}; the database is as empty as before") from None
         names = {role: sql.Identifier(where.role_name(role)) for role in ("loader", "transformer")}
@@ -118,7 +142,7 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
         transactions.take(connection, facts.last_transaction, say)
         connection.execute("analyze")
     migrate.migrate(where)
-    return _bring_models(chosen / _MODELS, settings.models_dir)
+    return left
 
 
 def _check(connection: psycopg.Connection, where: Endpoint, facts: Facts, chosen: Path) -> None:
@@ -149,6 +173,8 @@ def _chosen(source: Path) -> Path:
     if (source / _FACTS).is_file():
         return source
     if found := _backups(source):
+        if len({_facts(one).database for one in found}) > 1:
+            raise Stop(f"{source} holds backups of several databases: name one of them, {found[-1]} for example")
         return found[-1]
     raise Stop(f"{source} is no backup, and holds none: `python -m warehouse backup` makes one")
 
@@ -179,37 +205,89 @@ def _bring_models(source: Path, folder: Path) -> list[str]:
     return left
 
 
-def _run(program: str, arguments: list[str], where: Endpoint, growing: Path | None, say: Say) -> None:
-    """Run a program of PostgreSQL as the administrator, telling every few seconds that it goes on."""
-    command = [str(embedded.BIN_DIR / program), "--no-password", *arguments]
-    if program == "pg_restore":
-        command.append(f"--dbname={where.parameters['dbname']}")
+def _wait_for_builds(connection: psycopg.Connection, transformer: str, say: Say) -> None:
+    deadline, told = time.monotonic() + _SECONDS_TO_WAIT_FOR_BUILDS, -math.inf
+    while scalar(connection.execute(_BUILDS, (transformer,))) and time.monotonic() < deadline:
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            say("waiting for dbt to end")
+        time.sleep(_SECONDS_BETWEEN_WORDS / 2)
+
+
+def _fill(dump: Path, where: Endpoint, major: int, say: Say) -> None:
+    """Run what is in a dump, in one transaction.
+
+    An owner must be allowed to create in the schema before it is given a relation there, so schemas and their rights
+    come first; pg_restore by itself grants last, which only a superuser gets away with.
+    """
+    listed = subprocess.run([_RESTORE, "--list", str(dump)], capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        raise Stop(f"pg_restore failed: {first_error(listed.stderr)}")
+    entries = [line for line in listed.stdout.splitlines() if not line.startswith(";")]
+    schemas = [line for line in entries if re.match(r"\d+; \d+ \d+ (SCHEMA - |ACL - SCHEMA )", line)]
+    command = [str(embedded.BIN_DIR / "psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--no-password"]
+    command += ["--set=ON_ERROR_STOP=1", "--file=-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, **_as_administrator(where))
+    writer = threading.Thread(target=_write, args=(process.stdin, dump, (schemas, entries), major))
+    writer.start()
+    _follow(process, "psql", None, say)
+    writer.join()
+
+
+def _write(statements: IO[bytes], dump: Path, parts: tuple[list[str], list[str]], major: int) -> None:
+    """Send psql the statements of the first entries, and then of the others."""
+    first, every = parts
+    with statements, suppress(BrokenPipeError):  # psql says itself why it has ended
+        for chosen in (first, [entry for entry in every if entry not in set(first)]):
+            with tempfile.NamedTemporaryFile("w", suffix=".list") as file:
+                file.write("\n".join(chosen) + "\n")
+                file.flush()
+                command = [_RESTORE, f"--use-list={file.name}", "--file=-", str(dump)]
+                with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reading:
+                    script = cast("IO[bytes]", reading.stdout)
+                    for line in script:
+                        # of servers from 17 on
+                        if major >= 17 or not line.startswith(b"SET transaction_timeout"):
+                            statements.write(line)
+                        if line.startswith((b"COPY ", b"CREATE ")):
+                            break
+                    shutil.copyfileobj(script, statements)
+                if reading.returncode:
+                    statements.write(b"\n\\.\ndo $$ begin raise exception 'the dump is damaged'; end $$;\n")
+
+
+def _as_administrator(where: Endpoint) -> dict[str, Any]:
+    """How a program of PostgreSQL is started as the administrator: a login is not seen in an environment."""
+    names = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
+    found = {names[key]: value for key, value in where.parameters.items() if key in names}
+    login = {"PGUSER": where.admin_user, "PGPASSWORD": where.admin_password, "PGOPTIONS": sessions.options(None)}
+    environment = dict(os.environ) | found | {name: value for name, value in login.items() if value}
+    return {
+        "env": environment,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "cwd": "/",
+    }
+
+
+def _follow(process: "subprocess.Popen[bytes]", program: str, growing: Path | None, say: Say) -> None:
+    """Wait until a program ends, telling every few seconds that it goes on. Raises Stop with its own words."""
     started = told = time.monotonic()
-    process = subprocess.Popen(
-        command, env=_libpq(where), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/"
-    )
+    words: list[bytes] = []
+    said = cast("IO[bytes]", process.stderr)
+    reader = threading.Thread(target=lambda: words.append(said.read()))
+    reader.start()
     try:
-        while True:
-            try:
-                _, said = process.communicate(timeout=0.2)
-                break
-            except subprocess.TimeoutExpired:
-                if time.monotonic() - told > _SECONDS_BETWEEN_WORDS:
-                    told = time.monotonic()
-                    size = f", {growing.stat().st_size / 1e6:,.0f} MB" if growing and growing.exists() else ""
-                    say(f"{program}: {told - started:.0f} s{size}")
+        while process.poll() is None:
+            time.sleep(0.1)
+            if time.monotonic() - told > _SECONDS_BETWEEN_WORDS:
+                told = time.monotonic()
+                size = f", {growing.stat().st_size / 1e6:,.0f} MB" if growing and growing.exists() else ""
+                say(f"{program}: {told - started:.0f} s{size}")
     except BaseException:  # Ctrl-C too: its one transaction goes back
         process.terminate()
         process.wait()
         raise
+    reader.join()
     if process.returncode != 0:
-        raise Stop(f"{program} failed: {first_error(said)}")
-
-
-def _libpq(where: Endpoint) -> Mapping[str, str]:
-    """The administrator's login as environment, which other users of the machine cannot read as they can a command."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    names = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
-    found = {names[key]: value for key, value in where.parameters.items() if key in names}
-    login = {"PGUSER": where.admin_user, "PGPASSWORD": where.admin_password, "PGOPTIONS": sessions.options(None)}
-    return kept | found | {name: value for name, value in login.items() if value}
+        raise Stop(f"{program} failed: {first_error(words[0].decode(errors='replace'))}")

@@ -126,14 +126,16 @@ def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> 
         if sentence := versions.compare(connection).sentence():
             connection.close()
             raise Stop(sentence)
-        if role == "loader" and transactions.are_behind(connection):
-            connection.close()
-            raise Stop(
-                f"PostgreSQL at {where.place} was filled from a dump, and counts transactions anew: what landed now "
-                "would never be built. Run `python -m warehouse migrate`"
-            )
         connection.rollback()
         _compared.add(where.place)
+    if role == "loader" and transactions.are_behind(connection):
+        connection.close()
+        raise Stop(
+            f"PostgreSQL at {where.place} was filled from a dump, and counts transactions anew: what landed now "
+            "would never be built. Run `python -m warehouse migrate`"
+        )
+    if role == "loader":
+        connection.rollback()
     connection.read_only = read_only or role in READERS or None
     return connection
 

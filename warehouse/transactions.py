@@ -27,19 +27,37 @@ from (
     select max(landed_xid::text::bigint)
     from (select landed_xid from raw.coverage order by landed_xid desc limit 1) as newest
     union all
-    select max(landed_xid::text::bigint) from raw.landed_files
+    select max(landed_xid::text::bigint)
+    from (select landed_xid from raw.landed_files order by landed_xid desc limit 1) as newest
     union all
-    select max(landed_xid::text::bigint) from raw.vendor_notes
+    select max(landed_xid::text::bigint)
+    from (select landed_xid from raw.vendor_notes order by landed_xid desc limit 1) as newest
     union all
-    select max(landed_xid::text::bigint) from raw.polygon_tickers
+    select max(landed_xid::text::bigint)
+    from (select landed_xid from raw.polygon_tickers order by landed_xid desc limit 1) as newest
     union all
-    select max(landed_xid::text::bigint) from raw.polygon_ticker_events
+    select max(landed_xid::text::bigint)
+    from (select landed_xid from raw.polygon_ticker_events order by landed_xid desc limit 1) as newest
     union all
     select max(changed_xid::text::bigint) from reference.calendar_changes
     union all
-    select max(built_xid::text::bigint) from canonical.live_growths
+    select max(built_xid::text::bigint)
+    from canonical.live_builds
+    cross join lateral (
+        select built_xid from canonical.live_growths
+        where live_growths.model = live_builds.model
+        order by built_xid desc
+        limit 1
+    ) as newest
     union all
-    select max(built_xid::text::bigint) from canonical.live_regrowths
+    select max(built_xid::text::bigint)
+    from canonical.live_builds
+    cross join lateral (
+        select built_xid from canonical.live_regrowths
+        where live_regrowths.model = live_builds.model
+        order by built_xid desc
+        limit 1
+    ) as newest
     union all
     select max(pg_snapshot_xmax(snapshot)::text::bigint) from canonical.live_builds
     union all
@@ -49,6 +67,15 @@ from (
     union all
     select max(occasion::text::bigint) from research.gate_looks
 ) as numbers
+"""
+
+_ARE_BEHIND = """
+select
+    exists (select 1 from raw.landings where landed_xid > pg_snapshot_xmax(pg_current_snapshot()))
+    or exists (
+        select 1 from canonical.live_builds
+        where pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+    )
 """
 
 # each turn of the loop is a transaction of its own, which takes the next number
@@ -64,14 +91,8 @@ end $$
 
 
 def are_behind(connection: psycopg.Connection) -> bool:
-    """Whether something landed in a transaction that this server has yet to come to."""
-    return bool(
-        scalar(
-            connection.execute(
-                "select exists (select from raw.landings where landed_xid > pg_snapshot_xmax(pg_current_snapshot()))"
-            )
-        )
-    )
+    """Whether something landed, or a build saw something, in a transaction that this server has yet to come to."""
+    return bool(scalar(connection.execute(_ARE_BEHIND)))
 
 
 def remembered(connection: psycopg.Connection) -> int:

@@ -1,5 +1,6 @@
 """`python -m flows serve` on an empty machine: what it runs, and what is left when a part of it is killed."""
 
+import base64
 import json
 import os
 import signal
@@ -7,6 +8,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,15 +41,20 @@ class Service:
         until(lambda: "Ctrl-C ends" in self.log.read_text(), self.process)
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
-        import base64
-        import urllib.request
-
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/api{path}", json.dumps(body).encode())
         request.add_header("Content-Type", "application/json")
         word = base64.b64encode(prefect_access.credential(self.home).encode()).decode()
         request.add_header("Authorization", f"Basic {word}")
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or "null")
+        for patience in range(30, -1, -1):
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or "null")
+            except urllib.error.HTTPError as error:
+                # its database is in use
+                if error.code != 503 or not patience:
+                    raise
+                time.sleep(1)
+        return None
 
     def deployment(self, name: str) -> dict[str, Any]:
         (found,) = self.ask("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ import pytest
 
 from loaders.client.calendars import ensure_sessions
 from tests.machine import BUILT, ROOT, as_owner, running_warehouse
+from tests.warehouse.own_server import own_server
 from warehouse import embedded, transactions
 from warehouse.__main__ import main
 from warehouse.backup import backup, restore
@@ -193,7 +195,7 @@ def test_bad_input_is_one_sentence(warehouse_db: Path, tmp_path: Path, capsys: p
     whole = dump.read_bytes()
     dump.write_bytes(whole[: len(whole) // 2])
     with another_machine(tmp_path / "other"):
-        with pytest.raises(Stop, match="; the database is as empty as before"):
+        with pytest.raises(Stop, match="the database is as empty as before"):
             restore(made, say=NOTHING)
         dump.write_bytes(whole)
         restore(made, say=NOTHING)
@@ -217,8 +219,8 @@ def test_only_whole_backups_are_kept(warehouse_db: Path, tmp_path: Path) -> None
         assert "nothing is left half done" in process.communicate(timeout=60)[1]
         assert process.returncode == 130
     assert os.listdir(folder) == []
-    (folder / "2020-01-01T000000Z").mkdir()
-    (folder / "2020-01-01T000000Z" / "backup.json").touch()
+    backup(folder, say=NOTHING)
+    time.sleep(1.1)  # its name is its second
     made = backup(folder, keep=1, say=NOTHING)
     assert os.listdir(folder) == [made.name]
 
@@ -264,3 +266,38 @@ def test_a_build_goes_on_where_the_backup_was_taken(tmp_path: Path) -> None:
         assert len(grown) > len(history)
         columns = [[row[0].rsplit(",", 2)[0] for row in rows] for rows in seen()]
         assert columns == [[row[0].rsplit(",", 2)[0] for row in rows] for rows in later]
+
+
+@pytest.mark.parametrize("major", [15, 18])
+def test_an_owner_who_is_no_superuser_restores(major: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each owner may create in a schema before it is given a relation there, and an old server gets no new setting."""
+    with own_server(major) as server, another_machine(tmp_path / "state"):
+        monkeypatch.setenv("DATABASE_URL", server.owned_by("fund"))
+        bring_up()
+        with connect("transformer") as transformer:
+            transformer.execute("create table features.built as select 1 as one")
+        land_days(0, 2)
+        before = landed()
+        made = backup(tmp_path / "backups", say=NOTHING)
+        server.execute("drop database fund_db with (force)", "create database fund_db owner fund")
+        restore(made, say=NOTHING)
+        assert landed() == before
+        with connect("analyst") as analyst:
+            assert analyst.execute("select tableowner from pg_tables where tablename = 'built'").fetchone() == (
+                "transformer",
+            )
+        land_days(2, 1)
+
+
+def test_a_folder_may_hold_backups_of_several_databases(warehouse_db: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    mine = backup(folder, say=NOTHING)
+    facts = (mine / "backup.json").read_text()
+    other = folder / "2020-01-01T000000Z"
+    other.mkdir()
+    (other / "backup.json").write_text(facts.replace('"database": "', '"database": "1'))
+    with another_machine(tmp_path / "other"), pytest.raises(Stop, match="backups of several databases"):
+        restore(folder, say=NOTHING)
+    time.sleep(1.1)  # its name is its second
+    newer = backup(folder, keep=1, say=NOTHING)
+    assert sorted(os.listdir(folder)) == [other.name, newer.name]
