@@ -29,15 +29,16 @@ class Service:
 
     def __init__(self, state_dir: Path, port: int) -> None:
         self.home, self.port = state_dir / "prefect", port
+        self.log = state_dir / "service.log"
+        self.log.write_text("")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows", "serve", "--port", str(port)],
             cwd=ROOT,
-            stdout=(state_dir / "service.log").open("a"),
+            stdout=self.log.open("a"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
-        self.log = state_dir / "service.log"
         until(lambda: "Ctrl-C ends" in self.log.read_text(), self.process)
 
     def ask(self, path: str, body: dict[str, Any]) -> Any:
