@@ -12,10 +12,7 @@ CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock audit demo test test-whole check coverage lint hooks collect hooks: ## let git run `make lint` before each commit, and refuse subjects over 72 characters
-	@git config core.hooksPath .githooks
-
-ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock audit demo test test-whole check coverage lint hooks collect ingest fill-gaps build train paper-trade reconcile down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -62,6 +59,9 @@ lint: $(INSTALLED) ## style and import boundaries alone
 
 ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
 	@$(BIN)/python -m flows $@
+
+hooks: ## let git run `make lint` before each commit, and refuse subjects over 72 characters
+	@git config core.hooksPath .githooks
 
 collect: $(INSTALLED) ## land a vendor's live bars until Ctrl-C: make collect SOURCE=binance
 	@$(BIN)/python -m loaders collect --source $(SOURCE)
