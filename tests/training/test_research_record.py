@@ -21,10 +21,10 @@ from tests.training import worlds
 from training import dataset, trials, tuning
 from training.__main__ import main
 from training.commit import CommitError, commit_passing
-from training.dataset import DatasetError
 from training.gate import Thresholds, level_of_look
 from training.look import JudgementError, judge_families
 from training.models import ModelError
+from training.panel_rows import DatasetError
 from training.parity import compare
 from training.replay import signals
 from training.reproduction import reproduced

@@ -12,7 +12,7 @@ from execution.market import Market
 from loaders.raw.instruments import instruments_of
 from tests.execution.test_ledger_invariants import WORLD
 from tests.machine import as_owner
-from training.dataset import INSTRUMENTS
+from training.panel_rows import INSTRUMENTS
 from warehouse.connection import arrow, connect
 
 pytestmark = pytest.mark.long
