@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from execution import limits, registration, roster
+from execution import limits, registration, retirement, roster
 from execution.acknowledge import Acknowledged, adopt, begin_epoch
 from execution.brokers.base import Broker, Mode
 from execution.brokers.routing import BROKERS, log_in
@@ -124,7 +124,8 @@ def _trade(options: argparse.Namespace) -> int:
     state: registry.State = "live" if mode is Mode.LIVE else "paper"
     models = roster.call(state)
     aside, packages = models.aside_at(name), models.packages.get(name, ())
-    if not packages:
+    winds_up = not packages and name in retirement.brokers(mode)
+    if not packages and not winds_up:
         raise Stop("; ".join((f"no model in state {state} trades at {name}", *map(str, aside))))
     is_over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -139,9 +140,11 @@ def _trade(options: argparse.Namespace) -> int:
     shares = models.shares(name)
     with (
         Landings.listen() as landings,
-        Session.open(packages, broker, shares=shares, limits=limits.in_force(), purpose=Purpose.TRADE) as session,
+        Session.open(
+            packages, broker, shares=shares, limits=limits.in_force(), purpose=Purpose.TRADE, winds_up=winds_up
+        ) as session,
     ):
-        trading = ", ".join(package.model_id for package in packages)
+        trading = ", ".join(package.model_id for package in packages) or "no model, only what retired ones left behind"
         tell(f"account {session.account_id} at {name}, {mode} trading: {trading}")
         tell(limits.in_words())
         go_on(session, landings, is_over.is_set, tell)

@@ -78,6 +78,7 @@ def go_on(
     gone: the session's own connections went with it.
     """
     refused: dict[tuple[str, str], tuple[str, ...]] = {}
+    left_behind: tuple[str, ...] = ()
     while not is_over():
         is_postponed = False
         try:
@@ -90,6 +91,10 @@ def go_on(
                 if refused.get((bar.model_id, bar.symbol)) != bar.reasons:
                     refused[bar.model_id, bar.symbol] = bar.reasons
                     tell(f"{bar.symbol} is not decided by {bar.model_id}: {'; '.join(bar.reasons)}")
+            for line in session.left_behind():
+                if line not in left_behind:
+                    tell(line)
+            left_behind = session.left_behind()
             left = session.settle(SETTLE_SECONDS) if step.sent or session.is_unanswered() else ()
             for entry in left:
                 tell(f"{entry.order.side} {entry.order.quantity} {entry.order.symbol} is {entry.order.status}")

@@ -86,6 +86,9 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
         if reasons := refusals(_RULES, Closing(symbol, account, has_discrepancy, in_flight, may_arrive)):
             refused.append((symbol, "; ".join(map(str, reasons))))
             continue
+        if refused_lately := ledger.closing_refused(symbol, result.clock.now, standing.halt_id):
+            refused.append((symbol, refused_lately))
+            continue
         attempt = 1 + ledger.closings(standing.halt_id, symbol)
         intent = Intent(
             client_order_id=closing_order_id(ledger.account_id, standing.halt_id, symbol, attempt),
@@ -93,7 +96,8 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
             symbol=symbol,
             side=side,
             quantity=closable(held),
-            reference_price=held.mark,
+            # what is worth nothing has no price
+            reference_price=held.mark or None,
             halt_id=standing.halt_id,
             broker_time=result.clock.now,
             time_in_force=broker.customs.time_in_force,

@@ -284,6 +284,14 @@ class Ledger:
         with self._transaction() as cursor:
             return withdrawals.closings(cursor, halt_id, symbol)
 
+    def closing_refused(self, symbol: str, now: datetime, halt_id: int | None = None) -> str | None:
+        """In words, that the broker refused the newest order that closes the symbol, less than an hour ago.
+
+        It is one of the flattening `halt_id`, or of a retirement. `now` is the broker's time.
+        """
+        with self._transaction() as cursor:
+            return withdrawals.closing_refused(cursor, self.account_id, symbol, now, halt_id)
+
     def left_behind(self) -> tuple[LeftBehind, ...]:
         """Positions of retired models that are ours to trade, by symbol."""
         with self._transaction() as cursor:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+import psycopg
+
 from execution.brokers.base import Broker, BrokerPosition, Mode, SymbolTerms
 from execution.flatten import Closing
 from execution.ledger import Ledger
@@ -50,7 +52,11 @@ def wind_up(
             # ledger and broker must agree first on whether there is anything
             continue
         if one.symbol in traded:
-            _hand_over(ledger, situation, one, traded[one.symbol])
+            try:
+                _hand_over(ledger, situation, one, traded[one.symbol])
+            except psycopg.errors.CheckViolation as refused:
+                # it was retired a moment ago, or the position changed: the next pass reads it anew
+                told.append(f"{_held(one)}, and is not handed over: {refused.diag.message_primary}")
             continue
         if one.successor is not None or not (units := terms.closable(position.quantity, position.mark)):
             # another session's model trades it, or it is too little to be sold
@@ -62,8 +68,15 @@ def wind_up(
         reasons = [str(refusal) for refusal in refusals(_RULES, closing)]
         if terms.closed_because:
             reasons.append(terms.closed_because)
+        if refused_lately := ledger.closing_refused(one.symbol, situation.clock.now):
+            reasons.append(refused_lately)
         if not reasons:
-            sent.append(_close(ledger, sender, situation, one, position, units))
+            if ledger.standing().halted_because is not None:
+                break
+            try:
+                sent.append(_close(ledger, sender, situation, one, position, units))
+            except psycopg.errors.CheckViolation as refused:
+                told.append(f"{_held(one)}, and is not closed yet: {refused.diag.message_primary}")
         elif not closing.in_flight:
             told.append(f"{_held(one)}, and is not closed yet: {'; '.join(reasons)}")
     return WoundUp(tuple(sent), tuple(told))
@@ -103,7 +116,8 @@ def _close(
         symbol=one.symbol,
         side=Side.SELL if position.quantity > 0 else Side.BUY,
         quantity=units,
-        reference_price=position.mark,
+        # what is worth nothing has no price
+        reference_price=position.mark or None,
         broker_time=situation.clock.now,
         time_in_force=situation.customs.time_in_force,
         retirement_id=retirement_id,
@@ -126,7 +140,9 @@ def _continue(ledger: Ledger, sender: Sender, situation: Situation, found: tuple
             continue
         elif entry.is_withdrawn or order.side.sign * order.quantity != -held.get(order.symbol, Decimal(0)):
             sender.give_up(order, situation.clock.now, "it closes nothing any more and the broker does not know it")
-        elif not refusals(_RULES, _closing(situation, order.symbol, order.client_order_id)):
+        elif ledger.standing().halted_because is None and not refusals(
+            _RULES, _closing(situation, order.symbol, order.client_order_id)
+        ):
             sender.send_again(order)
 
 

@@ -263,6 +263,10 @@ class Session:
         """
         return (*self._ledger.concerns(self._opened_after), *map(str, self._aside), *self._left_behind)
 
+    def left_behind(self) -> tuple[str, ...]:
+        """In sentences, positions of retired models that the newest pass neither closed nor handed over."""
+        return self._left_behind
+
     def close(self) -> None:
         """Let go of the account. Orders stay as they are; the next session follows them."""
         self._broker.close()

@@ -6,6 +6,7 @@ asked, so whoever is killed in between leaves behind what the next one continues
 """
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -13,11 +14,15 @@ import psycopg
 
 from execution.account_statement import as_order
 from execution.bookings import insert
-from execution.orders import Order
+from execution.orders import Order, OrderStatus
 from warehouse.rows import one
 
 AT_THE_END = "the session was asked to end flat"
 """How the reasons begin of what a session tells the account by itself when it ends."""
+
+
+_REFUSED_FOR = timedelta(hours=1)
+"""For so long no other closing order follows one that the broker refused: it would mostly be refused too."""
 
 
 class Action(StrEnum):
@@ -171,3 +176,25 @@ def closings(cursor: psycopg.Cursor, halt_id: int, symbol: str) -> int:
     """How many orders this flattening has written for the symbol."""
     cursor.execute("select count(*) from ledger.intents where halt_id = %s and symbol = %s", (halt_id, symbol))
     return int(one(cursor)[0])
+
+
+def closing_refused(
+    cursor: psycopg.Cursor, account_id: str, symbol: str, now: datetime, halt_id: int | None
+) -> str | None:
+    """In words, that the broker refused the symbol's newest closing order lately; None when it did not.
+
+    It is one of the flattening `halt_id`, or of a retirement. `now` is the broker's time.
+    """
+    cursor.execute(
+        """
+        select status, asked_at, detail from ledger.orders
+        where account_id = %s and symbol = %s and decision_id is null and halt_id is not distinct from %s
+        order by written_at desc limit 1
+        """,
+        (account_id, symbol, halt_id),
+    )
+    newest = cursor.fetchone()
+    if newest is None or newest[0] != OrderStatus.REJECTED or newest[1] <= now - _REFUSED_FOR:
+        return None
+    again = newest[1] + _REFUSED_FOR
+    return f"the broker refused its order at {newest[1]:%F %R} UTC ({newest[2]}): it is tried again after {again:%F %R}"

@@ -125,6 +125,15 @@ def test_keys_of_another_account_recall_nothing(exchange, queued, capsys):
     assert _states(exchange) == ["accepted", "accepted"]
 
 
+def test_a_flatten_that_the_broker_refuses_sends_one_order_and_says_why(exchange, package, holding, capsys):
+    exchange.act("standing", refuses="account is restricted")
+    for _ in range(2):
+        _say("flatten", holding, "--wait", "0")
+    assert "ALPHA is not closed yet: the broker refused its order at" in capsys.readouterr().out
+    closings = "select count(*) from ledger.intents where account_id = %s and halt_id is not null"
+    assert rows(closings, holding) == [(2,)]
+
+
 def test_what_a_discrepancy_halts_is_recalled_and_goes_out_again_once_it_is_explained(exchange, package, queued):
     exchange.act("move", symbol="BETA", qty="1")
     assert main(["reconcile"]) == 1

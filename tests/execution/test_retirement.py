@@ -1,5 +1,9 @@
 """What a retired model holds is closed or handed over, as configured, and is never just left."""
 
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,7 +12,7 @@ import pytest
 
 from execution.__main__ import main
 from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.base import Mode, Unknown
+from execution.brokers.base import BrokerSnapshot, Mode, OrderRequest, SubmitOutcome, Unknown
 from execution.ledger import Ledger
 from execution.limits import Limits
 from execution.retirement import brokers
@@ -17,7 +21,7 @@ from flows import paper_trade
 from flows.attention import NeedsAttention
 from sandbox.broker import binance_wire
 from tests.execution.agreement import assert_agree
-from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees, spot_exchange, units
+from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees, spot_exchange, units, wait_for
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SPLIT_DAY, SignalPackage, rows, trading_days
 from warehouse.connection import connect
 
@@ -188,6 +192,107 @@ def test_what_did_not_fill_is_closed_with_another_order(exchange, left_behind, s
         assert session.settle(timeout=5) == ()
     assert _positions(exchange) == {}
     assert_agree(exchange.book())
+
+
+def test_what_is_worth_nothing_is_closed_and_stops_nobody(exchange, left_behind):
+    class Delisted(AlpacaBroker):
+        def snapshot(self, since) -> BrokerSnapshot:
+            found = super().snapshot(since)
+            worthless = [
+                replace(held, mark=Decimal(0) if held.symbol == "ALPHA" else held.mark) for held in found.positions
+            ]
+            return replace(found, positions=tuple(worthless))
+
+    with _wind_up(exchange, kind=Delisted) as session:
+        assert [order.symbol for order in session.decide().sent] == ["ALPHA", "BETA"]
+    prices = "select symbol, reference_price is null from ledger.intents where account_id = %s and decision_id is null"
+    assert sorted(rows(prices, left_behind)) == [("ALPHA", True), ("BETA", False)]
+
+
+def test_a_successor_that_is_retired_meanwhile_has_nothing_and_stops_nobody(exchange, warehouse, left_behind):
+    newcomer = SignalPackage(model_id="fleeting-0000000", symbols=("ALPHA",))
+    warehouse.enter_state(newcomer.model_id, "paper")
+
+    class Slow(AlpacaBroker):
+        def terms(self, symbols):
+            if set(symbols) == {"ALPHA", "BETA"}:  # those that are left behind
+                warehouse.enter_state(newcomer.model_id, "retired")
+            return super().terms(symbols)
+
+    with Session.open([newcomer], exchange.broker(Slow), limits=CLOSES) as session:
+        session.decide()
+        assert "ALPHA is held of model signal-00000000, which is retired, and is not handed over: " in " ".join(
+            session.concerns()
+        )
+    assert _acts(left_behind) == [("BETA", "close", None, _positions(exchange)["BETA"])]
+
+
+def test_a_closing_that_the_broker_refuses_is_told_and_tried_again_after_an_hour(exchange, left_behind):
+    exchange.act("standing", refuses="account is restricted")
+    closings = "select count(*) from ledger.orders where account_id = %s and retirement_id is not null"
+    with _wind_up(exchange) as session:
+        for _ in range(3):
+            session.decide()
+            assert rows(closings, left_behind) == [(2,)]
+        [alpha, _] = session.left_behind()
+        assert (
+            "485 ALPHA is held of model signal-00000000, which is retired, and is not closed yet: the broker" in alpha
+        )
+        assert "account is restricted" in alpha
+        exchange.act("standing", refuses="")
+        assert session.decide().sent == ()
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE + timedelta(minutes=61))
+        assert [order.status for order in session.decide().sent] == ["accepted", "accepted"]
+
+
+def test_a_halt_between_two_closings_is_heard(exchange, left_behind):
+    def halted(kind: type[AlpacaBroker]) -> type[AlpacaBroker]:
+        class Halted(kind):
+            def submit(self, request: OrderRequest) -> SubmitOutcome:
+                answer = super().submit(request)
+                with Ledger.view(left_behind) as operator:
+                    operator.halt("stop")
+                return answer
+
+        return Halted
+
+    with _wind_up(exchange, kind=halted(AlpacaBroker)) as session:
+        assert [order.symbol for order in session.decide().sent] == ["ALPHA"]
+        assert session.decide().sent == ()
+    assert [order["symbol"] for order in exchange.book()["orders"][2:]] == ["ALPHA"]
+
+
+def test_a_halt_is_heard_before_a_closing_is_sent_again(exchange, left_behind):
+    class Mute(AlpacaBroker):
+        def submit(self, request):
+            return Unknown("no answer")
+
+    class Halted(AlpacaBroker):
+        def submit(self, request):
+            with Ledger.view(left_behind) as operator:
+                operator.halt("stop")
+            return super().submit(request)
+
+    with _wind_up(exchange, kind=Mute) as session:
+        session.decide()
+    with _wind_up(exchange, kind=Halted) as session:
+        session.decide()
+    assert len(exchange.book()["orders"]) == 3
+
+
+def test_trade_looks_after_what_is_left_when_its_last_model_is_retired(
+    exchange, left_behind, settings, tmp_path, monkeypatch
+):
+    (tmp_path / "limits.yaml").write_text("account:\n  on_retirement: close\n")
+    monkeypatch.setenv("TRUEBAR_LIMITS", str(tmp_path / "limits.yaml"))
+    trading = multiprocessing.get_context("fork").Process(target=lambda: os._exit(main(["trade"])))
+    trading.start()
+    assert wait_for(lambda: len(exchange.book()["orders"]) == 4 or not trading.is_alive(), 60)
+    assert trading.is_alive()
+    os.kill(trading.pid, signal.SIGTERM)
+    trading.join(30)
+    assert trading.exitcode == 0
+    assert len(exchange.book()["orders"]) == 4
 
 
 RETIRED = (
