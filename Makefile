@@ -57,6 +57,9 @@ coverage: $(INSTALLED) ## every test, and which lines none of them ran
 lint: $(INSTALLED) ## style and import boundaries alone
 	@$(BIN)/python -m tests lint
 
+hooks: ## let git run `make lint` before each commit, and refuse subjects over 72 characters
+	@git config core.hooksPath .githooks
+
 ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
 	@$(BIN)/python -m flows $@
 
