@@ -54,13 +54,15 @@ class Control:
         """Halt the account, let it only reduce, or flatten it. False when it could not be carried out to its end.
 
         Raises Retry or Stop when the broker cannot be asked: the act stands all the same, and the sentence says so.
+        Raises Superseded when the account was halted just before it was to reduce.
         """
         standing = self._ledger.standing()
         # a session that ends flat releases its own word again, and never a person's
         if standing.action is action and standing.reason != AT_THE_END:
             self._tell(f"account {self._ledger.account_id} {_NOW[action]} already: {standing.reason}")
         else:
-            self._ledger.act(action, reason)
+            # a halt that came meanwhile is stricter, and nobody has read it
+            self._ledger.act(action, reason, (standing.halt_id or 0) if action is Action.REDUCE else None)
             before = f"; {_BEFORE[standing.action]}: {standing.reason}" if standing.action in _BEFORE else ""
             self._tell(f"account {self._ledger.account_id} {_NOW[action]}: {reason}{before}")
         return self._carry_out()

@@ -464,7 +464,8 @@ class Ledger:
     def act(self, action: Action, reason: str, answers: int | None = None) -> None:
         """Say what the account may do from now on. Whoever trades may halt; all else is an act of the operator.
 
-        `answers` is the act that a release answers. Raises Superseded when another one came since.
+        `answers` is the act that this one answers, 0 where there was none. A release needs it; another act without it
+        holds whatever was said. Raises Superseded when another act came since.
         """
         if action is Action.HALT:
             with self._transaction() as cursor:

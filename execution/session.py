@@ -223,9 +223,14 @@ class Session:
         and releases the account then. What a person halted, or lets only reduce, stays as it is. What may pass is tried
         again until then. Raises Retry or Stop.
         """
-        if self._ledger.standing().action is not Action.RELEASE:
+        standing = self._ledger.standing()
+        if standing.action is not Action.RELEASE:
             return False
-        self._ledger.act(Action.FLATTEN, AT_THE_END)
+        try:
+            self._ledger.act(Action.FLATTEN, AT_THE_END, standing.halt_id or 0)
+        except Superseded:
+            # somebody halted it a moment ago
+            return False
         deadline = time.monotonic() + timeout
         while True:
             try:
@@ -369,7 +374,7 @@ class Session:
             symbol: package.model_id
             for package in self._packages
             for symbol in package.symbols
-            if states.get(package.model_id) in ("paper", "live")
+            if states.get(package.model_id) in ("live", self._broker.mode)
         }
         closes = self._limits is not None and self._limits.closes_retired
         done = wind_up(self._broker, self._ledger, self._sender, situation, traded, closes=closes)

@@ -290,6 +290,36 @@ def test_a_release_answers_what_was_read_and_not_what_came_since(holding):
         assert ledger.standing().action is Action.RELEASE
 
 
+@pytest.fixture
+def halted_once_read(holding, monkeypatch):
+    """After the call a person halts the account just after its standing was read the next time."""
+    read = Ledger.standing
+
+    def once(ledger):
+        found = read(ledger)
+        monkeypatch.setattr(Ledger, "standing", read)
+        with Ledger.view(holding) as person:
+            person.halt("fire")
+        return found
+
+    return lambda: monkeypatch.setattr(Ledger, "standing", once)
+
+
+def test_a_halt_that_a_session_which_ends_flat_has_not_read_stands(exchange, package, holding, halted_once_read):
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        halted_once_read()
+        assert not session.flatten(timeout=0)
+    assert rows("select action, reason from ledger.standings where account_id = %s", holding) == [("halt", "fire")]
+    assert len(_positions(exchange)) == 2
+
+
+def test_a_halt_that_reduce_has_not_read_stands(holding, halted_once_read, capsys):
+    halted_once_read()
+    assert _say("reduce", holding) == 2
+    assert "was told to halt since: fire; it stands" in capsys.readouterr().err
+    assert rows("select action, reason from ledger.standings where account_id = %s", holding) == [("halt", "fire")]
+
+
 def test_a_halt_that_comes_while_a_session_ends_flat_stands(exchange, package, holding, monkeypatch):
     def close_and_halt(*arguments):
         done = close_positions(*arguments)
@@ -477,7 +507,7 @@ def test_the_newest_word_holds(exchange, holding):
     with Ledger.view(holding) as ledger:
         assert ledger.standing().action is Action.RELEASE
         for action in Action:
-            ledger.act(action, "a word")
+            ledger.act(action, "a word", ledger.standing().halt_id if action is Action.RELEASE else None)
             assert ledger.standing().action is action
             assert (ledger.standing().halted_because is None) is (action in (Action.REDUCE, Action.RELEASE))
 

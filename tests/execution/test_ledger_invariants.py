@@ -52,6 +52,9 @@ DECISION = (
     "insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end, "
     "broker_time, feature_names, feature_values, score, target_weight) values "
 )
+EXITS = DECISION.replace(") values", ", signal_weight, held_side, held_since, barred, exit_reason) values") + (
+    "('d', 'one', 'm', 'Y', '1d', '2020-01-03', '2020-01-04', '2020-01-04', '{{f}}', '{{1}}', 1, 0, {})"
+)
 ACTIVITY = "insert into ledger.activities (account_id, activity_id, kind, symbol, quantity, cash, happened_at) values "
 RECONCILED = "insert into ledger.reconciliations (account_id, occasion, broker_time, outcome, findings) values "
 COMPARED = "select ledger.note_reconciliation('one', 'close', '{}', '{}', '[]', '{{}}')"
@@ -67,6 +70,9 @@ ADOPTION = (
 CONTINUED = "insert into ledger.order_continuations (account_id, broker_order_id, client_order_id, reason) values "
 
 CAN_BE_TRUE = {
+    "a stop": EXITS.format("0.1, 1, '2020-01-02', 1, 'stop_loss'"),
+    "a barred side with nothing held": EXITS.format("0.1, 0, null, 1, 'barred'"),
+    "a position of which no bar has begun": EXITS.format("0.1, 1, null, 0, null"),
     "a fill": FILL + "('one', 'E3', 'open', 'X', 'buy', 6, 101, '2020-01-02')",
     "the same fill again": FILL + "('one', 'E1', 'open', 'X', 'buy', 4, 100, '2020-01-02') on conflict do nothing",
     "an order's end": EVENT + "('open', 'canceled', 'B-open', 4)",
@@ -140,6 +146,12 @@ CANNOT = {
     + "('d', 'one', 'm', 'Y', '1d', '2020-01-01', '2020-01-02', '2020-01-02', '{f,g}', '{1}', 1, 1)",
     "a bar that ends before it starts": DECISION
     + "('d', 'one', 'm', 'Y', '1d', '2020-01-03', '2020-01-02', '2020-01-02', '{f}', '{1}', 1, 1)",
+    "held since ever": EXITS.format("0.1, 1, '-infinity', 0, null"),
+    "nothing that is held since a bar": EXITS.format("0.1, 0, '2020-01-02', 0, null"),
+    "a stop of nothing": EXITS.format("0.1, 0, null, 1, 'stop_loss'"),
+    "an exit of a package without": EXITS.format("null, 1, '2020-01-02', 1, 'stop_loss'"),
+    "a side that is barred without exits": EXITS.format("null, 0, null, 1, null"),
+    "a position of a package without exits": EXITS.format("null, 1, null, 0, null"),
     "cash of NaN": ACTIVITY + "('one', 'A', 'deposit', null, 0, 'NaN', '2020-01-02')",
     "cash of infinity": ACTIVITY + "('one', 'A', 'deposit', null, 0, 'Infinity', '2020-01-02')",
     "shares of minus infinity": ACTIVITY + "('one', 'A', 'split', 'X', '-Infinity', 0, '2020-01-02')",

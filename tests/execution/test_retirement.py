@@ -23,6 +23,7 @@ from sandbox.broker import binance_wire
 from tests.execution.agreement import assert_agree
 from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees, spot_exchange, units, wait_for
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SPLIT_DAY, SignalPackage, rows, trading_days
+from tests.machine import as_owner
 from warehouse.connection import connect
 
 DAYS = trading_days()
@@ -302,8 +303,20 @@ RETIRED = (
 CLOSING = (
     "insert into ledger.intents (client_order_id, account_id, symbol, side, quantity, order_type, time_in_force,"
     " verdict, broker_time, retirement_id) select 'c', account_id, symbol, %s, %s, 'market', 'day', 'approved', now(),"
-    " retirement_id from ledger.retirements where account_id = %s"
+    " retirement_id from ledger.retirements where account_id = %s and act = 'close'"
 )
+HELD = """
+insert into ledger.accounts (account_id, broker, mode) values (%(name)s, 'b', %(mode)s);
+insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end, broker_time,
+    feature_names, feature_values, score, target_weight)
+values (%(name)s, %(name)s, 'signal-00000000', 'ALPHA', '1d', '2020-01-01', '2020-01-02', '2020-01-02', '{}', '{}',
+    0, 0);
+insert into ledger.intents (client_order_id, decision_id, account_id, symbol, side, quantity, order_type, time_in_force,
+    reference_price, verdict) values (%(name)s, %(name)s, %(name)s, 'ALPHA', 'buy', 1, 'market', 'day', 1, 'approved');
+insert into ledger.order_events (client_order_id, status) values (%(name)s, 'submitting');
+insert into ledger.fills (account_id, execution_id, client_order_id, symbol, side, quantity, price, filled_at)
+values (%(name)s, 'E', %(name)s, 'ALPHA', 'buy', 1, 1, '2020-01-02');
+"""
 
 
 def test_the_database_refuses_what_closes_nothing(exchange, warehouse, left_behind):
@@ -322,8 +335,49 @@ def test_the_database_refuses_what_closes_nothing(exchange, warehouse, left_behi
     refused(close, close)
     refused(close, (CLOSING, ("sell", 486, left_behind)))
     refused(close, (CLOSING, ("buy", 1, left_behind)))
+    newcomer = "trades-alpha-000"
+    warehouse.enter_state(newcomer, "paper")
+    handed_over = (RETIRED, (left_behind, "hand_over", newcomer, 485, 100))
+    # it was said of the model that had the position before
+    refused(close, handed_over, (CLOSING, ("sell", 485, left_behind)))
+    refused((RETIRED.replace("ALPHA", "BETA"), (left_behind, "hand_over", newcomer, 984, 100)))
+    warehouse.enter_state(newcomer, "retired")
     warehouse.enter_state("signal-00000000", "paper")
     refused(close)
+
+
+@pytest.mark.parametrize("mode", ["paper", "live"])
+def test_a_successor_is_one_that_trades_on_such_an_account(warehouse, package, mode):
+    newcomer = f"{mode}-successor-0"
+    warehouse.enter_state(package.model_id, "retired")
+    held = "select successor from ledger.left_behind where account_id = %s"
+    # models of other tests trade the symbol elsewhere
+    others = (
+        "insert into research.model_states (model_id, state, reason) select model_id, 'retired', 'x'"
+        " from research.models where model_id <> %s"
+    )
+    for state in ("paper", "live"):
+        warehouse.enter_state(newcomer, state)
+        with as_owner() as connection:
+            connection.execute(others, (newcomer,))
+            psycopg.ClientCursor(connection).execute(HELD, {"name": f"{mode}-account", "mode": mode})
+            assert connection.execute(held, (f"{mode}-account",)).fetchall() == [(newcomer if state == mode else None,)]
+            connection.rollback()
+    warehouse.enter_state(newcomer, "retired")
+
+
+def test_what_a_person_adopted_is_no_retired_models(exchange, left_behind, settings):
+    with _wind_up(exchange) as session:
+        session.decide()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    exchange.act("move", symbol="ALPHA", qty="3")
+    assert main(["adopt", "--all", "--reason", "mine"]) == 0
+    assert rows("select quantity from ledger.positions where account_id = %s", left_behind) == [(3,)]
+    assert rows("select model_id from ledger.holders where account_id = %s", left_behind) == []
+    with _wind_up(exchange) as session:
+        assert session.decide().sent == ()
+        assert session.left_behind() == ()
 
 
 @pytest.fixture

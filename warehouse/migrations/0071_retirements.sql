@@ -43,6 +43,30 @@ inner join lateral (
     order by intents.written_at desc
     limit 1
 ) as ordered on true
+inner join lateral (
+    select (select max(fills.recorded_at) from ledger.fills where fills.client_order_id = intents.client_order_id) as booked_at
+    from ledger.intents
+    where
+        intents.account_id = positions.account_id and intents.symbol = positions.symbol
+        and intents.verdict = 'approved' and intents.written_at >= ledger.epoch_start(positions.account_id)
+        and exists (select from ledger.fills where fills.client_order_id = intents.client_order_id)
+    order by intents.written_at desc
+    limit 1
+) as filled on true
+cross join lateral (
+    select coalesce(sum(moved.quantity), 0) as quantity
+    from (
+        select adoptions.quantity from ledger.adoptions
+        where
+            adoptions.account_id = positions.account_id and adoptions.symbol = positions.symbol
+            and adoptions.adopted_at > filled.booked_at
+        union all
+        select activities.quantity from ledger.activities
+        where
+            activities.account_id = positions.account_id and activities.symbol = positions.symbol
+            and activities.recorded_at > filled.booked_at
+    ) as moved
+) as since_filled
 left join lateral (
     select retirements.successor
     from ledger.retirements
@@ -51,9 +75,10 @@ left join lateral (
         and retirements.act = 'hand_over' and retirements.noted_at >= ordered.written_at
     order by retirements.retirement_id desc
     limit 1
-) as taken_over on true;
+) as taken_over on true
+where positions.quantity <> since_filled.quantity;
 comment on view ledger.holders is
-'Whose each position is: of the model whose order filled last, or of the one that it was handed to since. One that nobody ordered is nobody''s.';
+'Whose each position is: of the model whose order filled last, or of the one that it was handed to since. What came after the newest fill had left nothing, or what nobody ordered, is nobody''s.';
 
 create view ledger.left_behind as
 select
@@ -66,11 +91,12 @@ select
         from research.models
         inner join research.runs on models.run_id = runs.run_id
         inner join research.families on runs.family_id = families.family_id
+        inner join ledger.accounts on holders.account_id = accounts.account_id
         where
-            holders.symbol = any(families.symbols) and (
+            holders.symbol = any(families.symbols) and accounts.mode = (
                 select states.state from research.model_states as states
                 where states.model_id = models.model_id order by states.entered_at desc limit 1
-            ) in ('paper', 'live')
+            )
         order by models.model_id
         limit 1
     ) as successor
@@ -85,7 +111,7 @@ where
             adoptions.account_id = holders.account_id and adoptions.finding = 'apart'
             and adoptions.subject = holders.symbol and adoptions.adopted_at >= ledger.epoch_start(holders.account_id)
     );
-comment on view ledger.left_behind is 'Positions of retired models, and the model in paper or live that trades the symbol now, if one does.';
+comment on view ledger.left_behind is 'Positions of retired models, and the model that trades the symbol on such an account now, paper or live, if one does.';
 
 create function ledger.check_retirement() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -99,11 +125,18 @@ begin
         wrong := format('the position is not of model %s, or that is not retired', new.model_id);
     elsif new.quantity <> held.quantity then
         wrong := format('%s are held', held.quantity);
-    elsif new.act = 'hand_over' and coalesce((
-        select states.state from research.model_states as states
-        where states.model_id = new.successor order by states.entered_at desc limit 1
-    ), '') not in ('paper', 'live') then
-        wrong := format('model %s does not trade', new.successor);
+    elsif new.act = 'hand_over' and not exists (
+        select from research.models
+        inner join research.runs on models.run_id = runs.run_id
+        inner join research.families on runs.family_id = families.family_id
+        inner join ledger.accounts on accounts.account_id = new.account_id
+        where
+            models.model_id = new.successor and new.symbol = any(families.symbols) and (
+                select states.state from research.model_states as states
+                where states.model_id = models.model_id order by states.entered_at desc limit 1
+            ) in ('live', accounts.mode)
+    ) then
+        wrong := format('model %s does not trade it there', new.successor);
     elsif new.act = 'close' and exists (
         select from ledger.retirements
         where
@@ -150,16 +183,15 @@ as $$
 declare
     held numeric;
 begin
-    select coalesce(sum(positions.quantity), 0) into held from ledger.positions
-    where positions.account_id = new.account_id and positions.symbol = new.symbol;
-    if not exists (
-        select from ledger.retirements
-        where
-            retirements.retirement_id = new.retirement_id and retirements.act = 'close'
-            and (retirements.account_id, retirements.symbol) = (new.account_id, new.symbol)
-    ) or new.quantity > abs(held) or (new.side = 'sell') is distinct from (held > 0) then
-        raise exception 'order % of % % closes no position of a retired model: % are held',
-            new.client_order_id, new.quantity, new.symbol, held using errcode = 'check_violation';
+    select left_behind.quantity into held from ledger.left_behind
+    inner join ledger.retirements using (account_id, symbol, model_id)
+    where
+        retirements.retirement_id = new.retirement_id and retirements.act = 'close'
+        and (retirements.account_id, retirements.symbol) = (new.account_id, new.symbol)
+        and retirements.noted_at >= ledger.epoch_start(new.account_id);
+    if held is null or new.quantity > abs(held) or (new.side = 'sell') is distinct from (held > 0) then
+        raise exception 'order % of % % closes no position of a retired model: % are held of it',
+            new.client_order_id, new.quantity, new.symbol, coalesce(held, 0) using errcode = 'check_violation';
     end if;
     return new;
 end $$;
