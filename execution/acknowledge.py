@@ -34,10 +34,12 @@ def adopt(
     """Book the discrepancies about these subjects (None: all there are), then what still differs in the sums.
 
     `apart` are symbols that are not ours: all that differs about them is booked too, and they are traded no more.
-    Raises Stop, and books nothing, when a subject does not differ.
+    Raises Stop, and adopts nothing, when a subject does not differ.
     """
     if apart:
         _refuse_traded(ledger, apart)
+    # what differs has its row before it is booked, so that it is dated to this look and not to the last change
+    reconcile(broker, ledger, "by hand", pause)
     theirs, ours, found = _compare(broker, ledger)
     known = {subject(finding) for finding in found}
     if unknown := sorted(set(subjects or ()) - known):

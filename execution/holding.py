@@ -15,8 +15,9 @@ from warehouse.rows import one
 class Entry:
     """What the ledger knows of a position's beginning, at the newest decision before a bar.
 
-    held_since: start of the bar of its entry, where it was held then already; filled_at: when the first order of that
-    decision was filled. barred: the side that may not be taken again yet.
+    held_since: start of the bar of its entry, where one had begun by then. filled_at, otherwise: when the first order
+    since the model held nothing was filled, or when the position was handed over to it. barred: the side that may not
+    be taken again yet.
     """
 
     held_since: datetime | None = None
@@ -42,19 +43,34 @@ def entries(
     """By (model, symbol) what is known of the position before the bar that starts then."""
     cursor.execute(
         """
-        select asked.model_id, asked.symbol, newest.held_since, newest.barred, (
-          select min(fills.filled_at) from ledger.decisions
-          inner join ledger.intents using (decision_id)
-          inner join ledger.fills using (client_order_id)
-          where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
-            and decisions.symbol = asked.symbol and decisions.bar_start = newest.bar_start) as filled_at
+        select asked.model_id, asked.symbol, newest.held_since, coalesce(newest.barred, 0) as barred,
+          case when newest.held_since is null then (
+            select case when began.is_handed_over then began.at else (
+              select min(fills.filled_at) from ledger.decisions
+              inner join ledger.intents using (decision_id)
+              inner join ledger.fills using (client_order_id)
+              where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
+                and decisions.symbol = asked.symbol and decisions.decided_at >= began.known_at
+                and decisions.bar_start between began.at and asked.bar_start) end
+            from (
+              (select false as is_handed_over, bar_start as at, decided_at as known_at from ledger.decisions
+                where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
+                  and decisions.symbol = asked.symbol and decisions.bar_start <= asked.bar_start and held_side = 0
+                order by bar_start desc, attempt desc limit 1)
+              union all
+              (select true, broker_time, noted_at from ledger.retirements
+                where retirements.account_id = %(account)s and retirements.successor = asked.model_id
+                  and retirements.symbol = asked.symbol and retirements.act = 'hand_over'
+                order by retirement_id desc limit 1)
+            ) as began
+            order by began.known_at desc limit 1) end as filled_at
         from unnest(%(models)s::text[], %(symbols)s::text[], %(starts)s::timestamptz[])
           as asked (model_id, symbol, bar_start)
-        cross join lateral (
+        left join lateral (
           select bar_start, held_since, barred from ledger.decisions
           where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
             and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
-          order by bar_start desc, attempt desc limit 1) as newest
+          order by bar_start desc, attempt desc limit 1) as newest on true
         """,
         {
             "account": account_id,
@@ -72,8 +88,9 @@ def entries(
 def holding(cursor: psycopg.Cursor, timeframe: str, symbol: str, entry: Entry, bar_start: datetime) -> Holding:
     """The position of a symbol as it is at the close of the bar that starts then.
 
-    It began at the open of the first bar with trades that ended after the fill. Where nobody knows of a fill, as when
-    another model bought it, the bar itself is taken for the first.
+    It began at the open of the first bar with trades that ended after the fill, or after the hand-over; while there is
+    none, nothing is known of it. Where nobody knows of a fill, as when another model bought it, the bar itself is taken
+    for the first.
     """
     cursor.execute(
         sql.SQL(

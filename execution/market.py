@@ -21,6 +21,9 @@ from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.timeframes import TIMEFRAMES
 
+# a backtest decides no bar in which nobody traded
+_IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
+
 
 class Package(Protocol):
     """What a session needs of a model package."""
@@ -45,11 +48,12 @@ class Package(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A canonical bar: UTC start and end, unadjusted close."""
+    """A canonical bar: UTC start and end, unadjusted close, and whether anybody traded in it."""
 
     bar_start: datetime
     bar_end: datetime
     close: Decimal
+    is_traded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class MarketView:
             feature_bar_start=row.bar_start if row else None,
             canonical_bar_start=bar.bar_start if bar else None,
             bar_end=bar.bar_end if bar else None,
+            is_traded=bar.is_traded if bar else None,
             is_ready=row.is_ready if row else None,
             undefined_features=_undefined(package, row) if row else (),
             freshness_is_known=symbol in self.stale,
@@ -214,18 +219,23 @@ def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
 
 def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
     rows = _newest(
-        cursor, "features", f"features_{package.timeframe}", ("is_ready", *package.feature_names), package.symbols
+        cursor,
+        "features",
+        f"features_{package.timeframe}",
+        [sql.Identifier(name) for name in ("is_ready", *package.feature_names)],
+        package.symbols,
     )
     return [FeatureRow(symbol, bar_start, is_ready, tuple(values)) for symbol, bar_start, is_ready, *values in rows]
 
 
 def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Collection[str]) -> dict[str, Bar]:
-    rows = _newest(cursor, "canonical", f"ohlcv_{timeframe}", ("bar_end", "close"), symbols)
+    columns = (sql.Identifier("bar_end"), sql.Identifier("close"), _IS_TRADED)
+    rows = _newest(cursor, "canonical", f"ohlcv_{timeframe}", columns, symbols)
     return {symbol: Bar(*values) for symbol, *values in rows}
 
 
 def _newest(
-    cursor: psycopg.Cursor, schema: str, relation: str, columns: Sequence[str], symbols: Collection[str]
+    cursor: psycopg.Cursor, schema: str, relation: str, columns: Sequence[sql.Composable], symbols: Collection[str]
 ) -> list[tuple[Any, ...]]:
     """Symbol, bar_start and these columns of each symbol's newest row."""
     # one statement, because starting one takes longer than a symbol's rows; one lookup per symbol in it, because a live
@@ -238,7 +248,7 @@ def _newest(
           select bar_start, {columns} from {relation} where symbol = wanted.symbol order by bar_start desc limit 1
         ) as newest
         """
-    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), relation=sql.Identifier(schema, relation))
+    ).format(columns=sql.SQL(", ").join(columns), relation=sql.Identifier(schema, relation))
     return cursor.execute(query, (list(symbols),)).fetchall()
 
 

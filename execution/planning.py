@@ -31,7 +31,7 @@ from execution.validation.limits import Usage, postponed
 from execution.validation.orders import order_rules
 from execution.validation.rules import Proposal, Refusal, refusals, verdicts
 from execution.withdrawals import Standing
-from models_registry.exits import Exits, Held, Levels, decide
+from models_registry.exits import Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
 
 ZERO = Decimal(0)
@@ -321,7 +321,8 @@ def plan(
             decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
             if (exits := getattr(package, "exits", None)) is not None:
                 since = (holdings or {}).get(subject[:2], Holding())
-                decision = _with_exits(decision, exits, answer, _side(situation, symbol), since)
+                levels = Levels.of([exits], may_short=_may_short(package))
+                decision = _with_exits(decision, levels, answer, _side(situation, symbol), since)
             try:
                 rule = getattr(package, "rebalancing", None) or Rebalancing(band=float(policy.rebalance_band))
                 runs = rule.drift == "let_run" and (aimed_at or {}).get(subject[:2]) == decision.target_weight
@@ -485,13 +486,19 @@ def _side(situation: Situation, symbol: str) -> int:
     return 0 if is_dust else (held > 0) - (held < 0)
 
 
-def _with_exits(decision: Decision, exits: Exits, answer: _Answer, side: int, since: Holding) -> Decision:
+def _may_short(package: Package) -> bool:
+    """Whether the package's sizing takes short positions; of one that does not say, it may."""
+    sizing = getattr(package, "sizing", None)
+    return sizing is None or bool(sizing.may_short)
+
+
+def _with_exits(decision: Decision, levels: Levels, answer: _Answer, side: int, since: Holding) -> Decision:
     """The decision as the backtest makes it of the same position and prices."""
     held = Held(side, since.bars, since.entry, since.low, since.high)
     weight, score, whole, barred_before = (
         np.array([[value]]) for value in (answer.weight, answer.score, answer.whole, float(since.barred))
     )
-    weights, barred, reasons = decide(Levels.of([exits]), weight, score, whole, held, barred_before)
+    weights, barred, reasons = decide(levels, weight, score, whole, held, barred_before)
     return replace(
         decision,
         target_weight=float(weights[0, 0]),

@@ -74,16 +74,20 @@ class Exits(Frozen):
 
 @dataclass(frozen=True)
 class Levels:
-    """The exits of N trials as columns (N, 1), so that all are decided side by side; infinite where there is none."""
+    """The exits of N trials as columns (N, 1), so that all are decided side by side; infinite where there is none.
+
+    may_short: whether their sizing may take short positions.
+    """
 
     score: np.ndarray
     min_bars: np.ndarray
     max_bars: np.ndarray
     stop_loss: np.ndarray
     take_profit: np.ndarray
+    may_short: bool = True
 
     @classmethod
-    def of(cls, exits: Sequence[Exits | None]) -> Self:
+    def of(cls, exits: Sequence[Exits | None], *, may_short: bool = True) -> Self:
         def column(name: str, without: float) -> np.ndarray:
             said = [None if one is None else getattr(one, name) for one in exits]
             return np.array([[without if value is None else float(value)] for value in said])
@@ -94,6 +98,7 @@ class Levels:
             max_bars=column("max_bars", np.inf),
             stop_loss=column("stop_loss", np.inf),
             take_profit=column("take_profit", np.inf),
+            may_short=may_short,
         )
 
 
@@ -132,7 +137,9 @@ def decide(
     left = stopped | taken | expired
     nothing = np.isnan(wanted)
     asked = np.sign(np.where(nothing, 0.0, wanted))
-    kept = is_held & ~left & (asked != side) & ((held.bars < levels.min_bars) | (side * scores > levels.score))
+    # what somebody else sold short is not kept by a sizing that is long only
+    may_keep = is_held & ((side > 0.0) | levels.may_short)
+    kept = may_keep & ~left & (asked != side) & ((held.bars < levels.min_bars) | (side * scores > levels.score))
     still = np.where(left, side, np.where(asked == barred, barred, 0.0))
     is_barred = ~left & (asked != 0.0) & (asked == still) & ~kept
     weights = np.where(left | is_barred, 0.0, np.where(kept, side * whole, wanted))

@@ -1,7 +1,7 @@
 """Decision parity: what was decided on live rows, decided again in bulk on the same bars, as the backtest does."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +45,23 @@ _EXITS = """
         from canonical.ohlcv_{timeframe} as bars
         where
             bars.symbol = decisions.symbol and bars.bar_start between decisions.held_since and decisions.bar_start
-            and not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low))
+            and not {without_trades}
     ) as since on true
-    where decisions.model_id = %s and decisions.signal_weight is not null
+    where
+        decisions.model_id = %s and decisions.signal_weight is not null
+        and not exists (
+            select from canonical.ohlcv_{timeframe} as bars
+            where bars.symbol = decisions.symbol and bars.bar_start = decisions.bar_start and {without_trades}
+        )
     order by decisions.bar_start, decisions.symbol
+"""
+
+_WITHOUT_TRADES = "(coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low))"
+
+# Bars that no backtest decides; nor does a session, which once did.
+_SILENT = """
+    select symbol, bar_start from canonical.ohlcv_{timeframe}
+    where symbol = any(%s) and bar_start between %s and %s and {without_trades}
 """
 
 _FEATURES = "select * from features.features_{timeframe} where symbol = any($1) and bar_start >= $2"
@@ -78,13 +91,19 @@ def compare() -> Parity:
     differences: list[str] = []
     for model_id, decisions in by_model.items():
         package = registry.load_model(model_id, role="analyst")
+        silent = _silent(package.timeframe, decisions)
+        decisions = [decision for decision in decisions if decision[:2] not in silent]
+        if not decisions:
+            continue
         query = _FEATURES.format(timeframe=package.timeframe)
         relation = arrow("analyst", query, (sorted({symbol for symbol, *_ in decisions}), decisions[0][1]))
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
         weights = signals(package, decisions[0][1], decisions[-1][1]).set_index(["symbol", "bar_start"])
         if package.exits is not None:
             whole = weights["whole"].to_dict()
-            differences += _exits_that_differ(model_id, package.exits, package.timeframe, whole)
+            differences += _exits_that_differ(
+                model_id, package.exits, package.timeframe, whole, may_short=package.sizing.may_short
+            )
         for symbol, bar_start, names, vector, score, weight in decisions:
             key = (symbol, bar_start)
             values += len(names)
@@ -104,16 +123,27 @@ def compare() -> Parity:
     return Parity(len(stored), values, tuple(differences))
 
 
-def _exits_that_differ(model_id: str, exits: Exits, timeframe: str, whole: Mapping[Hashable, float]) -> Iterator[str]:
+def _silent(timeframe: str, decisions: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+    """Symbol and start of the bars in which nobody traded, among those that were decided."""
+    asked = (sorted({symbol for symbol, *_ in decisions}), decisions[0][1], decisions[-1][1])
+    query = _SILENT.format(timeframe=timeframe, without_trades=_WITHOUT_TRADES)
+    with connect("analyst", read_only=True) as connection:
+        return set(connection.execute(query, asked).fetchall())
+
+
+def _exits_that_differ(
+    model_id: str, exits: Exits, timeframe: str, whole: Mapping[Hashable, float], *, may_short: bool = True
+) -> Iterator[str]:
     """Decisions whose exits come to another weight, or bar another side, on the prices as they stand."""
     with connect("analyst", read_only=True) as connection:
-        rows = connection.execute(_EXITS.format(timeframe=timeframe), (model_id,)).fetchall()
+        query = _EXITS.format(timeframe=timeframe, without_trades=_WITHOUT_TRADES)
+        rows = connection.execute(query, (model_id,)).fetchall()
     for symbol, bar_start, signal, score, target, barred, barred_before, side, *since in rows:
         bars, *prices = since
         held = Held(side, bars, *(np.nan if price is None else price for price in prices))
         kept = whole.get((symbol, bar_start), np.nan)
         said = [np.array([[float(value)]]) for value in (signal, score, kept, barred_before)]
-        weights, still, _ = decide(Levels.of([exits]), said[0], said[1], said[2], held, said[3])
+        weights, still, _ = decide(Levels.of([exits], may_short=may_short), said[0], said[1], said[2], held, said[3])
         for name, then, now in (("weight", target, float(weights[0, 0])), ("barred", barred, int(still[0, 0]))):
             if np.float64(then).tobytes() != np.float64(now).tobytes():
                 yield f"{model_id} {symbol} {bar_start:%Y-%m-%d %H:%M}: after exits {name} was {then!r}, is {now!r}"

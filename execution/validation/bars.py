@@ -40,6 +40,15 @@ class SymbolTrades:
         return subject.closed_because or None
 
 
+class SomebodyTraded:
+    """The bar has trades: a backtest decides no other, and what it says of exits stays as it was."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.is_traded is None:
+            return "whether anybody traded in the bar is not known"
+        return None if subject.is_traded else "nobody traded in it"
+
+
 class FeatureRowReady:
     """Warm-up is done, the lookback has no open gap, and every feature that the model uses has a value."""
 
@@ -110,6 +119,7 @@ BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     BarIsFresh(),
     BeforeNextOpen(),
     SymbolTrades(),
+    SomebodyTraded(),
     FeatureRowReady(),
     HistoryFresh(),
     FingerprintsMatch(),

@@ -33,6 +33,7 @@ class BarEvidence:
     feature_bar_start: datetime | None = None
     canonical_bar_start: datetime | None = None
     bar_end: datetime | None = None
+    is_traded: bool | None = None
     is_ready: bool | None = None
     undefined_features: tuple[str, ...] = ()
     freshness_is_known: bool = False

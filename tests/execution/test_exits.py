@@ -1,6 +1,7 @@
 """A session leaves a position when its backtest does: at a stop, a target, an age, over restarts and splits."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from execution.ledger import Ledger
+from execution.planning import _may_short
 from execution.session import Session
 from models_registry.exits import Exits, Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
+from models_registry.scoring import PositionSizing
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, SYMBOLS, SignalPackage, rows, trading_days
 from tests.training.test_accounting import EXITS, a_dataset
 from training.accounting import Market, Terms, Wanted
 from training.costs import Costs, rates
-from training.parity import _exits_that_differ
+from training.parity import _exits_that_differ, _silent
 
 DAYS = trading_days()
 WHOLE = 0.4
@@ -111,6 +115,10 @@ def test_a_month_of_restarts_decide_what_the_backtest_does(exchange, warehouse, 
     warehouse.change("update canonical.ohlcv_1d set adj_low = adj_low / 2, adj_high = adj_high * 2")
     [first, *_] = _exits_that_differ(package.model_id, exits, "1d", whole)
     assert f"after exits weight was {WHOLE}, is" in first
+    # what nobody traded in no backtest decides
+    warehouse.change("update canonical.ohlcv_1d set is_silent = true")
+    assert [*_exits_that_differ(package.model_id, exits, "1d", whole)] == []
+    assert _silent("1d", [("ALPHA", day.opens) for day in DAYS[:3]]) == {("ALPHA", day.opens) for day in DAYS[:3]}
 
 
 def test_what_nobody_knows_the_entry_of_is_judged_from_now_on(exchange, warehouse):
@@ -136,6 +144,87 @@ def test_what_nobody_knows_the_entry_of_is_judged_from_now_on(exchange, warehous
             assert session.settle(timeout=5) == ()
     begun = DAYS[1].opens
     assert said == [(begun, WHOLE, None), (begun, 0.0, "max_bars"), (None, 0.0, "barred")]
+
+
+def test_a_bar_in_which_nobody_traded_is_not_decided(exchange, warehouse):
+    package = ExitingPackage(model_id="silent-00000000", exits=Exits(max_bars=2))
+    warehouse.enter_state(package.model_id, "paper")
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.5})
+    warehouse.change("update canonical.ohlcv_1d set volume = 0, high = 1, low = 1 where symbol = 'ALPHA'")
+    with Session.open([package], exchange.broker()) as session:
+        step = session.decide()
+        assert [decision.symbol for decision in step.decisions] == ["BETA"]
+        assert [bar.reasons for bar in step.refused] == [("SomebodyTraded: nobody traded in it",)]
+        warehouse.change("update canonical.ohlcv_1d set high = 2")
+        assert [decision.symbol for decision in session.decide().decisions] == ["ALPHA"]
+
+
+def _falls(warehouse: Any, number: int) -> None:
+    """In this day's bar the price was at a half for a moment."""
+    low = "update canonical.ohlcv_1d set adj_low = adj_low / 2 where symbol = 'ALPHA' and bar_start = %s"
+    warehouse.change(low, DAYS[number].opens)
+
+
+def _said(decisions: Any) -> list[tuple]:
+    return [(one.held_side, one.held_since, one.exit_reason) for one in decisions if one.symbol == "ALPHA"]
+
+
+def test_what_was_handed_over_is_judged_by_the_bars_after_that(exchange, warehouse):
+    first = SignalPackage(model_id="leaves-00000000")
+    heir = ExitingPackage(model_id="inherits-000000", symbols=("ALPHA",), exits=Exits(stop_loss=0.1))
+    warehouse.enter_state(first.model_id, "paper")
+    warehouse.publish(DAYS[0], {"ALPHA": 0.4})
+    with Session.open([first], exchange.broker()) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    warehouse.enter_state(first.model_id, "retired")
+    warehouse.enter_state(heir.model_id, "paper")
+    said = []
+    for number in (1, 2, 3):
+        exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[number], {"ALPHA": 0.5})
+        if number != 2:
+            _falls(warehouse, number)
+        with Session.open([heir], exchange.broker()) as session:
+            said += _said(session.decide().decisions)
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=5) == ()
+    warehouse.enter_state(heir.model_id, "retired")
+    begun = DAYS[2].opens
+    assert said == [(1, None, None), (1, begun, None), (1, begun, "stop_loss")]
+
+
+def test_a_bar_that_is_decided_again_is_not_judged_by_prices_before_its_fill(exchange, warehouse):
+    package = ExitingPackage(model_id="again-000000000", symbols=("ALPHA",), exits=Exits(stop_loss=0.1))
+    warehouse.enter_state(package.model_id, "paper")
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    _falls(warehouse, 0)
+    with Session.open([package], exchange.broker()) as session:
+        said = _said(session.decide().decisions)
+        [order] = exchange.book()["orders"]
+        exchange.act("fill", order_id=order["id"], qty="10", price="100")
+        with Ledger.view(session.account_id) as operator:
+            operator.halt("lunch")
+            session.decide()
+            operator.release("back")
+        said += _said(session.decide().decisions)
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[1], {"ALPHA": 0.5})
+        said += _said(session.decide().decisions)
+    assert said == [(0, None, None), (1, None, None), (1, DAYS[1].opens, None)]
+
+
+def test_a_side_that_the_sizing_may_not_take_is_not_kept():
+    short = Held(np.array([[-1.0]]), 1, 50.0, 49.0, 51.0)
+    said = [np.array([[value]]) for value in (0.0, 0.0, WHOLE)]
+    for policy, kept in (("long_flat", 0.0), ("long_short", -WHOLE)):
+        package = SimpleNamespace(sizing=PositionSizing(policy=policy))
+        levels = Levels.of([Exits(min_bars=3)], may_short=_may_short(package))
+        [[weight]], _, _ = decide(levels, *said, short, np.array([[0.0]]))
+        assert weight == kept
 
 
 @settings(max_examples=150, deadline=None)

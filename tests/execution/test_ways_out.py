@@ -168,6 +168,22 @@ def test_both_names_of_a_rename_are_booked(exchange, warehouse, package, account
     _walk_to_the_next_fill(exchange, warehouse, package, account)
 
 
+def test_what_is_adopted_is_dated_to_the_look_at_it(exchange, account):
+    exchange.act("move", symbol="ALPHA", qty="1")
+    looked = DAYS[1].opens + timedelta(hours=3)
+    exchange.advance(looked)
+    assert main(["adopt", "--all", "--reason", "a gift"]) == 0
+    # by this time `results.equity` dates the gift
+    newest = rows(
+        "select outcome, reconciliations.broker_time >= %s from ledger.reconciliations"
+        " inner join ledger.adoptions using (account_id) where account_id = %s and reconciled_at <= adopted_at"
+        " and finding = 'PositionDiffers' order by reconciliation_id desc limit 1",
+        looked,
+        account,
+    )
+    assert newest == [("discrepancy", True)]
+
+
 def test_only_what_was_named_is_adopted(exchange, account, capsys):
     _leave_a_position(exchange)
     exchange.act("move", symbol="ZZZ", qty="2")
