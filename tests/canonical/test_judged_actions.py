@@ -30,12 +30,10 @@ def fall(symbol: str, factor: float, crowd: float = 1) -> Tape:
     return Tape(symbol, numbered(lower))
 
 
-def cash(symbol: str, *dividends: tuple[int, float, str], paid: float = 0.0) -> Tape:
+def cash(symbol: str, *dividends: tuple[int, float, str], paid: float = 0.0, **changed: Bar | None) -> Tape:
     """A walk from which `paid` is taken on the day."""
     factor = (W[DAY - 1].close - paid) / W[DAY - 1].close
-    return Tape(
-        symbol, numbered([bar if n < DAY else bar.times(factor) for n, bar in enumerate(W)]), dividends=dividends
-    )
+    return Tape(symbol, numbered(since(W, DAY, factor), **changed), dividends=dividends)
 
 
 TAPES = (
@@ -69,6 +67,10 @@ TAPES = (
     split("IBKR", DAY, 4, (DAY, 1, 4), _75=Bar(W[DAY].open, W[DAY].high, W[DAY].low / 4, W[DAY].close / 4, 4_000)),
     cash("VWILX", (DAY, 25.0, "USD"), (DAY, 10.0, "USD"), paid=25.0),
     cash("BOTHPAID", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), paid=45.0),
+    # two payments of which the smaller is lost in the night's noise (iexg/IEX-API#1488)
+    cash("SAMEDAY", (DAY, 15.0, "USD"), (DAY, 0.5, "USD"), paid=15.0),
+    cash("INHOLE", (DAY - 1, 0.5, "USD"), (DAY, 25.0, "USD"), paid=24.0, _74=None),
+    cash("PARTINHOLE", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), (DAY - 1, 0.5, "USD"), paid=25.0, _74=None),
     split("BCAN", DAY, 1 / (190 * 0.69), (DAY, 190, 1), _75=W[DAY].times(190 * 0.69, volume=40)),
     split("SPLITFALL", DAY, 2 / 0.7, (DAY, 1, 2)),
     split("CNE", DAY, 5, (DAY, 1, 5), _65=W[65].times(1 / 5)),
@@ -141,6 +143,21 @@ def test_what_the_bars_show_is_applied_once(judged: Judged, symbol: str, reasons
     assert not any(bar.is_step_doubtful for bar in judged.bars(symbol).values())
     if symbol not in ("MISSINGDAY", "TWOINHOLE"):
         assert not_ready(judged, symbol) == set()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "paid", "taken", "reasons"),
+    [("SAMEDAY", 15.0, 15.5, []), ("INHOLE", 24.0, 25.5, []),
+     ("PARTINHOLE", 25.0, 25.5, [("dividend", ELSEWHERE, False)])],
+)  # fmt: skip
+def test_a_payment_too_small_to_be_seen_beside_another_is_believed(
+    judged: Judged, symbol: str, paid: float, taken: float, reasons: list
+) -> None:
+    before = DAY - 1 if symbol == "SAMEDAY" else DAY - 2
+    shown, applied = 1 - paid / W[DAY - 1].close, 1 - taken / W[before].close
+    assert returns(judged, symbol)[DAY] == pytest.approx(shown / applied - 1, abs=1e-6)
+    assert suspected(judged, symbol) == reasons
+    assert not any(bar.is_step_doubtful for bar in judged.bars(symbol).values())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
--- Two entries of one day are one payment where the bars show the larger one alone: the other one is contained in it.
+-- Entries of one day are one payment where the bars plainly show the largest alone: the others are contained in it.
 
 -- Dividends that are due with a bar, and what is left of its step when all that is listed is taken off.
 create or replace function canonical.judge_cash(
@@ -12,23 +12,35 @@ declare
     price float8 := judged.base / judged.split_ratio;
     step float8 := ln(price / offer.open);
     cash float8;
-    largest float8;
+    without float8;
+    smaller float8;
     is_known boolean;
     factor float8;
     times float8;
 begin
-    select sum(amount), max(amount), bool_and(amount is not null) into cash, largest, is_known
-    from unnest(dates, amounts) as listed (day, amount)
-    where day > judged.base_date and day <= offer.session_date;
+    select sum(amount), bool_and(amount is not null) into cash, is_known
+    from unnest(dates, amounts) as listed (listed_for, amount)
+    where listed_for > judged.base_date and listed_for <= offer.session_date;
     if not is_known then
         judged.doubt := 'a dividend in a currency without a rate';
     end if;
-    -- a fund's payment may be entered as a whole, and once more as the capital gains in it
-    if largest < cash and largest < price and price / (price - largest) >= visible
-        and abs(step - ln(price / (price - largest))) < abs(step - ln(price / greatest(price - cash, 1e-9 * price)))
-    then
-        cash := largest;
-    end if;
+    -- a fund's payment may be entered as a whole, and once more as the capital gains in it; two true payments are as likely, so
+    -- what would look the same with both of them is believed
+    for smaller in
+        select sum(amount) - max(amount)
+        from unnest(dates, amounts) as listed (listed_for, amount)
+        where listed_for > judged.base_date and listed_for <= offer.session_date
+        group by listed_for
+        having sum(amount) > max(amount)
+        order by listed_for
+    loop
+        without := cash - smaller;
+        if without < price and (price - without) / greatest(price - cash, 1e-9 * price) >= visible
+            and abs(step - ln(price / (price - without))) < abs(step - ln(price / greatest(price - cash, 1e-9 * price)))
+        then
+            cash := without;
+        end if;
+    end loop;
     if cash >= price then
         judged.doubt := 'a dividend as large as the price before it';
     elsif cash > 0 then

@@ -142,20 +142,20 @@ due_dividends as (
             and dividends.ex_dividend_date <= sessions.session_date
 ),
 
+-- of several entries of a day the largest alone may be what the bars show, and then less was applied than is listed
 explained_dividends as (
     select
-        due_dividends.*,
-        abs(own_share - applied_share) > 1e-9
-        and exists (
-            select 1
-            from due_dividends as others
-            where
-                others.symbol = due_dividends.symbol
-                and others.session_date = due_dividends.session_date
-                and others.dividend_id <> due_dividends.dividend_id
-                and abs(others.own_share - others.applied_share) <= 1e-9
-        ) as is_another_shown
+        *,
+        applied_share > 1e-9
+        and not is_double
+        and own_share < max(own_share) over of_one_day
+        and sum(own_share) filter (where not is_double) over of_one_session - applied_share
+        >= sum(own_share) filter (where not is_double) over of_one_day - max(own_share) over of_one_day - 1e-9
+        as is_another_shown
     from due_dividends
+    window
+        of_one_day as (partition by symbol, session_date, ex_dividend_date),
+        of_one_session as (partition by symbol, session_date)
 ),
 
 suspected_dividends as (
