@@ -1,11 +1,13 @@
 """Which lines of the seeds say something impossible. They are told before a build, and every other line counts."""
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import exchange_calendars
 import psycopg
@@ -34,11 +36,8 @@ _BAR = """
         case when not exists (select 1 from reference.session_bars where calendar = %(calendar)s) then %(bar)s end
     )
 """
-_UNREADABLE = """
-    select written, of_type
-    from unnest(%s::text[], %s::text[]) as fields (written, of_type)
-    where not canonical.is_readable(written, of_type)
-"""
+# of dbt's data tests, those that a line by itself or beside another can fail
+_RULES = ("primary_key", "unique_combination", "never_null", "accepted_values", "expression_is_true")
 _WORDS = {
     "confirmations": {"what": ("price", "action", "identity"), "decision": ("accept", "reject", "replace")},
     "calendar_overrides": {"what": ("add", "remove", "change")},
@@ -47,15 +46,25 @@ _PRICES = ("open", "high", "low", "close")
 # as canonical.decisions takes them
 _RATIOS = (1e-6, 1e6)
 
-_AS_SAID = {
-    "date": "date like 2024-01-31",
-    "timestamptz": "moment like 2024-01-31T14:30Z",
-    "numeric": "number",
-    "integer": "whole number",
-    "boolean": "true or false",
-}
-
 Line = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """A seed's columns with their types, and its data tests of severity error as canonical.refused_lines takes them."""
+
+    types: Mapping[str, str]
+    rules: list[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class _File:
+    """A seed's file: the names of its columns, and the fields of each line by its number."""
+
+    header: list[str]
+    lines: Mapping[int, list[str]]
+    # why none of it is read
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,17 +81,31 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
     """One sentence with file and line for each line of the seeds that says what cannot be.
 
     `seeds` is the folder of the seeds, by default the project's; what it lacks is not judged, and neither is a bar of a
-    calendar without sessions yet.
+    calendar without sessions yet. Without instruments that can be read, no line that names one is judged.
     """
     folder = seeds or SEEDS
-    unreadable = _unreadable(connection, folder)
-    lines = {path.stem: _lines(path) for path in sorted(folder.glob("*.csv"))}
-    readable = {seed: [(where, line) for where, line in of if where not in unreadable] for seed, of in lines.items()}
-    yield from unreadable.values()
-    instruments = readable.get("instruments", [])
+    readable: dict[str, list[tuple[str, Line]]] = {}
+    for name, declared in _declared().items():
+        path = folder / f"{name}.csv"
+        if not path.exists():
+            continue
+        where = f"dbt_project/seeds/{path.name}"
+        file = _file(path, declared)
+        if file.problem:
+            yield f"{where} is not read, and what it said before holds: {file.problem}"
+            continue
+        refused = _refused(connection, declared, file)
+        yield from (f"{where}, line {number}: {problem}" for number, problem in refused.items())
+        readable[name] = [
+            (f"{where}, line {number}", dict(zip(file.header, map(str.strip, fields), strict=True)))
+            for number, fields in file.lines.items()
+            if number not in refused
+        ]
+    if "instruments" not in readable:
+        return
+    instruments = readable["instruments"]
     calendars = {line["symbol"]: line["calendar"] for _, line in instruments}
     yield from _sentences(instruments, _wrong_instrument)
-    yield from _doubles(instruments, lambda line: (line["symbol"],), "the instrument {symbol}")
     yield from _contradictions(readable.get("vendor_symbols", []))
     for seed in ("vendor_symbols", "broker_symbols", "benchmarks"):
         yield from _sentences(readable.get(seed, []), lambda line: _wrong_symbol(calendars, line))
@@ -102,35 +125,55 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
     )
 
 
-def _unreadable(connection: psycopg.Connection, folder: Path) -> dict[str, str]:
-    """A sentence for each line with a field that its column's type cannot hold, by where it is; dbt leaves it out."""
-    types = {
-        seed["name"]: seed["config"]["column_types"]
-        for seed in yaml.safe_load((SEEDS / "_seeds.yml").read_text())["seeds"]
-    }
-    fields = [
-        (where, name, line[name], of_type)
-        for path in sorted(folder.glob("*.csv"))
-        for where, line in _lines(path)
-        for name, of_type in types.get(path.stem, {}).items()
-        if of_type != "text" and line.get(name)
-    ]
-    distinct = sorted({field[2:] for field in fields})
-    written, of_types = zip(*distinct, strict=True) if distinct else ((), ())
-    wrong = set(connection.execute(_UNREADABLE, (list(written), list(of_types))).fetchall())
-    told: dict[str, str] = {}
-    for where, name, value, of_type in fields:
-        if (value, of_type) in wrong:
-            told.setdefault(
-                where, f"{where}: {name} is {value!r}, which is no {_AS_SAID[of_type]}; the line counts for nothing"
-            )
-    return told
+def _declared() -> dict[str, _Seed]:
+    """The seeds as _seeds.yml declares them, by name."""
+    declared = yaml.safe_load((SEEDS / "_seeds.yml").read_text())["seeds"]
+    return {seed["name"]: _Seed(seed["config"]["column_types"], list(_rules(seed))) for seed in declared}
 
 
-def _lines(path: Path) -> list[tuple[str, Line]]:
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        return [(f"dbt_project/seeds/{path.name}, line {reader.line_num}", line) for line in reader]
+def _rules(seed: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for columns, tests in (
+        (None, seed.get("data_tests", [])),
+        *(([column["name"]], column.get("data_tests", [])) for column in seed["columns"]),
+    ):
+        for test in tests:
+            ((name, said),) = test.items()
+            if name in _RULES and said.get("config", {}).get("severity", "error") == "error":
+                yield {"test": name, "columns": columns, **said["arguments"]}
+
+
+def _file(path: Path, seed: _Seed) -> _File:
+    """What stands in a seed's file. A spreadsheet may leave a mark before it, empty lines, and letters of its own."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as opened:
+        reader = csv.reader(opened)
+        lines: dict[int, list[str]] = {}
+        begins = 1
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            for name in header:
+                if name not in seed.types or header.count(name) > 1:
+                    return _File([], {}, f"a column is called {name!r}")
+            for fields in reader:
+                begins, before = reader.line_num, begins
+                if any("\ufffd" in field for field in fields):
+                    return _File([], {}, f"line {reader.line_num} is not written in UTF-8, and dbt stops at that")
+                if any("\n" in field or "\r" in field for field in fields):
+                    return _File([], {}, f"a quote is not closed in line {before + 1}")
+                if any(field.strip() for field in fields):
+                    lines[reader.line_num] = fields
+        except csv.Error as error:
+            return _File([], {}, f"line {reader.line_num}: {error}")
+    return _File(header, lines, None if header else "it is empty")
+
+
+def _refused(connection: psycopg.Connection, seed: _Seed, file: _File) -> dict[int, str]:
+    """Why a line counts for nothing, by its number; dbt leaves it out."""
+    lines = [{"line_no": number, "fields": fields} for number, fields in file.lines.items()]
+    rows = connection.execute(
+        "select line_no, problem from canonical.refused_lines(%s, %s, %s::jsonb, %s::jsonb)",
+        (file.header, [seed.types[name] for name in file.header], json.dumps(seed.rules), json.dumps(lines)),
+    )
+    return dict(rows.fetchall())
 
 
 def _sentences(

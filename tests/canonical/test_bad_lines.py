@@ -23,12 +23,26 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("SOON,equity,XNYS,8,1,true,a,soon,,", "listed_on is 'soon', which is no date like 2024-01-31"),
         ("DAY,equity,XNYS,8,1,true,a,2024-02-31,,", "listed_on is '2024-02-31', which is no date like 2024-01-31"),
         ("LOT,equity,XNYS,8,many,true,a,,,", "lot_size is 'many', which is no number"),
+        ("NOLOT,equity,XNYS,8,,true,a,,,", "lot_size is empty; the line counts for nothing"),
+        ("NANLOT,equity,XNYS,8,NaN,true,a,,,", "lot_size is 'NaN', which is no number"),
+        ("SPY,etf,XNYS,8,1,true,a,,,", "asset_class is 'etf', which is none of equity, crypto"),
+        ("IBM,equity,XNYS,8,1,true,again,,,", "line 4 has the same symbol"),
+        ("COMMA,equity,XNYS,8,1,true,Comma, Inc.,,,", "it has 11 fields where the file has 10"),
+        ("FEW,equity,XNYS,8,1,true", "it has 6 fields where the file has 10"),
+        ("DMY,equity,XNYS,8,1,true,a,02/01/2024,,", "listed_on is '02/01/2024', which is no date like 2024-01-31"),
     ],
     "vendor_symbols": [
         ("DEAD,polygon,GOOG,,", "polygon calls DEAD 'GOOG' while, by line 3, it calls GOOG 'GOOG'"),
         ("NOBODY,polygon,NBDY,,", "no instrument is called 'NOBODY'; the line counts for nothing"),
         ("MSFT,binance,MS,2024-02-01,then", "valid_to is 'then', which is no date like 2024-01-31"),
+        ("AAPL,polygon,AAPL,,2024-01-01", "line 2 has the same vendor, vendor_symbol, symbol, valid_from"),
     ],
+    "precedence": [
+        ("equity,1d,half,1.5,1", "rank is '1.5', which is no whole number"),
+        ("equity,1d,huge,99999999999,1", "rank is '99999999999', which is no whole number"),
+    ],
+    "price_limits": [("crypto,1d,0.9,,", "largest_move > 1 does not hold")],
+    "currency_rates": [('EUR,USD,2024-01-02,"0,92"', "rate is '0,92', which is no number")],
     "calendar_overrides": [
         ("XMARS,2024-01-20,add,2024-01-20 14:30+00,2024-01-20 21:00+00,b", "nobody knows a calendar 'XMARS'"),
         ("XNYS,2024-01-20,add,,,b", "a session of other hours needs open_at and close_at"),
@@ -40,6 +54,8 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("AAPL,1d,2024-01-06,price,accept,,,,,,,,seen,there", "AAPL has no 1d bar '2024-01-06' on calendar XNYS"),
         ("AAPL,1d,2024-01-08,action,accept,,,,,,,0,seen,there", "ratio is '0': new shares per old are a number from"),
         ("AAPL,1d,2024-01-08,action,accept,,,,,,,,seen,there", "ratio is '': new shares per old are a number from"),
+        ('AAPL,1d,2024-01-08,action,accept,,,,,,,"0,5",seen,there', "ratio is '0,5', which is no number"),
+        ("AAPL,1d,2024-01-08,action,accept,,,,,,,50%,seen,there", "ratio is '50%', which is no number"),
         ("AAPL,1d,,action,accept,,,,,,,2,seen,there", "AAPL has no 1d bar '' on calendar XNYS"),
         ("AAPL,1d,2024-01-09,price,replace,,100,101,99,,,,seen,there", "price replace needs close"),
         ("AAPL,1d,2024-01-09,price,replace,,100,101,99,half,,,seen,there", "close is 'half', which is no number"),
@@ -82,6 +98,45 @@ def test_each_is_one_sentence_with_its_file_and_line(seeded_by_dbt: Path, projec
     assert told.keys() == {where for where, _ in wanted}
     assert [(where, told[where]) for where, said in wanted if said not in told[where]] == []
     assert not any("\n" in sentence for sentence in told.values())
+
+
+def test_no_more_than_what_can_count_is_loaded(seeded_by_dbt: Path, project: Path) -> None:
+    """As a spreadsheet may save it: a mark before the file, its own line ends, and lines of nothing."""
+    seeds = project / "seeds"
+    instruments = (seeds / "instruments.csv").read_text()
+    umlaut = "ZUR,equity,XNYS,8,1,true,Z\N{LATIN SMALL LETTER U WITH DIAERESIS}rich,,,\r\n"
+    (seeds / "instruments.csv").write_bytes(
+        b"\xef\xbb\xbf" + instruments.replace("\n", "\r\n").encode() + b",,,,,,,,,\r\n\r\n" + umlaut.encode()
+    )
+    (seeds / "universes.csv").write_text((seeds / "universes.csv").read_text().replace(",", ";"))
+    (seeds / "benchmarks.csv").write_text('asset_class,benchmark\nequity,"AAPL\ncrypto,BTCUSDT\n')
+    before = {seed: _loaded(seed) for seed in (*BAD, "universes", "benchmarks")}
+    run_dbt("seed")
+    after = {seed: _loaded(seed) for seed in before}
+    assert [seed for seed in ("universes", "benchmarks") if after[seed] != before[seed] or not after[seed]] == []
+    added = {seed: after[seed] - before[seed] for seed in BAD}
+    assert {seed for seed in BAD if not before[seed] <= after[seed]} == set()
+    assert {row[0] for row in added["instruments"]} == {"DEAD", "MOON", "ZUR"}
+    assert {row[0] for row in added["vendor_symbols"]} == {"DEAD", "NOBODY"}
+    assert not any(added[seed] for seed in ("precedence", "price_limits", "currency_rates"))
+    assert "Z\N{LATIN SMALL LETTER U WITH DIAERESIS}rich" in {row[6] for row in added["instruments"]}
+    with connect("transformer") as connection:
+        told = list(wrong_lines(connection, seeds))
+    assert [sentence for sentence in told if "is not read" in sentence] == [
+        "dbt_project/seeds/universes.csv is not read, and what it said before holds: a column is called"
+        " 'universe;symbol;valid_from;valid_to'",
+        "dbt_project/seeds/benchmarks.csv is not read, and what it said before holds: a quote is not closed in line 2",
+    ]
+    (seeds / "instruments.csv").write_bytes(instruments.encode() + umlaut.encode("latin-1"))
+    with connect("transformer") as connection:
+        told = list(wrong_lines(connection, seeds))
+    last = len(instruments.splitlines()) + 1
+    assert f"line {last} is not written in UTF-8, and dbt stops at that" in "".join(told)
+
+
+def _loaded(seed: str) -> set[tuple[object, ...]]:
+    with connect("transformer") as connection:
+        return set(connection.execute(f"select * from reference.{seed}").fetchall())
 
 
 @pytest.mark.whole

@@ -122,8 +122,9 @@ def test_a_delisting_return_that_cannot_be_is_told(judged: Judged, tmp_path: Pat
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert told == [
+        "instruments.csv, line 7: delisting_return is 'NaN', which is no number; the line counts for nothing",
         *(f"instruments.csv, line {line}: delisting_return of A{line - 2} is {returns[line - 2]!r},"
-          " which is no number from -1 to 1" for line in (5, 6, 7)),
+          " which is no number from -1 to 1" for line in (5, 6)),
         "instruments.csv, line 8: B has a delisting_return without a delisted_on, so it counts for nothing",
     ]  # fmt: skip
 
@@ -141,11 +142,11 @@ def test_lines_that_cannot_be_are_told_with_file_and_line(judged: Judged, tmp_pa
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert [sentence.split(": ")[0] for sentence in told] == [
-        "instruments.csv, line 3", "instruments.csv, line 4", "instruments.csv, line 8",
+        "instruments.csv, line 8", "instruments.csv, line 3", "instruments.csv, line 4",
         "vendor_symbols.csv, line 6", "vendor_symbols.csv, line 4", "vendor_symbols.csv, line 4",
         "vendor_symbols.csv, line 8",
     ]  # fmt: skip
-    assert "'XMOON'" in told[0]
-    assert "delisted_on 2024-01-01 is not after listed_on 2024-02-01" in told[1]
-    assert "the instrument A is in line 2 too" in told[2]
+    assert "line 2 has the same symbol" in told[0]
+    assert "'XMOON'" in told[1]
+    assert "delisted_on 2024-01-01 is not after listed_on 2024-02-01" in told[2]
     assert "by line 2, it calls A 'META'" in told[4]

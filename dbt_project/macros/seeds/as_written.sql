@@ -1,51 +1,102 @@
 {#
-    A seed's texts as they are written: dbt takes the text NULL for no value, and it is a ticker. The file is read again with
-    the types that dbt found, of which those of text columns know no other missing value than an empty field.
+    A seed as it is written: what dbt reads of it is told apart into numbers and dates before PostgreSQL sees it, a line with a
+    comma too much stops dbt altogether, and the text NULL is no value to it, and is a ticker. So each line is read as texts, an
+    empty one is no value, and what their columns' types make of them PostgreSQL says.
 #}
+{% macro load_agate_table() %}
+    {%- set file = lines_as_written(model) -%}
+    {%- if file.problem and not load_relation(this) -%}
+        {%- do exceptions.raise_compiler_error(file.problem) -%}
+    {%- endif -%}
+    {%- set names = model.config.column_types.keys() | list if file.problem else file.header -%}
+    {%- set lines = file.table.limit(0) if file.problem else file.table.limit(1, file.table.rows | length) -%}
+    {{ return(lines.select(file.table.column_names[:names | length]).rename(names)) }}
+{% endmacro %}
+
+
 {% macro postgres__load_csv_rows(model, agate_table) %}
-    {%- for name in agate_table.column_names if model.config.column_types.get(name) == 'text' -%}
-        {%- set nulls = agate_table.column_types[agate_table.column_names.index(name)].null_values -%}
-        {%- if 'null' in nulls %}{% do nulls.remove('null') %}{% endif -%}
-    {%- endfor -%}
-    {%- set path = model.root_path ~ '/' ~ model.original_file_path -%}
-    {%- set written = agate_table.from_csv(path, column_types=agate_table.column_types) -%}
-    {{ return(default__load_csv_rows(model, readable_lines(model, written))) }}
+    {%- set rows = counting_lines(model, lines_as_written(model)) -%}
+    {%- if rows -%}
+        {{ return(default__load_csv_rows(model, {'column_names': agate_table.column_names, 'rows': rows})) }}
+    {%- endif -%}
+    {{ return('') }}
 {% endmacro %}
 
 
 {#
-    The lines of a seed without those that hold what their column's type cannot: `soon` is no date. `python -m flows build` names
-    each with its file and line.
+    Header and lines of a seed's file, each a list of texts, `table` with all of it, and in `problem` a sentence when the file
+    cannot be read at all. A table of dbt's reads the file, because a macro can open none, with room for fields that are too many.
 #}
-{% macro readable_lines(model, written) %}
-    {%- set fields = {} -%}
-    {%- for name in written.column_names if model.config.column_types.get(name, 'text') != 'text' -%}
-        {%- for value in written.columns[name].values_distinct() if value is string -%}
-            {%- set type = model.config.column_types[name] -%}
-            {%- do fields.update({(type, value): "('" ~ value.replace("'", "''") ~ "', '" ~ type ~ "')"}) -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {%- if not fields -%}{{ return(written) }}{%- endif -%}
-    {%- set sql -%}
-        select of_type, written
-        from (values {{ fields.values() | join(', ') }}) as fields (written, of_type)
-        where not canonical.is_readable(written, of_type)
-    {%- endset -%}
-    {%- set unreadable = run_query(sql).rows | map('list') | list -%}
-    {%- if not unreadable -%}{{ return(written) }}{%- endif -%}
-    {%- set kept = [] -%}
-    {%- for row in written.rows -%}
-        {%- set wrong = [] -%}
-        {%- for name in written.column_names if [model.config.column_types.get(name), row[name]] in unreadable -%}
-            {%- do wrong.append(name ~ " is '" ~ row[name] ~ "', which is no " ~ model.config.column_types[name]) -%}
-        {%- endfor -%}
-        {%- if wrong -%}
-            {%- do exceptions.warn(
-                model.original_file_path ~ ', line ' ~ (loop.index + 1) ~ ': ' ~ wrong | join(', ') ~ '; the line counts for nothing'
-            ) -%}
-        {%- else -%}
-            {%- do kept.append(row) -%}
+{% macro lines_as_written(model) %}
+    {%- set text = run_query("select '' as written") -%}
+    {%- set width = model.config.column_types | length + 100 -%}
+    {%- set table = text.from_csv(
+        model.root_path ~ '/' ~ model.original_file_path, header=false, encoding='utf-8-sig', field_size_limit=10000000,
+        column_names=range(width) | map('string') | list, column_types=[text.column_types[0]] * width
+    ) -%}
+    {%- set lines = [] -%}
+    {%- set problems = [] -%}
+    {%- for row in table.rows -%}
+        {%- set fields = row.values() | reject('none') | list -%}
+        {%- do lines.append(fields) -%}
+        {%- if '\n' in fields | join -%}
+            {%- do problems.append('a quote is not closed in line ' ~ loop.index) -%}
         {%- endif -%}
     {%- endfor -%}
-    {{ return({'column_names': written.column_names, 'rows': kept}) }}
+    {%- set header = lines[0] | default([]) | map('trim') | list -%}
+    {%- for name in header if name not in model.config.column_types or header.count(name) > 1 -%}
+        {%- do problems.append("a column is called '" ~ name ~ "'") -%}
+    {%- endfor -%}
+    {%- if not header -%}{%- do problems.append('it is empty') -%}{%- endif -%}
+    {%- set problem -%}
+        {%- if problems -%}
+            {{ model.original_file_path }} is not read, and what it said before holds: {{ problems[0] }}
+        {%- endif -%}
+    {%- endset -%}
+    {{ return({'problem': problem, 'header': header, 'lines': lines[1:], 'table': table}) }}
+{% endmacro %}
+
+
+{#
+    The lines of a seed without those that cannot count: a field that its column's type cannot hold, and whatever a data test of
+    the seed would stop the build for. `python -m flows build` names each with its file and line.
+#}
+{% macro counting_lines(model, file) %}
+    {%- set rules = [] -%}
+    {%- for test in graph.nodes.values()
+        if test.resource_type == 'test' and test.attached_node == model.unique_id and test.config.severity | lower == 'error'
+    -%}
+        {%- set said = test.test_metadata.kwargs -%}
+        {%- do rules.append({
+            'test': test.test_metadata.name,
+            'columns': said.get('columns') or [said.get('column_name')],
+            'values': said.get('values'),
+            'expression': said.get('expression'),
+        }) -%}
+    {%- endfor -%}
+    {%- set types = [] -%}
+    {%- for name in file.header -%}{%- do types.append(model.config.column_types[name]) -%}{%- endfor -%}
+    {%- set numbered = [] -%}
+    {%- for fields in file.lines -%}
+        {%- if fields | join | trim -%}{%- do numbered.append({'line_no': loop.index + 1, 'fields': fields}) -%}{%- endif -%}
+    {%- endfor -%}
+    {%- set sql -%}
+        select line_no, problem
+        from canonical.refused_lines(
+            array['{{ file.header | join("', '") }}'], array['{{ types | join("', '") }}'],
+            '{{ tojson(rules).replace("'", "''") }}', '{{ tojson(numbered).replace("'", "''") }}'
+        )
+    {%- endset -%}
+    {%- set refused = {} -%}
+    {%- for row in run_query(sql).rows -%}
+        {%- do refused.update({row[0] | int: row[1]}) -%}
+        {%- do exceptions.warn(model.original_file_path ~ ', line ' ~ row[0] | int ~ ': ' ~ row[1]) -%}
+    {%- endfor -%}
+    {%- set rows = [] -%}
+    {%- for line in numbered if line.line_no not in refused -%}
+        {%- set values = [] -%}
+        {%- for field in line.fields -%}{%- do values.append(field | trim or none) -%}{%- endfor -%}
+        {%- do rows.append(values) -%}
+    {%- endfor -%}
+    {{ return(rows) }}
 {% endmacro %}
