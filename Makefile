@@ -63,9 +63,6 @@ hooks: ## let git run `make lint` before each commit, and refuse subjects over 7
 ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flow once, with the vendors and database of .env
 	@$(BIN)/python -m flows $@
 
-hooks: ## let git run `make lint` before each commit, and refuse subjects over 72 characters
-	@git config core.hooksPath .githooks
-
 collect: $(INSTALLED) ## land a vendor's live bars until Ctrl-C: make collect SOURCE=binance
 	@$(BIN)/python -m loaders collect --source $(SOURCE)
 

@@ -25,6 +25,8 @@ from warehouse.logs import first_error
 from warehouse.settings import PROJECT_DIR, make_state_dir
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
@@ -127,7 +129,7 @@ def _deploy(home: Path) -> None:
     deployed.write_text(digest)
 
 
-def _schedules(client: "SyncPrefectClient") -> Iterator[tuple[_Schedule, tuple[object, object], bool]]:
+def _schedules(client: "SyncPrefectClient") -> "Iterator[tuple[_Schedule, tuple[UUID, UUID], bool]]":
     for deployment in client.read_deployments():
         for one in deployment.schedules:
             said = one.schedule.model_dump_json(include={"cron", "timezone", "interval", "rrule"})
