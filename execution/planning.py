@@ -394,13 +394,16 @@ def _incomplete(package: Package, situation: Situation) -> str | None:
 def _ranked(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
     """The answers of a panel: all that have the bar are scored together, decided before or not.
 
-    A row alone would be ranked first, so a panel that fails is not asked again row by row.
+    Nobody is ranked for a bar without trades, as in a backtest. A row alone would be ranked first, so a panel that
+    fails is not asked again row by row.
     """
     rows = situation.market.rows
     among = [
         symbol
         for symbol in _with_fresh_bar(package, situation)
-        if rows[package.model_id, symbol].is_ready and (symbol in symbols or _is_whole(rows[package.model_id, symbol]))
+        if rows[package.model_id, symbol].is_ready
+        and situation.market.bars[symbol].is_traded
+        and (symbol in symbols or _is_whole(rows[package.model_id, symbol]))
     ]
     try:
         scored = _scored(package, situation, among)

@@ -87,7 +87,7 @@ def compare() -> Parity:
     by_model: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for model_id, *decision in stored:
         by_model[model_id].append(tuple(decision))
-    values = 0
+    compared = values = 0
     differences: list[str] = []
     for model_id, decisions in by_model.items():
         package = registry.load_model(model_id, role="analyst")
@@ -95,6 +95,7 @@ def compare() -> Parity:
         decisions = [decision for decision in decisions if decision[:2] not in silent]
         if not decisions:
             continue
+        compared += len(decisions)
         query = _FEATURES.format(timeframe=package.timeframe)
         relation = arrow("analyst", query, (sorted({symbol for symbol, *_ in decisions}), decisions[0][1]))
         features = relation.to_pandas().set_index(["symbol", "bar_start"])
@@ -120,7 +121,7 @@ def compare() -> Parity:
                 for name in then
                 if np.float64(then[name]).tobytes() != np.float64(now[name]).tobytes()
             ]
-    return Parity(len(stored), values, tuple(differences))
+    return Parity(compared, values, tuple(differences))
 
 
 def _silent(timeframe: str, decisions: Sequence[tuple[Any, ...]]) -> set[tuple[Any, ...]]:

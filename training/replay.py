@@ -9,17 +9,27 @@ from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
+import pyarrow
+from pyarrow import compute
 
 from models_registry.package import ModelPackage
 from warehouse.connection import arrow
 
 CATALOG = "select feature, fingerprint from features.catalog where timeframe = $1"
 
+# A backtest decides, and ranks, no row of a bar in which nobody traded; nor does a session.
 FEATURES = """
-    select *
-    from features.features_{timeframe}
-    where symbol = any($1) and bar_start >= $2 and bar_start <= $3
-    order by bar_start, symbol
+    select features.*, bars.has_trades
+    from features.features_{timeframe} as features
+    left join (
+        select
+            symbol, bar_start,
+            not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as has_trades
+        from canonical.ohlcv_{timeframe}
+        where symbol = any($1) and bar_start >= $2 and bar_start <= $3
+    ) as bars using (symbol, bar_start)
+    where features.symbol = any($1) and features.bar_start >= $2 and features.bar_start <= $3
+    order by features.bar_start, features.symbol
 """
 
 # Every member of a universe on the session of each bar.
@@ -51,14 +61,21 @@ def signals(package: ModelPackage, first: datetime, last: datetime) -> pd.DataFr
     query = FEATURES.format(timeframe=package.timeframe)
     bare, symbols = replace(package, members=None), list(package.manifest.symbols)
     if package.manifest.universe is None:
-        return bare.target_weights(arrow("analyst", query, (symbols, first, last)))
+        return bare.target_weights(_rows(query, (symbols, first, last)))
     asked = (package.manifest.universe, symbols, first, last)
     members = arrow("analyst", MEMBERS.format(timeframe=package.timeframe), asked).to_pandas()
     everybody = sorted({*symbols, *members["symbol"]})
-    features = arrow("analyst", query, (everybody, first, last)).to_pandas()
+    features = _rows(query, (everybody, first, last)).to_pandas()
     groups = list(_among_members(bare, features, members))
     wanted = pd.concat(groups) if groups else pd.DataFrame(columns=["symbol", "bar_start", "score", "weight"])
     return wanted.sort_values(["bar_start", "symbol"], ignore_index=True)
+
+
+def _rows(query: str, asked: tuple[object, ...]) -> pyarrow.Table:
+    """Feature rows; ready are those of bars in which somebody traded."""
+    table = arrow("analyst", query, asked)
+    ready = compute.and_(table["is_ready"], compute.coalesce(table["has_trades"], True))
+    return table.set_column(table.column_names.index("is_ready"), "is_ready", ready).drop_columns("has_trades")
 
 
 def _among_members(bare: ModelPackage, features: pd.DataFrame, members: pd.DataFrame) -> Iterator[pd.DataFrame]:

@@ -102,3 +102,11 @@ def test_too_few_to_rank_is_no_decision_and_no_failure(exchange, warehouse, pane
         assert (step.decisions, step.failures) == ((), ())
         [reason] = [bar.reasons[0] for bar in step.refused if bar.symbol == "ALPHA"]
         assert reason == "PanelComplete: only 1 of 2 symbols have this bar, too few to rank: no decision"
+
+
+def test_who_was_not_traded_in_the_bar_is_not_ranked(exchange, warehouse, panel):
+    _land(warehouse, "ALPHA", 0.1)
+    _land(warehouse, "BETA", 0.2)
+    warehouse.change("update canonical.ohlcv_1d set is_silent = true where symbol = 'BETA'")
+    with Session.open([panel], exchange.broker()) as session:
+        assert [order.symbol for order in session.decide(waits=True).sent] == ["ALPHA"]

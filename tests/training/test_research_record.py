@@ -467,6 +467,15 @@ def test_signals_over_many_bars_are_those_of_each_bar_alone() -> None:
     assert list(together["bar_start"]) == list(bars)
     alone = [signals(package, bar, bar)["score"].iloc[0] for bar in bars[::20]]
     assert np.array(alone).tobytes() == together["score"].to_numpy()[::20].tobytes()
+    with connect("transformer") as connection:
+        # undone at the end of the test, as the other tests read these bars
+        connection.execute("update canonical.ohlcv_1d set is_silent = true where bar_start = %s", (bars[5],))
+    try:
+        silent = signals(package, bars[0], bars[-1])["score"].to_numpy()
+    finally:
+        with connect("transformer") as connection:
+            connection.execute("update canonical.ohlcv_1d set is_silent = false where bar_start = %s", (bars[5],))
+    assert np.isnan(silent).nonzero()[0].tolist() == [5]
 
 
 def test_old_decisions_are_judged_among_the_members_of_then() -> None:
