@@ -158,7 +158,7 @@ def test_a_link_that_leads_nowhere_is_no_absence_of_limits(tmp_path, monkeypatch
     with pytest.raises(Stop, match=r"limits\.yaml cannot be read: No such file"):
         configured()
     (tmp_path / "gone.yaml").write_text(WHOLE)
-    assert configured() == read(tmp_path / "gone.yaml")
+    assert configured() == read(tmp_path / "limits.yaml")
     assert in_words() == f"the limits of {tmp_path / 'limits.yaml'} hold"
 
 
