@@ -256,6 +256,8 @@ def revised_since(entry: OpenOrder, package: Package, situation: Situation) -> s
         return None
     if bar.close != entry.reference_price:
         return f"its bar was revised: it closed at {entry.reference_price}, and now at {bar.close}"
+    if not bar.is_traded:
+        return "its bar was revised: nobody traded in it any more"
     if not row.is_ready:
         return "its bar was revised: its feature row is not ready any more"
     for name, then, now in zip(package.feature_names, entry.feature_values or (), row.values, strict=True):

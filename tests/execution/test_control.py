@@ -454,6 +454,7 @@ REVISIONS = [
     "update features.features_1d set noise = 'NaN' where symbol = 'ALPHA'",
     "update features.freshness_1d set stale_from = '2012-09-28', reason = 'late' where symbol = 'ALPHA'",
     "update features.features_1d set is_ready = false where symbol = 'ALPHA'",
+    "update canonical.ohlcv_1d set is_silent = true where symbol = 'ALPHA'",
 ]
 
 
