@@ -407,3 +407,6 @@ def test_what_a_fee_leaves_of_a_lot_is_closed_as_far_as_it_can_be_sold(spot, led
     book = spot.spot()
     assert 0 < units(book, "BTC") < Decimal("0.00001")
     assert_spot_agrees(book)
+    # for other tests on this server nothing is left behind
+    with Ledger.view(session.account_id) as ledger:
+        ledger.hold_apart(["BTCUSDT"], "the test is over")
