@@ -148,14 +148,18 @@ explained_dividends as (
         *,
         applied_share > 1e-9
         and not is_double
-        and own_share < max(own_share) over of_one_day
-        and sum(own_share) filter (where not is_double) over of_one_session - applied_share
-        >= sum(own_share) filter (where not is_double) over of_one_day - max(own_share) over of_one_day - 1e-9
-        as is_another_shown
-    from due_dividends
-    window
-        of_one_day as (partition by symbol, session_date, ex_dividend_date),
-        of_one_session as (partition by symbol, session_date)
+        and own_share < largest_of_day
+        and all_of_session - applied_share >= all_of_day - largest_of_day - 1e-9 as is_another_shown
+    from (
+        select
+            *,
+            max(own_share) over (partition by symbol, session_date, ex_dividend_date) as largest_of_day,
+            sum(own_share) filter (where not is_double) over (
+                partition by symbol, session_date, ex_dividend_date
+            ) as all_of_day,
+            sum(own_share) filter (where not is_double) over (partition by symbol, session_date) as all_of_session
+        from due_dividends
+    ) as compared
 ),
 
 suspected_dividends as (
