@@ -71,6 +71,27 @@ def test_what_landed_long_ago_is_not_looked_at() -> None:
     assert sum(_rows(node) for node in looked_at) < 100
 
 
+@pytest.mark.usefixtures("days")
+def test_an_account_is_valued_in_one_pass_over_what_it_traded() -> None:
+    with as_owner(past_triggers=True) as owner:
+        owner.execute(
+            "insert into ledger.fills"
+            " (account_id, execution_id, client_order_id, symbol, side, quantity, price, filled_at)"
+            " values ('a', 'e', 'o', 'AAPL', 'buy', 1, 50, '2023-03-14 15:00+00')"
+        )
+    bars = DAYS - 1
+    for relation in ("equity", "paper_record"):
+        nodes = _nodes(f"select * from results.{relation}", as_role="analyst")
+        history = [node for node in nodes if node.get("Relation Name") == "ohlcv_1d__history"]
+        assert history
+        # also where nothing is looked up yet
+        assert all("symbol" in node.get("Index Cond", node.get("Recheck Cond", "")) for node in history)
+        # its own bars, and the newest of each symbol for the watermarks of tails
+        assert sum(_rows(node) for node in history) <= bars + 5 * len(SYMBOLS)
+        # kept rows are gone through a fixed number of times, not once per session
+        assert sum(_rows(node) for node in nodes if node["Node Type"] == "CTE Scan") <= 10 * bars
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a session asks of the market for one model."""
@@ -109,9 +130,11 @@ def test_a_session_reads_its_symbols_in_one_statement() -> None:
     assert [runs for _, runs in counted] == [2, 2], counted
 
 
-def _nodes(query: str) -> list[dict[str, Any]]:
-    with connect("executor") as reader:
+def _nodes(query: str, as_role: str = "executor") -> list[dict[str, Any]]:
+    with connect(as_role) as reader:
         reader.execute("set plan_cache_mode = force_generic_plan")
+        # a history as short as this one would be read as a whole
+        reader.execute("set enable_seqscan = off")
         ((plans,),) = reader.execute(f"explain (analyze, format json) {query}").fetchall()
     found = [plans[0]["Plan"]]
     for node in found:

@@ -138,16 +138,26 @@ traded as (
     where symbol is not null
 ),
 
+traded_bars as (
+    select
+        symbol,
+        session_date,
+        bar_end,
+        close
+    from bars
+    where symbol = any(array(select traded.symbol from traded))
+),
+
 -- calendars end their days at different hours: a date has one moment for the whole account, the last of these
 moments as (
     select
         spans.account_id,
-        bars.session_date,
-        max(bars.bar_end) as valued_at
+        traded_bars.session_date,
+        max(traded_bars.bar_end) as valued_at
     from spans
     inner join traded on spans.account_id = traded.account_id
-    inner join bars on traded.symbol = bars.symbol and spans.first_moved_at <= bars.bar_end
-    group by spans.account_id, bars.session_date
+    inner join traded_bars on traded.symbol = traded_bars.symbol and spans.first_moved_at <= traded_bars.bar_end
+    group by spans.account_id, traded_bars.session_date
 ),
 
 -- what was recorded before an epoch counts until it begins
@@ -162,22 +172,74 @@ counted as (
     group by moments.account_id, moments.session_date, moments.valued_at
 ),
 
-held as (
+-- cash moves under no symbol
+moved as (
+    select distinct
+        account_id,
+        epoch_no,
+        symbol
+    from movements
+),
+
+-- all that happens to what an account holds of a symbol: it moves, it has a new price, it is valued
+events as (
+    select
+        account_id,
+        epoch_no,
+        symbol,
+        moved_at as happened_at,
+        null::date as session_date,
+        1 as moves,
+        quantity,
+        cash,
+        moved_in,
+        null::numeric as price
+    from movements
+    union all
+    select
+        moved.account_id,
+        moved.epoch_no,
+        moved.symbol,
+        traded_bars.bar_end as happened_at,
+        null as session_date,
+        0 as moves,
+        null as quantity,
+        null as cash,
+        null as moved_in,
+        traded_bars.close as price
+    from moved
+    inner join traded_bars on moved.symbol = traded_bars.symbol
+    union all
     select
         counted.account_id,
-        counted.session_date,
-        counted.valued_at,
         counted.epoch_no,
-        movements.symbol,
-        sum(movements.quantity) as quantity,
-        sum(movements.cash) as cash,
-        sum(movements.moved_in) as moved_in
+        moved.symbol,
+        counted.valued_at as happened_at,
+        counted.session_date,
+        0 as moves,
+        null as quantity,
+        null as cash,
+        null as moved_in,
+        null as price
     from counted
-    inner join movements
-        on
-            counted.account_id = movements.account_id and counted.epoch_no = movements.epoch_no
-            and counted.valued_at >= movements.moved_at
-    group by counted.account_id, counted.session_date, counted.valued_at, counted.epoch_no, movements.symbol
+    inner join moved on counted.account_id = moved.account_id and counted.epoch_no = moved.epoch_no
+),
+
+held as (
+    select
+        account_id,
+        epoch_no,
+        symbol,
+        session_date,
+        happened_at as valued_at,
+        sum(moves) over so_far as moves,
+        sum(quantity) over so_far as quantity,
+        sum(cash) over so_far as cash,
+        sum(moved_in) over so_far as moved_in,
+        canonical.newest(price) over so_far as price
+    from events
+    -- with all that happens at the same moment
+    window so_far as (partition by account_id, epoch_no, symbol order by happened_at)
 ),
 
 valued as (
@@ -188,16 +250,10 @@ valued as (
         held.epoch_no,
         sum(held.moved_in) as moved_in,
         sum(held.cash) as cash,
-        sum(coalesce(held.quantity * newest.close, 0)) as invested
+        sum(case when apart.symbol is null then coalesce(held.quantity * held.price, 0) else 0 end) as invested
     from held
     left join apart on held.account_id = apart.account_id and held.symbol = apart.symbol
-    left join lateral (
-        select bars.close
-        from bars
-        where apart.symbol is null and bars.symbol = held.symbol and bars.bar_end <= held.valued_at
-        order by bars.bar_start desc
-        limit 1
-    ) as newest on true
+    where held.session_date is not null and held.moves > 0
     group by held.account_id, held.session_date, held.valued_at, held.epoch_no
 ),
 

@@ -27,6 +27,36 @@ bars as (
     select * from {{ ref('ohlcv_1d') }}
 ),
 
+-- of what was traded, and of what fees were paid in
+traded_bars as (
+    select
+        symbol,
+        bar_start,
+        bar_end,
+        close,
+        adj_close
+    from bars
+    where
+        symbol = any(
+            array(
+                select fills.symbol from fills
+                union distinct
+                select fills.fee_symbol from fills
+                union distinct
+                select quality.symbol from quality
+            )
+        )
+),
+
+newest_bars as (
+    select distinct on (symbol)
+        symbol,
+        close,
+        adj_close
+    from traded_bars
+    order by symbol asc, bar_start desc
+),
+
 newest_epochs as (
     select
         account_id,
@@ -133,6 +163,39 @@ model_fills as (
         on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
 ),
 
+-- what a unit was worth that paid a fee in a third asset: its last close by then, or the first one that is known
+fee_prices as (
+    select distinct
+        symbol,
+        happened_at,
+        coalesce(price_before, first_price) as price
+    from (
+        select
+            symbol,
+            happened_at,
+            is_fee,
+            canonical.newest(price) over (partition by symbol order by happened_at) as price_before,
+            first_value(price) over (partition by symbol order by is_fee asc, happened_at asc) as first_price
+        from (
+            select
+                symbol,
+                bar_end as happened_at,
+                close as price,
+                false as is_fee
+            from traded_bars
+            union all
+            select
+                fee_symbol as symbol,
+                filled_at as happened_at,
+                null as price,
+                true as is_fee
+            from epoch_fills
+            where fee_symbol <> symbol
+        ) as events
+    ) as priced
+    where is_fee
+),
+
 -- a fee in the asset that was traded makes its position smaller; one in a third asset is what that was worth then
 model_fees as (
     select
@@ -140,17 +203,11 @@ model_fees as (
         model_orders.model_id,
         fills.symbol,
         case when fills.fee_symbol = fills.symbol then -fills.fee else 0 end as quantity,
-        case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * paid_in.close end as cash
+        case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * fee_prices.price end as cash
     from epoch_fills as fills
     inner join model_orders
         on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
-    left join lateral (
-        select bars.close
-        from bars
-        where bars.symbol = fills.fee_symbol
-        order by bars.bar_end <= fills.filled_at desc, abs(extract(epoch from bars.bar_end - fills.filled_at))
-        limit 1
-    ) as paid_in on true
+    left join fee_prices on fills.fee_symbol = fee_prices.symbol and fills.filled_at = fee_prices.happened_at
     where fills.fee_symbol is not null
 ),
 
@@ -256,19 +313,11 @@ records as (
         on
             orders.account_id = totals.account_id and orders.model_id = totals.model_id
             and orders.symbol = totals.symbol
-    inner join bars as first_bars
+    inner join traded_bars as first_bars
         on
             orders.symbol = first_bars.symbol
             and orders.first_bar >= first_bars.bar_start and orders.first_bar < first_bars.bar_end
-    cross join lateral (
-        select
-            bars.close,
-            bars.adj_close
-        from bars
-        where bars.symbol = orders.symbol
-        order by bars.bar_start desc
-        limit 1
-    ) as newest
+    inner join newest_bars as newest on orders.symbol = newest.symbol
 )
 
 select * from records
