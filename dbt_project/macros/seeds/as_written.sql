@@ -1,12 +1,13 @@
 {#
-    A seed as it is written: what dbt reads of it is told apart into numbers and dates before PostgreSQL sees it, a line with a
-    comma too much stops dbt altogether, and the text NULL is no value to it, and is a ticker. So each line is read as texts, an
-    empty one is no value, and what their columns' types make of them PostgreSQL says.
+    A seed as it is written. To dbt a line with a comma too much is the end of the build, and the text NULL is no value, and it is
+    a ticker. So each line is read as texts, only an empty one is no value, and PostgreSQL says what their types make of them.
 #}
 {% macro load_agate_table() %}
     {%- set file = lines_as_written(model) -%}
-    {%- if file.problem and not load_relation(this) -%}
-        {%- do exceptions.raise_compiler_error(file.problem) -%}
+    {%- if file.problem and load_relation(this) -%}
+        {%- do exceptions.warn(model.original_file_path ~ ' is not read, and what it said before holds: ' ~ file.problem) -%}
+    {%- elif file.problem -%}
+        {%- do exceptions.raise_compiler_error(model.original_file_path ~ ' cannot be read: ' ~ file.problem) -%}
     {%- endif -%}
     {%- set names = model.config.column_types.keys() | list if file.problem else file.header -%}
     {%- set lines = file.table.limit(0) if file.problem else file.table.limit(1, file.table.rows | length) -%}
@@ -48,12 +49,7 @@
         {%- do problems.append("a column is called '" ~ name ~ "'") -%}
     {%- endfor -%}
     {%- if not header -%}{%- do problems.append('it is empty') -%}{%- endif -%}
-    {%- set problem -%}
-        {%- if problems -%}
-            {{ model.original_file_path }} is not read, and what it said before holds: {{ problems[0] }}
-        {%- endif -%}
-    {%- endset -%}
-    {{ return({'problem': problem, 'header': header, 'lines': lines[1:], 'table': table}) }}
+    {{ return({'problem': problems | first | default(none), 'header': header, 'lines': lines[1:], 'table': table}) }}
 {% endmacro %}
 
 
