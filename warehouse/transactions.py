@@ -92,11 +92,18 @@ end $$
 
 def are_behind(connection: psycopg.Connection) -> bool:
     """Whether something landed, or a build saw something, in a transaction that this server has yet to come to."""
-    return bool(scalar(connection.execute(_ARE_BEHIND)))
+    try:
+        return bool(scalar(connection.execute(_ARE_BEHIND)))
+    except psycopg.errors.UndefinedTable:  # a database of before landings were noted
+        connection.rollback()
+        return False
 
 
 def remembered(connection: psycopg.Connection) -> int:
-    """The highest number that a row of a migrated warehouse remembers; 0 when none does."""
+    """The highest number that a row remembers; 0 when none does, and in a database of before there was such a row."""
+    # the newest of the tables
+    if scalar(connection.execute("select to_regclass('raw.polygon_ticker_events')")) is None:
+        return 0
     return int(scalar(connection.execute(_REMEMBERED)) or 0)
 
 

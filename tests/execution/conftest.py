@@ -9,6 +9,7 @@ import pytest
 from sandbox.tape.files import Tape, load
 from tests.execution.spot import write_spot_tape
 from tests.execution.world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
+from tests.machine import as_owner
 from warehouse import embedded
 from warehouse.migrate import bring_up
 
@@ -51,6 +52,17 @@ def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def ledger_db(ledger_server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For this test the environment leads to that server."""
     _point_to(ledger_server, monkeypatch)
+
+
+@pytest.fixture
+def nobody_else(ledger_db: None) -> None:
+    """Models of other tests on this server are retired, and hold nothing."""
+    with as_owner(past_triggers=True) as connection:
+        connection.execute(
+            "insert into research.model_states (model_id, state, reason)"
+            " select model_id, 'retired', 'another test' from research.models"
+        )
+        connection.execute("delete from ledger.fills")
 
 
 def _point_to(state_dir: Path, patch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def _no_pause(_: float) -> None:
 
 
 @pytest.fixture
-def left_behind(exchange, warehouse, package) -> str:
+def left_behind(exchange, nobody_else, warehouse, package) -> str:
     """After the second day's close the account holds both symbols, and their model is retired."""
     warehouse.publish(DAYS[0], {"ALPHA": 0.5, "BETA": 0.4})
     with Session.open([package], exchange.broker()) as session:

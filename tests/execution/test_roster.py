@@ -96,16 +96,6 @@ def registered(warehouse, tmp_path, monkeypatch):
         registry.advance(package.model_id, "retired", "the test is over")
 
 
-@pytest.fixture
-def nobody_else(ledger_db):
-    """Models of other tests on this server are not in state paper here."""
-    with as_owner() as connection:
-        connection.execute(
-            "insert into research.model_states (model_id, state, reason)"
-            " select model_id, 'retired', 'another test' from research.models"
-        )
-
-
 def _gone(folder, package):
     shutil.rmtree(folder)
 
@@ -202,7 +192,7 @@ def at_exchange(exchange, monkeypatch):
 
 
 def test_the_flows_end_names_who_was_set_aside_and_the_others_traded(
-    exchange, warehouse, package, at_exchange, monkeypatch
+    exchange, nobody_else, warehouse, package, at_exchange, monkeypatch
 ):
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
     found = roster.Roster({"alpaca": (package,)}, (SetAside("odd", None, "its package is gone"),))

@@ -6,7 +6,7 @@ activities as (
     select * from {{ ref('stg_ledger__activities') }}
 ),
 
-bars as (
+bars as not materialized (
     select * from {{ ref('ohlcv_1d') }}
 ),
 
