@@ -60,7 +60,7 @@ def test_a_symbol_follows_its_instrument(project: Path) -> None:
         "IBM": {50.123456},
     }
 
-    _edit(project / "seeds" / "instruments.csv", "AAPL,", "AAPL,equity,XNYS,8,10,false,traded in tens")
+    _edit(project / "seeds" / "instruments.csv", "AAPL,", "AAPL,equity,XNYS,8,10,false,traded in tens,,,")
     with connect("loader") as loader:
         land(loader, PolygonSource.bars_table, days)
     assert _stale() == {"AAPL"}

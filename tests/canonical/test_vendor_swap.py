@@ -77,7 +77,7 @@ def test_a_vendor_is_one_file_and_seed_lines(market: Market, tmp_path: Path) -> 
     (project / "loaders" / "vendors" / "other.py").write_text(VENDOR)
     seeds = project / "dbt_project" / "seeds"
     with (seeds / "vendor_symbols.csv").open("a") as file:
-        csv.writer(file, lineterminator="\n").writerow(["ETHUSDT", "other", "eth-usdt"])
+        csv.writer(file, lineterminator="\n").writerow(["ETHUSDT", "other", "eth-usdt", "", ""])
     ranks = (seeds / "precedence.csv").read_text()
     (seeds / "precedence.csv").write_text(ranks.replace("crypto,1m,binance,", "crypto,1m,other,"))
 

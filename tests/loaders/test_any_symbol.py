@@ -50,8 +50,8 @@ def test_the_seeds_take_symbols_as_they_are_written(
     shutil.copytree(dbt_command.DBT_PROJECT_DIR, project, ignore=shutil.ignore_patterns("target", "logs"))
     monkeypatch.setattr(dbt_command, "DBT_PROJECT_DIR", project)
     for name, line in (
-        ("instruments", "{0},equity,XNYS,8,1,false,a name"),
-        ("vendor_symbols", "{0},polygon,{0}"),
+        ("instruments", "{0},equity,XNYS,8,1,false,a name,,,"),
+        ("vendor_symbols", "{0},polygon,{0},,"),
         ("broker_symbols", "{0},alpaca,{0}.B"),
     ):
         with (project / "seeds" / f"{name}.csv").open("a") as file:
