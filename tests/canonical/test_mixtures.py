@@ -352,7 +352,7 @@ def follow(judged: Judged, *overrides: tuple[date, str]) -> None:
         loader.commit()
 
 
-# what of a series can be told from outside, one line a symbol
+# what of a series can be told from outside, one line per symbol
 SERIES = "select symbol, md5(string_agg(bars::text, ';' order by bar_start)) from canonical.ohlcv_1d as bars group by 1"
 
 

@@ -396,7 +396,7 @@ def test_too_many_orders_a_minute_wait_and_are_not_refused(exchange, warehouse, 
 
 @pytest.fixture
 def one_a_minute(exchange, warehouse, package, tmp_path, monkeypatch):
-    """Flows trade at the stand-in, and a file says one order a minute."""
+    """Flows trade at the stand-in, and a file says one order per minute."""
     for name, value in (("KEY_ID", KEY), ("SECRET_KEY", SECRET)):
         monkeypatch.setenv(f"APCA_API_{name}", value)
     monkeypatch.setenv("APCA_API_BASE_URL", exchange.url)
