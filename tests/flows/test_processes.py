@@ -27,7 +27,9 @@ log = (state_dir / "log").open("a")
 helper = processes.start([sys.executable, "-c", sys.argv[2]], state_dir, stdout=log, stderr=log)
 print(helper.pid, flush=True)
 try:
-    time.sleep(3600)
+    # a signal between two of Python's looks is seen only when a call returns: one long sleep would hide it for an hour
+    while True:
+        time.sleep(0.1)
 finally:
     processes.end(helper, state_dir)
 """
@@ -39,9 +41,10 @@ DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); prin
 
 
 def as_in_a_terminal() -> None:
-    """Whoever runs the tests in the background, or by nohup, ignores these, and children inherit that."""
+    """Whoever runs the tests in the background, or by nohup, ignores or blocks these, and children inherit that."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def command(state_dir: Path, helper: str = SLEEPER) -> tuple[subprocess.Popen[str], psutil.Process]:
