@@ -51,14 +51,26 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
         take_turn(connection, "reference.trading_sessions")
         if newest is not None and fingerprint != current:
             _follow(cursor, calendar_name, newest, sessions, current)
-        cursor.executemany(
+        dates, opens, closes = _columns(sessions)
+        cursor.execute(
             """
             insert into reference.trading_sessions (calendar, session_date, open_at, close_at, session_no)
-            select %s as calendar, %s as session_date, %s as open_at, %s as close_at, coalesce(max(session_no), 0) + 1
-            from reference.trading_sessions where calendar = %s
-            on conflict do nothing
+            select
+                %(calendar)s as calendar,
+                sessions.session_date,
+                sessions.open_at,
+                sessions.close_at,
+                coalesce(stored.last_no, 0) + row_number() over (order by sessions.session_date) as session_no
+            from unnest(%(dates)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
+                as sessions (session_date, open_at, close_at)
+            cross join (
+                select max(session_date) as newest, max(session_no) as last_no
+                from reference.trading_sessions
+                where calendar = %(calendar)s
+            ) as stored
+            where sessions.session_date > coalesce(stored.newest, '-infinity')
             """,
-            [(calendar_name, *session, calendar_name) for session in sessions if newest is None or session[0] > newest],
+            {"calendar": calendar_name, "dates": dates, "opens": opens, "closes": closes},
         )
         added = cursor.rowcount
         cursor.execute("select reference.count_session_bars(%s)", (calendar_name,))
@@ -85,10 +97,9 @@ def _follow(
     if not differing:
         return
     days = [session for session in sessions if differing[0] <= session[0] <= newest]
-    dates, opens, closes = zip(*days, strict=True) if days else ((), (), ())
     cursor.execute(
         "select reference.replace_sessions(%s, %s, %s::date[], %s::timestamptz[], %s::timestamptz[], %s)",
-        (calendar_name, differing[0], list(dates), list(opens), list(closes), fingerprint),
+        (calendar_name, differing[0], *_columns(days), fingerprint),
     )
     named = ", ".join(map(str, differing[:5])) + (", …" if len(differing) > 5 else "")
     log.warning(
@@ -98,6 +109,11 @@ def _follow(
         named,
         differing[0],
     )
+
+
+def _columns(sessions: Sequence[Session]) -> tuple[list[date], list[datetime], list[datetime]]:
+    """Dates, opens and closes, as three arrays of a statement."""
+    return [day for day, _, _ in sessions], [opened for _, opened, _ in sessions], [closed for _, _, closed in sessions]
 
 
 def session_zone(calendar_name: str) -> tzinfo:
@@ -190,7 +206,6 @@ def _sessions(calendar_name: str, end: date) -> list[Session]:
         ) from None
     except ValueError as error:
         raise Skip(f"exchange_calendars cannot compute calendar {calendar_name}: {str(error)[:120]}") from None
-    return [
-        (session.date(), row.open.to_pydatetime(), row.close.to_pydatetime())
-        for session, row in calendar.schedule.iterrows()
-    ]
+    schedule = calendar.schedule
+    opens, closes = (schedule[column].dt.to_pydatetime() for column in ("open", "close"))
+    return list(zip(schedule.index.date, opens, closes, strict=True))

@@ -11,7 +11,7 @@ from flows.dbt_command import run_dbt
 from loaders.client import calendars
 from loaders.client.calendars import ORIGIN, ensure_sessions
 from tests.canonical.tapes import Exchange, Judged, Tape, numbered, walk
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 from warehouse.errors import Skip, Stop
 
@@ -22,18 +22,17 @@ WALK = walk(31, 60)
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    with running_warehouse(tmp_path_factory.mktemp("calendars")):
-        run_dbt("seed")
-        with (
-            connect("loader") as loader,
-            connect("transformer") as transformer,
-            connect("analyst", autocommit=True) as reader,
-        ):
-            ensure_sessions(loader, "XNYS", TODAY)
-            exchange = Exchange(loader, transformer)
-            exchange.land(Tape("TAPE", numbered(WALK)))
-            run_dbt("run", "--select", "staging", "canonical")
-            yield Judged(exchange, reader)
+    with (
+        running_warehouse(tmp_path_factory.mktemp("calendars"), SEEDED),
+        connect("loader") as loader,
+        connect("transformer") as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        ensure_sessions(loader, "XNYS", TODAY)
+        exchange = Exchange(loader, transformer)
+        exchange.land(Tape("TAPE", numbered(WALK)))
+        run_dbt("run", "--select", "staging", "canonical")
+        yield Judged(exchange, reader)
 
 
 @pytest.mark.parametrize("name", ["XBOM", "XTKS", "XSHG", "XHKG", "XLON", "24x7"])

@@ -11,7 +11,7 @@ from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.seeds.wrong_lines import wrong_lines
 from tests.canonical.tapes import FIRST_MINUTE, Exchange, Judged, Tape, numbered, since, walk
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
 W, M = walk(21, 40), walk(22, 40, deviation=0.001)
@@ -47,45 +47,44 @@ def minute(number: int) -> str:
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    with running_warehouse(tmp_path_factory.mktemp("decided")):
-        run_dbt("seed")
-        with (
-            connect("loader") as loader,
-            connect("transformer") as transformer,
-            connect("analyst", autocommit=True) as reader,
+    with (
+        running_warehouse(tmp_path_factory.mktemp("decided"), SEEDED),
+        connect("loader") as loader,
+        connect("transformer") as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        for calendar in ("XNYS", "24x7"):
+            ensure_sessions(loader, calendar, date(2024, 12, 31))
+        exchange = Exchange(loader, transformer)
+        exchange.land(*STOCKS, *PAIRS)
+        transformer.execute("update reference.activity_limits set inactive_after = 400 where timeframe = '1m'")
+        for symbol, first, end in (
+            ("UNKNOWN", 0, 40),
+            ("SHUTA", 100, 410),
+            ("SHUTB", 100, 410),
+            ("GONE", 1_000, 1_510),
+            ("GONEBACK", 1_000, 1_510),
         ):
-            for calendar in ("XNYS", "24x7"):
-                ensure_sessions(loader, calendar, date(2024, 12, 31))
-            exchange = Exchange(loader, transformer)
-            exchange.land(*STOCKS, *PAIRS)
-            transformer.execute("update reference.activity_limits set inactive_after = 400 where timeframe = '1m'")
-            for symbol, first, end in (
-                ("UNKNOWN", 0, 40),
-                ("SHUTA", 100, 410),
-                ("SHUTB", 100, 410),
-                ("GONE", 1_000, 1_510),
-                ("GONEBACK", 1_000, 1_510),
-            ):
-                window = (FIRST_MINUTE + timedelta(minutes=first), FIRST_MINUTE + timedelta(minutes=end))
-                exchange.answer(symbol, "1m", *window, "binance")
-            day = str(exchange.days[20])
-            exchange.decide("ACCEPTED", "1d", day, "price", "accept")
-            exchange.decide("REJECTED", "1d", day, "price", "reject")
-            prices = {"open": 101, "high": 103, "low": 100, "close": 102}
-            for symbol in ("REPLACED", "WRITTEN"):
-                exchange.decide(symbol, "1d", day, "price", "replace", **prices, volume=7)
-            exchange.decide("WICK", "1d", day, "price", "accept")
-            exchange.decide("TRUEFALL", "1d", day, "action", "reject")
-            exchange.decide("SPLIT", "1d", day, "action", "accept", ratio=2)
-            exchange.decide("NOWHERE", "1d", "2024-01-06", "price", "accept")
-            exchange.decide("NOWHERE", "1d", "the sixth", "price", "accept")
-            exchange.decide("UNIT", "1m", minute(20), "action", "accept", ratio=100)
-            exchange.decide("NEWCOIN", "1m", minute(20), "identity", "reject")
-            exchange.decide("SAMECOIN", "1m", minute(20), "identity", "accept")
-            exchange.decide("SWAPPED", "1m", minute(0), "price", "accept", source="binance")
-            exchange.decide("GONEBACK", "1m", minute(1_500), "identity", "accept")
-            run_dbt("run", "--select", "staging", "canonical")
-            yield Judged(exchange, reader)
+            window = (FIRST_MINUTE + timedelta(minutes=first), FIRST_MINUTE + timedelta(minutes=end))
+            exchange.answer(symbol, "1m", *window, "binance")
+        day = str(exchange.days[20])
+        exchange.decide("ACCEPTED", "1d", day, "price", "accept")
+        exchange.decide("REJECTED", "1d", day, "price", "reject")
+        prices = {"open": 101, "high": 103, "low": 100, "close": 102}
+        for symbol in ("REPLACED", "WRITTEN"):
+            exchange.decide(symbol, "1d", day, "price", "replace", **prices, volume=7)
+        exchange.decide("WICK", "1d", day, "price", "accept")
+        exchange.decide("TRUEFALL", "1d", day, "action", "reject")
+        exchange.decide("SPLIT", "1d", day, "action", "accept", ratio=2)
+        exchange.decide("NOWHERE", "1d", "2024-01-06", "price", "accept")
+        exchange.decide("NOWHERE", "1d", "the sixth", "price", "accept")
+        exchange.decide("UNIT", "1m", minute(20), "action", "accept", ratio=100)
+        exchange.decide("NEWCOIN", "1m", minute(20), "identity", "reject")
+        exchange.decide("SAMECOIN", "1m", minute(20), "identity", "accept")
+        exchange.decide("SWAPPED", "1m", minute(0), "price", "accept", source="binance")
+        exchange.decide("GONEBACK", "1m", minute(1_500), "identity", "accept")
+        run_dbt("run", "--select", "staging", "canonical")
+        yield Judged(exchange, reader)
 
 
 def test_a_price_is_what_a_person_says(judged: Judged) -> None:

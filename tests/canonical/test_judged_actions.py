@@ -9,7 +9,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
 W = walk(11, 100)
@@ -80,21 +80,20 @@ TAPES = (
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    with running_warehouse(tmp_path_factory.mktemp("judged")):
-        run_dbt("seed")
-        with (
-            connect("loader") as loader,
-            connect("transformer") as transformer,
-            connect("analyst", autocommit=True) as reader,
-        ):
-            ensure_sessions(loader, "XNYS", date(2024, 12, 31))
-            exchange = Exchange(loader, transformer)
-            transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
-            exchange.land(*TAPES)
-            run_dbt(
-                "run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "suspected_actions", "+quarantine", "+features_1d"
-            )
-            yield Judged(exchange, reader)
+    with (
+        running_warehouse(tmp_path_factory.mktemp("judged"), SEEDED),
+        connect("loader") as loader,
+        connect("transformer") as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        ensure_sessions(loader, "XNYS", date(2024, 12, 31))
+        exchange = Exchange(loader, transformer)
+        transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
+        exchange.land(*TAPES)
+        run_dbt(
+            "run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "suspected_actions", "+quarantine", "+features_1d"
+        )
+        yield Judged(exchange, reader)
 
 
 def returns(judged: Judged, symbol: str) -> dict[int, float]:

@@ -8,7 +8,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
 BACK, CONTRADICTED = "spike that nothing confirms", "spike that another source contradicts"
@@ -117,19 +117,18 @@ PAIRS = (
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    with running_warehouse(tmp_path_factory.mktemp("judged")):
-        run_dbt("seed")
-        with (
-            connect("loader") as loader,
-            connect("transformer") as transformer,
-            connect("analyst", autocommit=True) as reader,
-        ):
-            for calendar in ("XNYS", "24x7"):
-                ensure_sessions(loader, calendar, date(2024, 12, 31))
-            exchange = Exchange(loader, transformer)
-            exchange.land(*STOCKS, *PAIRS)
-            run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "+quarantine", "+features_1d")
-            yield Judged(exchange, reader)
+    with (
+        running_warehouse(tmp_path_factory.mktemp("judged"), SEEDED),
+        connect("loader") as loader,
+        connect("transformer") as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        for calendar in ("XNYS", "24x7"):
+            ensure_sessions(loader, calendar, date(2024, 12, 31))
+        exchange = Exchange(loader, transformer)
+        exchange.land(*STOCKS, *PAIRS)
+        run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "+quarantine", "+features_1d")
+        yield Judged(exchange, reader)
 
 
 @pytest.mark.parametrize("symbol", ["BANK", "INSURER", "SQUEEZE"])

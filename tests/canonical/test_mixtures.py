@@ -30,7 +30,7 @@ from tests.canonical.tapes import (
     published,
     quarantined,
 )
-from tests.machine import running_warehouse
+from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
 SESSIONS = 250
@@ -358,18 +358,17 @@ SERIES = "select symbol, md5(string_agg(bars::text, ';' order by bar_start)) fro
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
-    with running_warehouse(tmp_path_factory.mktemp("mixtures")):
-        run_dbt("seed")
-        with (
-            connect("loader") as loader,
-            connect("transformer") as transformer,
-            connect("analyst", autocommit=True) as reader,
-        ):
-            for calendar in ("XNYS", "24x7"):
-                ensure_sessions(loader, calendar, date(2024, 12, 31))
-            # whoever changes a calendar waits for this transaction
-            loader.commit()
-            yield Judged(Exchange(loader, transformer), reader)
+    with (
+        running_warehouse(tmp_path_factory.mktemp("mixtures"), SEEDED),
+        connect("loader") as loader,
+        connect("transformer") as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        for calendar in ("XNYS", "24x7"):
+            ensure_sessions(loader, calendar, date(2024, 12, 31))
+        # whoever changes a calendar waits for this transaction
+        loader.commit()
+        yield Judged(Exchange(loader, transformer), reader)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,7 @@ def published(timeframe: str, symbol: str) -> list[tuple[datetime, str]]:
 
 
 @pytest.mark.whole
-def test_wider_bars_land_and_stand_beside_those_made_of_minutes(empty_warehouse: Path) -> None:
-    run_dbt("seed")
+def test_wider_bars_land_and_stand_beside_those_made_of_minutes(seeded_by_dbt: Path) -> None:
     hour = timedelta(hours=1)
     window = Window(START, START + 8 * hour)
     with connect("loader") as connection, serving(klines) as exchange, serving(stocks) as polygon:
