@@ -81,6 +81,9 @@ def ensure_sessions(connection: psycopg.Connection, calendar_name: str, today: d
             """,
             (calendar_name, current),
         )
+        if added:
+            # what is pulled next asks for sessions, and a plan that knows of none of them takes a hundred times as long
+            cursor.execute("select raw.refresh_statistics()")
     return added
 
 

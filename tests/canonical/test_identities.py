@@ -55,6 +55,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         whole = [datetime(d.year, d.month, d.day, tzinfo=EXCHANGE_TIME) for d in (days[0], days[SESSIONS])]
         for symbol in ("YOUNG", "GONE"):
             exchange.answer(symbol, "1d", *whole, "polygon")
+        exchange.refresh_statistics()
         build()
         yield Judged(exchange, reader)
 
