@@ -1,6 +1,9 @@
 """Dated memberships of an index become lines of seeds/universes.csv."""
 
 import csv
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -19,8 +22,10 @@ def bring_in(universe: str, file: Path, seed: Path = SEED) -> int:
     file and line, and writes nothing, for a line that cannot be.
     """
     lines = _memberships(universe, file)
-    with seed.open(newline="") as known:
-        others = [line for line in csv.DictReader(known) if line["universe"] != universe]
+    with _reading(seed) as known:
+        others = [_fields(seed, known, line) for line in known if line.get("universe") != universe]
+        if tuple(known.fieldnames or ()) != COLUMNS:
+            raise Stop(f"{seed} has other columns than {', '.join(COLUMNS)}: mend its first line")
     whole = sorted([*others, *lines], key=lambda line: (line["universe"], line["symbol"], line["valid_from"]))
     fresh = seed.with_suffix(".new")
     with fresh.open("w", newline="") as file_of_seed:
@@ -31,21 +36,36 @@ def bring_in(universe: str, file: Path, seed: Path = SEED) -> int:
     return len(lines)
 
 
-def _memberships(universe: str, file: Path) -> list[dict[str, str]]:
+@contextmanager
+def _reading(file: Path) -> "Iterator[csv.DictReader[str]]":
+    """A CSV file's lines by their columns; a spreadsheet may leave a mark before the first."""
     try:
-        with file.open(newline="") as source:
-            reader = csv.DictReader(source)
-            columns = reader.fieldnames or []
-            first = next((name for name in ("valid_from", "opt-in") if name in columns), None)
-            last = next((name for name in ("valid_to", "opt-out") if name in columns), None)
-            if "symbol" not in columns or first is None or last is None:
-                raise Stop(f"{file} has no columns symbol, opt-in and opt-out, but {', '.join(columns) or 'none'}")
-            lines = [
-                _membership(universe, f"{file}, line {reader.line_num}", line["symbol"], line[first], line[last])
-                for line in reader
-            ]
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            yield csv.DictReader(opened)
     except OSError as error:
         raise Stop(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Stop(f"{file} is not written in UTF-8: save it so") from None
+    except csv.Error as error:
+        raise Stop(f"{file} cannot be read: {error}") from None
+
+
+def _fields(file: Path, reader: "csv.DictReader[str]", line: dict[str, str]) -> dict[str, str]:
+    """A line's fields without blanks around them. Raises Stop for a line with fewer or more than the first one has."""
+    if None in line or None in line.values():
+        raise Stop(f"{file}, line {reader.line_num} has not as many fields as the first line")
+    return {name: written.strip() for name, written in line.items()}
+
+
+def _memberships(universe: str, file: Path) -> list[dict[str, str]]:
+    with _reading(file) as reader:
+        columns = reader.fieldnames or []
+        first = next((name for name in ("valid_from", "opt-in") if name in columns), None)
+        last = next((name for name in ("valid_to", "opt-out") if name in columns), None)
+        if "symbol" not in columns or first is None or last is None:
+            raise Stop(f"{file} has no columns symbol, opt-in and opt-out, but {', '.join(columns) or 'none'}")
+        rows = [(f"{file}, line {reader.line_num}", _fields(file, reader, line)) for line in reader]
+    lines = [_membership(universe, where, row["symbol"], row[first], row[last]) for where, row in rows]
     if not lines:
         raise Stop(f"{file} has no line: a universe without members is none")
     spans: dict[str, str] = {}
@@ -57,10 +77,14 @@ def _memberships(universe: str, file: Path) -> list[dict[str, str]]:
 
 
 def _membership(universe: str, where: str, symbol: str, first: str, last: str) -> dict[str, str]:
+    if not symbol:
+        raise Stop(f"{where}: symbol is empty")
     days = []
     for written in (first, last):
         try:
-            days.append(date.fromisoformat(written[:10]).isoformat() if written else "")
+            # pandas writes a day with its midnight
+            day = re.fullmatch(r"(\d{4}-\d\d-\d\d)([ T]00:00(:00)?)?", written)
+            days.append(date.fromisoformat(day[1] if day else written).isoformat() if written else "")
         except ValueError:
             raise Stop(f"{where}: {written!r} is no date like 2024-01-31") from None
     if days[0] and days[1] and days[1] <= days[0]:

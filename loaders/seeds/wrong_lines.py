@@ -14,6 +14,7 @@ import psycopg
 import yaml
 
 from loaders.seeds import SEEDS
+from warehouse.errors import Stop
 from warehouse.rows import scalar
 
 ALWAYS_OPEN = "24x7"
@@ -42,6 +43,8 @@ _WORDS = {
     "confirmations": {"what": ("price", "action", "identity"), "decision": ("accept", "reject", "replace")},
     "calendar_overrides": {"what": ("add", "remove", "change")},
 }
+# so many fields too many dbt still reads, as macros/seeds/as_written.sql tells it to
+_ROOM = 100
 _PRICES = ("open", "high", "low", "close")
 # as canonical.decisions takes them
 _RATIOS = (1e-6, 1e6)
@@ -81,7 +84,8 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
     """One sentence with file and line for each line of the seeds that says what cannot be.
 
     `seeds` is the folder of the seeds, by default the project's; what it lacks is not judged, and neither is a bar of a
-    calendar without sessions yet. Without instruments that can be read, no line that names one is judged.
+    calendar without sessions yet. Without instruments that can be read, no line that names one is judged. Raises Stop
+    for a file that keeps dbt from reading any.
     """
     folder = seeds or SEEDS
     readable: dict[str, list[tuple[str, Line]]] = {}
@@ -90,7 +94,7 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
         if not path.exists():
             continue
         where = f"dbt_project/seeds/{path.name}"
-        file = _file(path, declared)
+        file = _file(path, declared, where)
         if file.problem:
             yield f"{where} is not read, and what it said before holds: {file.problem}"
             continue
@@ -142,33 +146,54 @@ def _rules(seed: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 yield {"test": name, "columns": columns, **said["arguments"]}
 
 
-def _file(path: Path, seed: _Seed) -> _File:
-    """What stands in a seed's file. A spreadsheet may leave a mark before it, empty lines, and letters of its own."""
+def _file(path: Path, seed: _Seed, where: str) -> _File:
+    """What stands in a seed's file. A spreadsheet may leave a mark before it, empty lines, and letters of its own.
+
+    Raises Stop for what keeps dbt from reading any seed at all.
+    """
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as opened:
         reader = csv.reader(opened)
         lines: dict[int, list[str]] = {}
+        problems: list[str] = []
         begins = 1
         try:
             header = [name.strip() for name in next(reader, [])]
-            for name in header:
-                if name not in seed.types or header.count(name) > 1:
-                    return _File([], {}, f"a column is called {name!r}")
             for fields in reader:
                 begins, before = reader.line_num, begins
-                if any("\ufffd" in field for field in fields):
-                    return _File([], {}, f"line {reader.line_num} is not written in UTF-8, and dbt stops at that")
-                if any("\n" in field or "\r" in field for field in fields):
-                    return _File([], {}, f"a quote is not closed in line {before + 1}")
-                if any(field.strip() for field in fields):
-                    lines[reader.line_num] = fields
+                text = "".join(fields)
+                if "\ufffd" in text:
+                    raise Stop(
+                        f"{where}, line {begins} is not written in UTF-8, and dbt then reads no seed: save it so"
+                    )
+                if len(fields) > len(seed.types) + _ROOM:
+                    raise Stop(f"{where}, line {begins} has {len(fields)} fields, and dbt does not read so many")
+                if "\0" in text:
+                    problems.append(f"line {begins} holds a byte that is no letter")
+                if "\n" in text or "\r" in text:
+                    problems.append(
+                        f"a field of line {before + 1} goes on in the next line: close its quote, or join them"
+                    )
+                if text.strip():
+                    lines[begins] = fields
         except csv.Error as error:
             return _File([], {}, f"line {reader.line_num}: {error}")
-    return _File(header, lines, None if header else "it is empty")
+    problems = [*_wrong_header(header, seed), *problems]
+    return _File(header, lines, problems[0] if problems else None)
+
+
+def _wrong_header(header: list[str], seed: _Seed) -> Iterator[str]:
+    if not header:
+        yield "its first line is empty"
+        return
+    yield from (f"a column is called {name!r}" for name in header if name not in seed.types or header.count(name) > 1)
+    missing = [name for name in seed.types if name not in header]
+    if missing:
+        yield f"it has no column {', '.join(missing)}"
 
 
 def _refused(connection: psycopg.Connection, seed: _Seed, file: _File) -> dict[int, str]:
     """Why a line counts for nothing, by its number; dbt leaves it out."""
-    lines = [{"line_no": number, "fields": fields} for number, fields in file.lines.items()]
+    lines = [{"line_no": number, "fields": [*map(str.strip, fields)]} for number, fields in file.lines.items()]
     rows = connection.execute(
         "select line_no, problem from canonical.refused_lines(%s, %s, %s::jsonb, %s::jsonb)",
         (file.header, [seed.types[name] for name in file.header], json.dumps(seed.rules), json.dumps(lines)),

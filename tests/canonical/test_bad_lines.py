@@ -1,6 +1,7 @@
 """Lines of seeds that cannot be: each is told with its file and line, and everybody else's bars are built."""
 
 import shutil
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,11 @@ from flows import dbt_command
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
 from loaders.raw.landing import land
+from loaders.seeds import SEEDS
 from loaders.seeds.wrong_lines import wrong_lines
 from loaders.vendors.polygon import PolygonSource
 from warehouse.connection import connect
+from warehouse.errors import Stop
 
 # lines that are added to the seeds, and what is said of each
 BAD: dict[str, list[tuple[str, str | None]]] = {
@@ -125,13 +128,58 @@ def test_no_more_than_what_can_count_is_loaded(seeded_by_dbt: Path, project: Pat
     assert [sentence for sentence in told if "is not read" in sentence] == [
         "dbt_project/seeds/universes.csv is not read, and what it said before holds: a column is called"
         " 'universe;symbol;valid_from;valid_to'",
-        "dbt_project/seeds/benchmarks.csv is not read, and what it said before holds: a quote is not closed in line 2",
+        "dbt_project/seeds/benchmarks.csv is not read, and what it said before holds:"
+        " a field of line 2 goes on in the next line: close its quote, or join them",
     ]
-    (seeds / "instruments.csv").write_bytes(instruments.encode() + umlaut.encode("latin-1"))
+
+
+# what becomes of a file, and what is said of it
+DAMAGED: dict[str, tuple[Callable[[str], str], str]] = {
+    "vendor_symbols": (lambda text: without(text, "valid_from", "valid_to"), "it has no column valid_from, valid_to"),
+    "instruments": (lambda text: without(text, "symbol"), "it has no column symbol"),
+    "price_limits": (lambda text: without(text, "largest_move"), "it has no column largest_move"),
+    "currency_rates": (lambda text: without(text, "rate"), "it has no column rate"),
+    "trading_halts": (lambda text: without(text, "calendar"), "it has no column calendar"),
+    "precedence": (lambda text: text + "equity,1d,\0,9,9\n", "holds a byte that is no letter"),
+    "benchmarks": (lambda text: f"\n{text}", "its first line is empty"),
+}
+
+
+def without(text: str, *names: str) -> str:
+    """A CSV file of no quotes without some of its columns."""
+    header, *lines = [line.split(",") for line in text.splitlines()]
+    kept = [place for place, name in enumerate(header) if name not in names]
+    return "".join(",".join(line[place] for place in kept) + "\n" for line in (header, *lines))
+
+
+def test_of_a_damaged_file_what_it_said_before_holds(seeded_by_dbt: Path, project: Path) -> None:
+    seeds = project / "seeds"
+    for seed, (damage, _) in DAMAGED.items():
+        path = seeds / f"{seed}.csv"
+        path.write_text(damage((SEEDS / path.name).read_text()))
+    before = {seed: _loaded(seed) for seed in DAMAGED}
     with connect("transformer") as connection:
-        told = list(wrong_lines(connection, seeds))
-    last = len(instruments.splitlines()) + 1
-    assert f"line {last} is not written in UTF-8, and dbt stops at that" in "".join(told)
+        told = [sentence for sentence in wrong_lines(connection, seeds) if "is not read" in sentence]
+    assert [words for _, words in DAMAGED.values() if not any(sentence.endswith(words) for sentence in told)] == []
+    assert len(told) == len(DAMAGED)
+    # a blank of a web page is none of the symbol
+    (seeds / "broker_symbols.csv").write_text("symbol,broker,broker_symbol\nIBM,alpaca,IBM\N{NO-BREAK SPACE}\n")
+    run_dbt("seed")
+    assert {seed: _loaded(seed) for seed in DAMAGED} == before
+    assert _loaded("broker_symbols") == {("IBM", "alpaca", "IBM")}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (",".join(["IBM"] + [""] * 120), "has 121 fields, and dbt does not read so many"),
+        ("Z\N{LATIN SMALL LETTER U WITH DIAERESIS}R,alpaca,ZUR", "is not written in UTF-8, and dbt then reads no seed"),
+    ],
+)
+def test_what_stops_dbt_is_told_before_it(seeded_by_dbt: Path, tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "broker_symbols.csv").write_bytes(b"symbol,broker,broker_symbol\n" + line.encode("latin-1") + b"\n")
+    with connect("transformer") as connection, pytest.raises(Stop, match=f"broker_symbols.csv, line 2 {words}"):
+        list(wrong_lines(connection, tmp_path))
 
 
 def _loaded(seed: str) -> set[tuple[object, ...]]:

@@ -39,6 +39,10 @@ def test_an_index_becomes_lines_of_the_seed(tmp_path: Path) -> None:
         ("symbol,opt-in,opt-out\nA,1.2.2000,\n", "line 2: '1.2.2000' is no date like 2024-01-31"),
         ("symbol,opt-in,opt-out\nA,2000-01-02,2000-01-01\n", "line 2: A leaves on 2000-01-01, which is not after"),
         ("symbol,opt-in,opt-out\nA,2000-01-02,\nA,2001-01-01,\n", "has A twice at one time: from 2001-01-01 on"),
+        ("symbol,opt-in,opt-out\nA,2000-01-01garbage,\n", "line 2: '2000-01-01garbage' is no date"),
+        ("symbol,opt-in,opt-out\n ,2000-01-01,\n", "line 2: symbol is empty"),
+        ("symbol,opt-in,opt-out\nA,2000-01-01\n", "line 2 has not as many fields as the first line"),
+        ("symbol,opt-in,opt-out\nA,2000-01-01,,\n", "line 2 has not as many fields as the first line"),
     ],
 )
 def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path, text: str, words: str) -> None:
@@ -50,3 +54,17 @@ def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path, text: str, w
     assert seed.read_text() == "untouched"
     with pytest.raises(Stop, match="cannot be read"):
         bring_in("sp500", tmp_path / "nowhere.csv", seed)
+
+
+def test_a_spreadsheets_mark_is_no_column(tmp_path: Path) -> None:
+    file, seed = tmp_path / "x.csv", tmp_path / "universes.csv"
+    for path, text in ((file, "symbol,opt-in,opt-out\r\nA,,\r\n"), (seed, "universe,symbol,valid_from,valid_to\n")):
+        path.write_text(text, encoding="utf-8-sig")
+    assert bring_in("sp500", file, seed) == 1
+    file.write_bytes("symbol,opt-in,opt-out\nÄ,,\n".encode("latin-1"))
+    with pytest.raises(Stop, match="is not written in UTF-8"):
+        bring_in("sp500", file, seed)
+    seed.write_text("universe;symbol;valid_from;valid_to\n")
+    file.write_text("symbol,opt-in,opt-out\nA,,\n")
+    with pytest.raises(Stop, match="has other columns than universe, symbol, valid_from, valid_to"):
+        bring_in("sp500", file, seed)

@@ -38,17 +38,27 @@
     {%- set lines = [] -%}
     {%- set problems = [] -%}
     {%- for row in table.rows -%}
-        {%- set fields = row.values() | reject('none') | list -%}
+        {%- set fields = row.values() | reject('none') | map('trim') | list -%}
         {%- do lines.append(fields) -%}
-        {%- if '\n' in fields | join -%}
-            {%- do problems.append('a quote is not closed in line ' ~ loop.index) -%}
+        {%- if '\n' in fields | join or '\r' in fields | join -%}
+            {%- do problems.append(
+                'a field of line ' ~ loop.index ~ ' goes on in the next line: close its quote, or join them'
+            ) -%}
+        {%- endif -%}
+        {%- if '\0' in fields | join -%}
+            {%- do problems.append('line ' ~ loop.index ~ ' holds a byte that is no letter') -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- set header = lines[0] | default([]) | map('trim') | list -%}
+    {%- set header = lines[0] | default([]) -%}
     {%- for name in header if name not in model.config.column_types or header.count(name) > 1 -%}
         {%- do problems.append("a column is called '" ~ name ~ "'") -%}
     {%- endfor -%}
-    {%- if not header -%}{%- do problems.append('it is empty') -%}{%- endif -%}
+    {%- set missing = model.config.column_types.keys() | reject('in', header) | join(', ') -%}
+    {%- if not header -%}
+        {%- do problems.append('its first line is empty') -%}
+    {%- elif missing -%}
+        {%- do problems.append('it has no column ' ~ missing) -%}
+    {%- endif -%}
     {{ return({'problem': problems | first | default(none), 'header': header, 'lines': lines[1:], 'table': table}) }}
 {% endmacro %}
 
@@ -91,7 +101,7 @@
     {%- set rows = [] -%}
     {%- for line in numbered if line.line_no not in refused -%}
         {%- set values = [] -%}
-        {%- for field in line.fields -%}{%- do values.append(field | trim or none) -%}{%- endfor -%}
+        {%- for field in line.fields -%}{%- do values.append(field or none) -%}{%- endfor -%}
         {%- do rows.append(values) -%}
     {%- endfor -%}
     {{ return(rows) }}
