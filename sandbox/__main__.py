@@ -56,7 +56,7 @@ def _serve(arguments: list[str]) -> int:
         epilog="`python -m sandbox make-tape DIR` writes the demo tape.",
     )
     parser.add_argument("--tape", type=Path, required=True, metavar="DIR", help="folder of Parquet files")
-    parser.add_argument("--book", type=Path, metavar="FILE", help="the broker's book (SQLite); in memory if not given")
+    parser.add_argument("--book", type=Path, metavar="FILE", help="both brokers' book (SQLite); in memory if not given")
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one; default %(default)s")
     parser.add_argument(
         "--clock",
@@ -69,12 +69,21 @@ def _serve(arguments: list[str]) -> int:
     parser.add_argument("--polygon-key", default=environ.get("SANDBOX_POLYGON_KEY", "sandbox-polygon-key"))
     parser.add_argument("--alpaca-key-id", default=environ.get("SANDBOX_ALPACA_KEY_ID", "sandbox-alpaca-key"))
     parser.add_argument("--alpaca-secret", default=environ.get("SANDBOX_ALPACA_SECRET", "sandbox-alpaca-secret"))
+    parser.add_argument("--binance-key", default=environ.get("SANDBOX_BINANCE_KEY", "sandbox-binance-key"))
+    parser.add_argument("--binance-secret", default=environ.get("SANDBOX_BINANCE_SECRET", "sandbox-binance-secret"))
     parser.add_argument("--faults", type=Path, metavar="FILE", help="what goes wrong, and how often (YAML)")
     parser.add_argument("--coingecko-key", default=environ.get("SANDBOX_COINGECKO_KEY", "sandbox-coingecko-key"))
     options = parser.parse_args(arguments)
     tape = tapes.load(options.tape)
     start = _start(options.clock, tape)
-    keys = Keys(options.polygon_key, options.alpaca_key_id, options.alpaca_secret, options.coingecko_key)
+    keys = Keys(
+        options.polygon_key,
+        options.alpaca_key_id,
+        options.alpaca_secret,
+        options.coingecko_key,
+        options.binance_key,
+        options.binance_secret,
+    )
     pairs = crypto_pairs.load(options.tape, tape)
     plan = fault_plan.load(options.faults, tape) if options.faults else fault_plan.NO_FAULTS
     # The port comes before the book: a start that is refused leaves no book behind.

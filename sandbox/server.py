@@ -99,7 +99,8 @@ class Sandbox:
         self._plan = plan
         self._answer_faults = AnswerFaults(plan, self._now)
         self._order_faults = OrderFaults()
-        self.spot = SpotAccount(pairs, lambda symbol: self.broker.market.last_price(symbol, self._now()), self._now)
+        last_price = self.broker.market.last_price
+        self.spot = SpotAccount(pairs, lambda symbol: last_price(symbol, self._now()), self._now, book=self.book)
         spot_keys = SpotKeys(keys.binance_key, keys.binance_secret, keys.binance_public_key)
         spot_clock = RequestClock(self._now)
         self._spot_handlers = SpotHandlers(self.spot, spot_keys, spot_clock)

@@ -17,7 +17,8 @@ from sandbox.broker.binance_requests import (
     mandatory,
     whole,
 )
-from sandbox.broker.spot_account import SpotAccount, SpotError, SpotOrder
+from sandbox.broker.spot_account import SpotAccount, SpotError
+from sandbox.broker.spot_records import SpotOrder
 from sandbox.tape.crypto_pairs import DELISTED
 
 DAY = 86_400_000

@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from sandbox.broker.spot_account import FEE, UID, Report, SpotAccount, SpotOrder, SpotTrade
+from sandbox.broker.spot_account import FEE, UID, Report, SpotAccount
+from sandbox.broker.spot_records import SpotOrder, SpotTrade
 
 MILLISECOND = 1_000
 

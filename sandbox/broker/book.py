@@ -9,19 +9,20 @@ import fcntl
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
 from sandbox.broker.orders import Order
 from sandbox.broker.records import Activity, Entitlement, Position
+from sandbox.broker.spot_records import Balance, SpotOrder, SpotTrade
 from sandbox.errors import SandboxError
 
 Row = TypeVar("Row")
-VERSION = 2
+VERSION = 3
 SCHEMA = """
 create table account (
     id text not null,
@@ -78,6 +79,39 @@ create table entitlements (
     symbol text not null, ex_at integer not null, paid_at integer not null, qty text not null, per_share text not null
 ) strict;
 """
+# what version 3 has more than version 2
+SPOT_SCHEMA = """
+create table spot_balances (asset text primary key, free text not null, locked text not null) strict;
+create table spot_orders (
+    symbol text not null,
+    number integer not null,
+    client_id text not null,
+    side text not null,
+    kind text not null,
+    time_in_force text not null,
+    quantity text not null,
+    price text not null,
+    taken_at integer not null,
+    updated_at integer not null,
+    status text not null,
+    filled text not null,
+    quote text not null,
+    primary key (symbol, number)
+) strict;
+create table spot_trades (
+    symbol text not null,
+    number integer not null,
+    order_number integer not null,
+    side text not null,
+    price text not null,
+    quantity text not null,
+    fee text not null,
+    fee_asset text not null,
+    at integer not null,
+    is_maker integer not null,
+    primary key (symbol, number)
+) strict;
+"""
 INSERT_ORDER = """
 insert into orders values (
     :number, :order_id, :client_order_id, :symbol, :side, :type, :time_in_force, :qty, :notional, :limit_price,
@@ -89,6 +123,18 @@ insert into activities values (
     :number, :activity_id, :kind, :happened_at, :symbol, :qty, :price, :per_share, :cash, :order_id, :side,
     :description, :cum_qty, :leaves_qty
 )"""
+# an order that changes keeps its place among the others
+PUT_SPOT_ORDER = """
+insert into spot_orders values (
+    :symbol, :number, :client_id, :side, :kind, :time_in_force, :quantity, :price, :taken_at, :updated_at, :status,
+    :filled, :quote
+) on conflict (symbol, number) do update
+set updated_at = excluded.updated_at, status = excluded.status, filled = excluded.filled, quote = excluded.quote"""
+INSERT_SPOT_TRADE = """
+insert into spot_trades values (
+    :symbol, :number, :order, :side, :price, :quantity, :fee, :fee_asset, :at, :is_maker
+)"""
+FORGET_SPOT = "delete from spot_balances; delete from spot_orders; delete from spot_trades;"
 FORGET = "delete from orders; delete from positions; delete from activities; delete from entitlements;"
 DECIMAL_COLUMNS = {
     "qty",
@@ -101,6 +147,12 @@ DECIMAL_COLUMNS = {
     "cash",
     "cum_qty",
     "leaves_qty",
+    "quantity",
+    "filled",
+    "quote",
+    "fee",
+    "free",
+    "locked",
 }
 
 
@@ -119,17 +171,22 @@ class Book:
         except sqlite3.DatabaseError as error:
             message = f"{path} cannot be used as a book ({error}); name a new file or one that a sandbox made."
             raise SandboxError(message) from error
-        if version != VERSION and tables:
+        if version not in (2, VERSION) and tables:
             raise SandboxError(
                 f"{path} is not a book of version {VERSION}; name a new file or one that a sandbox made."
             )
         if version != VERSION:
             with self.transaction():
-                for statement in SCHEMA.split(";")[:-1]:
-                    self._db.execute(statement)
-                self._db.execute("insert into account values (?, ?, ?, '0', '0')", [str(uuid.uuid4()), now, now])
+                if not tables:
+                    self._create(SCHEMA)
+                    self._db.execute("insert into account values (?, ?, ?, '0', '0')", [str(uuid.uuid4()), now, now])
+                self._create(SPOT_SCHEMA)
                 self._db.execute(f"pragma user_version = {VERSION}")
         self.account_id, self.created_at = self._db.execute("select id, created_at from account").fetchone()
+
+    def _create(self, schema: str) -> None:
+        for statement in schema.split(";")[:-1]:
+            self._db.execute(statement)
 
     def close(self) -> None:
         """Close the file and let another sandbox have it."""
@@ -264,6 +321,35 @@ class Book:
         due = _read(self._db, Entitlement, query, [by])
         self._db.execute("delete from entitlements where paid_at <= ?", [by])
         return due
+
+    def spot_orders(self) -> list[SpotOrder]:
+        """Orders of the spot account, oldest first."""
+        return _read(self._db, SpotOrder, "select * from spot_orders order by rowid")
+
+    def spot_trades(self) -> list[SpotTrade]:
+        """Trades of the spot account, oldest first."""
+        trades = _read(self._db, SpotTrade, "select * from spot_trades order by rowid")
+        return [replace(trade, is_maker=bool(trade.is_maker)) for trade in trades]
+
+    def put_spot(self, order: SpotOrder, trade: SpotTrade | None) -> None:
+        """Insert the order, or what changed of it, and the trade that changed it, if one did."""
+        self._db.execute(PUT_SPOT_ORDER, _cells(order))
+        if trade is not None:
+            self._db.execute(INSERT_SPOT_TRADE, _cells(trade))
+
+    def balances(self) -> dict[str, Balance]:
+        """What the spot account holds of each asset; nothing before it was ever kept."""
+        rows = self._db.execute("select asset, free, locked from spot_balances")
+        return {asset: Balance(Decimal(free), Decimal(locked)) for asset, free, locked in rows}
+
+    def put_balances(self, balances: Mapping[str, Balance]) -> None:
+        rows = [(asset, str(held.free), str(held.locked)) for asset, held in balances.items()]
+        self._db.executemany("insert or replace into spot_balances values (?, ?, ?)", rows)
+
+    def forget_spot(self) -> None:
+        """The spot account begins anew."""
+        for statement in FORGET_SPOT.split(";")[:-1]:
+            self._db.execute(statement)
 
 
 def _read(db: sqlite3.Connection, kind: type[Row], query: str, values: Sequence[object] = ()) -> list[Row]:

@@ -9,7 +9,8 @@ What it simulates, and what it leaves out:
   quote for a sale. Or it is paid in BNB, at three quarters, where the account says so and has enough.
 - Order and trade ids count per symbol, as the vendor's do, and begin anew after a wipe. A client order id is free again
   as soon as its order has ended.
-- The account lives in memory: it is gone with the process, as the vendor's testnet is now and then.
+- What it holds and what happened to it is in the book, where there is one, and outlives the process. How it behaves, as
+  the desk sets it, does not.
 """
 
 import itertools
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 
+from sandbox.broker.book import Book
+from sandbox.broker.spot_records import Balance, SpotOrder, SpotTrade
 from sandbox.tape.crypto_pairs import Pair
 
 OPENING = {"USDT": Decimal(10_000)}
@@ -28,8 +31,6 @@ SLIPPAGE = Decimal("0.0001")
 SATOSHI = Decimal("0.00000001")
 LEAST_NOTIONAL = Decimal(5)
 MOST_AT_MARKET = Decimal(120)
-ZERO = Decimal(0)
-OPEN = ("NEW", "PARTIALLY_FILLED")
 UID = 354_937_868
 
 
@@ -39,53 +40,6 @@ class SpotError(Exception):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
-
-
-@dataclass
-class Balance:
-    """Units of an asset: to spend, and held by open orders."""
-
-    free: Decimal = ZERO
-    locked: Decimal = ZERO
-
-
-@dataclass
-class SpotOrder:
-    """Instants are microseconds. `price` is zero for a market order, `quote` what has been paid for what is filled."""
-
-    symbol: str
-    number: int
-    client_id: str
-    side: str
-    kind: str
-    time_in_force: str
-    quantity: Decimal
-    price: Decimal
-    taken_at: int
-    updated_at: int
-    status: str = "NEW"
-    filled: Decimal = ZERO
-    quote: Decimal = ZERO
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
-
-
-@dataclass(frozen=True)
-class SpotTrade:
-    """One execution; the fee is in units of its asset."""
-
-    symbol: str
-    number: int
-    order: int
-    side: str
-    price: Decimal
-    quantity: Decimal
-    fee: Decimal
-    fee_asset: str
-    at: int
-    is_maker: bool
 
 
 @dataclass(frozen=True)
@@ -116,10 +70,14 @@ class SpotAccount:
     rests: bool = False
     parts: tuple[Decimal, ...] = (Decimal(1),)
     """Shares of a market order that are executed one by one; what they leave expires."""
+    book: Book | None = None
+    """Where it is kept; in memory alone if not given."""
 
     def __post_init__(self) -> None:
         self.by_symbol = {pair.symbol: pair for pair in self.pairs}
         self.wipe()
+        if self.book is not None and (kept := self.book.balances()):
+            self._go_on(self.book, kept)
 
     def wipe(self) -> None:
         """As the testnet is now and then: everything is gone, ids begin anew."""
@@ -129,9 +87,11 @@ class SpotAccount:
         self.balances = defaultdict(Balance, {asset: Balance(units) for asset, units in OPENING.items()})
         self._orders: dict[str, itertools.count] = defaultdict(lambda: itertools.count(1))
         self._trades: dict[str, itertools.count] = defaultdict(lambda: itertools.count(1))
+        self._is_new = True
 
     def take_reports(self) -> list[Report]:
-        """What happened to orders since the last call, oldest first."""
+        """What happened to orders since the last call, oldest first; only what is safely in the book."""
+        self._keep()
         taken, self.reports = self.reports, []
         return taken
 
@@ -228,6 +188,27 @@ class SpotAccount:
     def expire(self, order: SpotOrder) -> None:
         """The exchange ends an order on its own."""
         self._end(order, "EXPIRED")
+
+    def _go_on(self, book: Book, balances: dict[str, Balance]) -> None:
+        """Take up what the book holds; numbers go on behind the last ones."""
+        self.orders, self.trades = book.spot_orders(), book.spot_trades()
+        self.balances = defaultdict(Balance, balances)
+        for rows, numbers in ((self.orders, self._orders), (self.trades, self._trades)):
+            for row in rows:
+                numbers[row.symbol] = itertools.count(row.number + 1)
+        self._is_new = False
+
+    def _keep(self) -> None:
+        """Write into the book what happened since the last call: one transaction, before anybody is told."""
+        if self.book is None or not (self._is_new or self.reports or self.book.balances() != self.balances):
+            return
+        with self.book.transaction():
+            if self._is_new:
+                self.book.forget_spot()
+            for report in self.reports:
+                self.book.put_spot(report.order, report.trade)
+            self.book.put_balances(self.balances)
+        self._is_new = False
 
     def _trade_at_market(self, order: SpotOrder) -> None:
         pair, last = self.by_symbol[order.symbol], self.last_price(order.symbol)

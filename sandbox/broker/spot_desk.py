@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 
 from sandbox.broker.binance_requests import RequestClock
-from sandbox.broker.spot_account import SpotAccount, SpotOrder
+from sandbox.broker.spot_account import SpotAccount
+from sandbox.broker.spot_records import SpotOrder
 from sandbox.errors import SandboxError
 
 Fields = Mapping[str, object]

@@ -1,12 +1,16 @@
 """The stand-in's spot account adds up, whatever is asked of it, and refuses in the vendor's words."""
 
+import sqlite3
 from collections import defaultdict
+from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.broker.book import Book
 from sandbox.broker.spot_account import OPENING, SpotAccount, SpotError
 from sandbox.tape.crypto_pairs import Pair
 
@@ -17,8 +21,8 @@ PAIRS = tuple(
 ZERO = Decimal(0)
 
 
-def _account(prices: dict[str, Decimal]) -> SpotAccount:
-    return SpotAccount(PAIRS, prices.get, lambda: 1_700_000_000_000_000)
+def _account(prices: dict[str, Decimal], book: Book | None = None) -> SpotAccount:
+    return SpotAccount(PAIRS, prices.get, lambda: 1_700_000_000_000_000, book=book)
 
 
 def _place(account: SpotAccount, number: int, **order) -> None:
@@ -36,9 +40,10 @@ _ACTS = st.tuples(
 
 
 @given(st.lists(_ACTS, max_size=30))
-def test_units_and_money_add_up_and_nothing_is_spent_twice(acts):
+def test_units_and_money_add_up_nothing_is_spent_twice_and_all_is_in_the_book(acts):
     prices = {"BTCUSDT": Decimal(10_000), "ETHUSDT": Decimal(400)}
-    account = _account(prices)
+    book = Book(None, 0)
+    account = _account(prices, book)
     account.balances["BNB"].free = Decimal("0.01")
     for number, (symbol, side, kind, quantity, price) in enumerate(acts):
         try:
@@ -54,6 +59,10 @@ def test_units_and_money_add_up_and_nothing_is_spent_twice(acts):
                 _place(account, number, symbol=symbol, side=side, kind=kind, quantity=quantity, price=limit)
         except SpotError:
             pass
+        account.take_reports()
+        again = _account(prices, book)
+        assert (again.orders, again.trades, again.balances) == (account.orders, account.trades, account.balances)
+    book.close()
     expected: dict[str, Decimal] = defaultdict(lambda: ZERO, {**OPENING, "BNB": Decimal("0.01")})
     for trade in account.trades:
         sign = 1 if trade.side == "BUY" else -1
@@ -100,3 +109,44 @@ def test_an_id_is_free_again_when_its_order_has_ended():
     _place(account, 1)
     assert [order.number for order in account.orders] == [1, 2]
     assert account.find("BTCUSDT", None, "o-1").number == 2
+
+
+def test_numbers_go_on_after_a_restart_and_begin_anew_after_a_wipe(tmp_path: Path):
+    prices = {"BTCUSDT": Decimal(10_000)}
+    for number in (1, 2):
+        with closing(Book(tmp_path / "book.sqlite", 0)) as book:
+            account = _account(prices, book)
+            _place(account, number)
+            assert [(report.kind, report.order.number) for report in account.take_reports()] == [
+                ("NEW", number),
+                ("TRADE", number),
+            ]
+            assert [(trade.number, trade.is_maker) for trade in account.trades] == [
+                (n + 1, False) for n in range(number)
+            ]
+    with closing(Book(tmp_path / "book.sqlite", 0)) as book:
+        account = _account(prices, book)
+        account.wipe()
+        account.take_reports()
+    with closing(Book(tmp_path / "book.sqlite", 0)) as book:
+        account = _account(prices, book)
+        assert (account.orders, account.trades, account.balances["USDT"].free) == ([], [], Decimal(10_000))
+        _place(account, 3)
+        assert [order.number for order in account.orders] == [1]
+
+
+def test_a_book_from_before_there_was_a_spot_account_goes_on(tmp_path: Path):
+    path = tmp_path / "book.sqlite"
+    with closing(Book(path, 5)) as book:
+        account_id = book.account_id
+    with closing(sqlite3.connect(path)) as older:
+        for table in ("spot_balances", "spot_orders", "spot_trades"):
+            older.execute(f"drop table {table}")
+        older.execute("pragma user_version = 2")
+    with closing(Book(path, 9)) as book:
+        assert (book.account_id, book.clock, book.balances()) == (account_id, 5, {})
+        account = _account({"BTCUSDT": Decimal(10_000)}, book)
+        _place(account, 1)
+        account.take_reports()
+    with closing(Book(path, 9)) as book:
+        assert [order.status for order in book.spot_orders()] == ["FILLED"]
