@@ -334,7 +334,10 @@ class BinanceBroker:
     def _listing(self) -> dict[str, wire.Listed]:
         """Our instruments as the exchange lists them now. Raises Stop when two share a base asset."""
         if time.monotonic() - self._listed_at > _LISTING_SECONDS:
-            found = self._list(self._symbols)
+            # one that is not listed would spoil the answer for all, so it is asked for alone
+            known = [symbol for symbol in self._symbols if symbol in self._listed] or self._symbols
+            alone = [(symbol,) for symbol in self._symbols if symbol not in known]
+            found = [one for asked in (known, *alone) for one in self._list(asked)]
             by_base: dict[str, str] = {}
             for one in found:
                 if one.quote == self._currency and (other := by_base.setdefault(one.base, one.symbol)) != one.symbol:

@@ -349,6 +349,13 @@ def test_what_the_exchange_does_not_list_is_said_and_spoils_nothing(exchange):
     terms = broker.terms(["BTCUSDT", "DOGEUSDT"])
     assert terms["BTCUSDT"].closed_because == ""
     assert "does not list DOGEUSDT" in terms["DOGEUSDT"].closed_because
+    # asked for alone from then on, it costs one question more, however many instruments there are
+    broker._listed_at, before = -math.inf, broker._line.spent
+    assert broker.terms(["BTCUSDT", "DOGEUSDT"]) == terms
+    assert broker._line.spent - before == 2 * 20
+    exchange.set(status={"ETHUSDT": "DELISTED"})
+    broker._listed_at = -math.inf
+    assert "does not list ETHUSDT" in broker.terms(["ETHUSDT"])["ETHUSDT"].closed_because
     elsewhere = exchange.broker(currency="FDUSD", pause=_no_pause)
     assert "costs USDT, the account counts in FDUSD" in elsewhere.terms(["BTCUSDT"])["BTCUSDT"].closed_because
     assert elsewhere.account().cash == 0
