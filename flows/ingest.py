@@ -18,6 +18,9 @@ from warehouse.settings import load
 
 log = logging.getLogger("truebar")
 
+# where the newest bars of what a broker trades come from
+SOURCES = {"alpaca": "polygon", "binance": "binance"}
+
 
 @task
 def seed_reference() -> None:

@@ -17,7 +17,7 @@ from execution.sizing import affordable_quantity, order_quantity, target_quantit
 from execution.validation.limits import Mark, Usage, limit_rules, postponed
 from execution.validation.orders import order_rules
 from execution.validation.rules import refusals
-from flows import paper_trade
+from flows import paper_trade, replay
 from flows.attention import NeedsAttention
 from models_registry.rebalancing import Rebalancing
 from tests.execution.test_validation import GOOD_ORDER
@@ -427,12 +427,10 @@ def test_a_flow_comes_back_to_what_waited_for_the_minute(exchange, warehouse, pa
 
 def test_a_replay_comes_back_to_what_waited_for_the_minute(exchange, warehouse, package, one_a_minute, monkeypatch):
     landed = iter(DAYS)
-    monkeypatch.setattr(
-        paper_trade, "land_newest", lambda *_: warehouse.publish(next(landed), {"ALPHA": 0.2, "BETA": 0.2})
-    )
+    monkeypatch.setattr(replay, "land_newest", lambda *_: warehouse.publish(next(landed), {"ALPHA": 0.2, "BETA": 0.2}))
     models = Roster({"alpaca": (package,)})
-    clock = paper_trade.SteppedClock(f"{exchange.url}/sandbox/clock")
-    assert paper_trade.replay.fn(models, clock, DAYS[1].day, DAYS[0].day) == 2
+    clock = replay.SteppedClock(f"{exchange.url}/sandbox/clock")
+    assert replay.replay.fn(models, clock, DAYS[1].day, DAYS[0].day) == 2
     assert {order["symbol"] for order in exchange.book()["orders"]} == {"ALPHA", "BETA"}
 
 
