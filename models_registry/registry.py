@@ -2,10 +2,12 @@
 
 candidate -> paper -> live -> retired. Paper needs a passed gate and symbols that no other model trades, or a person who
 puts the model in the others' place; live needs a paper record without open discrepancies and an operator who says so.
+A candidate with too short a record may go through the shadow, where it decides and orders nothing, and passes by that.
 There is no other way in: states are rows of research.model_states, the newest counts, and only functions of the
 database write them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,16 +20,20 @@ from psycopg.rows import class_row
 from models_registry.package import ModelPackage, PackageError
 from warehouse.connection import connect
 from warehouse.errors import Stop
+from warehouse.rows import scalar
 from warehouse.settings import load
 from warehouse.turns import take_turn
 
-State = Literal["candidate", "paper", "live", "retired"]
+State = Literal["candidate", "shadow", "paper", "live", "retired"]
 NEXT: dict[str, tuple[str, ...]] = {
-    "candidate": ("paper", "retired"),
+    "candidate": ("shadow", "paper", "retired"),
+    "shadow": ("paper", "retired"),
     "paper": ("live", "retired"),
     "live": ("retired",),
     "retired": (),
 }
+
+_STAYS = {"candidate": "a candidate", "shadow": "in the shadow"}
 
 # states in which a model decides orders
 TRADABLE = ("paper", "live")
@@ -59,6 +65,10 @@ NEWEST_VERDICT = """
     where models.model_id = %s
     order by verdicts.look_no desc
     limit 1
+"""
+
+HAS_PASSED_FORWARD = """
+    select exists (select from research.forward_looks where model_id = %s and outcome = 'passed')
 """
 
 PAPER_RECORD = """
@@ -221,6 +231,11 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
         record = _record(connection, model_id)
         if record.state == state:
             return record
+        if state == "shadow":
+            raise RegistryError(
+                f"model {model_id} goes into the shadow with the days on which it is judged: "
+                "`python -m training shadow` registers both"
+            )
         if state not in NEXT[record.state]:
             allowed = ", ".join(NEXT[record.state]) or "nothing"
             raise RegistryError(f"model {model_id} is {record.state}: from there it may become {allowed}, not {state}")
@@ -228,7 +243,7 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
             _require_passed_gate(connection, model_id)
             for rival in _rivals(connection, record):
                 raise RegistryError(
-                    f"model {model_id} stays a candidate, because {rival.model_id} in state {rival.state} "
+                    f"model {model_id} stays {_STAYS[record.state]}, because {rival.model_id} in state {rival.state} "
                     f"{_shares(record, rival)}: `python -m models_registry promote {model_id}` puts it in its place"
                 )
             connection.execute("select research.admit_model(%s, %s)", (model_id, reason))
@@ -242,6 +257,24 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
         return _record(connection, model_id)
 
 
+def register_shadow(model_id: str, looks: Sequence[int], reason: str) -> ModelRecord:
+    """Let a candidate decide every new bar and order nothing, to be judged after these numbers of days.
+
+    `looks` ascend, one to ten of them, the first at least 100. They stay as they are. Raises RegistryError for a model
+    that is no candidate, whose verdict is not INSUFFICIENT_EVIDENCE, or for other looks.
+    """
+    with connect("gate") as connection:
+        take_turn(connection, f"model {model_id}")
+        record = _record(connection, model_id)
+        if record.state != "candidate":
+            raise RegistryError(f"model {model_id} is {record.state}: only a candidate goes into the shadow")
+        try:
+            connection.execute("select research.register_shadow(%s, %s::integer[], %s)", (model_id, [*looks], reason))
+        except psycopg.errors.RaiseException as error:
+            raise RegistryError(str(error.diag.message_primary)) from None
+        return _record(connection, model_id)
+
+
 def rivals(model_id: str, *, role: str = "executor") -> list[ModelRecord]:
     """Models in paper or live that trade a symbol of this one: while there are any, only a person lets it trade."""
     with connect(role, read_only=True) as connection:
@@ -249,8 +282,9 @@ def rivals(model_id: str, *, role: str = "executor") -> list[ModelRecord]:
 
 
 def replace_rivals(model_id: str, reason: str, *, operator: str) -> ModelRecord:
-    """Move a candidate to paper; the models in paper that trade its symbols are retired in the same transaction.
+    """Move a candidate, or a model in the shadow, to paper in the place of the models there that trade its symbols.
 
+    They are retired in the same transaction.
     `operator` names the person who decides it. Raises RegistryError when the gate has not passed it, when it is no
     candidate, and when one of the others is live.
     """
@@ -259,7 +293,7 @@ def replace_rivals(model_id: str, reason: str, *, operator: str) -> ModelRecord:
     with connect("operator") as connection:
         take_turn(connection, f"model {model_id}")
         record = _record(connection, model_id)
-        if record.state != "candidate":
+        if record.state not in _STAYS:
             raise RegistryError(f"model {model_id} is {record.state}: only a candidate can take another's place")
         _require_passed_gate(connection, model_id)
         for rival in _rivals(connection, record):
@@ -314,6 +348,8 @@ def _is_stored(package: ModelPackage, folder: Path) -> bool:
 
 
 def _require_passed_gate(connection: psycopg.Connection, model_id: str) -> None:
+    if scalar(connection.execute(HAS_PASSED_FORWARD, (model_id,))):
+        return
     newest = connection.execute(NEWEST_VERDICT, (model_id,)).fetchone()
     if newest is None:
         raise RegistryError(f"model {model_id} has not been judged by the gate: paper needs a PASSED verdict")

@@ -136,7 +136,7 @@ def _models(leaderboard: Table) -> Iterator[Concern]:
             "python -m flows train",
         )
     for row in leaderboard.rows:
-        if row["model_state"] == "candidate":
+        if row["model_state"] == "candidate" and row["verdict"] == "PASSED":
             yield Concern(
                 f"Model {row['model']} has passed and waits, because another of its symbols trades.",
                 "leaderboard.html",

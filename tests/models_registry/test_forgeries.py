@@ -39,6 +39,12 @@ FORGERIES = [
     "insert into research.data_tests (timeframe, passed, seen) values ('1d', true, pg_current_snapshot())",
     "insert into research.feature_audits (timeframe, feature, fingerprint, passed) values ('1d', 'f', '1', true)",
     "select research.append_state('{model}', array['candidate'], 'paper', 'forged')",
+    "insert into research.shadow_registrations (model_id, looks, levels, related_no, reason) "
+    "values ('{model}', '{100}', '{1}', 1, 'forged')",
+    "insert into research.forward_looks (model_id, look_no, days, level, outcome, checks) "
+    "values ('{model}', 1, 100, 1, 'passed', '[]')",
+    "update research.shadow_registrations set looks = '{1}'",
+    "delete from research.forward_looks",
     "alter function research.admit_model security invoker",
     "create or replace function research.admit_model(model text, reason text) returns void language sql as ''",
     "create function research.forged() returns void language sql as ''",
@@ -56,6 +62,8 @@ CALLS = {
     ),
     "record_feature_audit": ("transformer", "select research.record_feature_audit('1d', '{}', '{}')"),
     "admit_model": ("gate", "select research.admit_model('{model}', 'forged')"),
+    "register_shadow": ("gate", "select research.register_shadow('{model}', '{100}', 'forged')"),
+    "record_forward_look": ("gate", "select research.record_forward_look('{model}', 1, '[]')"),
     "register_model": (
         "trainer",
         "select research.register_model('m', '{trial}', 'reg', 'reg', 'm', repeat('0', 64), now(), 'forged')",
