@@ -1,4 +1,4 @@
-"""python -m execution status|trade|reconcile|adopt|halt|reduce|flatten|cancel|release"""
+"""python -m execution status|trade|shadow|reconcile|adopt|halt|reduce|flatten|cancel|release"""
 
 import argparse
 import signal
@@ -18,6 +18,7 @@ from execution.presence import Occupied, Purpose
 from execution.recall import recall
 from execution.reconcile import look, reconcile
 from execution.session import Session
+from execution.shadow import Shadow, follow
 from execution.status import lines
 from execution.withdrawals import Action
 from models_registry import registry
@@ -57,6 +58,8 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         help="at the end leave orders and positions as they are, or close every position; default %(default)s",
     )
     trading.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow a flattening")
+    hidden = commands.add_parser("shadow", help="decide what landed for models in state shadow; order nothing")
+    hidden.add_argument("--follow", action="store_true", help="go on whenever bars land, until SIGTERM or Ctrl-C")
     for command in (compare, adoption, trading):
         command.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.PAPER.value)
         command.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="default %(default)s")
@@ -92,6 +95,8 @@ def _run(options: argparse.Namespace) -> int:
                 print("\n".join(lines(connection, options.account)))
         case "trade":
             return _trade(options)
+        case "shadow":
+            return _shadow(follows=options.follow)
         case "reconcile":
             return _reconcile(options.broker, Mode(options.mode))
         case "adopt":
@@ -127,9 +132,7 @@ def _trade(options: argparse.Namespace) -> int:
     winds_up = not packages and name in retirement.brokers(mode)
     if not packages and not winds_up:
         raise Stop("; ".join((f"no model in state {state} trades at {name}", *map(str, aside))))
-    is_over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: is_over.set())
+    is_over = _asked_to_end()
 
     def tell(line: str) -> None:
         print(line, flush=True)
@@ -152,6 +155,29 @@ def _trade(options: argparse.Namespace) -> int:
             return _end_flat(session, options.wait, tell)
     tell(f"account {session.account_id}: orders and positions stay as they are")
     return 0
+
+
+def _shadow(*, follows: bool) -> int:
+    if follows:
+        is_over = _asked_to_end()
+        with Landings.listen() as landings, Shadow() as shadow:
+            follow(shadow, landings, is_over.is_set, lambda line: print(line, flush=True))
+        return 0
+    with Shadow() as shadow:
+        passed = shadow.decide()
+    for seen in passed:
+        print(seen)
+    if not passed:
+        print("no model is in state shadow: nothing to decide")
+    return 1 if any(seen.aside for seen in passed) else 0
+
+
+def _asked_to_end() -> threading.Event:
+    """Set by SIGTERM and Ctrl-C, which end nothing else any more."""
+    is_over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: is_over.set())
+    return is_over
 
 
 def _end_flat(session: Session, seconds: float, tell: Callable[[str], None]) -> int:

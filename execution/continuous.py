@@ -20,7 +20,7 @@ Tell = Callable[[str], None]
 _CHANNEL = "landings"
 _SLICE_SECONDS = 0.5
 _BURST_SECONDS = 0.2
-_SHORTLY_SECONDS = 2.0
+SHORTLY_SECONDS = 2.0
 LOOK_AROUND_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 
@@ -103,7 +103,7 @@ def go_on(
         except Retry as failure:
             tell(str(failure))
         is_short = session.is_unanswered() or is_postponed
-        landings.wait(_SHORTLY_SECONDS if is_short else look_around, is_over)
+        landings.wait(SHORTLY_SECONDS if is_short else look_around, is_over)
 
 
 def _in_words(step: Step) -> list[str]:

@@ -21,6 +21,9 @@ from warehouse.connection import connect
 from warehouse.errors import Retry, Stop
 from warehouse.timeframes import TIMEFRAMES
 
+# so many bars of a symbol are read at most: what is older is too late to be traded anyway
+MOST_BARS = 500
+
 # a backtest decides no bar in which nobody traded
 _IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
 
@@ -185,6 +188,30 @@ class Market:
                 raise Stop("the connection to the warehouse is gone: start trading again") from None
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
+    def bars_after(
+        self, package: Package, floors: Mapping[str, datetime]
+    ) -> dict[datetime, dict[str, tuple[FeatureRow, Bar]]]:
+        """By bar start, oldest first, and symbol: feature rows and their bars that start after each symbol's floor.
+
+        Of each symbol at most the newest MOST_BARS.
+        """
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            names = [sql.Identifier(name) for name in ("is_ready", *package.feature_names)]
+            found = _after(cursor, "features", f"features_{package.timeframe}", names, floors)
+            columns = (sql.Identifier("bar_end"), sql.Identifier("close"), _IS_TRADED)
+            bars = {
+                (symbol, bar_start): Bar(bar_start, *values)
+                for symbol, bar_start, *values in _after(
+                    cursor, "canonical", f"ohlcv_{package.timeframe}", columns, floors
+                )
+            }
+        after: dict[datetime, dict[str, tuple[FeatureRow, Bar]]] = {}
+        for symbol, bar_start, is_ready, *values in sorted(found, key=lambda row: row[:2]):
+            if (bar := bars.get((symbol, bar_start))) is not None:
+                row = FeatureRow(symbol, bar_start, is_ready, tuple(values))
+                after.setdefault(bar_start, {})[symbol] = (row, bar)
+        return dict(sorted(after.items()))
+
     def holdings(
         self, bars: Mapping[tuple[str, str], datetime], timeframe: str, entries: Mapping[tuple[str, str], Entry]
     ) -> dict[tuple[str, str], Holding]:
@@ -250,6 +277,27 @@ def _newest(
         """
     ).format(columns=sql.SQL(", ").join(columns), relation=sql.Identifier(schema, relation))
     return cursor.execute(query, (list(symbols),)).fetchall()
+
+
+def _after(
+    cursor: psycopg.Cursor,
+    schema: str,
+    relation: str,
+    columns: Sequence[sql.Composable],
+    floors: Mapping[str, datetime],
+) -> list[tuple[Any, ...]]:
+    """Symbol, bar_start and these columns of each symbol's rows after its floor, at most the newest MOST_BARS."""
+    query = sql.SQL(
+        """
+        select wanted.symbol, newer.*
+        from unnest(%s::text[], %s::timestamptz[]) as wanted (symbol, floor)
+        cross join lateral (
+          select bar_start, {columns} from {relation} where symbol = wanted.symbol and bar_start > wanted.floor
+          order by bar_start desc limit %s
+        ) as newer
+        """
+    ).format(columns=sql.SQL(", ").join(columns), relation=sql.Identifier(schema, relation))
+    return cursor.execute(query, (list(floors), list(floors.values()), MOST_BARS)).fetchall()
 
 
 def _stale(

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 
+from execution.answers import Answer, TooFew, answers, incomplete, ranked
 from execution.brokers.base import (
     AccountSnapshot,
     BrokerClock,
@@ -20,12 +20,11 @@ from execution.brokers.base import (
 )
 from execution.holding import Holding
 from execution.limits import Limits
-from execution.market import FeatureRow, MarketView, Package
+from execution.market import MarketView, Package
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Decision, Failure, GivenUp, Intent, OpenOrder, RefusedBar
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
-from execution.timing import SessionTimes
 from execution.validation.bars import BAR_RULES
 from execution.validation.limits import Usage, postponed
 from execution.validation.orders import order_rules
@@ -183,22 +182,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a model makes of a row; `whole` where it has exits, the weight of a position that they keep."""
-
-    score: float
-    weight: float
-    whole: float = math.nan
-
-
-@dataclass(frozen=True, slots=True)
-class _TooFew:
-    """Why a panel has no weight for a bar though the model answered."""
-
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Change:
     """A position that a decision wants changed, before it is validated."""
 
@@ -304,14 +287,14 @@ def plan(
         refused += no.values()
         numbers = {symbol: asked[symbol][0] + 1 for symbol in symbols if symbol not in no}
         if package.is_panel and numbers:
-            if waits and (later := _incomplete(package, situation)) is not None:
+            if waits and (later := incomplete(package, situation.market, situation.clock.now)) is not None:
                 refused += [_unanswered(package, situation, symbol, f"PanelComplete: {later}") for symbol in numbers]
                 continue
-            answers = _ranked(package, situation, list(numbers))
+            said = ranked(package, situation.market, list(numbers))
         else:
-            answers = _answers(package, situation, list(numbers))
-        for symbol, answer in answers.items():
-            if isinstance(answer, _TooFew):
+            said = answers(package, situation.market, list(numbers))
+        for symbol, answer in said.items():
+            if isinstance(answer, TooFew):
                 refused.append(_unanswered(package, situation, symbol, f"PanelComplete: {answer.words}"))
                 continue
             bar_start = situation.market.rows[package.model_id, symbol].bar_start
@@ -364,108 +347,8 @@ def _unanswered(package: Package, situation: Situation, symbol: str, reason: str
     return RefusedBar(package.model_id, symbol, package.timeframe, bar_start, (reason,))
 
 
-def _with_fresh_bar(package: Package, situation: Situation) -> list[str]:
-    """Symbols of the panel whose newest row is of the bar that ended last."""
-    fresh = []
-    for symbol in package.symbols:
-        row, bar = situation.market.rows.get((package.model_id, symbol)), situation.market.bars.get(symbol)
-        times = situation.market.sessions.get(symbol, SessionTimes())
-        if row and bar and row.bar_start == bar.bar_start and bar.bar_end == times.newest_close:
-            fresh.append(symbol)
-    return fresh
-
-
-def _incomplete(package: Package, situation: Situation) -> str | None:
-    """In words, for whose bar the panel waits; None when all are there, or half of the window has passed.
-
-    What has never had a row, and a market whose session has ended for good before this bar, are not waited for.
-    """
-    fresh = _with_fresh_bar(package, situation)
-    ends = {situation.market.bars[symbol].bar_end for symbol in fresh}
-    missing = []
-    for symbol in package.symbols:
-        times = situation.market.sessions.get(symbol, SessionTimes())
-        if symbol in fresh or (package.model_id, symbol) not in situation.market.rows or times.window is None:
-            continue
-        # of another calendar than those that are there it has no bar that ends with theirs
-        if times.newest_close in ends and situation.clock.now < times.newest_close + times.window / 2:
-            missing.append(symbol)
-    return f"it waits for the bar of {', '.join(missing)}" if missing else None
-
-
-def _ranked(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
-    """The answers of a panel: all that have the bar are scored together, decided before or not.
-
-    Nobody is ranked for a bar without trades, as in a backtest. A row alone would be ranked first, so a panel that
-    fails is not asked again row by row.
-    """
-    rows = situation.market.rows
-    among = [
-        symbol
-        for symbol in _with_fresh_bar(package, situation)
-        if rows[package.model_id, symbol].is_ready
-        and situation.market.bars[symbol].is_traded
-        and (symbol in symbols or _is_whole(rows[package.model_id, symbol]))
-    ]
-    try:
-        scored = _scored(package, situation, among)
-    except Exception as error:  # noqa: BLE001 (whatever a model raises)
-        return dict.fromkeys(symbols, f"{type(error).__name__}: {error}")
-    few = f"only {len(among)} of {len(package.symbols)} symbols have this bar, too few to rank: no decision"
-    found: dict[str, _Answer | _TooFew | str] = {}
-    for symbol in symbols:
-        weight = scored[symbol][1]
-        is_too_few = len(among) < len(package.symbols) and weight is not None and weight != weight
-        found[symbol] = _TooFew(few) if is_too_few else _answer(*scored[symbol])
-    return found
-
-
-def _is_whole(row: FeatureRow) -> bool:
-    return not any(value is None or math.isnan(value) for value in row.values)
-
-
-def _scored(package: Package, situation: Situation, symbols: list[str]) -> dict[str, tuple[Any, ...]]:
-    """Score and weight, and with exits the whole weight, of each symbol's newest row, as the model says.
-
-    Raises whatever the model raises.
-    """
-    answers = package.target_weights(situation.market.table(package, symbols))
-    if list(answers["symbol"]) != symbols:
-        raise ValueError("it answered for other rows than it was given")
-    said = [name for name in ("score", "weight", "whole") if name in answers]
-    return dict(zip(symbols, zip(*(answers[name] for name in said), strict=True), strict=True))
-
-
-def _answers(package: Package, situation: Situation, symbols: list[str]) -> dict[str, _Answer | _TooFew | str]:
-    """What the model says of each symbol's newest row, or in words why it says nothing.
-
-    A model is somebody's code: whatever it raises is its own affair, and of one row that row's, when it can answer for
-    the others alone.
-    """
-    if not symbols:
-        return {}
-    try:
-        return {symbol: _answer(*said) for symbol, said in _scored(package, situation, symbols).items()}
-    except Exception as error:  # noqa: BLE001 (whatever a model raises)
-        if len(symbols) > 1:
-            alone = (_answers(package, situation, [symbol]) for symbol in symbols)
-            return {symbol: answer for answers in alone for symbol, answer in answers.items()}
-        return {symbols[0]: f"{type(error).__name__}: {error}"}
-
-
-def _answer(score: object, weight: object, whole: object = math.nan) -> _Answer | str:
-    try:
-        # what is no number raises here
-        answer = _Answer(float(score), float(weight), float(whole))  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return f"its score is {score!r} and its weight {weight!r}: numbers are needed"
-    if not (math.isfinite(answer.score) and math.isfinite(answer.weight)):
-        return f"its score is {answer.score} and its weight {answer.weight}: finite numbers are needed"
-    return answer
-
-
 def _decision(
-    account_id: str, package: Package, situation: Situation, symbol: str, answer: _Answer, attempt: int
+    account_id: str, package: Package, situation: Situation, symbol: str, answer: Answer, attempt: int
 ) -> Decision:
     row, bar = situation.market.rows[package.model_id, symbol], situation.market.bars[symbol]
     return Decision(
@@ -497,7 +380,7 @@ def _may_short(package: Package) -> bool:
     return sizing is None or bool(sizing.may_short)
 
 
-def _with_exits(decision: Decision, levels: Levels, answer: _Answer, side: int, since: Holding) -> Decision:
+def _with_exits(decision: Decision, levels: Levels, answer: Answer, side: int, since: Holding) -> Decision:
     """The decision as the backtest makes it of the same position and prices."""
     held = Held(side, since.bars, since.entry, since.low, since.high)
     weight, score, whole, barred_before = (

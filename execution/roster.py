@@ -58,7 +58,7 @@ def call(state: registry.State) -> Roster:
     classes = asset_classes()
     loaded: list[tuple[registry.ModelRecord, Package | str]] = []
     for record in sorted(registry.models(state), key=lambda record: (record.entered_at, record.model_id)):
-        loaded.append((record, _load(record)))
+        loaded.append((record, load(record)))
     roster = drawn_up(loaded, classes)
     with connect("executor") as connection, connection.cursor() as cursor:
         said = {record.model_id: "" for record, _ in loaded} | {one.model_id: one.reason for one in roster.aside}
@@ -66,7 +66,7 @@ def call(state: registry.State) -> Roster:
     return roster
 
 
-def _load(record: registry.ModelRecord) -> Package | str:
+def load(record: registry.ModelRecord) -> Package | str:
     """The package, or in words why there is none."""
     try:
         package = registry.load_model(record.model_id)

@@ -44,6 +44,7 @@ COMMANDS = {
     "registry": Command("models and their states: list, show, diff, promote, retire", "models_registry", ""),
     "paper": Command("decide the newest bars of all models in state paper, and send", "flows", "paper-trade"),
     "trade": Command("trade the models in state paper until Ctrl-C", "execution"),
+    "shadow": Command("decide what landed for models in state shadow; order nothing", "execution"),
     "accounts": Command("cash, positions, orders in flight and halts of each account", "execution", "status"),
     "reconcile": Command("compare the ledger with the broker, now", "execution"),
     "adopt": Command("book what differs and is right", "execution"),

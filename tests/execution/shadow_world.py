@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from execution.market import Package
+from execution.shadow import Seen, Shadow
 from tests.execution.world import Warehouse
 from tests.machine import as_owner
 from warehouse.connection import connect
@@ -29,3 +31,32 @@ def list_symbol(warehouse: Warehouse, symbol: str, calendar: str, *sessions: tup
                 "insert into reference.trading_sessions values (%s, %s, %s, %s, %s)",
                 (calendar, opens.date() + timedelta(days=number), opens, closes, number),
             )
+
+
+def publish(warehouse: Warehouse, symbol: str, opens: datetime, closes: datetime, signal: float) -> None:
+    """A bar of the symbol has closed and landed."""
+    warehouse.change("insert into canonical.ohlcv_1d values (%s, %s, %s, 50)", symbol, opens, closes)
+    warehouse.change("insert into features.features_1d values (%s, %s, true, %s, 0.3)", symbol, opens, signal)
+
+
+def fresh(warehouse: Warehouse, *symbols: str) -> None:
+    """The symbols' features are built."""
+    for symbol in symbols:
+        warehouse.change("insert into features.freshness_1d values (%s, '1d', null, null, null)", symbol)
+
+
+class Only(Shadow):
+    """Knows these models; those of other tests are set aside."""
+
+    def __init__(self, *packages: Package) -> None:
+        super().__init__()
+        self._known = {package.model_id: package for package in packages}
+
+    def decide(self, load: object = None, *, waits: bool = False) -> tuple[Seen, ...]:
+        return super().decide(lambda record: self._known.get(record.model_id, "another test's"), waits=waits)
+
+
+def seen_of(*packages: Package, waits: bool = False) -> dict[str, Seen]:
+    """What one pass did with these models."""
+    with Only(*packages) as shadow:
+        return {seen.model_id: seen for seen in shadow.decide(waits=waits) if seen.aside != "another test's"}

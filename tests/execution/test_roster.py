@@ -219,7 +219,7 @@ def test_a_model_that_fails_is_stored_until_it_answers(exchange, warehouse, pack
 
 
 def test_only_a_session_says_that_a_model_answers_again(exchange, warehouse, package, monkeypatch):
-    monkeypatch.setattr(roster, "_load", lambda one: package if one.model_id == package.model_id else "not here")
+    monkeypatch.setattr(roster, "load", lambda one: package if one.model_id == package.model_id else "not here")
     concern = "select concern from ledger.model_concerns where model_id = %s order by concern_id desc limit 1"
     warehouse.publish(DAYS[0], {"ALPHA": 0.25, "BETA": 0.5})
     with Session.open([Odd(how="raises")], exchange.broker()) as session:
