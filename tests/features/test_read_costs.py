@@ -53,6 +53,19 @@ def test_a_live_read_looks_at_few_rows() -> None:
 
 
 @pytest.mark.usefixtures("days")
+def test_a_tail_without_a_row_costs_no_pass() -> None:
+    computed = _read(NEWEST)
+    run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+    assert _read(NEWEST) == computed
+
+    nodes = _nodes(NEWEST)
+    # the lookback is read, and none of it goes through a pass
+    assert sum(_rows(node) for node in nodes if node.get("Relation Name") == "ohlcv_1d__history") > 100
+    (cut,) = [node for node in nodes if node.get("Alias") == "spanned"]
+    assert _rows(cut) == 0
+
+
+@pytest.mark.usefixtures("days")
 def test_what_landed_long_ago_is_not_looked_at() -> None:
     with as_owner() as owner:
         # of other instruments, before the last build
@@ -140,6 +153,11 @@ def _nodes(query: str, as_role: str = "executor") -> list[dict[str, Any]]:
     for node in found:
         found.extend(node.get("Plans", []))
     return found
+
+
+def _read(query: str) -> list[tuple[Any, ...]]:
+    with connect("executor") as reader:
+        return reader.execute(query).fetchall()
 
 
 def _rows(node: dict[str, Any]) -> float:

@@ -31,8 +31,12 @@
     {% endmacro %}
 
 
-{# The instrument's bars, each beside its benchmark's. #}
-{% macro bars_beside_benchmark() %}
+{#
+    The instrument's bars, each beside its benchmark's. Where none is after the watermark there are none at all: without
+    that, a tail of no rows would cost as many passes over the lookback as one of a single row. The condition decides no
+    value, so it is left out of what every feature shares, and no fingerprint knows it.
+#}
+{% macro bars_beside_benchmark(columns) %}
         select
             {{- list_declared(bar_columns()) }}
             bars.bar_no,
@@ -41,6 +45,12 @@
         from read_bars as bars
         left join read_bars as benchmark on benchmark.is_benchmark and benchmark.bar_no = bars.bar_no
         where bars.is_own
+        {%- if columns %}
+            and exists (
+                select 1 from read_bars as newer
+                where newer.is_own and (watermarks.bar_no is null or newer.bar_no > watermarks.bar_no)
+            )
+        {%- endif %}
         offset 0
     {% endmacro %}
 

@@ -41,7 +41,7 @@ cross join lateral (
 cross join lateral (
     with read_bars as materialized ({{ bars_from_lookback(bars, lookback) }}),
 
-    bars as ({{ bars_beside_benchmark() }}),
+    bars as ({{ bars_beside_benchmark(columns) }}),
 
     counted as ({{ bars_counted(needed, library, last_used) }}),
 
