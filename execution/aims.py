@@ -8,8 +8,8 @@ def aimed_at(
 ) -> dict[tuple[str, str], float]:
     """The target weight of the newest decision before the bar, by (model, symbol), where that decision was carried out.
 
-    A decision is left out when its order was refused, cut or filled in part, or when an order that closed the position
-    without a decision followed: then the same target trades again.
+    A decision of an earlier epoch of the account is left out, and so is one whose order was refused, cut or filled in
+    part, or that was followed by an order that closed the position without a decision: the same target trades again.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(
@@ -25,6 +25,7 @@ def aimed_at(
           left join ledger.sizings on intents.client_order_id = sizings.client_order_id
           where decisions.account_id = %s and decisions.model_id = asked.model_id
             and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
+            and decisions.decided_at >= ledger.epoch_start(decisions.account_id)
           order by decisions.bar_start desc, decisions.attempt desc
           limit 1
         ) as newest

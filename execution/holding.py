@@ -40,7 +40,7 @@ class Holding:
 def entries(
     cursor: psycopg.Cursor, account_id: str, bars: Mapping[tuple[str, str], datetime]
 ) -> dict[tuple[str, str], Entry]:
-    """By (model, symbol) what is known of the position before the bar that starts then."""
+    """By (model, symbol) what is known of the position before the bar that starts then, in the account's epoch."""
     cursor.execute(
         """
         select asked.model_id, asked.symbol, newest.held_since, coalesce(newest.barred, 0) as barred,
@@ -56,20 +56,24 @@ def entries(
               (select false as is_handed_over, bar_start as at, decided_at as known_at from ledger.decisions
                 where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
                   and decisions.symbol = asked.symbol and decisions.bar_start <= asked.bar_start and held_side = 0
+                  and decisions.decided_at >= epoch.started_at
                 order by bar_start desc, attempt desc limit 1)
               union all
               (select true, broker_time, noted_at from ledger.retirements
                 where retirements.account_id = %(account)s and retirements.successor = asked.model_id
                   and retirements.symbol = asked.symbol and retirements.act = 'hand_over'
+                  and retirements.noted_at >= epoch.started_at
                 order by retirement_id desc limit 1)
             ) as began
             order by began.known_at desc limit 1) end as filled_at
         from unnest(%(models)s::text[], %(symbols)s::text[], %(starts)s::timestamptz[])
           as asked (model_id, symbol, bar_start)
+        cross join (select ledger.epoch_start(%(account)s) as started_at) as epoch
         left join lateral (
           select bar_start, held_since, barred from ledger.decisions
           where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
             and decisions.symbol = asked.symbol and decisions.bar_start < asked.bar_start
+            and decisions.decided_at >= epoch.started_at
           order by bar_start desc, attempt desc limit 1) as newest on true
         """,
         {

@@ -6,10 +6,13 @@ from decimal import Decimal
 import pytest
 
 from execution.__main__ import main
+from execution.aims import aimed_at
+from execution.holding import Entry, entries
 from execution.lag import LAG
 from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SignalPackage, rows, trading_days
+from warehouse.connection import connect
 
 DAYS = trading_days()
 
@@ -226,6 +229,21 @@ def test_a_reset_is_a_new_epoch_and_the_old_one_stays_readable(exchange, warehou
     assert rows("select epoch_no, reason from ledger.epochs where account_id = %s", account) == [
         (1, "reset in the dashboard")
     ]
+
+
+def test_a_position_of_a_new_epoch_has_neither_entry_nor_aim_of_the_old_one(exchange, warehouse, package, account):
+    """Its age and its stop begin anew, and the same target is traded again."""
+    known = [_known(package, account)]
+    assert main(["adopt", "--reset", "--reason", "wiped, and bought again"]) == 0
+    known.append(_known(package, account))
+    assert [(entry.filled_at is not None, aim) for entry, aim in known] == [(True, 0.5), (False, None)]
+
+
+def _known(package, account: str) -> tuple[Entry, float | None]:
+    key = (package.model_id, "ALPHA")
+    with connect("executor") as connection, connection.cursor() as cursor:
+        entry = entries(cursor, account, {key: DAYS[1].opens})[key]
+        return entry, aimed_at(cursor, account, [(*key, DAYS[1].opens)]).get(key)
 
 
 def test_an_epoch_does_not_begin_while_an_order_of_ours_is_open(exchange, warehouse, package, account, capsys):
