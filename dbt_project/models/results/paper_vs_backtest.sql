@@ -54,7 +54,10 @@ wishes as (
         placed.status,
         intents.side,
         case intents.side when 'buy' then 1 else -1 end as sign,
-        coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as wanted,
+        coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as asked,
+        decisions.attempt < max(decisions.attempt) over (
+            partition by intents.account_id, decisions.model_id, intents.symbol, decisions.bar_start
+        ) as is_decided_again,
         decisions.score,
         same_bar.score as backtest_score,
         charges.rate
@@ -109,11 +112,8 @@ paid as (
         sum(fills.quantity) as filled,
         sum(fills.quantity * fills.price) as worth,
         sum(fills.quantity * coalesce(its_bar.open, marked.next_open)) as worth_at_opens,
-        sum(case
-            when fills.fee_symbol is null then fills.fee
-            when fills.fee_symbol = fills.symbol then fills.fee * fills.price
-            else fills.fee * paid_in.close
-        end) as fees
+        sum(priced.fee) as fees,
+        bool_and(priced.fee is not null) as is_fee_known
     from marked
     inner join fills on marked.client_order_id = fills.client_order_id and marked.account_id = fills.account_id
     left join lateral (
@@ -130,35 +130,52 @@ paid as (
         order by bars.bar_start desc
         limit 1
     ) as paid_in on true
+    cross join lateral (
+        select case
+            when fills.fee_symbol is null then fills.fee
+            when fills.fee_symbol = fills.symbol then fills.fee * fills.price
+            else fills.fee * paid_in.close
+        end as fee
+    ) as priced
     group by marked.client_order_id
+),
+
+-- of a bar that was decided again, an earlier decision wanted no more than it got
+counted as (
+    select
+        marked.*,
+        coalesce(paid.filled, 0) as filled,
+        coalesce(paid.worth, 0) as worth,
+        coalesce(paid.worth_at_opens, 0) as worth_at_opens,
+        case when coalesce(paid.is_fee_known, true) then coalesce(paid.fees, 0) end as fees,
+        case when marked.is_decided_again then coalesce(paid.filled, 0) else marked.asked end as wanted
+    from marked
+    left join paid on marked.client_order_id = paid.client_order_id
 ),
 
 itemised as (
     select
-        marked.account_id,
-        marked.model_id,
-        marked.symbol,
-        marked.bar_start,
-        marked.client_order_id,
-        marked.verdict,
-        marked.status,
-        marked.side,
-        marked.wanted,
-        coalesce(paid.filled, 0) as filled,
-        marked.score,
-        marked.backtest_score,
-        marked.next_open,
-        marked.mark,
-        marked.sign * (coalesce(paid.filled, 0) * marked.mark - coalesce(paid.worth, 0)) - coalesce(paid.fees, 0)
-            as paper,
-        marked.wanted * (marked.sign * (marked.mark - marked.next_open) - coalesce(marked.rate, 0) * marked.next_open)
-            as backtest,
-        marked.sign * coalesce(paid.worth_at_opens - paid.worth, 0) as from_price,
-        marked.sign * coalesce(paid.filled * marked.next_open - paid.worth_at_opens, 0) as from_timing,
-        marked.sign * (coalesce(paid.filled, 0) - marked.wanted) * (marked.mark - marked.next_open) as from_refusal,
-        coalesce(marked.rate, 0) * marked.wanted * marked.next_open - coalesce(paid.fees, 0) as from_cost
-    from marked
-    left join paid on marked.client_order_id = paid.client_order_id
+        account_id,
+        model_id,
+        symbol,
+        bar_start,
+        client_order_id,
+        verdict,
+        status,
+        side,
+        wanted,
+        filled,
+        score,
+        backtest_score,
+        next_open,
+        mark,
+        sign * (filled * mark - worth) - fees as paper,
+        wanted * (sign * (mark - next_open) - coalesce(rate, 0) * next_open) as backtest,
+        sign * (worth_at_opens - worth) as from_price,
+        sign * (filled * next_open - worth_at_opens) as from_timing,
+        sign * (filled - wanted) * (mark - next_open) as from_refusal,
+        coalesce(rate, 0) * wanted * next_open - fees as from_cost
+    from counted
 )
 
 select * from itemised

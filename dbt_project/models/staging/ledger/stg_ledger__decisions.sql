@@ -11,6 +11,7 @@ listed as (
         timeframe,
         bar_start,
         bar_end,
+        attempt,
         decided_at,
         broker_time,
         feature_names,
