@@ -220,17 +220,27 @@ def sharpes(rows: Sequence[Row]) -> Spec:
 
 
 def account(rows: Sequence[Row]) -> Spec:
-    """Equity of each account by day."""
+    """Equity of each account by day, each in a panel of its own: they differ in size, and in what they count in."""
     points = [{"day": row["day"].isoformat(), "account": row["account"], "equity": row["equity"]} for row in rows]
-    accounts = list(dict.fromkeys(row["account"] for row in rows))
-    encoding: Spec = {
-        "x": {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False}},
-        "y": {"field": "equity", "type": "quantitative", "scale": {"zero": False}},
-        "color": {"value": MODEL},
-    }
-    if len(accounts) > 1:
-        encoding["strokeDash"] = {"field": "account", "type": "nominal"}
-    return _panel(200, {"data": {"values": points}, "mark": {"type": "line", "strokeWidth": 1.8}, "encoding": encoding})
+    days = sorted({point["day"] for point in points})
+    scale = {"domain": [days[0], days[-1]]} if len(days) > 1 else {}
+    panels = [
+        _panel(
+            200,
+            {
+                "title": {"text": name, "anchor": "start", "color": INK, "fontSize": 13, "fontWeight": "normal"},
+                "transform": [{"filter": {"field": "account", "equal": name}}],
+                "mark": {"type": "line", "strokeWidth": 1.8},
+                "encoding": {
+                    "x": {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False}, "scale": scale},
+                    "y": {"field": "equity", "type": "quantitative", "scale": {"zero": False}},
+                    "color": {"value": MODEL},
+                },
+            },
+        )
+        for name in dict.fromkeys(point["account"] for point in points)
+    ]
+    return {"data": {"values": points}, "vconcat": panels, "spacing": 14}
 
 
 def slippage(rows: Sequence[Row]) -> Spec:
