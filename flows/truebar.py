@@ -41,6 +41,8 @@ COMMANDS = {
     "train": Command("train and judge hypotheses", "flows"),
     "gate": Command("one look of the gate at what files tried", "training", "judge"),
     "calibrate": Command("how often the gate passes what has no edge on your data, and what has one", "training"),
+    "enter-shadow": Command("let what is too short to judge decide every new bar unseen", "training", "shadow"),
+    "forward": Command("take the looks that are due at models in the shadow", "training"),
     "registry": Command("models and their states: list, show, diff, promote, retire", "models_registry", ""),
     "paper": Command("decide the newest bars of all models in state paper, and send", "flows", "paper-trade"),
     "trade": Command("trade the models in state paper until Ctrl-C", "execution"),

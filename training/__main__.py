@@ -1,4 +1,4 @@
-"""python -m training validate|train|judge|calibrate|schema"""
+"""python -m training validate|train|judge|shadow|forward|calibrate|schema"""
 
 import argparse
 import json
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from training import hypothesis
 from training.calibrate import with_progress
-from training.commit import commit_passing
+from training.commit import commit_passing, enter_shadow
+from training.forward import LOOKS, judge_forward
 from training.look import judge_families
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
 from warehouse.command_names import name_command
-from warehouse.errors import OperatorError
+from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
 
 # a planted edge that is larger tells nothing about a gate
@@ -25,6 +26,19 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     validate = commands.add_parser("validate", help="check hypothesis files, without a database")
     training = commands.add_parser("train", help="fit and backtest every trial of hypothesis files, and store them")
     judging = commands.add_parser("judge", help="one look of the gate at what the files tried; register what passes")
+    hiding = commands.add_parser(
+        "shadow", help="let the best trial whose record is too short decide every new bar and order nothing"
+    )
+    hiding.add_argument(
+        "--looks",
+        type=_at_least_one,
+        nargs="+",
+        default=[*LOOKS],
+        metavar="DAYS",
+        help=f"after so many days of decisions it is judged; fixed from then on (default: {' '.join(map(str, LOOKS))})",
+    )
+    hiding.add_argument("--reason", required=True, help="for the record")
+    commands.add_parser("forward", help="take the looks that are due at models in the shadow")
     calibrating = commands.add_parser(
         "calibrate", help="how often the gate lets the files' search pass on your data, without an edge and with one"
     )
@@ -34,7 +48,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         "--sharpe", type=_sharpe, nargs="+", default=[1.5, 2.0, 3.0], help="net Sharpe of the edges (default: 1.5 2 3)"
     )
     schema = commands.add_parser("schema", help="print the JSON Schema of a hypothesis, or write it to a file")
-    for command in (validate, training, judging, calibrating):
+    for command in (validate, training, judging, hiding, calibrating):
         command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     schema.add_argument("file", nargs="?", type=Path)
     name_command(parser, arguments, called)
@@ -63,6 +77,19 @@ def _run(options: argparse.Namespace) -> int:
             _judge([family for _, family in prepared])
             for backtest, _ in prepared:
                 _commit(backtest.run_id, backtest.hypothesis.experiment_id)
+        case "shadow":
+            if not options.reason.strip():
+                raise Stop("--reason is empty: say why")
+            for valid in [hypothesis.load(path) for path in options.files]:
+                search, _ = prepare(valid)
+                record = enter_shadow(search.run_id, options.looks, options.reason)
+                print(f"{valid.experiment_id}: model {record.model_id} is {record.state}: {record.reason}")
+        case "forward":
+            outcomes = judge_forward()
+            for outcome in outcomes:
+                print(outcome)
+            if not outcomes:
+                print("no look is due at a model in the shadow")
         case "calibrate":
             counted = with_progress(
                 [hypothesis.load(path) for path in options.files],

@@ -1,5 +1,6 @@
 """From a passed gate to a registered model: fit once more on all data, package it, register it, move it to paper."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +19,13 @@ from warehouse.errors import Stop
 # Rows that a package predicts again at each load.
 PROOF_ROWS = 16
 
-# A grid's neighbours often pass together and would trade the same symbols twice: the best of a run stands for it.
+# A grid's neighbours often end alike and would trade the same symbols twice: the best of a run stands for it.
 BEST = """
     select trials.trial_id, trials.run_id, trials.parameters, hypotheses.content, verdicts.family_id, verdicts.look_no
     from research.trials
     inner join research.hypotheses using (hypothesis_id)
     inner join research.verdicts using (trial_id)
-    where trials.run_id = %s and verdicts.verdict = 'PASSED'
+    where trials.run_id = %s and verdicts.verdict = %s
     order by verdicts.shrunk_sharpe desc nulls last, trials.trial_no asc
     limit 1
 """
@@ -63,21 +64,52 @@ def commit_passing(run_id: str) -> ModelRecord | None:
     is registered stays as it is, and one whose symbols another model trades stays a candidate. Raises CommitError when
     the data changed since the trial was made.
     """
-    with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        best = cursor.execute(BEST, (run_id,)).fetchone()
-        if best is None:
-            return None
-        # every trial has a family, and a family has evidence
-        evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone() or {}
-    hypothesis = Hypothesis.model_validate(best["content"])
-    name = model_id(hypothesis.experiment_id, best["trial_id"])
-    record = next((known for known in registry.models(role="trainer") if known.model_id == name), None)
-    if record is None:
-        record = registry.register(_final_package(hypothesis, best, evidence), f"best passing trial of run {run_id}")
+    best = _best(run_id, "PASSED")
+    if best is None:
+        return None
+    record = _registered(best, f"best passing trial of run {run_id}")
     if record.state == "candidate" and not registry.rivals(record.model_id, role="trainer"):
         reason = f"passed the gate at look {best['look_no']} of family {best['family_id']}"
         record = registry.advance(record.model_id, "paper", reason)
     return record
+
+
+def enter_shadow(run_id: str, looks: Sequence[int], reason: str) -> ModelRecord:
+    """Let the best trial of a run whose record is too short decide every new bar and order nothing.
+
+    It is judged after `looks`, ascending numbers of days, the first at least 100. A model that is in the shadow already
+    stays as it is. Raises Stop when a trial of the run has passed, or none is only too short; CommitError when the data
+    changed since the trial was made; RegistryError for other looks.
+    """
+    if _best(run_id, "PASSED") is not None:
+        raise Stop(f"a trial of run {run_id} has passed: it needs no shadow")
+    best = _best(run_id, "INSUFFICIENT_EVIDENCE")
+    if best is None:
+        raise Stop(
+            f"run {run_id} has no trial whose record is only too short: `python -m training judge` says of each why"
+        )
+    record = _registered(best, f"best trial with too short a record of run {run_id}")
+    if record.state == "candidate":
+        record = registry.register_shadow(record.model_id, looks, reason)
+    return record
+
+
+def _best(run_id: str, verdict: str) -> dict[str, Any] | None:
+    with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(BEST, (run_id, verdict)).fetchone()
+
+
+def _registered(best: dict[str, Any], reason: str) -> ModelRecord:
+    """The model of a trial; made and registered as a candidate when there is none yet."""
+    hypothesis = Hypothesis.model_validate(best["content"])
+    name = model_id(hypothesis.experiment_id, best["trial_id"])
+    record = next((known for known in registry.models(role="trainer") if known.model_id == name), None)
+    if record is not None:
+        return record
+    with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        # every trial has a family, and a family has evidence
+        evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone() or {}
+    return registry.register(_final_package(hypothesis, best, evidence), reason)
 
 
 def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[str, Any]) -> ModelPackage:

@@ -1,0 +1,159 @@
+"""What was decided in the shadow is judged once, on the days that were fixed, as a backtest would have earned them."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models_registry import registry
+from tests.machine import as_owner
+from tests.training import worlds
+from training.__main__ import main
+from training.accounting import Market, Wanted
+from training.backtest import Backtest
+from training.commit import enter_shadow
+from training.data_evidence import DataEvidence, recording_tests
+from training.forward import Decided, judge_forward, trial_of
+from training.hypothesis import Hypothesis
+from training.look import judge_families
+from training.replay import signals
+from training.train import train
+from warehouse.connection import connect
+from warehouse.errors import Stop
+
+pytestmark = pytest.mark.usefixtures("made_up_warehouse")
+
+DAYS = worlds.sessions(1200)
+FROZEN = 630
+LOOKS = (126, 252)
+TRAINING = {"start": "2000-01-01", "end": f"{DAYS[FROZEN - 1]:%F}", "device": "cpu", "xgboost": {"n_estimators": 40}}
+
+
+def _hypothesis(symbol: str, trees: int) -> Hypothesis:
+    return worlds.hypothesis(symbols=[symbol], training={**TRAINING, "xgboost": {"n_estimators": trees}})
+
+
+def _trained(hypothesis: Hypothesis) -> str:
+    """A judged run of it."""
+    run = train(hypothesis, source_file="made_up.yaml")
+    judge_families([run.family_id])
+    return run.run_id
+
+
+def _decide(model_id: str, first: int, last: int, *, is_late: bool = False, by_chance: bool = False) -> None:
+    """What the model decides on sessions by number, as if it had been here then; `by_chance`, a coin decides."""
+    decided = signals(registry.load_model(model_id, role="analyst"), DAYS[first], DAYS[last])
+    if by_chance:
+        decided["weight"] = np.random.default_rng(first).choice([0.0, 1.0], len(decided))
+    with as_owner(past_triggers=True) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into ledger.shadow_decisions (model_id, symbol, bar_start, bar_end, decided_at, is_late,"
+            " feature_names, feature_values, score, target_weight)"
+            " values (%s, %s, %s, %s + interval '390 minutes', %s + interval '7 hours', %s, '{}', '{}', %s, %s)",
+            [
+                (model_id, row.symbol, row.bar_start, row.bar_start, row.bar_start, is_late, row.score, row.weight)
+                for row in decided.itertuples()
+            ],
+        )
+
+
+def _looks(model_id: str) -> list[tuple]:
+    with connect("analyst") as connection:
+        return connection.execute(
+            "select look_no, days, outcome from research.forward_looks where model_id = %s order by 1", (model_id,)
+        ).fetchall()
+
+
+def test_who_keeps_its_promise_in_the_shadow_trades_on_paper(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    hypothesis, file = _hypothesis("EDGE", 40), tmp_path / "made_up.yaml"
+    _trained(hypothesis)
+    file.write_text(json.dumps(hypothesis.model_dump(mode="json", exclude_unset=True)))
+    asked = ["shadow", str(file), "--looks", *map(str, LOOKS), "--reason"]
+    assert main([*asked, " "]) == 2
+    assert main([*asked, "half a year is missing"]) == 0
+    assert ": half a year is missing" in capsys.readouterr().out.splitlines()[-1]
+    [model_id] = [record.model_id for record in registry.models("shadow")]
+
+    _decide(model_id, FROZEN, FROZEN + 126)
+    _decide(model_id, FROZEN + 130, FROZEN + 140, is_late=True)
+    assert main(["forward"]) == 0
+    assert capsys.readouterr().out == "no look is due at a model in the shadow\n"
+    _decide(model_id, FROZEN + 127, FROZEN + 127)
+    assert main(["forward"]) == 0
+    assert capsys.readouterr().out.startswith(f"model {model_id}, look 1 in the shadow: passed: All 11 checks passed.")
+    assert _looks(model_id) == [(1, 126, "passed")]
+    assert registry.get(model_id).state == "paper"
+    assert registry.load_model(model_id).model_id == model_id
+    registry.advance(model_id, "retired", "done")
+
+
+def test_who_is_lucky_no_longer_is_retired_at_its_last_look() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 30)), LOOKS, "a test")
+    _decide(record.model_id, FROZEN, FROZEN + 253, by_chance=True)
+    # both are due, and each is a look of its own
+    assert [outcome.outcome for outcome in judge_forward()] == ["goes_on"]
+    assert registry.get(record.model_id).state == "shadow"
+    [last] = judge_forward()
+    assert (last.look_no, last.outcome) == (2, "failed")
+    assert "luck_p is" in last.words
+    assert judge_forward() == ()
+    assert _looks(record.model_id) == [(1, 126, "goes_on"), (2, 252, "failed")]
+    assert registry.get(record.model_id).state == "retired"
+
+
+def test_a_look_at_data_that_nobody_tested_is_put_off_and_spends_nothing() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 20)), LOOKS, "a test")
+    _decide(record.model_id, FROZEN, FROZEN + 127)
+    with connect("transformer") as connection:
+        connection.execute("insert into canonical.live_growths values ('ohlcv_1d', 'EDGE', now())")
+    [outcome] = judge_forward()
+    assert (outcome.outcome, _looks(record.model_id)) == (None, [])
+    assert "is put off: the data of 1d were built or grew since they were tested" in str(outcome)
+    with recording_tests(["1d"]):
+        pass
+    assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
+    registry.advance(record.model_id, "retired", "done")
+
+
+def test_what_failed_the_gate_has_no_way_through_the_shadow() -> None:
+    run_id = _trained(_hypothesis("NOISE", 40))
+    with pytest.raises(Stop, match="has no trial whose record is only too short"):
+        enter_shadow(run_id, LOOKS, "please")
+
+
+def test_positions_are_those_of_a_backtest_and_a_late_decision_changes_none() -> None:
+    grid, hypothesis = worlds.dataset(300), worlds.hypothesis()
+    first, last = 50, 249
+    weights = np.random.default_rng(3).choice([0.0, 1.0], (300, 1))
+    on_time = np.random.default_rng(4).random(300) < 0.9
+    on_time[[first, last]] = True
+    decisions = [
+        Decided(start.replace(tzinfo=UTC), "EDGE", 0.5, float(weights[number, 0]), None, number <= last)
+        for number, start in enumerate(grid.sessions.astype("datetime64[us]").tolist())
+        if first <= number <= last + 2 and on_time[number]
+    ]
+    trial, share = trial_of("0" * 16, hypothesis, grid, decisions, DataEvidence(True, True))
+
+    acting = replace(grid, ready=on_time[:, None])
+    market = Market(acting, first, last)
+    window = slice(first, last + 1)
+    backtest = Backtest(hypothesis, acting, (), "cpu", "")
+    [account] = market.run(Wanted(weights[None, window]), [backtest.terms])
+    np.testing.assert_array_equal(trial.positions, account.positions)
+    np.testing.assert_array_equal(trial.costs, account.costs.sum(axis=1))
+    np.testing.assert_array_equal(trial.asset_returns, market.returns)
+    # by hand: the newest decision in time is held from the next open to the open after it
+    newest = np.maximum.accumulate(np.where(on_time, np.arange(300), 0))[window]
+    opens = grid.opens[:, 0]
+    np.testing.assert_array_equal(np.sign(trial.positions[:, 0]), weights[newest, 0])
+    np.testing.assert_allclose(trial.asset_returns[:, 0], (opens[2:] / opens[1:-1] - 1)[window], rtol=1e-12)
+    assert share == on_time[window].mean()
+
+
+def test_a_decision_whose_bar_no_calendar_has_is_said() -> None:
+    gone = Decided(datetime(2000, 3, 4, 14, 30, tzinfo=UTC), "EDGE", 0.5, 1.0, None, is_judged=True)
+    with pytest.raises(Stop, match=r"EDGE has no bar of 2000-03-04 14:30 UTC any more"):
+        trial_of("0" * 16, worlds.hypothesis(), worlds.dataset(300), [gone], DataEvidence(True, True))
