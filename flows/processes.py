@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
@@ -15,7 +14,7 @@ from typing import IO
 
 import psutil
 
-_TETHERED = Path(__file__).with_name("tethered.py")
+from warehouse import tethered
 
 # a command that was asked to end and has not after this long is stuck
 _SECONDS_TO_END = 45
@@ -70,7 +69,7 @@ def start(
     """Start a helper in a session of its own, noted in the state folder; helpers without a parent are ended first."""
     end_orphans(state_dir)
     process = subprocess.Popen(
-        [sys.executable, str(_TETHERED), str(os.getpid()), *command],
+        tethered.command(command),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     if for_psql and options.command != "psql":
         parser.error(f"unrecognized arguments: {' '.join(for_psql)}")
     try:
+        if options.command in ("backup", "restore"):
+            _end_like_ctrl_c()
         with in_words():
             return _run(options, for_psql)
     except OperatorError as error:
@@ -91,6 +94,14 @@ def _run(options: argparse.Namespace, for_psql: list[str]) -> int:
             for name, value in _environment(options.role).items():
                 print(f"export {name}={shlex.quote(value)}")
     return 0
+
+
+def _end_like_ctrl_c() -> None:
+    """Let SIGTERM and a closed terminal take back what is half done, as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # ignored by whoever started it, `nohup` for one
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _say(line: str) -> None:

@@ -9,30 +9,29 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import Conninfo
 
-from warehouse import embedded, migrate, roles, sessions, transactions
+from warehouse import backups, embedded, migrate, roles, sessions, tethered, transactions
+from warehouse.backups import Say
 from warehouse.connection import Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
+from warehouse.locks import exclusive
 from warehouse.logs import first_error
 from warehouse.rows import scalar
 from warehouse.settings import load, make_state_dir
 from warehouse.versions import available
 
-_FACTS, _DUMP, _MODELS = "backup.json", "warehouse.dump", "models"
+_DUMP, _MODELS = "warehouse.dump", "models"
+_TRIES = 3
 _SECONDS_BETWEEN_WORDS = 2.0
 _RESTORE = str(embedded.BIN_DIR / "pg_restore")
-
-Say = Callable[[str], None]
 
 # a build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours
 _BUILDS = "select count(*) from pg_stat_activity where datname = current_database() and usename = %s"
@@ -53,64 +52,58 @@ end $$
 """
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a backup says of itself: its moment (UTC), what it was taken from, and the last transaction there."""
-
-    taken_at: str
-    database: str
-    postgres: int
-    administrator: str
-    role_prefix: str
-    migration: int
-    last_transaction: int
-
-
 def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = print) -> Path:
     """Write a backup named after the moment into a folder (default: `backups` in the state folder); returns its path.
 
     The database is read as of one moment, while others go on; it waits for dbt to end. Model packages are copied beside
     it. With `keep`, older backups of this database in the folder are removed once this one is whole. Raises Stop when
-    pg_dump fails; nothing half is left.
+    pg_dump fails; nothing half is left, and what a killed one left is removed.
     """
     settings = load()
     where = endpoint(settings)
     folder = folder or settings.state_dir / "backups"
     make_state_dir(folder)
-    now = datetime.now(UTC)
-    done = folder / f"{now:%Y-%m-%dT%H%M%SZ}"
+    backups.remove_abandoned(folder, say)
+    while (done := folder / f"{(now := datetime.now(UTC)):%Y-%m-%dT%H%M%SZ}").exists():
+        time.sleep(0.1)  # its name is its second
     aside = folder / f".{done.name}.{os.getpid()}"
-    aside.mkdir(mode=0o700)
     try:
-        with open_connection(where, where.conninfo(), autocommit=True) as connection:
-            newest = connection.execute("select max(version) from warehouse.migrations").fetchone()
-            _wait_for_builds(connection, where.role_name("transformer"), say)
-            dump = [str(embedded.BIN_DIR / "pg_dump"), "--no-password", "--format=custom", f"--file={aside / _DUMP}"]
-            _follow(subprocess.Popen(dump, **_as_administrator(where)), "pg_dump", aside / _DUMP, say)
-            facts = Facts(
-                taken_at=now.isoformat(timespec="seconds"),
-                database=str(scalar(connection.execute(_IDENTITY))),
-                postgres=connection.info.server_version // 10000,
-                administrator=connection.info.user,
-                role_prefix=where.role_prefix,
-                migration=newest[0] if newest else 0,
-                # asked after the dump: no row in it can hold a higher one
-                last_transaction=transactions.upcoming(connection),
-            )
-        if settings.models_dir.is_dir():
-            shutil.copytree(settings.models_dir, aside / _MODELS)
-        # the facts come last: a folder without them is no backup
-        (aside / _FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n")
-        aside.rename(done)
+        aside.mkdir(mode=0o700)
+        with exclusive(aside / backups.LOCK, "writing this backup", wait=0):
+            with open_connection(where, where.conninfo(), autocommit=True) as connection:
+                newest = connection.execute("select max(version) from warehouse.migrations").fetchone()
+                _wait_for_builds(connection, where.role_name("transformer"), say)
+                dump = [
+                    str(embedded.BIN_DIR / "pg_dump"),
+                    "--no-password",
+                    "--format=custom",
+                    f"--file={aside / _DUMP}",
+                ]
+                _follow(_start(dump, where), "pg_dump", aside / _DUMP, say)
+                facts = backups.Facts(
+                    taken_at=now.isoformat(timespec="seconds"),
+                    database=str(scalar(connection.execute(_IDENTITY))),
+                    postgres=connection.info.server_version // 10000,
+                    administrator=connection.info.user,
+                    role_prefix=where.role_prefix,
+                    migration=newest[0] if newest else 0,
+                    # asked after the dump: no row in it can hold a higher one
+                    last_transaction=transactions.upcoming(connection),
+                    number=backups.next_number(folder, now, say),
+                )
+            _copy_models(settings.models_dir, aside / _MODELS)
+            # the facts come last: a folder without them is no backup
+            (aside / backups.FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n")
+            (aside / backups.LOCK).unlink()
+            aside.rename(done)
     except psycopg.errors.UndefinedTable:
         raise Stop(f"there is no warehouse at {where.place} to back up: run `python -m warehouse up`") from None
     except OSError as error:
-        raise Stop(f"the backup {done} cannot be written: {error.strerror}") from None
+        raise Stop(f"the backup {done} cannot be written: {_reason(error)}") from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if keep is not None:
-        for older in [one for one in _backups(folder) if _facts(one).database == facts.database][:-keep]:
-            shutil.rmtree(older)
+        backups.prune(backups.Backup(done, facts), keep, say)
     return done
 
 
@@ -121,8 +114,7 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
     there. Raises Stop, before anything has changed, for a folder that is no backup, or holds those of several
     databases, and for a database that is not empty.
     """
-    chosen = _chosen(source)
-    facts = _facts(chosen)
+    chosen, facts = _chosen(source, say)
     settings = load()
     if uses_embedded(settings):
         embedded.start(settings.state_dir)
@@ -145,7 +137,7 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
     return left
 
 
-def _check(connection: psycopg.Connection, where: Endpoint, facts: Facts, chosen: Path) -> None:
+def _check(connection: psycopg.Connection, where: Endpoint, facts: backups.Facts, chosen: Path) -> None:
     if scalar(connection.execute("select to_regclass('warehouse.migrations')")) is not None:
         raise Stop(
             f"the database at {where.place} holds a warehouse already: restore into an empty one "
@@ -169,40 +161,56 @@ def _check(connection: psycopg.Connection, where: Endpoint, facts: Facts, chosen
         )
 
 
-def _chosen(source: Path) -> Path:
-    if (source / _FACTS).is_file():
-        return source
-    if found := _backups(source):
-        if len({_facts(one).database for one in found}) > 1:
-            raise Stop(f"{source} holds backups of several databases: name one of them, {found[-1]} for example")
-        return found[-1]
+def _chosen(source: Path, say: Say) -> tuple[Path, backups.Facts]:
+    is_one = (source / backups.FACTS).is_file()
+    if found := backups.read(source) if is_one else backups.newest(source, say):
+        return found.folder, found.facts
     raise Stop(f"{source} is no backup, and holds none: `python -m warehouse backup` makes one")
 
 
-def _backups(folder: Path) -> list[Path]:
-    """Whole backups in a folder, oldest first: their names are their moments."""
-    return sorted(path.parent for path in folder.glob(f"[0-9]*/{_FACTS}"))
-
-
-def _facts(chosen: Path) -> Facts:
-    try:
-        return Facts(**json.loads((chosen / _FACTS).read_text()))
-    except (OSError, ValueError, TypeError):
-        raise Stop(f"{chosen / _FACTS} cannot be read: take another backup") from None
+def _copy_models(source: Path, to: Path) -> None:
+    """Copy the packages, and none that is still written aside. One that is renamed meanwhile is looked for again."""
+    for left in range(_TRIES - 1, -1, -1):
+        if not source.is_dir():
+            return
+        try:
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns(".*"), ignore_dangling_symlinks=True)
+            return
+        except (shutil.Error, FileNotFoundError):
+            if not left:
+                raise
+            shutil.rmtree(to, ignore_errors=True)
+            time.sleep(0.1)
 
 
 def _bring_models(source: Path, folder: Path) -> list[str]:
-    """Copy packages that are not there yet; returns the names of those that are, and were left alone."""
+    """Copy packages that are not there yet, each whole or not; returns those that are there, and were left alone."""
     left = []
     for package in sorted(source.iterdir()) if source.is_dir() else []:
         if (folder / package.name).exists():
             left.append(package.name)
-        elif package.is_dir():
-            shutil.copytree(package, folder / package.name)
-        else:
+            continue
+        aside = folder / f".{package.name}.{os.getpid()}"
+        try:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(package, folder / package.name)
+            if package.is_dir():
+                shutil.copytree(package, aside)
+            else:
+                shutil.copy2(package, aside)
+            aside.rename(folder / package.name)
+        except OSError as error:
+            raise Stop(f"the model package {package} cannot be copied to {folder}: {_reason(error)}") from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return left
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; of many files that could not be copied, what it says of the first."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        path, _, why = error.args[0][0]
+        return f"{path}: {why}"
+    return error.strerror or str(error)
 
 
 def _wait_for_builds(connection: psycopg.Connection, transformer: str, say: Say) -> None:
@@ -220,54 +228,90 @@ def _fill(dump: Path, where: Endpoint, major: int, say: Say) -> None:
     An owner must be allowed to create in the schema before it is given a relation there, so schemas and their rights
     come first; pg_restore by itself grants last, which only a superuser gets away with.
     """
-    listed = subprocess.run([_RESTORE, "--list", str(dump)], capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run([_RESTORE, "--list", str(dump)], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Stop(f"{_RESTORE} cannot be started: {error.strerror}") from None
     if listed.returncode != 0:
         raise Stop(f"pg_restore failed: {first_error(listed.stderr)}")
     entries = [line for line in listed.stdout.splitlines() if not line.startswith(";")]
     schemas = [line for line in entries if re.match(r"\d+; \d+ \d+ (SCHEMA - |ACL - SCHEMA )", line)]
-    command = [str(embedded.BIN_DIR / "psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--no-password"]
-    command += ["--set=ON_ERROR_STOP=1", "--file=-"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, **_as_administrator(where))
-    writer = threading.Thread(target=_write, args=(process.stdin, dump, (schemas, entries), major))
+    command = [str(embedded.BIN_DIR / "psql"), "--no-psqlrc", "--quiet", "--no-password"]
+    process = _start([*command, "--set=ON_ERROR_STOP=1", "--file=-"], where, stdin=subprocess.PIPE)
+    writer = _Writer(cast("IO[bytes]", process.stdin), dump, (schemas, entries), major)
     writer.start()
-    _follow(process, "psql", None, say)
+    try:
+        _follow(process, "psql", None, say)
+    except Stop:
+        writer.join()
+        if writer.failure is None:
+            raise
     writer.join()
+    if writer.failure is not None:
+        raise Stop(f"the dump {dump} could not be sent to psql: {writer.failure}")
+    if not writer.has_committed:
+        raise Stop("psql ended before the dump did")
 
 
-def _write(statements: IO[bytes], dump: Path, parts: tuple[list[str], list[str]], major: int) -> None:
-    """Send psql the statements of the first entries, and then of the others."""
-    first, every = parts
-    with statements, suppress(BrokenPipeError):  # psql says itself why it has ended
-        for chosen in (first, [entry for entry in every if entry not in set(first)]):
-            with tempfile.NamedTemporaryFile("w", suffix=".list") as file:
-                file.write("\n".join(chosen) + "\n")
-                file.flush()
-                command = [_RESTORE, f"--use-list={file.name}", "--file=-", str(dump)]
-                with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reading:
-                    script = cast("IO[bytes]", reading.stdout)
-                    for line in script:
-                        # of servers from 17 on
-                        if major >= 17 or not line.startswith(b"SET transaction_timeout"):
-                            statements.write(line)
-                        if line.startswith((b"COPY ", b"CREATE ")):
-                            break
-                    shutil.copyfileobj(script, statements)
-                if reading.returncode:
-                    statements.write(b"\n\\.\ndo $$ begin raise exception 'the dump is damaged'; end $$;\n")
+class _Writer(threading.Thread):
+    """Sends psql the statements of the first entries, then of the others, and a commit only when all were sent.
+
+    psql takes the end of what it is sent for the end of its work. Without the commit nothing of it stays.
+    """
+
+    def __init__(self, statements: IO[bytes], dump: Path, parts: tuple[list[str], list[str]], major: int) -> None:
+        super().__init__()
+        self.failure: BaseException | None = None
+        self.has_committed = False
+        self._statements, self._dump, self._parts, self._major = statements, dump, parts, major
+
+    def run(self) -> None:
+        first, every = self._parts
+        rest = set(every) - set(first)
+        try:
+            with self._statements as statements:
+                statements.write(b"begin;\n")
+                for chosen in (first, [entry for entry in every if entry in rest]):
+                    self._send(chosen, statements)
+                statements.write(b"commit;\n")
+            self.has_committed = True
+        except BrokenPipeError:
+            return  # psql says itself why it has ended
+        except BaseException as error:  # noqa: BLE001
+            self.failure = error
+
+    def _send(self, chosen: list[str], statements: IO[bytes]) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".list") as file:
+            file.write("\n".join(chosen) + "\n")
+            file.flush()
+            command = [_RESTORE, f"--use-list={file.name}", "--file=-", str(self._dump)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as reading:
+                script = cast("IO[bytes]", reading.stdout)
+                for line in script:
+                    # of servers from 17 on
+                    if self._major >= 17 or not line.startswith(b"SET transaction_timeout"):
+                        statements.write(line)
+                    if line.startswith((b"COPY ", b"CREATE ")):
+                        break
+                shutil.copyfileobj(script, statements)
+            if reading.returncode:
+                raise Stop("it is damaged")
 
 
-def _as_administrator(where: Endpoint) -> dict[str, Any]:
-    """How a program of PostgreSQL is started as the administrator: a login is not seen in an environment."""
+def _start(command: list[str], where: Endpoint, *, stdin: int | None = None) -> "subprocess.Popen[bytes]":
+    """Start a program of PostgreSQL as the administrator; it ends with this process. A login is in no command line."""
     names = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     found = {names[key]: value for key, value in where.parameters.items() if key in names}
     login = {"PGUSER": where.admin_user, "PGPASSWORD": where.admin_password, "PGOPTIONS": sessions.options(None)}
     environment = dict(os.environ) | found | {name: value for name, value in login.items() if value}
-    return {
-        "env": environment,
-        "stdout": subprocess.DEVNULL,
-        "stderr": subprocess.PIPE,
-        "cwd": "/",
-    }
+    return subprocess.Popen(
+        tethered.command(command),
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env=environment,
+    )
 
 
 def _follow(process: "subprocess.Popen[bytes]", program: str, growing: Path | None, say: Say) -> None:

@@ -1,21 +1,25 @@
 """A warehouse that is gone comes back from its backup as it was, and goes on from there."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from loaders.client.calendars import ensure_sessions
 from tests.machine import BUILT, ROOT, as_owner, running_warehouse
 from tests.warehouse.own_server import own_server
-from warehouse import embedded, transactions
+from warehouse import backup as backing
+from warehouse import backups, embedded, transactions
 from warehouse.__main__ import main
 from warehouse.backup import backup, restore
 from warehouse.connection import connect, endpoint
@@ -201,28 +205,170 @@ def test_bad_input_is_one_sentence(warehouse_db: Path, tmp_path: Path, capsys: p
         restore(made, say=NOTHING)
 
 
-def test_only_whole_backups_are_kept(warehouse_db: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def made(warehouse_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup, which tests copy before they change it."""
+    return backup(tmp_path_factory.mktemp("backups"), say=NOTHING)
+
+
+def copied(made: Path, to: Path, **facts: object) -> Path:
+    """A copy of a backup that says something else of itself."""
+    shutil.copytree(made, to)
+    said = json.loads((to / "backup.json").read_text())
+    (to / "backup.json").write_text(json.dumps(said | facts))
+    return to
+
+
+def dumping(folder: Path) -> "subprocess.Popen[str]":
+    """The command, in the middle of its dump: whoever calls this has locked a table, for which pg_dump waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "warehouse", "backup", str(folder)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr is not None
+    assert "pg_dump" in process.stderr.readline()
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_only_whole_backups_are_kept(number: signal.Signals, warehouse_db: Path, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     with as_owner() as owner:
-        # pg_dump waits for the table until it is killed
         owner.execute("lock table raw.landings in access exclusive mode")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "warehouse", "backup", str(folder)],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        assert process.stderr is not None
-        assert "pg_dump" in process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        process = dumping(folder)
+        process.send_signal(number)
         assert "nothing is left half done" in process.communicate(timeout=60)[1]
         assert process.returncode == 130
     assert os.listdir(folder) == []
     backup(folder, say=NOTHING)
-    time.sleep(1.1)  # its name is its second
     made = backup(folder, keep=1, say=NOTHING)
     assert os.listdir(folder) == [made.name]
+
+
+def test_what_a_killed_backup_leaves_is_gone_with_the_next(warehouse_db: Path, tmp_path: Path) -> None:
+    folder, told = tmp_path / "backups", []
+    with as_owner() as owner:
+        owner.execute("lock table raw.landings in access exclusive mode")
+        process, other = dumping(folder), dumping(folder)
+        (dump,) = psutil.Process(process.pid).children()
+        process.kill()
+        process.communicate()
+        psutil.wait_procs([dump], timeout=30)
+        assert not dump.is_running()
+        left = next(folder.glob(f".*.{process.pid}"))
+        owner.rollback()
+        made = backup(folder, say=told.append)
+        assert f"removed {left}" in told[0]
+        # the other one goes on: nobody took it for dead
+        assert "backed up to" not in other.communicate(timeout=120)[1]
+        assert other.returncode == 0
+    assert made.is_dir()
+    assert len(os.listdir(folder)) == 2
+    assert not list(folder.glob(".*"))
+
+
+def test_a_restore_that_cannot_read_on_leaves_nothing(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psql takes the end of what it is sent for the end of its work, so whatever goes wrong must not look like it."""
+    temporary = tmp_path / "temporary"
+    # the first call for statements is the last that finds the folder
+    reader = tmp_path / "pg_restore"
+    reader.write_text(f'#!/bin/sh\ncase "$1" in --use-list*) rm -rf {temporary};; esac\nexec {backing._RESTORE} "$@"\n')
+    reader.chmod(0o700)
+    gone = tmp_path / "gone"
+    gone.write_text(f'#!/bin/sh\nrm {gone}\nexec {backing._RESTORE} "$@"\n')
+    gone.chmod(0o700)
+    with another_machine(tmp_path / "other"):
+        for program, folder in ((backing._RESTORE, tmp_path / "none"), (str(reader), temporary), (str(gone), tmp_path)):
+            temporary.mkdir(exist_ok=True)
+            with monkeypatch.context() as patch:
+                patch.setattr(backing, "_RESTORE", program)
+                patch.setattr(tempfile, "tempdir", str(folder))
+                with pytest.raises(Stop, match=r"No such file.*; the database is as empty as before"):
+                    restore(made, say=NOTHING)
+        restore(made, say=NOTHING)
+
+
+def test_a_clock_that_was_wrong_costs_no_backup(made: Path, tmp_path: Path) -> None:
+    folder, told = tmp_path / "backups", []
+    database = json.loads((made / "backup.json").read_text())["database"]
+    future = copied(made, folder / "2099-01-01T000000Z", taken_at="2099-01-01T00:00:00+00:00", number=4)
+    first = backup(folder, keep=2, say=told.append)
+    assert "this machine's clock says" in told[-1]
+    second = backup(folder, keep=1, say=NOTHING)
+    assert not future.exists()
+    assert os.listdir(folder) == [second.name]
+    assert backups.read(second).facts.number == 6
+    copied(made, folder / future.name, taken_at="2099-01-01T00:00:00+00:00", number=4)
+    told.clear()
+    found = backups.newest(folder, told.append)
+    assert found is not None
+    assert (found.folder, found.facts.database) == (second, database)
+    assert "was made after 2099-01-01T000000Z" in told[0]
+    assert not first.exists()
+
+
+def test_a_bad_old_backup_stops_no_new_one(made: Path, tmp_path: Path) -> None:
+    folder, told = tmp_path / "backups", []
+    elsewhere = copied(made, tmp_path / "elsewhere", number=0)
+    folder.mkdir()
+    (folder / "2020-01-01T000000Z").symlink_to(elsewhere)
+    for number, words in enumerate(('{"taken_at": "20', "[]", '{"number": "new"}', "[" * 100_000, "\udcff")):
+        (folder / f"2020-01-0{number + 2}T000000Z").mkdir()
+        (folder / f"2020-01-0{number + 2}T000000Z" / "backup.json").write_text(words, errors="surrogateescape")
+    # of before backups were numbered, and of code that says more
+    old = copied(made, folder / "2021-01-01T000000Z", to_come="later")
+    said = json.loads((old / "backup.json").read_text())
+    said.pop("number", None)
+    (old / "backup.json").write_text(json.dumps(said))
+    new = backup(folder, keep=2, say=told.append)
+    assert len([line for line in told if line.startswith("passed over: ")]) == 5
+    assert not (folder / "2020-01-01T000000Z").is_symlink()
+    assert (elsewhere / "warehouse.dump").exists()
+    assert old.exists()
+    found = backups.newest(folder, NOTHING)
+    assert found is not None
+    assert found.folder == new
+
+
+def test_packages_that_come_and_go_cost_no_dump(warehouse_db: Path, tmp_path: Path) -> None:
+    models = load().models_dir
+    aside, package = models / ".half.123", models / "a-model"
+    for folder in (aside, package):
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text("{}")
+    (package / "dangling").symlink_to("nowhere")
+    try:
+        made = backup(tmp_path / "backups", say=NOTHING)
+        assert (made / "models" / "a-model" / "manifest.json").exists()
+        assert not (made / "models" / aside.name).exists()
+        os.mkfifo(package / "pipe")
+        with pytest.raises(Stop, match=r"pipe: .*is a named pipe"):
+            backup(tmp_path / "others", say=NOTHING)
+        assert os.listdir(tmp_path / "others") == []
+    finally:
+        shutil.rmtree(aside)
+        shutil.rmtree(package)
+
+
+def test_a_package_comes_back_whole_or_not(made: Path, tmp_path: Path) -> None:
+    source = copied(made, tmp_path / "source")
+    package = source / "models" / "a-model"
+    package.mkdir(parents=True)
+    (package / "a.json").write_text("{}")
+    # what cannot be copied, as on a full disk
+    os.mkfifo(package / "b.pipe")
+    with another_machine(tmp_path / "other"):
+        with pytest.raises(Stop, match=r"the model package .*a-model cannot be copied"):
+            restore(source, say=NOTHING)
+        assert os.listdir(load().models_dir) == []
+        (package / "b.pipe").unlink()
+        assert restore(source, say=NOTHING) == []
+        assert os.listdir(load().models_dir / "a-model") == ["a.json"]
 
 
 @pytest.mark.whole
@@ -298,6 +444,5 @@ def test_a_folder_may_hold_backups_of_several_databases(warehouse_db: Path, tmp_
     (other / "backup.json").write_text(facts.replace('"database": "', '"database": "1'))
     with another_machine(tmp_path / "other"), pytest.raises(Stop, match="backups of several databases"):
         restore(folder, say=NOTHING)
-    time.sleep(1.1)  # its name is its second
     newer = backup(folder, keep=1, say=NOTHING)
     assert sorted(os.listdir(folder)) == [other.name, newer.name]

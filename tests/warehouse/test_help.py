@@ -41,4 +41,4 @@ def test_help_runs_nothing(module: str, tmp_path: Path) -> None:
 
 def test_packages_that_run_are_among_them() -> None:
     packages = {path.parent.name for path in ROOT.glob("[!.]*/__main__.py")}
-    assert packages | {"bench.needs", "flows.demo", "flows.tethered", "tests.packages"} <= set(_runnable())
+    assert packages | {"bench.needs", "flows.demo", "tests.packages", "warehouse.tethered"} <= set(_runnable())

@@ -8,13 +8,20 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 # of linux/prctl.h
 PR_SET_PDEATHSIG = 1
 
+
+def command(command: Sequence[str]) -> list[str]:
+    """A command that ends when this process does."""
+    return [sys.executable, "-P", __file__, str(os.getpid()), *command]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m flows.tethered", description="Run a command that ends when its parent does."
+        prog="python -m warehouse.tethered", description="Run a command that ends when its parent does."
     )
     parser.add_argument("parent", type=int, help="process id of whoever starts this")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="program and its arguments")
