@@ -1,8 +1,7 @@
-"""The live read: newest rows and freshness of one symbol and of a hundred, with all but the newest bar in history."""
+"""The live read: newest rows and freshness of one symbol and of a hundred, before and after the next bar has landed."""
 
 import time
 from collections.abc import Callable
-from datetime import datetime
 
 import numpy as np
 import psycopg
@@ -28,8 +27,12 @@ FRESHNESS = "select symbol, stale_from, reason from features.freshness_1d where 
 LIVE, HISTORY = "features.features_1d", "features.features_1d__history"
 
 
-def measure(symbols: list[str]) -> None:
-    """Read newest rows and freshness as a session may, and print p50 and p99. Every row must come from the tail."""
+def measure(symbols: list[str], has_landed: bool) -> None:
+    """Read newest rows and freshness as a session may, and print p50 and p99.
+
+    Every row must come from the tail when the next bar `has_landed`, and from the history when it has not.
+    """
+    print("live reads, one bar newer than the history" if has_landed else "live reads, nothing newer than the history")
     newest, newest_of_all = NEWEST.format(relation=LIVE), NEWEST_OF_ALL.format(relation=LIVE)
     with connect("executor", autocommit=True) as connection:
         ends = {row[0]: row[1] for row in _read(connection, NEWEST_OF_ALL.format(relation=HISTORY), symbols)}
@@ -44,9 +47,13 @@ def measure(symbols: list[str]) -> None:
         def at_once(_: int) -> list[tuple]:
             return _read(connection, newest_of_all, symbols)
 
-        _time("one symbol", one, READS, 1, ends, untimed=len(symbols) + UNTIMED)
-        _time(f"{len(symbols)} symbols, a statement each", one_by_one, READS_OF_ALL, len(symbols), ends)
-        _time(f"{len(symbols)} symbols, one statement", at_once, READS_OF_ALL, len(symbols), ends)
+        def check(found: list[tuple]) -> None:
+            for symbol, bar_start, *_ in found:
+                assert (bar_start > ends[symbol]) == has_landed, f"{symbol}: {bar_start} is from the other half"
+
+        _time("one symbol", one, READS, 1, check, untimed=len(symbols) + UNTIMED)
+        _time(f"{len(symbols)} symbols, a statement each", one_by_one, READS_OF_ALL, len(symbols), check)
+        _time(f"{len(symbols)} symbols, one statement", at_once, READS_OF_ALL, len(symbols), check)
         _time_freshness(connection, symbols)
 
 
@@ -59,7 +66,7 @@ def _time(
     read: Callable[[int], list[tuple]],
     reads: int,
     rows: int,
-    ends: dict[str, datetime],
+    check: Callable[[list[tuple]], None],
     untimed: int = UNTIMED,
 ) -> None:
     print(f"… newest row of {title}", flush=True)
@@ -69,10 +76,7 @@ def _time(
         found = read(number)
         seconds.append(time.perf_counter() - started)
         assert len({symbol for symbol, *_ in found}) == rows == len(found), f"{title}: {len(found)} rows"
-        for symbol, bar_start, *_ in found:
-            assert bar_start > ends[symbol], (
-                f"{symbol}: {bar_start} is not after its history's end, so no tail was read"
-            )
+        check(found)
     _tell(f"newest row of {title}", seconds[untimed:])
 
 
