@@ -56,6 +56,7 @@ def test_a_deployment_runs_on_a_worker(server: dict[str, str]) -> None:
         "calibrate",
         "train",
         "paper-trade",
+        "shadow",
         "report",
         "reconcile",
     ):
