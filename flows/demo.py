@@ -1,4 +1,4 @@
-"""The demo: from nothing to a gated model trading on paper, offline, through the product's own flows.
+"""The demo: from nothing to gated models of a stock and a coin trading on paper, offline, through the product's flows.
 
 The vendors are played by the sandbox on this machine; everything else is what a real installation runs. What is done
 once is not done again: a second demo continues, finds nothing new and ends with the same table.
@@ -34,16 +34,23 @@ log = logging.getLogger("truebar")
 TRAINED_THROUGH = "2012-09-28T20:15:00Z"
 TRADED_THROUGH = date(2013, 3, 1)
 HISTORY_START = date(2000, 1, 1)
-# what the tape has data for: daily bars of stocks
-EXPERIMENTS = ("aapl_momentum", "four_stock_panel", "ibm_volatility_week", "planted_edge", "pure_noise")
-KEYS = {"SANDBOX_POLYGON_KEY": "demo-polygon", "SANDBOX_ALPACA_KEY_ID": "demo-alpaca", "SANDBOX_ALPACA_SECRET": "demo"}
+# what the tape has data for: daily bars of stocks, and of one coin
+EXPERIMENTS = ("aapl_momentum", "four_stock_panel", "ibm_volatility_week", "planted_coin", "planted_edge", "pure_noise")
+COINS = ["SYNTHUSDT"]
+KEYS = {
+    "SANDBOX_POLYGON_KEY": "demo-polygon",
+    "SANDBOX_ALPACA_KEY_ID": "demo-alpaca",
+    "SANDBOX_ALPACA_SECRET": "demo",
+    "SANDBOX_BINANCE_KEY": "demo-binance",
+    "SANDBOX_BINANCE_SECRET": "demo",
+}
 
 
 def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog=called or "python -m flows.demo",
-        description="From nothing to a model trading on paper, offline, in some minutes. Run it again to continue.",
+        description="From nothing to models trading on paper, offline, in some minutes. Run it again to continue.",
     )
     parser.parse_args(arguments)
     logging.basicConfig(format="    %(message)s", stream=sys.stdout, level=logging.WARNING)
@@ -71,15 +78,21 @@ def _run() -> None:
         log.info("%s, %d migrations applied", endpoint().place, len(names))
     _check_database(demo_dir)
     with ExitStack() as running:
-        with stage("sandbox: stand-ins for Polygon and Alpaca"):
+        with stage("sandbox: stand-ins for Polygon, Alpaca and Binance"):
             url = running.enter_context(_sandbox(demo_dir))
+        socket = url.replace("http", "ws", 1)
         os.environ.update(
             POLYGON_API_KEY=KEYS["SANDBOX_POLYGON_KEY"],
             POLYGON_BASE_URL=url,
             APCA_API_KEY_ID=KEYS["SANDBOX_ALPACA_KEY_ID"],
             APCA_API_SECRET_KEY=KEYS["SANDBOX_ALPACA_SECRET"],
             APCA_API_BASE_URL=url,
-            APCA_API_STREAM_URL=url.replace("http", "ws", 1) + "/stream",
+            APCA_API_STREAM_URL=f"{socket}/stream",
+            BINANCE_BASE_URL=f"{url}/binance",
+            BINANCE_TRADING_KEY=KEYS["SANDBOX_BINANCE_KEY"],
+            BINANCE_TRADING_SECRET=KEYS["SANDBOX_BINANCE_SECRET"],
+            BINANCE_TRADING_URL=f"{url}/binance",
+            BINANCE_TRADING_SOCKET_URL=f"{socket}/binance/ws-api/v3",
         )
         _run_flows(running, f"{url}/sandbox/clock")
 
@@ -91,7 +104,7 @@ def _run_flows(running: ExitStack, clock_url: str) -> None:
         from prefect import flow
 
         from flows.build import build
-        from flows.ingest import ingest
+        from flows.ingest import ingest, land
         from flows.paper_trade import paper_trade
         from flows.parity import check_parity
         from flows.reconcile import reconcile
@@ -103,15 +116,16 @@ def _run_flows(running: ExitStack, clock_url: str) -> None:
 
     @flow(name="demo")
     def demo() -> Path:
-        with stage("ingest: bars, splits and dividends from Polygon"):
+        with stage("ingest: stocks' bars, splits and dividends from Polygon, a coin's bars from Binance"):
             ingest(history_start=HISTORY_START)
+            land("binance", COINS, HISTORY_START)
         with stage("dbt build: canonical bars, features and their quality gates"):
             build()
         with stage("train and judge the hypotheses in experiments/ that this market has data for"):
             train([str(PROJECT_DIR / "experiments" / f"{name}.yaml") for name in EXPERIMENTS])
-        with stage(f"paper trade the held-out months through {TRADED_THROUGH} at Alpaca"):
+        with stage(f"paper trade the held-out months through {TRADED_THROUGH} at Alpaca and Binance"):
             paper_trade(stepped_clock=clock_url, through=TRADED_THROUGH, history_start=HISTORY_START)
-        with stage("reconcile ledger and broker"):
+        with stage("reconcile ledger and brokers"):
             reconcile()
         with stage("dbt build again, and decide every bar again in bulk"):
             build()
@@ -161,11 +175,13 @@ def _check_database(demo_dir: Path) -> None:
 def _sandbox(demo_dir: Path) -> Iterator[str]:
     """Run the sandbox on a free port beside this process; yields its URL. It stops with the block."""
     tape = demo_dir / "tape"
-    if not tape.exists():
+    # one from before there were coins on it is made anew; its stocks are the same
+    if not (tape / "coins.parquet").exists():
         # made aside: half a tape is never taken for the whole
         aside = demo_dir / "tape.new"
         shutil.rmtree(aside, ignore_errors=True)
         _python("-m", "sandbox", "make-tape", str(aside))
+        shutil.rmtree(tape, ignore_errors=True)
         aside.rename(tape)
     command = [
         *(sys.executable, "-m", "sandbox", "--tape", str(tape), "--port", "0"),

@@ -46,12 +46,15 @@ from results.paper_record
 order by model_id, symbol""",
     ),
     Section(
-        "Account",
+        "Accounts, on the first and the last of their days",
         """
-select session_date as session, round(cash, 2) as cash, round(invested, 2) as invested, round(equity, 2) as equity
+select account_id as account, session_date as session, round(cash, 2) as cash, round(invested, 2) as invested,
+    round(equity, 2) as equity
 from results.equity
-where session_date in (select unnest(array[min(session_date), max(session_date)]) from results.equity)
-order by session_date""",
+where (account_id, session_date) in (
+    select account_id, unnest(array[min(session_date), max(session_date)]) from results.equity group by account_id
+)
+order by account_id, session_date""",
     ),
     Section(
         "Reconciliations",
@@ -71,7 +74,7 @@ order by account_id""",
 MORE = (
     ("every check of every trial", "select * from results.gate_report where experiment_id = 'planted_edge'"),
     ("every order and what it cost", "select * from results.execution_quality order by bar_start"),
-    ("the equity curve", "select * from results.equity order by session_date"),
+    ("the equity curve", "select * from results.equity order by account_id, session_date"),
     (
         "features of one symbol",
         "select * from features.features_1d where symbol = 'AAPL' order by bar_start desc limit 5",

@@ -56,7 +56,7 @@ COMMANDS = {
     "cancel": Command("take back open orders", "execution"),
     "release": Command("let an account trade again", "execution"),
     "report": Command("write a site of what happened", "flows"),
-    "demo": Command("everything, from nothing to a model trading on paper, offline", "flows.demo", ""),
+    "demo": Command("everything, from nothing to models trading on paper, offline", "flows.demo", ""),
     "serve": Command("a Prefect server, the deployments and a worker, until Ctrl-C", "flows"),
     "access": Command('shell lines to reach it: eval "$(truebar access)"', "flows"),
 }

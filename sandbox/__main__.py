@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
 
 def _make_tape(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox make-tape", description="Write the demo tape: four real tickers and two invented ones."
+        prog="python -m sandbox make-tape",
+        description="Write the demo tape: four real tickers, two invented ones, and an invented coin.",
     )
     parser.add_argument("directory", type=Path, metavar="DIR")
     directory = parser.parse_args(arguments).directory

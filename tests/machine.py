@@ -162,7 +162,15 @@ class Demo:
 
     @property
     def book(self) -> dict:
-        """The sandbox's own record of what really happened."""
+        """The sandbox's own record of what really happened at the stock broker."""
+        return self._asked("/sandbox/book")
+
+    @property
+    def spot(self) -> dict:
+        """The sandbox's own record of what really happened in the spot account."""
+        return self._asked("/sandbox/spot")
+
+    def _asked(self, path: str) -> dict:
         demo_dir = self.state_dir / "demo"
         command = [
             "-m",
@@ -177,7 +185,7 @@ class Demo:
         process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
             url = process.stdout.readline().split()[3].rstrip(":")
-            with urllib.request.urlopen(f"{url}/sandbox/book", timeout=30) as answer:
+            with urllib.request.urlopen(f"{url}{path}", timeout=30) as answer:
                 return json.load(answer, parse_float=Decimal)
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""The demo tape: thirteen years of real daily prices and two invented tickers, written as Parquet.
+"""The demo tape: thirteen years of real daily prices, two invented tickers and an invented coin, written as Parquet.
 
 AAPL, IBM, MSFT and GOOG are the unadjusted bars of `bokeh-sampledata` (Quandl's WIKI prices, 2000-03-01 to 2013-03-01).
 The package has no list of corporate actions, but its adjusted close was made from one:
@@ -11,7 +11,7 @@ give every one of them to the cent; the days in between come out as zero.
 
 import os
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from bokeh_sampledata import stocks
 from sandbox.errors import SandboxError
 from sandbox.tape import synthetic
 from sandbox.tape.files import BAR_COLUMNS, NUMBERS
-from sandbox.timekeeping import midnight
+from sandbox.timekeeping import micros, midnight
 
 REAL = ("AAPL", "GOOG", "IBM", "MSFT")
 SPLITS = {
@@ -32,18 +32,20 @@ SPLITS = {
     ("MSFT", date(2003, 2, 18)): (1, 2),
 }
 CENT = Decimal("0.01")
+COIN = "SYNTHUSDT"
+COIN_DAYS = (date(2006, 1, 1), date(2013, 3, 1))
 
 
 def write(directory: Path) -> list[Path]:
-    """Write bars.parquet, splits.parquet and dividends.parquet, the same ones every time; returns their paths."""
+    """Write bars, coins, splits and dividends, the same ones every time; returns the paths of the Parquet files."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise SandboxError(f"{directory} is a file; make-tape needs a folder to write into.") from error
-    tables = {"bars.parquet": _bars(), "splits.parquet": _splits(), "dividends.parquet": _dividends()}
+    tables = {"bars": _bars(), "coins": _coins(), "splits": _splits(), "dividends": _dividends()}
     paths = []
     for name, table in tables.items():
-        path = directory / name
+        path = directory / f"{name}.parquet"
         # Written aside and moved into place, so that a reader never meets half a file.
         aside = path.with_suffix(".writing")
         pq.write_table(table, aside)
@@ -68,16 +70,32 @@ def dividends(symbol: str) -> Iterator[tuple[date, Decimal]]:
 def _bars() -> pa.Table:
     days = [date.fromisoformat(day) for day in stocks.IBM["date"]]
     weekdays = np.array([day.weekday() for day in days])
-    parts = [_table(symbol, getattr(stocks, symbol)["date"], getattr(stocks, symbol)) for symbol in REAL]
+    series = {symbol: getattr(stocks, symbol) for symbol in REAL}
+    parts = [_table(symbol, _in_new_york(columns["date"]), columns) for symbol, columns in series.items()]
     invented = {"SYNTHEDGE": synthetic.planted_edge(weekdays), "SYNTHNOISE": synthetic.pure_noise(weekdays)}
-    parts += [_table(symbol, stocks.IBM["date"], vars(prices)) for symbol, prices in invented.items()]
+    parts += [_table(symbol, _in_new_york(stocks.IBM["date"]), vars(prices)) for symbol, prices in invented.items()]
     return pa.concat_tables(parts)
 
 
-def _table(symbol: str, days: list[str], columns: dict) -> pa.Table:
-    starts = pa.array([midnight(date.fromisoformat(day)) for day in days], pa.timestamp("us", tz="UTC"))
+def _in_new_york(days: list[str]) -> list[int]:
+    return [midnight(date.fromisoformat(day)) for day in days]
+
+
+def _coins() -> pa.Table:
+    """Every day of the coin, each from midnight to midnight in UTC."""
+    first, last = COIN_DAYS
+    begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    days = [begin + timedelta(days=number) for number in range((last - first).days + 1)]
+    prices = synthetic.planted_coin(np.array([day.weekday() for day in days]))
+    return _table(COIN, [micros(day) for day in days], vars(prices))
+
+
+def _table(symbol: str, starts: list[int], columns: dict) -> pa.Table:
     numbers = [pa.array(columns[name], pa.float64()) for name in NUMBERS]
-    return pa.table([pa.repeat(symbol, len(days)), pa.repeat("1d", len(days)), starts, *numbers], names=BAR_COLUMNS)
+    bar_starts = pa.array(starts, pa.timestamp("us", tz="UTC"))
+    return pa.table(
+        [pa.repeat(symbol, len(starts)), pa.repeat("1d", len(starts)), bar_starts, *numbers], names=BAR_COLUMNS
+    )
 
 
 def _splits() -> pa.Table:

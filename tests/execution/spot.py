@@ -1,7 +1,7 @@
 """A small crypto market for the tests: two pairs around the clock, and the stand-in Binance on a real socket."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -148,7 +148,7 @@ class SpotWarehouse(Warehouse):
                 )
 
 
-def assert_spot_agrees(book: dict) -> None:
+def assert_spot_agrees(book: dict, assets: Sequence[str] = ("BTC", "ETH", "BNB")) -> None:
     """Every order, trade, fee, unit and satoshi is the same in the stand-in and in the ledger."""
     account = f"binance-{book['uid']}"
     orders = rows(
@@ -186,5 +186,5 @@ def assert_spot_agrees(book: dict) -> None:
     )
     assert rows("select cash from ledger.cash where account_id = %s", account) == [(units(book, "USDT"),)]
     positions = dict(rows("select symbol, quantity from ledger.positions where account_id = %s", account))
-    held = {f"{asset}USDT": units(book, asset) for asset in ("BTC", "ETH", "BNB")}
+    held = {f"{asset}USDT": units(book, asset) for asset in assets}
     assert positions == {symbol: amount for symbol, amount in held.items() if amount}

@@ -1,10 +1,11 @@
 """The walking skeleton as a user meets it: interrupted, finished, run again."""
 
 import re
-from decimal import Decimal
 
 import pytest
 
+from tests.execution.agreement import assert_agree
+from tests.execution.spot import assert_spot_agrees
 from tests.machine import Demo
 from training.parity import compare
 from warehouse.connection import connect, endpoint, open_connection
@@ -29,22 +30,25 @@ def test_the_next_run_finishes(demo: Demo) -> None:
     index = demo.state_dir / "report" / "index.html"
     assert index.as_uri() in demo.first.output
     assert "planted_edge" in index.read_text()
+    assert "planted_coin" in index.read_text()
     assert index.stat().st_size < 1_000_000
 
 
 def test_a_second_demo_does_nothing_twice(demo: Demo) -> None:
     assert demo.second.returncode == 0, demo.second.output
     assert demo.rows_after_second == demo.rows_after_first
-    assert re.search(r"polygon: \d+ rows received, 0 landed", demo.second.output)
+    for source in ("polygon", "binance"):
+        assert re.search(rf"{source}: \d+ rows received, 0 landed", demo.second.output)
     assert "trials walked forward" not in demo.second.output
-    assert re.search(r"\d+ sessions, [1-9]\d* orders", demo.second.output) is None
+    assert re.search(r"0 orders at alpaca, 0 sessions and 0 orders at binance", demo.second.output)
 
 
-def test_the_planted_edge_passes_and_noise_does_not(demo: Demo) -> None:
+def test_the_planted_edges_pass_and_noise_does_not(demo: Demo) -> None:
     verdicts = dict(
         query("select experiment_id, bool_or(verdict = 'PASSED') from results.leaderboard group by experiment_id")
     )
     assert verdicts["planted_edge"] is True
+    assert verdicts["planted_coin"] is True
     assert verdicts["pure_noise"] is False
     assert query("select count(*) from results.leaderboard where verdict is null") == [(0,)]
 
@@ -56,17 +60,28 @@ def test_every_trial_has_every_check(demo: Demo) -> None:
     assert counts == []
 
 
-def test_the_passing_model_traded(demo: Demo) -> None:
+def test_the_passing_models_traded_each_at_its_broker(demo: Demo) -> None:
     traded = query(
-        "select count(*) from results.execution_quality where model_id like 'planted_edge%' and status = 'filled'"
+        "select accounts.broker, regexp_replace(model_id, '-.*', ''), count(*) > 20"
+        " from results.execution_quality inner join ledger.accounts using (account_id) where status = 'filled'"
+        " group by 1, 2 order by 1"
     )
-    assert traded[0][0] > 20
+    assert traded == [("alpaca", "planted_edge", True), ("binance", "planted_coin", True)]
+
+
+def test_every_day_of_the_coin_was_decided(demo: Demo) -> None:
+    """Of a market that never closes no day is passed over, weekends and holidays of the other one included."""
+    days = query(
+        "select count(*), count(distinct bar_start), max(bar_start)::date - min(bar_start)::date + 1"
+        " from ledger.decisions where symbol = 'SYNTHUSDT'"
+    )
+    assert days == [(154, 154, 154)]
 
 
 def test_decisions_equal_the_bulk_recomputation_to_the_bit(demo: Demo) -> None:
     parity = compare()
-    assert parity.decisions > 80
-    assert parity.feature_values > 1_500
+    assert parity.decisions > 230
+    assert parity.feature_values > 3_000
     assert parity.differences == ()
 
 
@@ -79,7 +94,7 @@ def test_decisions_are_made_on_what_was_known(demo: Demo) -> None:
     with administrator as connection:
         symbol, bar_start, decided_at, names, values = connection.execute(
             "select symbol, bar_start, decided_at, feature_names, feature_values from ledger.decisions"
-            " order by decided_at desc limit 1"
+            " where symbol = 'SYNTHEDGE' order by decided_at desc limit 1"
         ).fetchone()
         connection.execute(
             "insert into raw.polygon_aggregates (ticker, multiplier, timespan, t, o, h, l, c, v)"
@@ -99,30 +114,10 @@ def test_decisions_are_made_on_what_was_known(demo: Demo) -> None:
     assert before is None, "nothing had landed then"
 
 
-def test_the_sandbox_book_and_the_ledger_agree(demo: Demo) -> None:
-    book = demo.book
-    orders = query("select client_order_id, symbol, side, quantity, filled_quantity, status from ledger.orders")
-    assert {row[0]: (row[1], row[2], row[3], row[4], row[5]) for row in orders} == {
-        order["client_order_id"]: (
-            order["symbol"],
-            order["side"],
-            Decimal(order["qty"]),
-            Decimal(order["filled_qty"]),
-            order["status"],
-        )
-        for order in book["orders"]
-    }
-    fills = query("select client_order_id, symbol, side, quantity, price, filled_at from ledger.fills")
-    own_id = {order["id"]: order["client_order_id"] for order in book["orders"]}
-    assert sorted((row[0], row[1], row[2], row[3], row[4]) for row in fills) == sorted(
-        (own_id[fill["order_id"]], fill["symbol"], fill["side"], Decimal(fill["qty"]), Decimal(fill["price"]))
-        for fill in book["fills"]
-    )
-    positions = query("select symbol, quantity from ledger.positions")
-    assert dict(positions) == {row["symbol"]: Decimal(row["qty"]) for row in book["positions"]}
-    assert query("select cash from ledger.cash") == [(Decimal(book["cash"]),)]
-    booked = {row["id"] for row in book["activities"] if row["activity_type"] != "FILL"}
-    assert {activity_id for (activity_id,) in query("select activity_id from ledger.activities")} == booked
+def test_the_sandbox_book_and_the_ledger_agree_at_both_brokers(demo: Demo) -> None:
+    assert_agree(demo.book)
+    assert_spot_agrees(demo.spot, ["SYNTH"])
+    assert query("select count(*) from ledger.accounts") == [(2,)]
 
 
 def test_no_account_is_halted_and_nothing_is_unexplained(demo: Demo) -> None:
@@ -132,8 +127,9 @@ def test_no_account_is_halted_and_nothing_is_unexplained(demo: Demo) -> None:
 
 def test_secrets_are_nowhere(demo: Demo) -> None:
     """The demo's keys are in no table, no log and no Prefect record."""
-    for secret in (b"demo-polygon", b"demo-alpaca"):
+    for secret in (b"demo-polygon", b"demo-alpaca", b"demo-binance"):
         for path in demo.state_dir.rglob("*"):
             if path.is_file() and "pg" not in path.relative_to(demo.state_dir).parts:
                 assert secret not in path.read_bytes(), f"{secret!r} is in {path.name}"
-    assert "demo-alpaca" not in demo.first.output + demo.second.output
+    for name in ("demo-alpaca", "demo-binance"):
+        assert name not in demo.first.output + demo.second.output

@@ -24,8 +24,8 @@ from tests.warehouse.own_server import own_server
 pytestmark = pytest.mark.slow
 
 # what every machine must end with; a change that means to trade otherwise changes both
-PROFIT = "4024.41"
-ORDERS = "a9cce4ff04fbff36114c31b2adc13703"
+PROFIT = "5945.62"
+ORDERS = "a202aa7ccf9c6c7e1a6850c310301c21"
 
 _OUTCOME = """
 select round(sum(profit), 2)::text from results.paper_record
