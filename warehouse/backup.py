@@ -42,6 +42,33 @@ select format('%s %s', system_identifier, current_database())
 from pg_control_system()
 """
 
+# the database that was backed up may go on trading the same accounts
+_HALT = """
+do $$
+begin
+    if to_regclass('ledger.halts') is not null then
+        insert into ledger.halts (account_id, action, reason)
+        select
+            accounts.account_id,
+            'halt',
+            'restored from a backup, and the database it was taken from may still trade'
+            || case
+                when newest.action <> 'release' then '; before that ' || newest.action || ': ' || newest.reason
+                else ''
+            end
+        from ledger.accounts
+        left join lateral (
+            select halts.action, halts.reason
+            from ledger.halts
+            where halts.account_id = accounts.account_id
+            order by halts.halt_id desc
+            limit 1
+        ) as newest on true
+        where newest.action is distinct from 'halt';
+    end if;
+end $$;
+"""
+
 # what pg_dump leaves out, because it belongs to the database and not to what is in it; as in the first migration
 _DATABASE_RIGHTS = """
 do $$
@@ -87,8 +114,9 @@ def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = pr
                     administrator=connection.info.user,
                     role_prefix=where.role_prefix,
                     migration=newest[0] if newest else 0,
-                    # asked after the dump: no row in it can hold a higher one
-                    last_transaction=transactions.upcoming(connection),
+                    # asked after the dump: no row in it can hold a higher one. A server of many databases counts for
+                    # all of them, and may be billions further
+                    last_transaction=transactions.remembered(connection) or transactions.upcoming(connection),
                     number=backups.next_number(folder, now, say),
                 )
             _copy_models(settings.models_dir, aside / _MODELS)
@@ -111,8 +139,8 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
     """Fill an empty database from a backup, or from the newest backup in a folder; returns what was left alone.
 
     The embedded server is started when no other one is configured. Model packages come back unless one of that name is
-    there. Raises Stop, before anything has changed, for a folder that is no backup, or holds those of several
-    databases, and for a database that is not empty.
+    there. Every account is halted: the database that was backed up may still trade it. Raises Stop, before anything has
+    changed, for a folder that is no backup, or holds those of several databases, and for a database that is not empty.
     """
     chosen, facts = _chosen(source, say)
     settings = load()
@@ -134,6 +162,13 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
         transactions.take(connection, facts.last_transaction, say)
         connection.execute("analyze")
     migrate.migrate(where)
+    with open_connection(where, where.conninfo()) as connection:
+        accounts = connection.execute("select account_id from ledger.accounts order by account_id").fetchall()
+    for (account,) in accounts:
+        say(
+            f"account {account} is halted: end whoever trades it from the old database, then `truebar reconcile`, and "
+            '`truebar release --reason "…"` lets it trade'
+        )
     return left
 
 
@@ -254,7 +289,7 @@ def _fill(dump: Path, where: Endpoint, major: int, say: Say) -> None:
 
 
 class _Writer(threading.Thread):
-    """Sends psql the statements of the first entries, then of the others, and a commit only when all were sent.
+    """Sends psql the statements of the first entries, then of the others, the halts, and a commit when all were sent.
 
     psql takes the end of what it is sent for the end of its work. Without the commit nothing of it stays.
     """
@@ -273,7 +308,7 @@ class _Writer(threading.Thread):
                 statements.write(b"begin;\n")
                 for chosen in (first, [entry for entry in every if entry in rest]):
                     self._send(chosen, statements)
-                statements.write(b"commit;\n")
+                statements.write(_HALT.encode() + b"commit;\n")
             self.has_committed = True
         except BrokenPipeError:
             return  # psql says itself why it has ended

@@ -18,7 +18,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a backup says of itself: its moment (UTC), what it was taken from, and the last transaction there.
+    """What a backup says of itself: its moment (UTC), what it was taken from, and the last transaction of its rows.
 
     Backups of one folder are numbered from 1 on, because a clock may be turned back. A new field needs a default, so
     that older backups can be read.

@@ -112,8 +112,13 @@ def test_what_is_restored_is_what_was_backed_up(warehouse_db: Path, tmp_path: Pa
     before = landed()
     with as_owner() as owner:
         rights, tables = owner.execute(RIGHTS).fetchall(), owner.execute(NUMBERS).fetchall()
-        last = transactions.upcoming(owner)
+        last = transactions.remembered(owner)
+        # what other databases of the server do
+        owner.commit()
+        owner.autocommit = True
+        transactions.take(owner, transactions.upcoming(owner) + 1_000)
     made = backup(tmp_path / "backups", say=NOTHING)
+    assert backups.read(made).facts.last_transaction == last
     assert (made / "models" / "some-model" / "manifest.json").read_text() == "{}"
     assert {name.rsplit(".", 1)[0] for (name,) in tables} <= set(transactions._REMEMBERED.replace("\n", " ").split())
 
@@ -130,6 +135,37 @@ def test_what_is_restored_is_what_was_backed_up(warehouse_db: Path, tmp_path: Pa
         assert (load().models_dir / "some-model" / "manifest.json").read_text() == "{}"
         with pytest.raises(Stop, match="holds a warehouse already"):
             restore(made, say=NOTHING)
+
+
+def test_what_is_restored_trades_when_a_person_says_so(warehouse_db: Path, tmp_path: Path) -> None:
+    """The database that was backed up may still trade the same accounts."""
+    told: list[str] = []
+    with as_owner(past_triggers=True) as owner:
+        owner.execute(
+            "insert into ledger.accounts select name, 'b', 'paper' from unnest(%s::text[]) as name", (list("abc"),)
+        )
+        for account, action in (("b", "flatten"), ("c", "halt")):
+            owner.execute(
+                "insert into ledger.halts (account_id, action, reason) values (%s, %s, 'said')", (account, action)
+            )
+    try:
+        made = backup(tmp_path / "backups", say=NOTHING)
+    finally:
+        with as_owner(past_triggers=True) as owner:
+            owner.execute("delete from ledger.halts where account_id in ('a', 'b', 'c')")
+            owner.execute("delete from ledger.accounts where account_id in ('a', 'b', 'c')")
+    with another_machine(tmp_path / "other"):
+        restore(made, say=told.append)
+        with connect("executor") as executor, connect("operator") as operator:
+            query = "select account_id, action, reason, halt_id from ledger.standings order by 1"
+            standings = executor.execute(query).fetchall()
+            assert [(account, action) for account, action, *_ in standings] == [(name, "halt") for name in "abc"]
+            said = [reason.rpartition("; ")[2] for _, _, reason, _ in standings]
+            assert said[1:] == ["before that flatten: said", "said"]
+            operator.execute("select ledger.instruct_account('a', 'release', 'it is off', %s)", (standings[0][3],))
+            operator.commit()
+            assert executor.execute(query).fetchall()[0][1] == "release"
+        assert [line for line in told if "is halted" in line and "truebar release" in line] == told[-3:]
 
 
 def test_a_dump_by_other_means_is_caught_up_before_anything_lands(warehouse_db: Path, tmp_path: Path) -> None:
