@@ -62,6 +62,7 @@ class _Account:
         self.sessions = self.orders = 0
         self._history_start = history_start
         self._broker = log_in(broker)
+        now = self._broker.clock()
         self.session = Session.open(
             packages,
             self._broker,
@@ -71,10 +72,7 @@ class _Account:
             winds_up=not packages,
         )
         self._is_again = False
-        now = self._broker.clock()
-        # a day around the clock has had its turn once its decision is not timely any more
-        had_its_turn = _never_closes(now) and now.now >= now.next_close - _DAY + window_of(_DAY)
-        self.due = now.next_close + AFTER_CLOSE if had_its_turn else now.now
+        self.due = _first_turn(now)
 
     def now(self) -> datetime:
         return self._broker.clock().now
@@ -122,6 +120,12 @@ class _Account:
         return len(still_open)
 
 
+def _first_turn(now: BrokerClock) -> datetime:
+    """Now; but a day around the clock has had its turn once its decision is not timely any more."""
+    had_its_turn = _never_closes(now) and now.now >= now.next_close - _DAY + window_of(_DAY)
+    return now.next_close + AFTER_CLOSE if had_its_turn else now.now
+
+
 def _never_closes(now: BrokerClock) -> bool:
     return now.is_open and now.next_open == now.next_close
 
@@ -150,12 +154,12 @@ def replay(
         month: str | None = None
         while due := [account for account in trading if account.due.date() <= through]:
             account = min(due, key=lambda one: one.due)
-            if account.due > account.now():
-                clock.advance_to(account.due)
             if month not in (None, f"{account.due:%Y-%m}"):
                 log.info("through %s: %s", month, _so_far(accounts))
             month = f"{account.due:%Y-%m}"
             try:
+                if account.due > account.now():
+                    clock.advance_to(account.due)
                 account.turn(through)
             except (Retry, Stop) as error:
                 failures.append(error)
