@@ -19,13 +19,16 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
+import psutil
+
 from flows import prefect_access, processes
 from warehouse.errors import Stop
 from warehouse.logs import first_error
 from warehouse.settings import load, make_state_dir
 
 _SECONDS_TO_START = 120
-_START = "--- start\n"
+_SECONDS_TO_LEAVE_A_PORT = 3.0
+START = "--- start\n"
 
 
 @contextmanager
@@ -57,7 +60,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
     log_file = home / "server.log"
     port = _free_port()
     with log_file.open("a") as output:
-        output.write(_START)
+        output.write(START)
         output.flush()
         process = processes.start(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
@@ -77,13 +80,17 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
     }
     with temporary_settings(settings):
-        yield lambda: until_healthy(process, f"{access['PREFECT_API_URL']}/health", log_file)
+        yield lambda: until_healthy(process, port, log_file)
 
 
 def serve(port: int) -> None:
-    """Become a server with pages, for deployments and workers; it ends with the terminal's Ctrl-C. Never returns."""
+    """Become a server with pages, for deployments and workers; it ends with the terminal's Ctrl-C.
+
+    Never returns. Raises Stop when somebody listens at the port already.
+    """
     home = load().state_dir / "prefect"
     make_state_dir(home)
+    check_free(port)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, command, prefect_access.server_environment(os.environ, home, port))
 
@@ -115,21 +122,63 @@ def _check(api_url: str, credential: str | None) -> None:
         ) from None
 
 
-def until_healthy(process: "subprocess.Popen[str]", health_url: str, log_file: Path) -> None:
-    """Wait until a server that was started answers. Raises Stop with its last words when it ends before."""
+def check_free(port: int) -> None:
+    """Raises Stop when somebody listens at this port of loopback; whoever was just ended may take a moment to leave."""
+    deadline = time.monotonic() + _SECONDS_TO_LEAVE_A_PORT
+    while True:
+        with socket.socket() as probe:
+            # as the server does: connections of the one before it are no hindrance
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except (OSError, OverflowError) as error:
+                if time.monotonic() > deadline:
+                    reason = getattr(error, "strerror", None) or error
+                    raise Stop(
+                        f"the Prefect server cannot listen at port {port} ({reason}): "
+                        "end whoever does, or choose another with --port"
+                    ) from None
+            else:
+                return
+        time.sleep(0.1)
+
+
+def until_healthy(process: "subprocess.Popen[str]", port: int, log_file: Path) -> None:
+    """Wait until a server that was started answers at its port of loopback.
+
+    Whoever listens there is sent the credential next, so it has to be that server and nobody else. Raises Stop with its
+    last words when it ends before.
+    """
     deadline = time.monotonic() + _SECONDS_TO_START
     # no proxy stands between this machine and itself
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), opener.open(health_url, timeout=5):
-            return
+        with (
+            suppress(OSError, HTTPException),
+            opener.open(f"http://127.0.0.1:{port}/api/health", timeout=5) as answer,
+        ):
+            if answer.status == 200 and _listens(process, port):
+                return
         time.sleep(0.1)
-    raise Stop(f"Prefect's local server did not start: {first_error(_last_start(log_file))} (log: {log_file})")
+    raise Stop(f"Prefect's local server did not start: {last_words(log_file)} (log: {log_file})")
 
 
-def _last_start(log_file: Path) -> str:
-    """What the server that was started last has said; the log grows over all starts."""
-    return log_file.read_text(errors="replace").rpartition(_START)[2]
+def _listens(process: "subprocess.Popen[str]", port: int) -> bool:
+    """Whether a helper, or one that it has started, listens at a port."""
+    try:
+        helper = psutil.Process(process.pid)
+        return any(
+            connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            for one in (helper, *helper.children(recursive=True))
+            for connection in one.net_connections("tcp")
+        )
+    except psutil.Error:
+        return False
+
+
+def last_words(log_file: Path) -> str:
+    """What is wrong with the process that was started last, in its own words; the log grows over all starts."""
+    return first_error(log_file.read_text(errors="replace").rpartition(START)[2])
 
 
 def _free_port() -> int:

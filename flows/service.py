@@ -1,100 +1,152 @@
 """A Prefect server, the deployments of prefect.yaml and a worker, in one terminal until Ctrl-C.
 
 What ends by itself or is killed is started again. A run whose process is gone when a worker starts will not go on: it
-is marked as crashed and told. Prefect would show it as running for good, and let the next one wait for its place.
+is marked as crashed and told.
 """
 
 import hashlib
 import logging
 import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import psutil
-
-from flows import prefect_access, processes
-from flows.prefect_server import until_healthy
+from flows import prefect_access, processes, schedules, stranded
+from flows.prefect_server import START, check_free, last_words, until_healthy
 from warehouse.errors import Stop
 from warehouse.locks import exclusive
 from warehouse.logs import first_error
 from warehouse.settings import PROJECT_DIR, make_state_dir
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
 
 log = logging.getLogger("truebar")
 
 _POOL = "truebar"
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BEFORE_A_RESTART = 5.0
+_LONGEST_SECONDS_BEFORE_A_RESTART = 300.0
+# whoever has run for as long had no error that comes back at once
+_SECONDS_OF_HEALTH = 60.0
 
-# name of the deployment, what its schedule says
-_Schedule = tuple[str, str]
+_Process = subprocess.Popen[str]
+
+
+class Part:
+    """The server or the worker. What ends is started again, after a pause that doubles for what ends at once."""
+
+    def __init__(
+        self, name: str, home: Path, start: Callable[[], _Process], pause: float = _SECONDS_BEFORE_A_RESTART
+    ) -> None:
+        self.process: _Process | None = None
+        self._name = name
+        self._log_file = home / f"{name}.log"
+        self._start = start
+        self._shortest = self._pause = pause
+        self._started = self._due = 0.0
+
+    def begin(self) -> None:
+        """Start it. Raises what starting it raises."""
+        self.process = self._start()
+        self._started = time.monotonic()
+
+    def keep(self) -> bool:
+        """Start it again when it has ended and its pause is over; whether it runs."""
+        import httpx
+
+        if self.process is not None:
+            status = self.process.poll()
+            if status is None:
+                return True
+            # what a server started outlives it, and would keep its port; runs outlive a worker, and end by themselves
+            if self._name == "server":
+                processes.kill_group(self.process.pid)
+            self.process = None
+            reason = f"signal {-status}" if status < 0 else last_words(self._log_file)
+            self._postpone(f"has ended: {reason}", time.monotonic() - self._started)
+        if time.monotonic() >= self._due:
+            try:
+                self.begin()
+            # Prefect's client says by a RuntimeError that nobody answers
+            except (httpx.HTTPError, RuntimeError, OSError, Stop) as error:
+                self._postpone(f"cannot be started: {error}", 0.0)
+        return self.process is not None
+
+    def _postpone(self, why: str, lived: float) -> None:
+        is_first = self._due == 0.0
+        longer = self._shortest if is_first else min(2 * self._pause, _LONGEST_SECONDS_BEFORE_A_RESTART)
+        self._pause = self._shortest if lived > _SECONDS_OF_HEALTH else longer
+        self._due = time.monotonic() + self._pause
+        log.warning("the %s %s (log: %s); it is started again in %g s", self._name, why, self._log_file, self._pause)
 
 
 def serve(port: int, state_dir: Path) -> None:
     """Serve until Ctrl-C, with the pages at this port of loopback.
 
-    Raises Stop when another one serves from this state folder, and when the server or a deployment cannot be made.
+    Raises Stop when another one serves from this state folder, when somebody else listens at the port, now or after the
+    server has ended, and when the server or a deployment cannot be made at first.
     """
     home = state_dir / "prefect"
     make_state_dir(home)
     with exclusive(home / "service.lock", "serving the deployments", wait=2):
-        # Prefect reads its settings at import: from here on they are those of this server
+        # Prefect reads its settings at import: from here on they are those of this server. PWD is what prefect.yaml
+        # calls the checkout, and systemd sets none
         os.environ |= {"PREFECT_HOME": str(home), **prefect_access.client_environment(home, port)}
-        parts = {"server": _start_server(port, home, state_dir)}
+        os.environ["PWD"] = str(PROJECT_DIR)
+        server = Part("server", home, lambda: _start_server(port, home, state_dir))
+        worker = Part("worker", home, lambda: _start_worker(home, state_dir))
         try:
-            until_healthy(parts["server"], f"http://127.0.0.1:{port}/api/health", home / "server.log")
+            server.begin()
             _deploy(home)
-            parts["worker"] = _start_worker(home, state_dir)
-            _say(port, home)
+            told: _Process | None = None
             while True:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-                for name in [name for name, process in parts.items() if process.poll() is not None]:
-                    log.warning("the %s has ended (its log: %s), and is started again", name, home / f"{name}.log")
-                    time.sleep(_SECONDS_BEFORE_A_RESTART)
-                    if name == "server":
-                        # what it started outlives it, and would keep its port
-                        processes.kill_group(parts[name].pid)
-                        parts[name] = _start_server(port, home, state_dir)
-                        until_healthy(parts[name], f"http://127.0.0.1:{port}/api/health", home / "server.log")
+                if server.keep():
+                    if worker.keep() and told is not server.process:
+                        told = server.process
                         _say(port, home)
-                    else:
-                        parts[name] = _start_worker(home, state_dir)
+                else:
+                    # the worker goes on calling whoever listens there
+                    check_free(port)
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
         finally:
             # the worker first: it tells the server what becomes of its runs
-            for process in reversed(parts.values()):
-                processes.end(process, state_dir)
+            for part in (worker, server):
+                if part.process is not None:
+                    processes.end(part.process, state_dir)
 
 
 def _say(port: int, home: Path) -> None:
     log.info("pages at http://127.0.0.1:%d, for whom %s names; Ctrl-C ends", port, home / "credential")
 
 
-def _start_server(port: int, home: Path, state_dir: Path) -> "subprocess.Popen[str]":
+def _start_server(port: int, home: Path, state_dir: Path) -> _Process:
+    check_free(port)
     command = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    return _start(command, home / "server.log", state_dir, prefect_access.server_environment(os.environ, home, port))
+    environment = prefect_access.server_environment(os.environ, home, port)
+    process = _start(command, home / "server.log", state_dir, environment)
+    try:
+        until_healthy(process, port, home / "server.log")
+    except BaseException:
+        processes.end(process, state_dir)
+        raise
+    return process
 
 
-def _start_worker(home: Path, state_dir: Path) -> "subprocess.Popen[str]":
-    for told in _mark_stranded():
+def _start_worker(home: Path, state_dir: Path) -> _Process:
+    name = stranded.worker_name(home, _POOL)
+    # until workers had a name of their own, all had that of the pool
+    for told in stranded.mark_stranded({name, _POOL}):
         log.warning("%s", told)
-    command = ["worker", "start", "--pool", _POOL, "--type", "process", "--name", _POOL]
+    command = ["worker", "start", "--pool", _POOL, "--type", "process", "--name", name]
     return _start(command, home / "worker.log", state_dir, os.environ)
 
 
 def _start(
     arguments: list[str], log_file: Path, state_dir: Path, environment: "os._Environ[str] | dict[str, str]"
-) -> "subprocess.Popen[str]":
+) -> _Process:
     with log_file.open("a") as output:
+        output.write(START)
+        output.flush()
         command = [sys.executable, "-m", "prefect", *arguments]
         return processes.start(command, state_dir, stdout=output, stderr=output, cwd=PROJECT_DIR, env=environment)
 
@@ -106,14 +158,15 @@ def _deploy(home: Path) -> None:
     from prefect.exceptions import ObjectAlreadyExists
 
     digest = hashlib.sha256((PROJECT_DIR / "prefect.yaml").read_bytes()).hexdigest()
-    deployed = home / "deployed"
+    deployed, switched_on = home / "deployed", home / "switched_on.json"
     with get_client(sync_client=True) as client:
         try:
             client.create_work_pool(WorkPoolCreate(name=_POOL, type="process"))
         except ObjectAlreadyExists:
-            if deployed.exists() and deployed.read_text() == digest:
+            # the notes are gone when all that was on is on again
+            if deployed.exists() and deployed.read_text() == digest and not switched_on.exists():
                 return
-        switched_on = {schedule for schedule, _, is_active in _schedules(client) if is_active}
+        schedules.note_switched_on(client, switched_on)
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
             cwd=PROJECT_DIR,
@@ -123,42 +176,6 @@ def _deploy(home: Path) -> None:
         )
         if done.returncode != 0:
             raise Stop(f"the deployments cannot be made: {first_error(done.stdout + done.stderr)}")
-        for schedule, ids, is_active in _schedules(client):
-            if schedule in switched_on and not is_active:
-                client.update_deployment_schedule(*ids, active=True)
-    deployed.write_text(digest)
-
-
-def _schedules(client: "SyncPrefectClient") -> "Iterator[tuple[_Schedule, tuple[UUID, UUID], bool]]":
-    for deployment in client.read_deployments():
-        for one in deployment.schedules:
-            said = one.schedule.model_dump_json(include={"cron", "timezone", "interval", "rrule"})
-            yield (deployment.name, said), (deployment.id, one.id), one.active
-
-
-def _mark_stranded() -> Iterator[str]:
-    """Mark runs whose process is gone as crashed, so that their places are free; says which."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter
-    from prefect.states import Crashed
-
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
-    with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
-            if run.deployment_id is None or _is_alive(run):
-                continue
-            was = run.state.name if run.state else "unfinished"
-            client.set_flow_run_state(run.id, Crashed(message=f"{was} when its worker ended; run it again"), force=True)
-            yield f"the run {run.name} was {was} when its worker ended, and is marked as crashed: run it again"
-
-
-def _is_alive(run: "FlowRun") -> bool:
-    """Whether the run's process is still there: it outlives a worker that is killed, and then ends by itself."""
-    host, _, number = (run.infrastructure_pid or "").rpartition(":")
-    if not number.isdecimal() or host != platform.node():
-        return bool(host) and host != platform.node()
-    try:
-        process = psutil.Process(int(number))
-        return "prefect" in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+        deployed.write_text(digest)
+        for told in schedules.switch_on_again(client, switched_on):
+            log.warning("%s", told)

@@ -29,7 +29,10 @@ def test_a_deployment_can_be_made(deployment: dict[str, Any]) -> None:
     assert deployment["description"].endswith(".")
     assert deployment["concurrency_limit"] == 1
     assert set(parameter_schema(found.fn).properties) == set(signature(found.fn).parameters)
-    assert not [schedule for schedule in deployment.get("schedules", []) if schedule["active"]]
+    schedules = deployment.get("schedules", [])
+    assert not [schedule for schedule in schedules if schedule["active"]]
+    # by which it stays switched on when its line changes
+    assert len({schedule["slug"] for schedule in schedules}) == len(schedules)
 
 
 def test_every_flow_is_a_deployment() -> None:

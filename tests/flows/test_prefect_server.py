@@ -12,13 +12,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.states import Pending
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from flows import prefect_access
+from flows import prefect_access, schedules, stranded
 from tests.machine import ROOT
 from warehouse.errors import Stop
 
@@ -128,6 +134,54 @@ def test_no_process_of_it_holds_a_key(server: Server) -> None:
     assert held[0]["PREFECT_HOME"] == str(server.home)
     assert not [name for found in held for name in SECRETS if name in found]
     assert not [name for found in held for name, text in found.items() if "hunter2" in text]
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[SyncPrefectClient]:
+    """A client of that server, as the service uses one."""
+    settings = {PREFECT_API_URL: server.url, PREFECT_API_AUTH_STRING: prefect_access.credential(server.home)}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
+def deployed(client: SyncPrefectClient, name: str, **crons: str) -> UUID:
+    """Deploy as prefect.yaml does: with these schedules, by slug, switched off."""
+    schedules = [
+        DeploymentScheduleCreate(slug=slug, schedule=CronSchedule(cron=cron, timezone="UTC"), active=False)
+        for slug, cron in crons.items()
+    ]
+    return client.create_deployment(client.create_flow_from_name(name), name, schedules=schedules)
+
+
+def test_schedules_that_were_on_are_on_after_a_new_deployment(client: SyncPrefectClient, tmp_path: Path) -> None:
+    """Though their lines changed, and though the first try was killed after it had switched them off."""
+    notes = tmp_path / "switched_on.json"
+    made = deployed(client, "one", evening="0 20 * * *", morning="0 5 * * *", noon="0 12 * * *")
+    for schedule in client.read_deployment(made).schedules:
+        client.update_deployment_schedule(made, schedule.id, active=schedule.slug != "noon")
+    schedules.note_switched_on(client, notes)
+    (morning,) = [one for one in client.read_deployment(made).schedules if one.slug == "morning"]
+    client.delete_deployment_schedule(made, morning.id)
+    assert deployed(client, "one", evening="30 21 * * *", noon="0 12 * * *") == made
+    assert not [one for one in client.read_deployment(made).schedules if one.active]
+    schedules.note_switched_on(client, notes)
+    (told,) = schedules.switch_on_again(client, notes)
+    assert "the schedule morning of one was switched on" in told
+    (on,) = [one for one in client.read_deployment(made).schedules if one.active]
+    assert (on.slug, on.schedule.cron) == ("evening", "30 21 * * *")
+    assert not notes.exists()
+
+
+def test_the_server_says_whose_run_it_was(client: SyncPrefectClient) -> None:
+    made = deployed(client, "two")
+    mine, other = (client.create_flow_run_from_deployment(made, state=Pending()) for _ in range(2))
+    for run, name in ((mine, "mine"), (other, "another")):
+        # as a worker does
+        client.request("PATCH", f"/flow_runs/{run.id}/labels", json={"prefect.worker.name": name}).raise_for_status()
+    (told,) = stranded.mark_stranded({"mine"})
+    assert f"the run {mine.name} was Pending when its worker ended" in told
+    states = [client.read_flow_run(run.id).state for run in (mine, other)]
+    assert [state and state.name for state in states] == ["Crashed", "Pending"]
 
 
 def test_only_its_owner_can_read_the_credential(server: Server) -> None:

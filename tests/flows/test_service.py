@@ -34,6 +34,8 @@ class Service:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows", "serve", "--port", str(port)],
             cwd=ROOT,
+            # as systemd starts it
+            env={name: text for name, text in os.environ.items() if name != "PWD"},
             stdout=self.log.open("a"),
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -1,0 +1,66 @@
+"""Which schedules are switched on. Deploying writes them anew, and off; what a person has switched on stays so."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
+
+
+class Schedule(NamedTuple):
+    """A schedule that is switched on: its deployment, its name there (None: of before they had one), what it says."""
+
+    deployment: str
+    slug: str | None
+    says: str
+
+
+def note_switched_on(client: "SyncPrefectClient", notes: Path) -> None:
+    """Write what is switched on to a file, beside what is noted there by a start that did not come to its end."""
+    noted = set(_noted(notes)) | {_schedule(deployment, one) for deployment, _, one in _schedules(client) if one.active}
+    aside = notes.with_suffix(f".{os.getpid()}")
+    aside.write_text(json.dumps(sorted(noted, key=str)))
+    aside.rename(notes)
+
+
+def switch_on_again(client: "SyncPrefectClient", notes: Path) -> Iterator[str]:
+    """Switch on what is noted, and remove the notes; says which schedules are not there any more."""
+    noted, found = _noted(notes), set()
+    for deployment, deployment_id, one in _schedules(client):
+        now = _schedule(deployment, one)
+        was = {old for old in noted if old.deployment == deployment and _is_same(old, now)}
+        found |= was
+        if was and not one.active:
+            client.update_deployment_schedule(deployment_id, one.id, active=True)
+    for lost in noted:
+        if lost not in found:
+            yield (
+                f"the schedule {lost.slug or lost.says} of {lost.deployment} was switched on, and prefect.yaml has it "
+                "no more: switch on what came in its place"
+            )
+    notes.unlink()
+
+
+def _is_same(old: Schedule, new: Schedule) -> bool:
+    return old.slug == new.slug if old.slug and new.slug else old.says == new.says
+
+
+def _noted(notes: Path) -> list[Schedule]:
+    return [Schedule(*one) for one in json.loads(notes.read_text())] if notes.exists() else []
+
+
+def _schedule(deployment: str, one: "DeploymentSchedule") -> Schedule:
+    said = one.schedule.model_dump_json(include={"cron", "timezone", "interval", "rrule"})
+    return Schedule(deployment, one.slug, said)
+
+
+def _schedules(client: "SyncPrefectClient") -> "Iterator[tuple[str, UUID, DeploymentSchedule]]":
+    for deployment in client.read_deployments():
+        for one in deployment.schedules:
+            yield deployment.name, deployment.id, one
