@@ -29,7 +29,7 @@ LINT = (
 )
 TYPES = Stage("types", (str(BIN / "mypy"),))
 # reordering would start with the files of many small tests and end with one worker on the longest
-PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder")
+PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "40")
 QUICK_TESTS = Stage(
     "quick tests that need no database",
     # many of them wait for a socket

@@ -18,6 +18,13 @@ from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 FIRST_DAY = date(2024, 1, 2)
 FIRST_MINUTE = datetime(2024, 3, 4, tzinfo=UTC)
 PRICES = ("open", "high", "low", "close")
+# first lines of the seeds, and of an instrument's line what follows its symbol
+INSTRUMENTS = (
+    "symbol,asset_class,calendar,price_decimals,lot_size,is_synthetic,description,"
+    "listed_on,delisted_on,delisting_return\n"
+)
+STOCK = "equity,XNYS,8,1,true,a"
+CONFIRMATIONS = "symbol,timeframe,bar,what,decision,source,open,high,low,close,volume,ratio,why,checked_at\n"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,18 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.seeds.wrong_lines import wrong_lines
-from tests.canonical.tapes import FIRST_MINUTE, Exchange, Judged, Tape, numbered, since, walk
+from tests.canonical.tapes import (
+    CONFIRMATIONS,
+    FIRST_MINUTE,
+    INSTRUMENTS,
+    STOCK,
+    Exchange,
+    Judged,
+    Tape,
+    numbered,
+    since,
+    walk,
+)
 from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
@@ -161,14 +172,15 @@ def test_who_is_gone_does_not_come_back_by_himself(judged: Judged) -> None:
 
 def test_a_line_that_names_no_bar_decides_nothing_and_is_told(judged: Judged, tmp_path: Path) -> None:
     assert judged.bars("NOWHERE").keys() == set(range(40)) - {20}
-    (tmp_path / "instruments.csv").write_text("symbol,calendar\nNOWHERE,XNYS\n")
-    (tmp_path / "vendor_symbols.csv").write_text("symbol,vendor,vendor_symbol\n")
-    header = "symbol,timeframe,bar,what,decision,source,open,high,low,close,volume,ratio,why,checked_at\n"
+    (tmp_path / "instruments.csv").write_text(f"{INSTRUMENTS}NOWHERE,{STOCK},,,\n")
+    (tmp_path / "vendor_symbols.csv").write_text("symbol,vendor,vendor_symbol,valid_from,valid_to\n")
     lines = ["NOWHERE,1d,2024-01-05,price,accept", "NOWHERE,1d,2024-01-06,price,accept",
     "NOWHERE,1d,the sixth,price,accept",
              "NOWHERE,1m,2024-01-05T14:31Z,price,accept", "NOWHERE,1m,2024-01-05T14:31:30Z,price,accept",
              "NOBODY,1d,2024-01-05,price,accept", "NOWHERE,1d,2024-01-05,price,perhaps"]  # fmt: skip
-    (tmp_path / "confirmations.csv").write_text(header + "".join(f"{line},,,,,,,,seen,there\n" for line in lines))
+    (tmp_path / "confirmations.csv").write_text(
+        CONFIRMATIONS + "".join(f"{line},,,,,,,,seen,there\n" for line in lines)
+    )
     with connect("transformer") as connection:
         told = list(wrong_lines(connection, tmp_path))
     assert [sentence.split(":")[0].split("line ")[1] for sentence in told] == ["3", "4", "6", "7", "8"]

@@ -10,7 +10,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
 from loaders.seeds.wrong_lines import wrong_lines
-from tests.canonical.tapes import Exchange, Judged, Tape, numbered, walk
+from tests.canonical.tapes import CONFIRMATIONS, INSTRUMENTS, STOCK, Exchange, Judged, Tape, numbered, walk
 from tests.machine import SEEDED, running_warehouse
 from warehouse.connection import connect
 
@@ -114,12 +114,11 @@ def test_nothing_is_expected_outside_of_a_listing(judged: Judged) -> None:
 
 
 def test_a_delisting_return_that_cannot_be_is_told(judged: Judged, tmp_path: Path) -> None:
-    header = "symbol,calendar,listed_on,delisted_on,delisting_return\n"
     returns = ["-1", "1", "", "2", "-30", "NaN"]
-    lines = [f"A{number},XNYS,,2024-02-01,{written}" for number, written in enumerate(returns)] + ["B,XNYS,,,-0.3"]
-    (tmp_path / "instruments.csv").write_text(header + "\n".join(lines) + "\n")
+    lines = [f"A{number},{STOCK},,2024-02-01,{written}" for number, written in enumerate(returns)]
+    (tmp_path / "instruments.csv").write_text(INSTRUMENTS + "\n".join([*lines, f"B,{STOCK},,,-0.3"]) + "\n")
     (tmp_path / "vendor_symbols.csv").write_text("symbol,vendor,vendor_symbol,valid_from,valid_to\n")
-    (tmp_path / "confirmations.csv").write_text("symbol,timeframe,bar,what,decision\n")
+    (tmp_path / "confirmations.csv").write_text(CONFIRMATIONS)
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert told == [
@@ -131,15 +130,15 @@ def test_a_delisting_return_that_cannot_be_is_told(judged: Judged, tmp_path: Pat
 
 
 def test_lines_that_cannot_be_are_told_with_file_and_line(judged: Judged, tmp_path: Path) -> None:
-    header = "symbol,calendar,listed_on,delisted_on\n"
-    lines = ["A,XNYS,,", "B,XMOON,,", "C,XNYS,2024-02-01,2024-01-01", "D,24x7,,", "E,XNYS,,", "F,XNYS,,",
-             "A,XNYS,,"]  # fmt: skip
-    (tmp_path / "instruments.csv").write_text(header + "\n".join(lines) + "\n")
+    moon, pair = STOCK.replace("XNYS", "XMOON"), STOCK.replace("XNYS", "24x7")
+    lines = [f"A,{STOCK},,,", f"B,{moon},,,", f"C,{STOCK},2024-02-01,2024-01-01,", f"D,{pair},,,", f"E,{STOCK},,,",
+             f"F,{STOCK},,,", f"A,{STOCK},,,"]  # fmt: skip
+    (tmp_path / "instruments.csv").write_text(INSTRUMENTS + "\n".join(lines) + "\n")
     header = "symbol,vendor,vendor_symbol,valid_from,valid_to\n"
     lines = ["A,polygon,META,,2024-03-01", "B,polygon,META,2024-03-01,", "C,polygon,META,2024-02-01,2024-03-02",
              "D,binance,META,,", "E,polygon,E,2024-02-01,2024-02-01", "F,polygon,F,,", "F,polygon,G,,"]  # fmt: skip
     (tmp_path / "vendor_symbols.csv").write_text(header + "\n".join(lines) + "\n")
-    (tmp_path / "confirmations.csv").write_text("symbol,timeframe,bar,what,decision\n")
+    (tmp_path / "confirmations.csv").write_text(CONFIRMATIONS)
     with connect("transformer") as connection:
         told = [sentence.removeprefix("dbt_project/seeds/") for sentence in wrong_lines(connection, tmp_path)]
     assert [sentence.split(": ")[0] for sentence in told] == [

@@ -55,7 +55,7 @@ def test_paper_needs_a_passed_gate(candidate: Candidate, verdict: str | None) ->
 
 def test_live_needs_an_operator_and_a_clean_paper_record(candidate: Candidate) -> None:
     package = candidate("PASSED", "OWN1")
-    with pytest.raises(RegistryError, match="is candidate: from there it may become paper, retired, not live"):
+    with pytest.raises(RegistryError, match="is candidate: from there it may become shadow, paper, retired, not live"):
         registry.advance(package.model_id, "live", "at once", operator="Ada")
     registry.advance(package.model_id, "paper", "passed")
     with pytest.raises(RegistryError, match="has no paper record"):

@@ -157,7 +157,10 @@ def test_what_is_restored_trades_when_a_person_says_so(warehouse_db: Path, tmp_p
     with another_machine(tmp_path / "other"):
         restore(made, say=told.append)
         with connect("executor") as executor, connect("operator") as operator:
-            query = "select account_id, action, reason, halt_id from ledger.standings order by 1"
+            query = (
+                "select account_id, action, reason, halt_id from ledger.standings"
+                " where account_id in ('a', 'b', 'c') order by 1"
+            )
             standings = executor.execute(query).fetchall()
             assert [(account, action) for account, action, *_ in standings] == [(name, "halt") for name in "abc"]
             said = [reason.rpartition("; ")[2] for _, _, reason, _ in standings]
@@ -165,7 +168,8 @@ def test_what_is_restored_trades_when_a_person_says_so(warehouse_db: Path, tmp_p
             operator.execute("select ledger.instruct_account('a', 'release', 'it is off', %s)", (standings[0][3],))
             operator.commit()
             assert executor.execute(query).fetchall()[0][1] == "release"
-        assert [line for line in told if "is halted" in line and "truebar release" in line] == told[-3:]
+        halted = [line for line in told if "is halted" in line and "truebar release" in line]
+        assert {"a", "b", "c"} <= {line.split()[1] for line in halted}
 
 
 def test_a_dump_by_other_means_is_caught_up_before_anything_lands(warehouse_db: Path, tmp_path: Path) -> None:

@@ -105,24 +105,16 @@ marked as (
     ) as newest on true
 ),
 
--- a fee in the asset that was traded, or in a third one, is what that was worth then
-paid as (
+-- what paid for a fee is worth the newest close before it
+priced as (
     select
-        marked.client_order_id,
-        sum(fills.quantity) as filled,
-        sum(fills.quantity * fills.price) as worth,
-        sum(fills.quantity * coalesce(its_bar.open, marked.next_open)) as worth_at_opens,
-        sum(priced.fee) as fees,
-        bool_and(priced.fee is not null) as is_fee_known
-    from marked
-    inner join fills on marked.client_order_id = fills.client_order_id and marked.account_id = fills.account_id
-    left join lateral (
-        select bars.open
-        from bars
-        where bars.symbol = fills.symbol and bars.bar_start <= fills.filled_at and bars.bar_end > fills.filled_at
-        order by bars.bar_start
-        limit 1
-    ) as its_bar on true
+        fills.*,
+        case
+            when fills.fee_symbol is null then fills.fee
+            when fills.fee_symbol = fills.symbol then fills.fee * fills.price
+            else fills.fee * paid_in.close
+        end as fee_worth
+    from fills
     left join lateral (
         select bars.close
         from bars
@@ -130,13 +122,26 @@ paid as (
         order by bars.bar_start desc
         limit 1
     ) as paid_in on true
-    cross join lateral (
-        select case
-            when fills.fee_symbol is null then fills.fee
-            when fills.fee_symbol = fills.symbol then fills.fee * fills.price
-            else fills.fee * paid_in.close
-        end as fee
-    ) as priced
+),
+
+-- a fee without a price leaves all unknown
+paid as (
+    select
+        marked.client_order_id,
+        sum(priced.quantity) as filled,
+        sum(priced.quantity * priced.price) as worth,
+        sum(priced.quantity * coalesce(its_bar.open, marked.next_open)) as worth_at_opens,
+        sum(priced.fee_worth) as fees,
+        bool_and(priced.fee_worth is not null) as is_fee_known
+    from marked
+    inner join priced on marked.client_order_id = priced.client_order_id and marked.account_id = priced.account_id
+    left join lateral (
+        select bars.open
+        from bars
+        where bars.symbol = priced.symbol and bars.bar_start <= priced.filled_at and bars.bar_end > priced.filled_at
+        order by bars.bar_start
+        limit 1
+    ) as its_bar on true
     group by marked.client_order_id
 ),
 
