@@ -78,7 +78,8 @@ class Record:
             timeframe: [column.name for column in reader.execute(f"table features.features_{timeframe}").description]
             for timeframe in timeframes
         }
-        self._cross_asset = {feature for (feature,) in reader.execute(CROSS_ASSET)}
+        # a benchmark's bar that comes after the row's own opens the group, and whether it is there
+        self._cross_asset = {feature for (feature,) in reader.execute(CROSS_ASSET)} | {"has_cross_asset"}
         self._rows: dict[tuple[str, str], dict[int, Row]] = {}
         # rows whose cross_asset values are to be read again
         self._reopened: set[tuple[str, str, int]] = set()
