@@ -9,8 +9,7 @@ from prefect import flow, task
 from execution.brokers.routing import ROUTES, asset_classes
 from execution.shadow import Seen, Shadow
 from flows.attention import say
-from flows.ingest import ingest
-from flows.paper_trade import SOURCES
+from flows.ingest import SOURCES, ingest
 from models_registry import registry
 from models_registry.registry import ModelRecord
 from training.forward import Outcome, judge_forward
