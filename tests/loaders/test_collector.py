@@ -116,7 +116,9 @@ def test_a_lost_connection_is_made_again_and_its_hole_closed(market: Exchange, l
 
     async def scenario() -> None:
         async with collecting(market) as run:
-            for _ in range(3):
+            for lost in range(3):
+                # the exchange answers before it counts whom it answered
+                await until(lambda lost=lost: market.connections > lost)
                 # a slow machine may need more than one attempt
                 before = run.collector.feed.reconnects
                 getattr(market, loss)()
