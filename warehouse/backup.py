@@ -312,7 +312,7 @@ class _Writer(threading.Thread):
             self.has_committed = True
         except BrokenPipeError:
             return  # psql says itself why it has ended
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001 (whatever ends this thread has to reach the one that waits)
             self.failure = error
 
     def _send(self, chosen: list[str], statements: IO[bytes]) -> None:

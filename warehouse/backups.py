@@ -55,7 +55,7 @@ def read(folder: Path) -> Backup:
         facts = Facts(**{field.name: said[field.name] for field in fields(Facts) if field.name in said})
         if not all(isinstance(getattr(facts, field.name), cast("type", field.type)) for field in fields(Facts)):
             raise TypeError
-        facts.moment  # noqa: B018
+        facts.moment  # noqa: B018 (raises for what is no moment)
     except (OSError, ValueError, TypeError, RecursionError):
         raise Stop(f"{folder / FACTS} cannot be read: take another backup") from None
     return Backup(folder, facts)
