@@ -209,7 +209,8 @@ def test_what_one_model_lacks_is_its_own_affair(warehouse: Warehouse) -> None:
     newest = _today(warehouse, *symbols)
     well, sick = SignalPackage("well-00000000", symbols=symbols), Failing("sick-00000000", symbols=symbols)
     other = SignalPackage("other-00000000", symbols=symbols, fingerprints={"signal": "0" * 64, "noise": "0" * 64})
-    gone = SignalPackage("gone-00000000", symbols=symbols, timeframe="4h")
+    # no test publishes five-minute bars in this database
+    gone = SignalPackage("gone-00000000", symbols=symbols, timeframe="5m")
     for package in (other, gone, sick, well):
         enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR)
     for symbol in symbols:
