@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from flows.dbt_command import DBT_PROJECT_DIR, run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
+from tests import forked
 from tests.machine import BUILT, as_owner, lend_parsed, running_warehouse
-from warehouse.connection import connect, endpoint
+from warehouse.connection import connect
 
 SELECTED = ("--select", "ohlcv_1d", "features_1d")
 LIVE = ("canonical.ohlcv_1d", "features.features_1d")
@@ -65,14 +65,14 @@ def test_a_command_changes_no_history(target: Path, command: tuple[str, ...], sa
     state = ("--state", str(target)) if {"clone", "--defer"} & set(command) else ()
     before = _look()
     ran = _dbt(target, *command, *state)
-    assert says in ran.stdout
-    assert _look() == before, ran.stdout
+    assert says in ran.printed
+    assert _look() == before, ran.printed
 
 
 def test_source_freshness_tells_when_rows_landed(target: Path) -> None:
     ran = _dbt(target, "source", "freshness", "--select", "source:polygon.polygon_aggregates")
     (told,) = json.loads((target / "sources.json").read_text())["results"]
-    assert (ran.returncode, told["status"]) == (0, "pass"), ran.stdout
+    assert (ran.returncode, told["status"]) == (0, "pass"), ran.printed
     with connect("analyst") as reader:
         assert told["max_loaded_at"] == _one(reader, "select max(landed_at) from raw.polygon_aggregates").isoformat()
 
@@ -90,11 +90,10 @@ def test_an_interrupted_run_is_carried_on(target: Path) -> None:
         run = _start(target, "run", *SELECTED)
         waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%features_1d%'"
         while not _one(reader, waits):
-            assert run.poll() is None, run.communicate()
+            assert run.is_alive(), forked.ended(run, target).printed
             time.sleep(0.1)
-        run.send_signal(signal.SIGINT)
-        run.communicate(timeout=60)
-        assert run.returncode
+        os.kill(run.pid, signal.SIGINT)
+        assert forked.ended(run, target).returncode
         other.rollback()
         assert _rows("canonical.ohlcv_1d__history") == 5
         assert _rows("features.features_1d__history") == 3
@@ -123,10 +122,10 @@ def test_a_failed_run_is_retried_as_it_was_asked_for(target: Path, option: str) 
     finally:
         with as_owner() as owner:
             owner.execute("alter table canonical.live_builds_away rename to live_builds")
-    assert failed.returncode, failed.stdout
+    assert failed.returncode, failed.printed
     assert _histories() == before
     retried = _dbt(target, "retry")
-    assert retried.returncode == 0, retried.stdout
+    assert retried.returncode == 0, retried.printed
     assert [_rows(f"{name}__history") for name in LIVE] == [first + 1] * 2
     is_new = [old != new for old, new in zip(before, _histories(), strict=True)]
     assert is_new == [option == "--full-refresh"] * 2
@@ -139,7 +138,7 @@ def test_a_view_that_somebody_dropped_comes_back_over_its_history(target: Path) 
         histories = _histories()
         connection.execute("drop view features.features_1d cascade")
     ran = _dbt(target, "run", "--select", "features_1d")
-    assert ran.returncode == 0, ran.stdout
+    assert ran.returncode == 0, ran.printed
     with connect("analyst") as reader:
         assert reader.execute(WHOLE).fetchall() == before
     assert _histories() == histories
@@ -150,10 +149,10 @@ def test_runs_at_once_take_turns(target: Path, tmp_path: Path) -> None:
     first = _rows("canonical.ohlcv_1d")
     _land_days(first, 1)
     lend_parsed(tmp_path)
-    runs = [_start(target, "run", *SELECTED), _start(tmp_path, "run", "--select", "features_1d")]
-    for run in runs:
-        output, _ = run.communicate(timeout=300)
-        assert run.returncode == 0, output
+    runs = {target: _start(target, "run", *SELECTED), tmp_path: _start(tmp_path, "run", "--select", "features_1d")}
+    for folder, run in runs.items():
+        done = forked.ended(run, folder)
+        assert done.returncode == 0, done.printed
     assert _rows("canonical.ohlcv_1d__history") == first + 1
     with connect("analyst") as reader:
         whole = reader.execute(WHOLE).fetchall()
@@ -169,24 +168,12 @@ def _histories() -> list[int]:
         return [_one(connection, f"select '{name}__history'::regclass::oid::bigint") for name in LIVE]
 
 
-def _start(target: Path, *arguments: str) -> subprocess.Popen[str]:
-    folders = ("--profiles-dir", ".", "--target-path", str(target), "--log-path", str(target))
-    return subprocess.Popen(
-        [sys.executable, "-m", "dbt.cli.main", "--write-json", *arguments, *folders],
-        cwd=DBT_PROJECT_DIR,
-        env=os.environ | endpoint().environment("transformer"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # a shell that runs the tests in the background has Ctrl-C ignored, and children inherit that
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+def _start(target: Path, *arguments: str) -> BaseProcess:
+    return forked.start_dbt(DBT_PROJECT_DIR, target, "--write-json", *arguments)
 
 
-def _dbt(target: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    process = _start(target, *arguments)
-    output, _ = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(arguments, process.returncode, output)
+def _dbt(target: Path, *arguments: str) -> forked.Done:
+    return forked.ended(_start(target, *arguments), target)
 
 
 def _look() -> list[tuple]:

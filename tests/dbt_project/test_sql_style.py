@@ -1,15 +1,14 @@
 """SQL reads alike everywhere: sqlfluff over what dbt's models and tests compile to, and over SQL in Python."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.dbt_project import linted_sql
 from tests.machine import lend_parsed
-from warehouse.connection import endpoint
 
 pytestmark = pytest.mark.long
 
@@ -67,12 +66,8 @@ def lint(folder: Path, off: dict[str, str]) -> str:
 
 def test_models_and_tests_are_clean(warehouse_db: Path, tmp_path: Path) -> None:
     lend_parsed(tmp_path / "target")
-    subprocess.run(
-        [str(BIN / "dbt"), "compile", "--quiet", "--target-path", str(tmp_path / "target")],
-        cwd=PROJECT,
-        env={**os.environ, **endpoint().environment("transformer"), "DBT_LOG_PATH": str(tmp_path / "logs")},
-        check=True,
-    )
+    done = forked.run_dbt(PROJECT, tmp_path / "target", "--quiet", "compile")
+    assert done.returncode == 0, done.printed
     for name in ("handwritten", "generated"):
         (tmp_path / name).mkdir()
     for name, text, is_handwritten in linted_sql.compiled(PROJECT, tmp_path / "target"):

@@ -1,15 +1,13 @@
 """What is wrong with a feature's declaration is said before the build touches the warehouse, with file and feature."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.machine import lend_parsed
-from warehouse.connection import connect, endpoint
+from warehouse.connection import connect
 
 PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 MOMENTUM = "macros/features/groups/momentum.sql"
@@ -80,16 +78,9 @@ def complaint(request: pytest.FixtureRequest, warehouse_db: Path, tmp_path_facto
             assert before in content
             path.write_text(content.replace(before, text + before, 1))
     lend_parsed(project / "target")
-    answer = subprocess.run(
-        [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", request.param, "--project-dir", str(project)],
-        cwd=project,
-        env={**os.environ, **endpoint().environment("transformer"), "DBT_PROFILES_DIR": str(project)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    answer = forked.run_dbt(project, project / "target", "--no-use-colors", request.param)
     assert answer.returncode != 0
-    return " ".join(answer.stdout.split())
+    return " ".join(answer.printed.split())
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
