@@ -9,6 +9,8 @@ from pathlib import Path
 
 from loaders.seeds import SEEDS
 from warehouse.errors import Stop
+from warehouse.locks import exclusive
+from warehouse.settings import load, make_state_dir
 
 SEED = SEEDS / "universes.csv"
 COLUMNS = ("universe", "symbol", "valid_from", "valid_to")
@@ -22,17 +24,20 @@ def bring_in(universe: str, file: Path, seed: Path = SEED) -> int:
     file and line, and writes nothing, for a line that cannot be.
     """
     lines = _memberships(universe, file)
-    with _reading(seed) as known:
-        others = [_fields(seed, known, line) for line in known if line.get("universe") != universe]
-        if tuple(known.fieldnames or ()) != COLUMNS:
-            raise Stop(f"{seed} has other columns than {', '.join(COLUMNS)}: mend its first line")
-    whole = sorted([*others, *lines], key=lambda line: (line["universe"], line["symbol"], line["valid_from"]))
-    fresh = seed.with_suffix(".new")
-    with fresh.open("w", newline="") as file_of_seed:
-        writer = csv.DictWriter(file_of_seed, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(whole)
-    fresh.replace(seed)
+    state_dir = load().state_dir
+    make_state_dir(state_dir)
+    with exclusive(state_dir / "universes.lock", "writing a universe"):
+        with _reading(seed) as known:
+            others = [_fields(seed, known, line) for line in known if line.get("universe") != universe]
+            if tuple(known.fieldnames or ()) != COLUMNS:
+                raise Stop(f"{seed} has other columns than {', '.join(COLUMNS)}: mend its first line")
+        whole = sorted([*others, *lines], key=lambda line: (line["universe"], line["symbol"], line["valid_from"]))
+        fresh = seed.with_suffix(".new")
+        with fresh.open("w", newline="", encoding="utf-8") as file_of_seed:
+            writer = csv.DictWriter(file_of_seed, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(whole)
+        fresh.replace(seed)
     return len(lines)
 
 

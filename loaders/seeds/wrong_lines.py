@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ _ROOM = 100
 _PRICES = ("open", "high", "low", "close")
 # as canonical.decisions takes them
 _RATIOS = (1e-6, 1e6)
+_SCALE = (Decimal("1e-100"), Decimal("1e100"))
 
 Line = Mapping[str, str]
 
@@ -113,6 +115,10 @@ def wrong_lines(connection: psycopg.Connection, seeds: Path | None = None) -> It
     yield from _contradictions(readable.get("vendor_symbols", []))
     for seed in ("vendor_symbols", "broker_symbols", "benchmarks"):
         yield from _sentences(readable.get(seed, []), lambda line: _wrong_symbol(calendars, line))
+    yield from _sentences(
+        readable.get("universes", []),
+        lambda line: _wrong_span(line, "valid_from", "valid_to", "the line counts for nothing"),
+    )
     for seed in ("calendar_overrides", "trading_halts", "price_currencies"):
         yield from _sentences(readable.get(seed, []), lambda line: _wrong_calendar(line, "the line counts for nothing"))
     overrides = readable.get("calendar_overrides", [])
@@ -331,10 +337,24 @@ def _wrong_decision(line: Line) -> str | None:
         missing += [name for name in _PRICES if not line.get(name)]
     if missing:
         return f"{line['what']} {line['decision']} needs {', '.join(missing)}"
+    if (line["what"], line["decision"]) == ("price", "replace"):
+        return _wrong_bar(line)
     if line["what"] == "action" and line["decision"] != "reject":
         least, most = _RATIOS
         if not line.get("ratio") or not least <= float(line["ratio"]) <= most:
             return f"ratio is {line.get('ratio')!r}: new shares per old are a number from {least:.6f} to {most:,.0f}"
+    return None
+
+
+def _wrong_bar(line: Line) -> str | None:
+    """Why its prices and its volume are no bar's; a volume may be empty."""
+    first, high, low, last = (Decimal(line[name]) for name in _PRICES)
+    volume = Decimal(line["volume"] or 0)
+    least, most = _SCALE
+    if not low <= min(first, last) or not max(first, last) <= high:
+        return f"no bar has open {first}, high {high}, low {low} and close {last}"
+    if low < least or high > most or not (volume == 0 or least <= volume <= most):
+        return f"no bar has low {low}, high {high} and volume {volume}"
     return None
 
 

@@ -30,7 +30,10 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("NANLOT,equity,XNYS,8,NaN,true,a,,,", "lot_size is 'NaN', which is no number"),
         ("SPY,etf,XNYS,8,1,true,a,,,", "asset_class is 'etf', which is none of equity, crypto"),
         ("IBM,equity,XNYS,8,1,true,again,,,", "line 4 has the same symbol"),
+        ("O'X,equity,XNYS,8,1,true,an apostrophe,,,", None),
         ("COMMA,equity,XNYS,8,1,true,Comma, Inc.,,,", "it has 11 fields where the file has 10"),
+        ("ZEROLOT,equity,XNYS,8,0,true,a,,,", "lot_size between 1e-18 and 1e18 does not hold"),
+        ("VASTLOT,equity,XNYS,8,1e400,true,a,,,", "lot_size between 1e-18 and 1e18 does not hold"),
         ("FEW,equity,XNYS,8,1,true", "it has 6 fields where the file has 10"),
         ("DMY,equity,XNYS,8,1,true,a,02/01/2024,,", "listed_on is '02/01/2024', which is no date like 2024-01-31"),
     ],
@@ -40,12 +43,22 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("MSFT,binance,MS,2024-02-01,then", "valid_to is 'then', which is no date like 2024-01-31"),
         ("AAPL,polygon,AAPL,,2024-01-01", "line 2 has the same vendor, vendor_symbol, symbol, valid_from"),
     ],
+    "universes": [("zoo,AAPL,2024-01-02,2024-01-02", "valid_to 2024-01-02 is not after valid_from 2024-01-02")],
     "precedence": [
         ("equity,1d,half,1.5,1", "rank is '1.5', which is no whole number"),
         ("equity,1d,huge,99999999999,1", "rank is '99999999999', which is no whole number"),
     ],
-    "price_limits": [("crypto,1d,0.9,,", "largest_move > 1 does not hold")],
-    "currency_rates": [('EUR,USD,2024-01-02,"0,92"', "rate is '0,92', which is no number")],
+    "price_limits": [
+        ("crypto,15m,0.9,,", "largest_move > 1 and largest_move < 1e6 does not hold"),
+        ("crypto,15m,1e400,,", "largest_move > 1 and largest_move < 1e6 does not hold"),
+        ("equity,15m,1.3,0,3", "largest_fall > 1 and largest_fall < 1e6"),
+        ("equity,15m,1.3,1.2,-3", "news_value > 0 and news_value < 1e6"),
+    ],
+    "activity_limits": [("equity,15m,1,2147483647", "inactive_after between outage_after and 1000000000")],
+    "currency_rates": [
+        ('EUR,USD,2024-01-02,"0,92"', "rate is '0,92', which is no number"),
+        ("EUR,USD,2024-01-03,1e-400", "rate between 1e-12 and 1e12 does not hold"),
+    ],
     "calendar_overrides": [
         ("XMARS,2024-01-20,add,2024-01-20 14:30+00,2024-01-20 21:00+00,b", "nobody knows a calendar 'XMARS'"),
         ("XNYS,2024-01-20,add,,,b", "a session of other hours needs open_at and close_at"),
@@ -59,9 +72,16 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("AAPL,1d,2024-01-08,action,accept,,,,,,,,seen,there", "ratio is '': new shares per old are a number from"),
         ('AAPL,1d,2024-01-08,action,accept,,,,,,,"0,5",seen,there', "ratio is '0,5', which is no number"),
         ("AAPL,1d,2024-01-08,action,accept,,,,,,,50%,seen,there", "ratio is '50%', which is no number"),
+        ("AAPL,1d,2024-01-08,action,accept,,,,,,,0x2,seen,there", "ratio is '0x2', which is no number"),
+        ("AAPL,1d,2024-01-08,action,accept,,,,,,,1_0,seen,there", "ratio is '1_0', which is no number"),
         ("AAPL,1d,,action,accept,,,,,,,2,seen,there", "AAPL has no 1d bar '' on calendar XNYS"),
         ("AAPL,1d,2024-01-09,price,replace,,100,101,99,,,,seen,there", "price replace needs close"),
         ("AAPL,1d,2024-01-09,price,replace,,100,101,99,half,,,seen,there", "close is 'half', which is no number"),
+        ("AAPL,1d,2024-01-09,price,replace,,100,10,99,101,,,seen,there", "no bar has open 100, high 10, low 99 and"),
+        ("AAPL,1d,2024-01-10,price,replace,,100,101,101,101,,,seen,there", "no bar has open 100, high 101, low 101"),
+        ("AAPL,1d,2024-01-10,price,replace,,0,101,0,101,,,seen,there", "no bar has low 0, high 101 and volume 0"),
+        ("AAPL,1d,2024-01-10,price,replace,,100,101,99,101,-5,,seen,there", "high 101 and volume -5"),
+        ("AAPL,1d,2024-01-10,price,replace,,1,1e200,1,1,,,seen,there", "no bar has low 1, high 1E+200 and volume 0"),
         ("IBM,1d,2024-01-09,price,accept,,,,,,,,seen,", "price accept needs checked_at"),
         ("IBM,1d,2024-01-11,price,reject,,,,,,,,seen,there", None),
         ("IBM,1d,2024-01-11T00:00Z,price,accept,,,,,,,,seen,there", "of IBM is in line {before} too: leave one of the"),
@@ -111,7 +131,7 @@ def test_no_more_than_what_can_count_is_loaded(seeded_by_dbt: Path, project: Pat
     (seeds / "instruments.csv").write_bytes(
         b"\xef\xbb\xbf" + instruments.replace("\n", "\r\n").encode() + b",,,,,,,,,\r\n\r\n" + umlaut.encode()
     )
-    (seeds / "universes.csv").write_text((seeds / "universes.csv").read_text().replace(",", ";"))
+    (seeds / "universes.csv").write_text((SEEDS / "universes.csv").read_text().replace(",", ";"))
     (seeds / "benchmarks.csv").write_text('asset_class,benchmark\nequity,"AAPL\ncrypto,BTCUSDT\n')
     before = {seed: _loaded(seed) for seed in (*BAD, "universes", "benchmarks")}
     run_dbt("seed")
@@ -119,9 +139,9 @@ def test_no_more_than_what_can_count_is_loaded(seeded_by_dbt: Path, project: Pat
     assert [seed for seed in ("universes", "benchmarks") if after[seed] != before[seed] or not after[seed]] == []
     added = {seed: after[seed] - before[seed] for seed in BAD}
     assert {seed for seed in BAD if not before[seed] <= after[seed]} == set()
-    assert {row[0] for row in added["instruments"]} == {"DEAD", "MOON", "ZUR"}
+    assert {row[0] for row in added["instruments"]} == {"DEAD", "MOON", "O'X", "ZUR"}
     assert {row[0] for row in added["vendor_symbols"]} == {"DEAD", "NOBODY"}
-    assert not any(added[seed] for seed in ("precedence", "price_limits", "currency_rates"))
+    assert not any(added[seed] for seed in ("precedence", "price_limits", "activity_limits", "currency_rates"))
     assert "Z\N{LATIN SMALL LETTER U WITH DIAERESIS}rich" in {row[6] for row in added["instruments"]}
     with connect("transformer") as connection:
         told = list(wrong_lines(connection, seeds))

@@ -1,5 +1,6 @@
 """Dated memberships become lines of the seed, or one sentence says why not."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ AA,Alcoa,1976-07-01,2016-11-01
 AA,Alcoa again,2020-01-02 00:00:00,
 ZTS,Zoetis,2013-06-21,
 """
+
+
+@pytest.fixture(autouse=True)
+def _state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUEBAR_STATE_DIR", str(tmp_path / "state"))
 
 
 def test_an_index_becomes_lines_of_the_seed(tmp_path: Path) -> None:
@@ -54,6 +60,17 @@ def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path, text: str, w
     assert seed.read_text() == "untouched"
     with pytest.raises(Stop, match="cannot be read"):
         bring_in("sp500", tmp_path / "nowhere.csv", seed)
+
+
+def test_two_at_once_both_stay(tmp_path: Path) -> None:
+    seed = tmp_path / "universes.csv"
+    seed.write_text("universe,symbol,valid_from,valid_to\n")
+    names = [f"index{number:02}" for number in range(20)]
+    for name in names:
+        (tmp_path / f"{name}.csv").write_text(f"symbol,opt-in,opt-out\n{name},,\n")
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda name: bring_in(name, tmp_path / f"{name}.csv", seed), names)) == [1] * 20
+    assert [line.split(",")[0] for line in seed.read_text().splitlines()[1:]] == names
 
 
 def test_a_spreadsheets_mark_is_no_column(tmp_path: Path) -> None:

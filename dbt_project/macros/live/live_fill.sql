@@ -45,7 +45,7 @@
         create table {{ table }} as
         {%- for symbols in live_parts() %}
         select filled.*
-        from unnest(array['{{ symbols | join("', '") }}']) as part (symbol)
+        from unnest(array['{{ symbols | map('replace', "'", "''") | join("', '") }}']) as part (symbol)
         cross join lateral {{ fill }} (part.symbol) as filled
         {%- if not loop.last %}
         union all

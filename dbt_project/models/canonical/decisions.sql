@@ -22,7 +22,15 @@ written as (
             when 'price'
                 then
                     confirmations.decision <> 'replace'
-                    or num_nulls(confirmations.open, confirmations.high, confirmations.low, confirmations.close) = 0
+                    or (
+                        num_nulls(confirmations.open, confirmations.high, confirmations.low, confirmations.close) = 0
+                        and least(confirmations.open, confirmations.close) >= confirmations.low
+                        and greatest(confirmations.open, confirmations.close) <= confirmations.high
+                        -- as canonical/judged.sql wants it of a vendor's bar
+                        and confirmations.low >= 1e-100
+                        and confirmations.high <= 1e100
+                        and coalesce(nullif(confirmations.volume, 0), 1) between 1e-100 and 1e100
+                    )
             when 'action' then confirmations.decision = 'reject' or confirmations.ratio between 1e-6 and 1e6
             else confirmations.what = 'identity'
         end
