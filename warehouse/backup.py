@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import IO, cast
 
 import psycopg
-from psycopg import sql
 from psycopg.pq import Conninfo
 
-from warehouse import backups, embedded, migrate, roles, sessions, tethered, transactions
+from warehouse import backups, embedded, homes, migrate, roles, sessions, tethered, transactions
 from warehouse.backups import Say
 from warehouse.connection import Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
@@ -36,47 +35,6 @@ _RESTORE = str(embedded.BIN_DIR / "pg_restore")
 # a build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours
 _BUILDS = "select count(*) from pg_stat_activity where datname = current_database() and usename = %s"
 _SECONDS_TO_WAIT_FOR_BUILDS = 6 * 3600
-
-_IDENTITY = """
-select format('%s %s', system_identifier, current_database())
-from pg_control_system()
-"""
-
-# the database that was backed up may go on trading the same accounts
-_HALT = """
-do $$
-begin
-    if to_regclass('ledger.halts') is not null then
-        insert into ledger.halts (account_id, action, reason)
-        select
-            accounts.account_id,
-            'halt',
-            'restored from a backup, and the database it was taken from may still trade'
-            || case
-                when newest.action <> 'release' then '; before that ' || newest.action || ': ' || newest.reason
-                else ''
-            end
-        from ledger.accounts
-        left join lateral (
-            select halts.action, halts.reason
-            from ledger.halts
-            where halts.account_id = accounts.account_id
-            order by halts.halt_id desc
-            limit 1
-        ) as newest on true
-        where newest.action is distinct from 'halt';
-    end if;
-end $$;
-"""
-
-# what pg_dump leaves out, because it belongs to the database and not to what is in it; as in the first migration
-_DATABASE_RIGHTS = """
-do $$
-begin
-    execute format('revoke temporary on database %I from public', current_database());
-    execute format('grant temporary on database %I to {loader}, {transformer}', current_database());
-end $$
-"""
 
 
 def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = print) -> Path:
@@ -109,7 +67,7 @@ def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = pr
                 _follow(_start(dump, where), "pg_dump", aside / _DUMP, say)
                 facts = backups.Facts(
                     taken_at=now.isoformat(timespec="seconds"),
-                    database=str(scalar(connection.execute(_IDENTITY))),
+                    database=str(scalar(connection.execute(homes.IDENTITY))),
                     postgres=connection.info.server_version // 10000,
                     administrator=connection.info.user,
                     role_prefix=where.role_prefix,
@@ -122,8 +80,9 @@ def backup(folder: Path | None = None, *, keep: int | None = None, say: Say = pr
             _copy_models(settings.models_dir, aside / _MODELS)
             # the facts come last: a folder without them is no backup
             (aside / backups.FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n")
-            (aside / backups.LOCK).unlink()
+            # whoever looks for what was abandoned takes a folder aside without a lock for one
             aside.rename(done)
+            (done / backups.LOCK).unlink()
     except psycopg.errors.UndefinedTable:
         raise Stop(f"there is no warehouse at {where.place} to back up: run `python -m warehouse up`") from None
     except OSError as error:
@@ -157,8 +116,6 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
             _fill(chosen / _DUMP, where, connection.info.server_version // 10000, say)
         except Stop as error:
             raise Stop(f"{error}; the database is as empty as before") from None
-        names = {role: sql.Identifier(where.role_name(role)) for role in ("loader", "transformer")}
-        connection.execute(sql.SQL(_DATABASE_RIGHTS).format(**names))
         transactions.take(connection, facts.last_transaction, say)
         connection.execute("analyze")
     migrate.migrate(where)
@@ -273,7 +230,7 @@ def _fill(dump: Path, where: Endpoint, major: int, say: Say) -> None:
     schemas = [line for line in entries if re.match(r"\d+; \d+ \d+ (SCHEMA - |ACL - SCHEMA )", line)]
     command = [str(embedded.BIN_DIR / "psql"), "--no-psqlrc", "--quiet", "--no-password"]
     process = _start([*command, "--set=ON_ERROR_STOP=1", "--file=-"], where, stdin=subprocess.PIPE)
-    writer = _Writer(cast("IO[bytes]", process.stdin), dump, (schemas, entries), major)
+    writer = _Writer(cast("IO[bytes]", process.stdin), dump, (schemas, entries), major, where)
     writer.start()
     try:
         _follow(process, "psql", None, say)
@@ -289,16 +246,20 @@ def _fill(dump: Path, where: Endpoint, major: int, say: Say) -> None:
 
 
 class _Writer(threading.Thread):
-    """Sends psql the statements of the first entries, then of the others, the halts, and a commit when all were sent.
+    """Sends psql the statements of the first entries, then of the others, the halts, what the roles may do in the
+    database, and a commit when all were sent.
 
     psql takes the end of what it is sent for the end of its work. Without the commit nothing of it stays.
     """
 
-    def __init__(self, statements: IO[bytes], dump: Path, parts: tuple[list[str], list[str]], major: int) -> None:
+    def __init__(
+        self, statements: IO[bytes], dump: Path, parts: tuple[list[str], list[str]], major: int, where: Endpoint
+    ) -> None:
         super().__init__()
         self.failure: BaseException | None = None
         self.has_committed = False
         self._statements, self._dump, self._parts, self._major = statements, dump, parts, major
+        self._last = f"{homes.HALT}{homes.database_rights(where)}commit;\n"
 
     def run(self) -> None:
         first, every = self._parts
@@ -308,7 +269,7 @@ class _Writer(threading.Thread):
                 statements.write(b"begin;\n")
                 for chosen in (first, [entry for entry in every if entry in rest]):
                     self._send(chosen, statements)
-                statements.write(_HALT.encode() + b"commit;\n")
+                statements.write(self._last.encode())
             self.has_committed = True
         except BrokenPipeError:
             return  # psql says itself why it has ended

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import embedded, sessions, transactions, versions
+from warehouse import embedded, homes, sessions, transactions, versions
 from warehouse.errors import Stop, Unreachable
 from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
@@ -134,7 +134,10 @@ def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> 
             f"PostgreSQL at {where.place} was filled from a dump, and counts transactions anew: what landed now "
             "would never be built. Run `python -m warehouse migrate`"
         )
-    if role == "loader":
+    if role == "executor" and homes.has_moved(connection):
+        connection.close()
+        raise Stop(f"{homes.MOVED}: run `python -m warehouse migrate`, which halts them, and release what you know")
+    if role in ("loader", "executor"):
         connection.rollback()
     connection.read_only = read_only or role in READERS or None
     return connection

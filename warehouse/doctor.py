@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from warehouse import embedded, embedded_files, needs, roles, transactions, versions
+from warehouse import embedded, embedded_files, homes, needs, roles, transactions, versions
 from warehouse.connection import endpoint, open_connection, uses_embedded
 from warehouse.errors import OperatorError
 from warehouse.server_user import server_user
@@ -236,6 +236,8 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding("code and database are of one version")
             if transactions.are_behind(connection):
                 yield Finding("the database was filled from a dump: its rows are ahead", "python -m warehouse migrate")
+            if homes.has_moved(connection):
+                yield Finding(homes.MOVED, "python -m warehouse migrate")
         yield from _feeds(connection)
         roles.check_ours(connection, where)
     roles.check_logins(where)

@@ -9,7 +9,7 @@ import sys
 import psycopg
 from psycopg import sql
 
-from warehouse import embedded, roles, transactions
+from warehouse import embedded, homes, roles, transactions
 from warehouse.connection import Endpoint, endpoint, open_connection, uses_embedded
 from warehouse.errors import Stop
 from warehouse.sessions import ROLES
@@ -62,6 +62,8 @@ def migrate(where: Endpoint | None = None) -> list[str]:
             _apply(connection, migration, where) for migration in migrations if not _is_applied(migration, applied)
         ]
         transactions.take(connection, transactions.remembered(connection), lambda line: print(line, file=sys.stderr))
+        if homes.settle(connection, where):
+            print(f"{homes.MOVED}: every account is halted until a person releases it", file=sys.stderr)
     roles.check_logins(where)
     return names
 

@@ -167,13 +167,20 @@ def test_what_is_restored_trades_when_a_person_says_so(warehouse_db: Path, tmp_p
             assert said[1:] == ["before that flatten: said", "said"]
             operator.execute("select ledger.instruct_account('a', 'release', 'it is off', %s)", (standings[0][3],))
             operator.commit()
+            executor.execute("insert into ledger.accounts (account_id, broker, mode) values ('d', 'b', 'paper')")
+            unknown = executor.execute("select action from ledger.standings where account_id = 'd'").fetchall()
+            assert unknown == [("halt",)]
             assert executor.execute(query).fetchall()[0][1] == "release"
         halted = [line for line in told if "is halted" in line and "truebar release" in line]
         assert {"a", "b", "c"} <= {line.split()[1] for line in halted}
 
 
-def test_a_dump_by_other_means_is_caught_up_before_anything_lands(warehouse_db: Path, tmp_path: Path) -> None:
+def test_a_dump_by_other_means_is_caught_up_before_anything_lands(
+    warehouse_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with as_owner() as owner:
+        owner.execute("insert into ledger.accounts (account_id, broker, mode) values ('known', 'b', 'paper')")
+        owner.commit()
         owner.autocommit = True
         transactions.take(owner, transactions.upcoming(owner) + 5_000)
     land_days(10, 2)
@@ -204,7 +211,16 @@ def test_a_dump_by_other_means_is_caught_up_before_anything_lands(warehouse_db: 
             check=False,
         )
         assert "counts transactions anew" in done.stderr
+        with pytest.raises(Stop, match="came from another database"):
+            connect("executor")
         assert migrate() == []
+        assert "every account is halted" in capsys.readouterr().err
+        with connect("executor") as executor:
+            executor.execute("insert into ledger.accounts (account_id, broker, mode) values ('new', 'b', 'paper')")
+            standings = dict(executor.execute("select account_id, action from ledger.standings").fetchall())
+            assert (standings["known"], standings["new"]) == ("halt", "halt")
+        assert migrate() == []
+        assert not capsys.readouterr().err
         with as_owner() as owner:
             # what the dump's last rows remember may be a little less than what the server had given
             assert transactions.upcoming(owner) > transactions.remembered(owner) > last - 1_000
