@@ -2,8 +2,12 @@ with intents as (
     select * from {{ ref('stg_ledger__intents') }}
 ),
 
+-- an attempt without an order is one too: it found that nothing was wanted any more
 decisions as (
-    select * from {{ ref('stg_ledger__decisions') }}
+    select
+        *,
+        max(attempt) over (partition by account_id, model_id, symbol, timeframe, bar_start) as last_attempt
+    from {{ ref('stg_ledger__decisions') }}
 ),
 
 sizings as (
@@ -55,9 +59,7 @@ wishes as (
         intents.side,
         case intents.side when 'buy' then 1 else -1 end as sign,
         coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as asked,
-        decisions.attempt < max(decisions.attempt) over (
-            partition by intents.account_id, decisions.model_id, intents.symbol, decisions.bar_start
-        ) as is_decided_again,
+        decisions.attempt < decisions.last_attempt as is_decided_again,
         decisions.score,
         same_bar.score as backtest_score,
         charges.rate
