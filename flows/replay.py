@@ -7,10 +7,13 @@ passed over: a stock's after each close, a coin's after each midnight in UTC, on
 
 import json
 import logging
+import time
 import urllib.request
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from prefect import task
 
@@ -29,11 +32,15 @@ from warehouse.errors import Retry, Stop
 
 log = logging.getLogger("truebar")
 
+Done = TypeVar("Done")
+
 # after the close the vendor needs a moment for its final bar; after the open the broker for its fills
 AFTER_CLOSE = timedelta(minutes=15)
 AFTER_OPEN = timedelta(minutes=1)
 _SETTLE_SECONDS = 30.0
 _DAY = timedelta(days=1)
+# what passes is tried again while the market stands still
+_SECONDS_BEFORE_TRIES = (1.0, 5.0, 30.0)
 
 
 class SteppedClock:
@@ -137,15 +144,16 @@ def replay(
     """Trade every session up to the close of `through`, from where the market stands; returns the orders sent.
 
     `left_behind` are brokers at which retired models left something. What stops one account stops no other, and is
-    raised at the end.
+    raised at the end. Raises Retry for what does not pass in half a minute: all accounts wait for it, because their
+    market has one clock, and the next replay goes on from there.
     """
-    failures: list[Retry | Stop] = []
+    failures: list[Stop] = []
     accounts: list[_Account] = []
     with ExitStack() as opened:
         for broker in sorted({*models.packages, *left_behind}):
             try:
-                account = _Account(broker, models, history_start)
-            except (Retry, Stop) as error:
+                account = _patiently(partial(_Account, broker, models, history_start))
+            except Stop as error:
                 failures.append(error)
                 continue
             opened.callback(account.session.close)
@@ -158,17 +166,17 @@ def replay(
                 log.info("through %s: %s", month, _so_far(accounts))
             month = f"{account.due:%Y-%m}"
             try:
-                if account.due > account.now():
+                if account.due > _patiently(account.now):
                     clock.advance_to(account.due)
-                account.turn(through)
-            except (Retry, Stop) as error:
+                _patiently(partial(account.turn, through))
+            except Stop as error:
                 failures.append(error)
                 trading.remove(account)
         still_open = 0
         for account in trading:
             try:
-                still_open += account.finish()
-            except (Retry, Stop) as error:
+                still_open += _patiently(account.finish)
+            except Stop as error:
                 failures.append(error)
     log.info("replay through %s: %s, %d still open", through, _so_far(accounts), still_open)
     if len(failures) == 1:
@@ -176,6 +184,16 @@ def replay(
     if failures:
         raise NeedsAttention("; ".join(map(str, failures)))
     return sum(account.orders for account in accounts)
+
+
+def _patiently(act: Callable[[], Done]) -> Done:
+    for seconds in _SECONDS_BEFORE_TRIES:
+        try:
+            return act()
+        except Retry as error:
+            log.warning("%s; it is tried again in %g s, and the market waits", error, seconds)
+            time.sleep(seconds)
+    return act()
 
 
 def _so_far(accounts: Sequence[_Account]) -> str:

@@ -21,7 +21,7 @@ from tests.execution.spot import (
     write_spot_tape,
 )
 from tests.execution.world import AFTER_CLOSE, KEY, SECRET, SYMBOLS, SignalPackage, rows, trading_days, write_tape
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop
 
 DAYS = trading_days()
 # a Monday; the weekend before it has no session of the stock exchange
@@ -149,6 +149,43 @@ def test_an_interrupted_replay_goes_on_and_repeats_nothing(market, loader, landi
     loader.dies_at = landing
     with pytest.raises(KeyboardInterrupt):
         run(market, models)
+    run(market, models)
+    assert_every_bar_was_decided_once_and_all_agrees(market)
+
+
+def test_what_passes_costs_no_account_a_bar(market, loader, monkeypatch):
+    """A vendor's error is tried again while the clock stands; one that stays stops all, and the next replay goes on."""
+    monkeypatch.setattr(replay, "_SECONDS_BEFORE_TRIES", (0.0, 0.0))
+    models = loader.roster()
+    land, fails = loader.land, {"binance": [3, 4], "polygon": [6]}
+
+    def land_or_fail(source: str, *rest: object) -> None:
+        if loader.landings in fails[source]:
+            fails[source].remove(loader.landings)
+            loader.landings += 1
+            raise Retry(f"{source} is overloaded")
+        land(source, *rest)
+
+    monkeypatch.setattr(replay, "land_newest", land_or_fail)
+    run(market, models)
+    assert fails == {"binance": [], "polygon": []}
+    assert_every_bar_was_decided_once_and_all_agrees(market)
+
+
+def test_what_does_not_pass_is_met_again_by_the_next_replay(market, loader, monkeypatch):
+    monkeypatch.setattr(replay, "_SECONDS_BEFORE_TRIES", (0.0, 0.0))
+    models = loader.roster()
+    land = loader.land
+
+    def land_or_fail(source: str, *rest: object) -> None:
+        if source == "binance" and loader.landings > 3:
+            raise Retry("binance is overloaded")
+        land(source, *rest)
+
+    monkeypatch.setattr(replay, "land_newest", land_or_fail)
+    with pytest.raises(Retry, match="overloaded"):
+        run(market, models)
+    monkeypatch.setattr(replay, "land_newest", land)
     run(market, models)
     assert_every_bar_was_decided_once_and_all_agrees(market)
 
