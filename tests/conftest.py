@@ -23,13 +23,21 @@ os.environ["DBT_LOG_LEVEL_FILE"] = "warn"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay with one worker, so that a module's set-up is done once. The demo, the longest, is first."""
-    items.sort(key=lambda item: "demo" not in item.fixturenames)
+    """A file's tests stay with one worker, so that a module's set-up is done once.
+
+    The demo, the longest, is first, and folders with long files come before those with short ones: what is begun last
+    keeps one worker busy while the others have nothing left.
+    """
+    items.sort(key=lambda item: ("demo" not in item.fixturenames, _folder(item) not in ("warehouse", "training")))
     for item in items:
         if "demo" in item.fixturenames:
             item.add_marker(pytest.mark.whole)
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.fixture(autouse=True, scope="session")
