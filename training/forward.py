@@ -2,27 +2,24 @@
 
 The days did not exist when the model was frozen, so nothing that was tried before counts with them: the record is
 judged as one trial, at a level of its own. What a position became of each decision is worked out as in a backtest:
-filled at the next open, held until another decision, costs and exits included. A decision that came too late changes
-nothing: the position stays what it was, as an account's would.
+filled at the next open, held until another decision, costs and exits included. `training.forward_record` says which
+decisions these are: those stored in time, and those of the frozen model itself. Both have to pass.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from models_registry import registry
 from training import data_evidence, dataset
-from training.accounting import Market, Wanted
-from training.backtest import Backtest
 from training.data_evidence import DataEvidence
-from training.dataset import Dataset
+from training.forward_record import Decided, own_path, stored_path, trial_of
 from training.gate import Check, Search, Thresholds, Trial, days_per_year
 from training.gate.tier1 import hygiene
 from training.gate.tier2 import economics
@@ -31,9 +28,11 @@ from training.gate.verdict import conclude, decided
 from training.hypothesis import Hypothesis
 from training.trials import chosen_of
 from warehouse.connection import connect
-from warehouse.errors import OperatorError, Stop
+from warehouse.errors import OperatorError
 from warehouse.rows import scalar
 from warehouse.turns import take_turn
+
+_FURTHER = ("passed", "undecided", "failed")
 
 # Half a year, a year and two of an exchange's days.
 LOOKS = (126, 252, 504)
@@ -94,18 +93,6 @@ WAITING = """
     )
     order by registrations.registered_at
 """
-
-
-@dataclass(frozen=True)
-class Decided:
-    """One decision in time. `bar_start` is UTC, weights are fractions of equity; `is_judged`: of the days to judge."""
-
-    bar_start: datetime
-    symbol: str
-    score: float
-    target_weight: float
-    whole_weight: float | None
-    is_judged: bool
 
 
 @dataclass(frozen=True)
@@ -180,84 +167,39 @@ def _look(due: Due) -> Outcome:
 def checks_of(due: Due, sound: DataEvidence) -> tuple[Check, ...]:
     """The checks of a look that is due. The same decisions and prices give the same answer, whenever it is asked.
 
-    Raises Stop when the bars of a decision are not there.
+    Raises Stop when the model's package or its features are not there any more.
     """
     hypothesis = due.hypothesis
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Decided)) as cursor:
         decisions = cursor.execute(DECISIONS, {"model_id": due.model_id, "days": due.days}).fetchall()
     grid = dataset.read(_from_to(hypothesis, decisions), role="analyst")
-    trial, share = trial_of(due.trial_id, hypothesis, grid, decisions, sound)
-    return judged(trial, share, hypothesis.thresholds, due, seed=int(due.trial_id[:8], 16))
+    package = registry.load_model(due.model_id, role="analyst")
+    path = stored_path(grid, decisions)
+    own = own_path(package, grid, path.first, due.days)
+    stored, alone = (trial_of(due.trial_id, hypothesis, grid, one, sound) for one in (path, own))
+    return judged(stored, alone, path.share(grid), hypothesis.thresholds, due, seed=int(due.trial_id[:8], 16))
 
 
-def trial_of(
-    trial_id: str, hypothesis: Hypothesis, grid: Dataset, decisions: Sequence[Decided], sound: DataEvidence
-) -> tuple[Trial, float]:
-    """What an account would have held of the judged decisions, and the share of bars that were decided in time.
+def judged(stored: Trial, own: Trial, share: float, thresholds: Thresholds, due: Due, seed: int) -> tuple[Check, ...]:
+    """The gate's checks of a record without folds and without training, its lock at the level of the look.
 
-    `grid` holds the bars of all decisions. Raises Stop for a decision whose bar it does not have.
+    Each asks what was decided in time, and what the model alone would have decided; the worse answer counts.
     """
-    moments = {moment: number for number, moment in enumerate(grid.sessions.astype("datetime64[us]").tolist())}
-    places = {symbol: number for number, symbol in enumerate(grid.symbols)}
-    is_decided = np.zeros(grid.opens.shape, dtype=bool)
-    # who has left its universe is sold
-    weights, scores, whole = (
-        np.zeros(is_decided.shape),
-        np.full(is_decided.shape, np.nan),
-        np.full(is_decided.shape, np.nan),
+    meaning = f"{share:.1%} of the bars with trades were decided in time"
+    remedy = "Run `python -m execution shadow` sooner after each close, or with --follow."
+    pairs = zip(_of_record(stored, thresholds, due, seed), _of_record(own, thresholds, due, seed), strict=True)
+    return (
+        decided(1, "decided_in_time", share, ">=", thresholds.coverage, meaning, remedy),
+        *hygiene(stored),
+        *(_worse(*pair) for pair in pairs),
     )
-    judged_bars = []
-    for one in decisions:
-        bar, column = moments.get(one.bar_start.replace(tzinfo=None)), places.get(one.symbol)
-        if bar is None or column is None:
-            raise Stop(
-                f"{one.symbol} has no bar of {one.bar_start:%F %R} UTC any more, which was decided: build it again"
-            )
-        if not one.is_judged:
-            continue
-        judged_bars.append(bar)
-        is_decided[bar, column] = True
-        weights[bar, column], scores[bar, column] = one.target_weight, one.score
-        whole[bar, column] = np.nan if one.whole_weight is None else one.whole_weight
-    first, last = min(judged_bars), max(judged_bars)
-    window = slice(first, last + 1)
-    acting = replace(grid, ready=is_decided)
-    market = Market(acting, first, last)
-    terms = Backtest(hypothesis, acting, (), "cpu", "").terms
-    [account] = market.run(Wanted(weights[None, window], scores[None, window], whole[None, window]), [terms])
-    expected = (grid.is_traded & grid.is_member)[window]
-    trial = Trial(
-        trial_id=trial_id,
-        symbols=grid.symbols,
-        asset_classes=grid.classes_of_symbols,
-        day=grid.sessions[window].astype("datetime64[D]"),
-        positions=account.positions,
-        asset_returns=market.returns_of(account.positions),
-        costs=account.costs.sum(axis=1),
-        fold=np.ones(last + 1 - first, dtype=int),
-        max_weight=hypothesis.position_sizing.max_weight,
-        skill_in_sample=math.nan,
-        skill_out_of_sample=math.nan,
-        memorised=math.nan,
-        unready_rows=0,
-        lookahead_audit_passed=sound.lookahead_audit_passed,
-        data_tests_passed=sound.data_tests_passed,
-        turnover=np.abs(account.trades).sum(axis=1),
-        benchmark=(market.held * market.returns).sum(axis=1),
-    )
-    return trial, float((is_decided[window] & expected).sum() / max(expected.sum(), 1))
 
 
-def judged(trial: Trial, share: float, thresholds: Thresholds, due: Due, seed: int) -> tuple[Check, ...]:
-    """The gate's checks of a record without folds and without training, its lock at the level of the look."""
+def _of_record(trial: Trial, thresholds: Thresholds, due: Due, seed: int) -> list[Check]:
     search = Search((trial,), days_per_year([trial]))
     tests = replace(examine_search(search, due.look_no, thresholds, seed), level=due.level, next_level=due.next_level)
     alpha_sharpe = tests.annual_alpha_sharpe(0)
-    meaning = f"{share:.1%} of the bars with trades were decided in time"
-    remedy = "Run `python -m execution shadow` sooner after each close, or with --follow."
-    return (
-        decided(1, "decided_in_time", share, ">=", thresholds.coverage, meaning, remedy),
-        *hygiene(trial),
+    return [
         *economics(
             trial,
             search,
@@ -267,7 +209,14 @@ def judged(trial: Trial, share: float, thresholds: Thresholds, due: Due, seed: i
         ),
         *double_cost(trial, search, thresholds),
         luck(tests, trial, 0, alpha_sharpe, thresholds),
-    )
+    ]
+
+
+def _worse(stored: Check, own: Check) -> Check:
+    """The answer that is further from passing; of two alike that about what was stored."""
+    if _FURTHER.index(own.outcome) <= _FURTHER.index(stored.outcome):
+        return stored
+    return replace(own, explanation=f"Had it decided every bar in time: {own.explanation}")
 
 
 def _from_to(hypothesis: Hypothesis, decisions: Sequence[Decided]) -> Hypothesis:

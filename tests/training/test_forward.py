@@ -11,13 +11,17 @@ import pytest
 from models_registry import registry
 from tests.machine import as_owner
 from tests.training import worlds
+from training import dataset
 from training.__main__ import main
 from training.accounting import Market, Wanted
 from training.backtest import Backtest
 from training.commit import enter_shadow
 from training.data_evidence import DataEvidence, recording_tests
-from training.forward import Decided, judge_forward, trial_of
-from training.hypothesis import Hypothesis
+from training.dataset import Dataset
+from training.forward import Due, judge_forward, judged
+from training.forward_record import Decided, own_path, stored_path, trial_of
+from training.gate.verdict import conclude
+from training.hypothesis import Hypothesis, Training
 from training.look import judge_families
 from training.replay import signals
 from training.train import train
@@ -30,6 +34,8 @@ DAYS = worlds.sessions(1200)
 FROZEN = 630
 LOOKS = (126, 252)
 TRAINING = {"start": "2000-01-01", "end": f"{DAYS[FROZEN - 1]:%F}", "device": "cpu", "xgboost": {"n_estimators": 40}}
+SOUND = DataEvidence(data_tests_passed=True, lookahead_audit_passed=True)
+TO_THE_END = Training.model_validate({"start": "2000-01-01"})
 
 
 def _hypothesis(symbol: str, trees: int) -> Hypothesis:
@@ -43,9 +49,17 @@ def _trained(hypothesis: Hypothesis) -> str:
     return run.run_id
 
 
-def _decide(model_id: str, first: int, last: int, *, is_late: bool = False, by_chance: bool = False) -> None:
-    """What the model decides on sessions by number, as if it had been here then; `by_chance`, a coin decides."""
+def _decide(
+    model_id: str, first: int, last: int, *, is_late: bool = False, by_chance: bool = False, away: float = 0.0
+) -> None:
+    """What the model decides on sessions by number, as if it had been here then; `by_chance`, a coin decides.
+
+    It is away on this share of the sessions between the first and the last.
+    """
     decided = signals(registry.load_model(model_id, role="analyst"), DAYS[first], DAYS[last])
+    is_here = np.random.default_rng(last).random(len(decided)) >= away
+    is_here[[0, -1]] = True
+    decided = decided[is_here]
     if by_chance:
         decided["weight"] = np.random.default_rng(first).choice([0.0, 1.0], len(decided))
     with as_owner(past_triggers=True) as connection, connection.cursor() as cursor:
@@ -104,6 +118,13 @@ def test_who_is_lucky_no_longer_is_retired_at_its_last_look() -> None:
     assert registry.get(record.model_id).state == "retired"
 
 
+def test_who_is_away_by_chance_passes_all_the_same() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 35)), LOOKS, "a test")
+    _decide(record.model_id, FROZEN, FROZEN + 160, away=0.15)
+    assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
+    registry.advance(record.model_id, "retired", "done")
+
+
 def test_a_look_at_data_that_nobody_tested_is_put_off_and_spends_nothing() -> None:
     record = enter_shadow(_trained(_hypothesis("EDGE", 20)), LOOKS, "a test")
     _decide(record.model_id, FROZEN, FROZEN + 127)
@@ -124,18 +145,23 @@ def test_what_failed_the_gate_has_no_way_through_the_shadow() -> None:
         enter_shadow(run_id, LOOKS, "please")
 
 
+def _stored(grid: Dataset, weights: np.ndarray, in_time: np.ndarray, first: int, last: int) -> list[Decided]:
+    """Decisions on the bars first to last + 2 of a one-symbol grid that were made in time."""
+    return [
+        Decided(start.replace(tzinfo=UTC), "EDGE", 0.5, float(weights[number]), None, number <= last)
+        for number, start in enumerate(grid.sessions.astype("datetime64[us]").tolist())
+        if first <= number <= last + 2 and in_time[number]
+    ]
+
+
 def test_positions_are_those_of_a_backtest_and_a_late_decision_changes_none() -> None:
     grid, hypothesis = worlds.dataset(300), worlds.hypothesis()
     first, last = 50, 249
     weights = np.random.default_rng(3).choice([0.0, 1.0], (300, 1))
     on_time = np.random.default_rng(4).random(300) < 0.9
     on_time[[first, last]] = True
-    decisions = [
-        Decided(start.replace(tzinfo=UTC), "EDGE", 0.5, float(weights[number, 0]), None, number <= last)
-        for number, start in enumerate(grid.sessions.astype("datetime64[us]").tolist())
-        if first <= number <= last + 2 and on_time[number]
-    ]
-    trial, share = trial_of("0" * 16, hypothesis, grid, decisions, DataEvidence(True, True))
+    path = stored_path(grid, _stored(grid, weights[:, 0], on_time, first, last))
+    trial = trial_of("0" * 16, hypothesis, grid, path, SOUND)
 
     acting = replace(grid, ready=on_time[:, None])
     market = Market(acting, first, last)
@@ -150,10 +176,54 @@ def test_positions_are_those_of_a_backtest_and_a_late_decision_changes_none() ->
     opens = grid.opens[:, 0]
     np.testing.assert_array_equal(np.sign(trial.positions[:, 0]), weights[newest, 0])
     np.testing.assert_allclose(trial.asset_returns[:, 0], (opens[2:] / opens[1:-1] - 1)[window], rtol=1e-12)
-    assert share == on_time[window].mean()
+    assert path.share(grid) == on_time[window].mean()
 
 
-def test_a_decision_whose_bar_no_calendar_has_is_said() -> None:
+def _coin_that_waits(grid: Dataset, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """A coin's weights, and on which bars it decides: it lets pass a fifth on which changing would have cost."""
+    coin = np.random.default_rng(11).choice([0.0, 1.0], len(grid.sessions))
+    earned = np.append(grid.opens[2:, 0] / grid.opens[1:-1, 0] - 1, [0.0, 0.0])
+    in_time, held = np.ones(len(coin), dtype=bool), coin[first]
+    may_skip = int(0.2 * (last + 1 - first))
+    for bar in range(first + 1, last):
+        if may_skip and (coin[bar] - held) * earned[bar] < -0.002:
+            in_time[bar], may_skip = False, may_skip - 1
+        else:
+            held = coin[bar]
+    return coin, in_time
+
+
+def test_a_coin_that_decides_only_when_waiting_did_not_hurt_does_not_pass() -> None:
+    grid, hypothesis, (first, last) = worlds.dataset(400, strength=0.0, seed=6), worlds.hypothesis(), (50, 301)
+    coin, in_time = _coin_that_waits(grid, first, last)
+    path = stored_path(grid, _stored(grid, coin, in_time, first, last))
+    own = replace(path, is_decided=np.ones_like(path.is_decided), weights=coin[:, None])
+    stored, alone = (trial_of("0" * 16, hypothesis, grid, one, SOUND) for one in (path, own))
+    due = Due("coin", 252, 0.0067, 0.0067, 1, "0" * 16, "", {}, {})
+    by_stored, by_both = (
+        judged(stored, other, path.share(grid), hypothesis.thresholds, due, seed=1) for other in (stored, alone)
+    )
+    # its own record would have passed, which is what the second one is for
+    assert conclude(by_stored)[0] == "PASSED"
+    assert conclude(by_both)[0] != "PASSED"
+    assert "Had it decided every bar in time: luck_p is" in conclude(by_both)[1]
+
+
+def test_a_decision_whose_bar_no_calendar_has_any_more_is_none() -> None:
+    grid = worlds.dataset(300)
     gone = Decided(datetime(2000, 3, 4, 14, 30, tzinfo=UTC), "EDGE", 0.5, 1.0, None, is_judged=True)
-    with pytest.raises(Stop, match=r"EDGE has no bar of 2000-03-04 14:30 UTC any more"):
-        trial_of("0" * 16, worlds.hypothesis(), worlds.dataset(300), [gone], DataEvidence(True, True))
+    with pytest.raises(Stop, match="no calendar has a bar of what was decided any more"):
+        stored_path(grid, [gone])
+    there = _stored(grid, np.ones(300), np.ones(300, dtype=bool), 50, 99)
+    assert stored_path(grid, [gone, *there]).is_decided.sum() == 50
+
+
+def test_the_days_of_the_models_own_record_are_counted_whoever_decided_on_them() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 25)), LOOKS, "a test")
+    package = registry.load_model(record.model_id, role="analyst")
+    grid = dataset.read(_hypothesis("EDGE", 25).model_copy(update={"training": TO_THE_END}), role="analyst")
+    path = own_path(package, grid, FROZEN, 126)
+    assert (path.first, path.last) == (FROZEN, FROZEN + 125)
+    assert path.share(grid) == 1.0
+    assert path.is_decided.sum() == 126
+    registry.advance(record.model_id, "retired", "done")
