@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from models_registry import registry
 from training import data_evidence, dataset
 from training.data_evidence import DataEvidence
-from training.forward_record import Decided, own_path, stored_path, trial_of
+from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
 from training.gate import Check, Search, Thresholds, Trial, days_per_year
 from training.gate.tier1 import hygiene
 from training.gate.tier2 import economics
@@ -68,10 +68,12 @@ DUE = """
 
 # Of its first days with a decision in time, and the two after them, whose opens end the last position.
 DECISIONS = """
-    select bar_start, symbol, score, target_weight, whole_weight, day_no <= %(days)s as is_judged
+    select
+        bar_start, symbol, score, target_weight, whole_weight, day_no <= %(days)s as is_judged,
+        feature_names, feature_values
     from (
         select
-            bar_start, symbol, score, target_weight, whole_weight,
+            bar_start, symbol, score, target_weight, whole_weight, feature_names, feature_values,
             dense_rank() over (order by (bar_start at time zone 'UTC')::date) as day_no
         from ledger.shadow_decisions
         where model_id = %(model_id)s and not is_late
@@ -177,7 +179,18 @@ def checks_of(due: Due, sound: DataEvidence) -> tuple[Check, ...]:
     path = stored_path(grid, decisions)
     own = own_path(package, grid, path.first, due.days)
     stored, alone = (trial_of(due.trial_id, hypothesis, grid, one, sound) for one in (path, own))
-    return judged(stored, alone, path.share(grid), hypothesis.thresholds, due, seed=int(due.trial_id[:8], 16))
+    return (
+        decided(
+            1,
+            "decided_by_model",
+            share_of_model(package, decisions),
+            ">=",
+            1,
+            "share of the decisions that are what the frozen model says of the feature rows stored with them",
+            "Somebody else decided: restore the package, and see who may write as the executor.",
+        ),
+        *judged(stored, alone, path.share(grid), hypothesis.thresholds, due, seed=int(due.trial_id[:8], 16)),
+    )
 
 
 def judged(stored: Trial, own: Trial, share: float, thresholds: Thresholds, due: Due, seed: int) -> tuple[Check, ...]:

@@ -33,6 +33,8 @@ class Decided:
     target_weight: float
     whole_weight: float | None
     is_judged: bool
+    feature_names: tuple[str, ...] = ()
+    feature_values: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,44 @@ def own_path(package: ModelPackage, grid: Dataset, first: int, days: int) -> Pat
     last = int(traded[day_of <= np.unique(day_of)[:days][-1]][-1])
     rows = signals(package, utc(grid.sessions[first]), utc(grid.sessions[last]))
     return _path(grid, rows[rows["score"].notna()], first, last)
+
+
+def share_of_model(package: ModelPackage, decisions: list[Decided]) -> float:
+    """The share of the judged decisions that are, bit by bit, what the frozen model says of the stored feature rows.
+
+    Where symbols are ranked a weight depends on who else had the bar by then, and the scores alone are compared. In a
+    universe a score and weight of 0 are those of a symbol that has left.
+    """
+    judged = [one for one in decisions if one.is_judged]
+    among = {one.symbol for one in judged}
+    if package.manifest.universe is not None:
+        package = package.trading(among)
+    compared = [one for one in judged if one.symbol in package.symbols and _is_whole(one, package.feature_names)]
+    same = 0
+    if compared:
+        rows = pd.DataFrame([one.feature_values for one in compared], columns=list(package.feature_names), dtype=float)
+        rows.insert(0, "symbol", [one.symbol for one in compared])
+        rows.insert(1, "bar_start", pd.DatetimeIndex([one.bar_start for one in compared]))
+        rows["is_ready"] = True
+        said = package.target_weights(rows)
+        whole = said["whole"] if "whole" in said else [math.nan] * len(said)
+        for one, score, weight, kept in zip(compared, said["score"], said["weight"], whole, strict=True):
+            has_left = package.manifest.universe is not None and one.score == one.target_weight == 0.0
+            is_weight = package.is_panel or (one.target_weight, one.whole_weight) == (
+                weight,
+                None if kept != kept else kept,
+            )
+            same += has_left or (one.score == score and is_weight)
+    return same / max(len(judged), 1)
+
+
+def _alike(some: pd.Series, others: pd.Series) -> pd.Series:
+    return (some == others) | (some.isna() & others.isna())
+
+
+def _is_whole(one: Decided, names: tuple[str, ...]) -> bool:
+    values = one.feature_values
+    return tuple(one.feature_names) == names and all(value is not None and math.isfinite(value) for value in values)
 
 
 def trial_of(trial_id: str, hypothesis: Hypothesis, grid: Dataset, path: Path, sound: DataEvidence) -> Trial:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models_registry import registry
@@ -19,7 +20,7 @@ from training.commit import enter_shadow
 from training.data_evidence import DataEvidence, recording_tests
 from training.dataset import Dataset
 from training.forward import Due, judge_forward, judged
-from training.forward_record import Decided, own_path, stored_path, trial_of
+from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
 from training.gate.verdict import conclude
 from training.hypothesis import Hypothesis, Training
 from training.look import judge_families
@@ -66,11 +67,10 @@ def _decide(
         cursor.executemany(
             "insert into ledger.shadow_decisions (model_id, symbol, bar_start, bar_end, decided_at, is_late,"
             " feature_names, feature_values, score, target_weight)"
-            " values (%s, %s, %s, %s + interval '390 minutes', %s + interval '7 hours', %s, '{}', '{}', %s, %s)",
-            [
-                (model_id, row.symbol, row.bar_start, row.bar_start, row.bar_start, is_late, row.score, row.weight)
-                for row in decided.itertuples()
-            ],
+            " select %s, symbol, bar_start, bar_start + interval '390 minutes', bar_start + interval '7 hours', %s,"
+            " '{volume_surprise,wind_direction}', array[volume_surprise, wind_direction], %s, %s"
+            " from features.features_1d where symbol = %s and bar_start = %s",
+            [(model_id, is_late, row.score, row.weight, row.symbol, row.bar_start) for row in decided.itertuples()],
         )
 
 
@@ -97,7 +97,7 @@ def test_who_keeps_its_promise_in_the_shadow_trades_on_paper(tmp_path: Path, cap
     assert capsys.readouterr().out == "no look is due at a model in the shadow\n"
     _decide(model_id, FROZEN + 127, FROZEN + 127)
     assert main(["forward"]) == 0
-    assert capsys.readouterr().out.startswith(f"model {model_id}, look 1 in the shadow: passed: All 11 checks passed.")
+    assert capsys.readouterr().out.startswith(f"model {model_id}, look 1 in the shadow: passed: All 12 checks passed.")
     assert _looks(model_id) == [(1, 126, "passed")]
     assert registry.get(model_id).state == "paper"
     assert registry.load_model(model_id).model_id == model_id
@@ -113,6 +113,7 @@ def test_who_is_lucky_no_longer_is_retired_at_its_last_look() -> None:
     [last] = judge_forward()
     assert (last.look_no, last.outcome) == (2, "failed")
     assert "luck_p is" in last.words
+    assert "decided_by_model is" in last.words
     assert judge_forward() == ()
     assert _looks(record.model_id) == [(1, 126, "goes_on"), (2, 252, "failed")]
     assert registry.get(record.model_id).state == "retired"
@@ -216,6 +217,26 @@ def test_a_decision_whose_bar_no_calendar_has_any_more_is_none() -> None:
         stored_path(grid, [gone])
     there = _stored(grid, np.ones(300), np.ones(300, dtype=bool), 50, 99)
     assert stored_path(grid, [gone, *there]).is_decided.sum() == 50
+
+
+@pytest.mark.parametrize(
+    "change", [{"score": 0.25}, {"target_weight": 0.5}, {"whole_weight": 1.0}, {"symbol": "NOISE"}]
+)
+def test_a_decision_that_is_not_the_models_is_seen(change: dict[str, object]) -> None:
+    backtest = Backtest(worlds.hypothesis(), worlds.dataset(300), (), "cpu", "0" * 16)
+    package = backtest.package(backtest.hypothesis.training.xgboost, np.arange(20, 290), "0" * 16)
+    names = package.feature_names
+    values = [tuple(row) for row in np.random.default_rng(2).normal(size=(20, 2)).tolist()]
+    rows = pd.DataFrame(values, columns=list(names)).assign(symbol="EDGE", bar_start=DAYS[:20], is_ready=True)
+    said = package.target_weights(rows)
+    decisions = [
+        Decided(DAYS[bar].to_pydatetime(), "EDGE", *one, None, is_judged=True, feature_names=names, feature_values=row)
+        for bar, (one, row) in enumerate(zip(said[["score", "weight"]].itertuples(index=False), values, strict=True))
+    ]
+    assert share_of_model(package, decisions) == 1.0
+    assert share_of_model(package, [replace(decisions[0], **change), *decisions[1:]]) == 0.95
+    assert share_of_model(package, [replace(decisions[0], feature_names=names[::-1]), *decisions[1:]]) == 0.95
+    assert share_of_model(package, [replace(decisions[0], feature_values=(None, 1.0)), *decisions[1:]]) == 0.95
 
 
 def test_the_days_of_the_models_own_record_are_counted_whoever_decided_on_them() -> None:
