@@ -168,48 +168,76 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
     instruments = panel_rows.read_instruments(role, symbols)
     catalog = panel_rows.read_chosen_features(role, hypothesis)
     bars = panel_rows.read_bars(role, symbols, hypothesis)
-    first, last = bars["bar_start"].min(), bars["bar_start"].max()
-    panel_rows.refuse_failed(role, symbols, timeframe, last)
-    names = list(catalog["feature"])
-    features = panel_rows.read_features(role, symbols, timeframe, first, last, names)
-    delisted = panel_rows.read_delistings(role, symbols, hypothesis)
-    starts, on_calendar = _grid(
-        role, instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)])
-    )
-
-    place = _Places(starts, symbols)
-    is_there = place.spread(bars, bars["adj_open"]) > 0
-    ready = place.spread(features, features["is_ready"].astype(np.float64)) == 1
-    ends = np.full(len(symbols), place.bar(last) + 1)
-    for one in delisted:
-        ends[symbols.index(one["symbol"])] = place.bar(one["settled_at"])
-    member = _membership(members, symbols, starts) if hypothesis.universe else None
-    if member is not None:
-        ready &= member
+    panel_rows.refuse_without_bars(symbols, hypothesis, bars)
+    grid, place = _prices(role, hypothesis, instruments, members, bars)
+    names, window = list(catalog["feature"]), (bars["bar_start"].min(), bars["bar_start"].max())
+    features = panel_rows.read_features(role, symbols, timeframe, *window, names)
+    ready = (place.spread(features, features["is_ready"].astype(np.float64)) == 1) & grid.is_member
     values = np.stack([place.spread(features, features[name]) for name in names], axis=2)
     values[~ready] = np.nan
-    ranges = {name: bars[name].where(~bars["is_range_doubtful"]) for name in ("adj_high", "adj_low")}
-    return Dataset(
-        symbols=tuple(symbols),
-        timeframe=timeframe,
-        sessions=starts,
-        opens=place.spread(bars, bars["adj_open"]),
+    return replace(
+        grid,
         features=values,
         ready=ready,
         fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
         unready_rows=int((~features["is_ready"]).sum()),
+        groups=tuple(catalog["feature_group"]),
+    )
+
+
+def read_prices(hypothesis: Hypothesis, symbols: Sequence[str] = (), *, role: str = "trainer") -> Dataset:
+    """Prices and membership of a hypothesis's symbols and of `symbols`, without features: no row of it is ready.
+
+    A symbol may have no bar in the window; of a universe, who never belonged to it then is no member. Raises
+    DatasetError when a symbol is unknown, none has a bar, or a symbol's data could not be computed.
+    """
+    members = panel_rows.read_members(role, hypothesis)
+    everybody = sorted({*symbols, *hypothesis.symbols, *members["symbol"]})
+    instruments = panel_rows.read_instruments(role, everybody)
+    bars = panel_rows.read_bars(role, everybody, hypothesis)
+    if bars.empty:
+        panel_rows.refuse_without_bars(everybody, hypothesis, bars)
+    return _prices(role, hypothesis, instruments, members, bars)[0]
+
+
+def _prices(
+    role: str, hypothesis: Hypothesis, instruments: pd.DataFrame, members: pd.DataFrame, bars: pd.DataFrame
+) -> tuple[Dataset, "_Places"]:
+    """The grid of some bars without features, and where rows lie on it."""
+    timeframe, symbols = hypothesis.timeframe, list(instruments["symbol"])
+    first, last = bars["bar_start"].min(), bars["bar_start"].max()
+    panel_rows.refuse_failed(role, sorted(set(bars["symbol"])), timeframe, last)
+    delisted = panel_rows.read_delistings(role, symbols, hypothesis)
+    starts, on_calendar = _grid(
+        role, instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)])
+    )
+    place = _Places(starts, symbols)
+    is_there = place.spread(bars, bars["adj_open"]) > 0
+    ends = np.full(len(symbols), place.bar(last) + 1)
+    for one in delisted:
+        ends[symbols.index(one["symbol"])] = place.bar(one["settled_at"])
+    ranges = {name: bars[name].where(~bars["is_range_doubtful"]) for name in ("adj_high", "adj_low")}
+    grid = Dataset(
+        symbols=tuple(symbols),
+        timeframe=timeframe,
+        sessions=starts,
+        opens=place.spread(bars, bars["adj_open"]),
+        features=np.empty((*is_there.shape, 0)),
+        ready=np.zeros(is_there.shape, dtype=bool),
+        fingerprints={},
+        unready_rows=0,
         highs=place.spread(bars, ranges["adj_high"]),
         lows=place.spread(bars, ranges["adj_low"]),
         expected=on_calendar & _from_first_bar_to_end(is_there, ends),
         traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
         asset_classes=tuple(instruments["asset_class"]),
-        groups=tuple(catalog["feature_group"]),
-        member=member,
+        member=_membership(members, symbols, starts) if hypothesis.universe else None,
         delistings=tuple(
             Delisting(symbols.index(one["symbol"]), place.bar(one["settled_at"]), one["after_open"], one["result"])
             for one in delisted
         ),
     )
+    return grid, place
 
 
 def utc(moment: np.datetime64) -> datetime:

@@ -174,7 +174,8 @@ def checks_of(due: Due, sound: DataEvidence) -> tuple[Check, ...]:
     hypothesis = due.hypothesis
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Decided)) as cursor:
         decisions = cursor.execute(DECISIONS, {"model_id": due.model_id, "days": due.days}).fetchall()
-    grid = dataset.read(_from_to(hypothesis, decisions), role="analyst")
+    symbols = sorted({one.symbol for one in decisions})
+    grid = dataset.read_prices(_from_to(hypothesis, decisions), symbols, role="analyst")
     package = registry.load_model(due.model_id, role="analyst")
     path = stored_path(grid, decisions)
     own = own_path(package, grid, path.first, due.days)

@@ -167,9 +167,6 @@ def read_bars(role: str, symbols: list[str], hypothesis: Hypothesis) -> pd.DataF
     start, end = hypothesis.training.start, hypothesis.training.end or NEWEST
     relation = f"canonical.ohlcv_{hypothesis.timeframe}"
     bars = arrow(role, BARS.format(timeframe=hypothesis.timeframe), (symbols, start, end)).to_pandas()
-    if without := sorted(set(symbols) - set(bars["symbol"])):
-        until = f"to {hypothesis.training.end}" if hypothesis.training.end else "on"
-        raise DatasetError(f"{relation} has no bar of {', '.join(without)} from {start} {until}: load them")
     schema = pa.DataFrameSchema(
         {
             **KEYS,
@@ -180,6 +177,16 @@ def read_bars(role: str, symbols: list[str], hypothesis: Hypothesis) -> pd.DataF
         unique=["symbol", "bar_start"],
     )
     return _validate(relation, schema, bars)
+
+
+def refuse_without_bars(symbols: list[str], hypothesis: Hypothesis, bars: pd.DataFrame) -> None:
+    """Raise DatasetError for symbols that none of these bars is of."""
+    if without := sorted(set(symbols) - set(bars["symbol"])):
+        start, end = hypothesis.training.start, hypothesis.training.end
+        until = f"to {end}" if end else "on"
+        raise DatasetError(
+            f"canonical.ohlcv_{hypothesis.timeframe} has no bar of {', '.join(without)} from {start} {until}: load them"
+        )
 
 
 def read_delistings(role: str, symbols: list[str], hypothesis: Hypothesis) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from warehouse.connection import connect
 HOUR = timedelta(hours=1)
 
 
-def enter_shadow(warehouse: Warehouse, model_id: str, registered_at: datetime) -> None:
-    """The model is in the shadow since this moment, as if it had been registered then."""
-    warehouse.enter_state(model_id, "shadow")
+def enter_shadow(warehouse: Warehouse, model_id: str, registered_at: datetime, *symbols: str) -> None:
+    """The model of these symbols is in the shadow since this moment, as if it had been registered then."""
+    warehouse.enter_state(model_id, "shadow", symbols)
     with as_owner(past_triggers=True) as connection:
         connection.execute(
             "insert into research.shadow_registrations (model_id, looks, levels, related_no, reason, registered_at)"

@@ -39,7 +39,7 @@ def _store(model_id: str, symbol: str, bar_start: datetime) -> tuple[datetime, d
 
 def test_a_decision_is_late_once_the_next_open_has_passed(warehouse: Warehouse) -> None:
     now = datetime.now(UTC)
-    enter_shadow(warehouse, "late-00000000", now - 100 * HOUR)
+    enter_shadow(warehouse, "late-00000000", now - 100 * HOUR, "OVERNIGHT")
     yesterday, newest = (now - 30 * HOUR, now - 24 * HOUR), (now - 8 * HOUR, now - HOUR)
     following = (now + 16 * HOUR, now + 23 * HOUR)
     list_symbol(warehouse, "OVERNIGHT", "LATE", yesterday, newest, following)
@@ -51,14 +51,14 @@ def test_a_decision_is_late_once_the_next_open_has_passed(warehouse: Warehouse) 
 def test_where_the_market_goes_on_a_day_may_wait_an_hour(warehouse: Warehouse, ago: timedelta, is_late: bool) -> None:
     now = datetime.now(UTC)
     name, end = f"round-{int(is_late):08}", now - ago
-    enter_shadow(warehouse, name, now - 100 * HOUR)
+    enter_shadow(warehouse, name, now - 100 * HOUR, name)
     list_symbol(warehouse, name, name, (end - 24 * HOUR, end), (end, end + 24 * HOUR))
     assert _store(name, name, end - 24 * HOUR) == (end, end + HOUR, is_late)
 
 
 def test_a_calendar_that_ends_lets_nothing_be_in_time(warehouse: Warehouse) -> None:
     now = datetime.now(UTC)
-    enter_shadow(warehouse, "ends-00000000", now - 100 * HOUR)
+    enter_shadow(warehouse, "ends-00000000", now - 100 * HOUR, "ENDS")
     list_symbol(warehouse, "ENDS", "ENDS", (now - 8 * HOUR, now - HOUR))
     assert _store("ends-00000000", "ENDS", now - 8 * HOUR) == (now - HOUR, None, True)
 
@@ -76,7 +76,7 @@ def test_a_calendar_that_ends_lets_nothing_be_in_time(warehouse: Warehouse) -> N
 def test_what_cannot_be_decided_is_not_stored(warehouse: Warehouse, hours: int, sentence: str) -> None:
     now = datetime.now(UTC)
     name = f"cannot-{hours}"
-    enter_shadow(warehouse, name, now - 30 * HOUR)
+    enter_shadow(warehouse, name, now - 30 * HOUR, name)
     sessions = ((now - 40 * HOUR, now - 33 * HOUR), (now - 8 * HOUR, now - 2 * HOUR), (now + HOUR, now + 8 * HOUR))
     list_symbol(warehouse, name, name, *sessions)
     if hours == -8:
@@ -85,9 +85,24 @@ def test_what_cannot_be_decided_is_not_stored(warehouse: Warehouse, hours: int, 
         _store(name, name, now + hours * HOUR)
 
 
+def test_a_model_decides_its_own_symbols_alone(warehouse: Warehouse) -> None:
+    now = datetime.now(UTC)
+    enter_shadow(warehouse, "own-00000000", now - 100 * HOUR, "OWN")
+    list_symbol(warehouse, "FOREIGN", "OWN", (now - 8 * HOUR, now - HOUR), (now + HOUR, now + 8 * HOUR))
+    with pytest.raises(errors.CheckViolation, match="FOREIGN is no symbol of model own-00000000"):
+        _store("own-00000000", "FOREIGN", now - 8 * HOUR)
+    with as_owner(past_triggers=True) as connection:
+        connection.execute(
+            "update research.hypotheses set content = jsonb_build_object('universe', 'owned')"
+            " where hypothesis_id = 'own-00000000'"
+        )
+    warehouse.change("insert into reference.universes values ('owned', 'FOREIGN', '2012-01-01', null)")
+    _store("own-00000000", "FOREIGN", now - 8 * HOUR)
+
+
 def test_nobody_changes_a_decision_or_says_when_it_was_made(warehouse: Warehouse) -> None:
     now = datetime.now(UTC)
-    enter_shadow(warehouse, "keep-00000000", now - 100 * HOUR)
+    enter_shadow(warehouse, "keep-00000000", now - 100 * HOUR, "KEEP")
     list_symbol(warehouse, "KEEP", "KEEP", (now - 8 * HOUR, now - HOUR), (now + HOUR, now + 8 * HOUR))
     _store("keep-00000000", "KEEP", now - 8 * HOUR)
     with pytest.raises(errors.UniqueViolation):
@@ -121,7 +136,7 @@ _STORED = "select symbol, bar_start, feature_names, feature_values, score, {} fr
 def test_the_shadow_decides_what_a_session_decides(exchange, warehouse, kind):
     trading, hidden = kind(model_id=f"trades-{kind.__name__}"), kind(model_id=f"hidden-{kind.__name__}")
     warehouse.enter_state(trading.model_id, "paper")
-    enter_shadow(warehouse, hidden.model_id, LONG_AGO)
+    enter_shadow(warehouse, hidden.model_id, LONG_AGO, *hidden.symbols)
     refused = set()
     for day, following, signals in zip(DAYS, DAYS[1:], SIGNALS, strict=False):
         exchange.advance(day.closes + AFTER_CLOSE)
@@ -160,7 +175,7 @@ def _today(warehouse: Warehouse, *symbols: str) -> tuple[datetime, datetime]:
 def test_a_bar_is_decided_when_it_lands_and_once(warehouse: Warehouse) -> None:
     package = SignalPackage("lands-00000000", symbols=("LANDS1", "LANDS2"))
     newest = _today(warehouse, *package.symbols)
-    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR)
+    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR, *package.symbols)
     assert seen_of(package)[package.model_id].decisions == ()
     publish(warehouse, "LANDS1", *newest, signal=0.3)
     [decision] = seen_of(package)[package.model_id].decisions
@@ -175,7 +190,7 @@ def test_what_ended_before_the_registration_is_not_decided(warehouse: Warehouse)
     package = SignalPackage("before-00000000", symbols=("BEFORE",))
     newest = _today(warehouse, *package.symbols)
     publish(warehouse, "BEFORE", *newest, signal=0.3)
-    enter_shadow(warehouse, package.model_id, newest[1])
+    enter_shadow(warehouse, package.model_id, newest[1], *package.symbols)
     seen = seen_of(package)[package.model_id]
     assert (seen.decisions, seen.refused, seen.aside) == ((), (), None)
 
@@ -185,7 +200,7 @@ def test_a_panel_waits_in_the_shadow_too(warehouse: Warehouse) -> None:
     opens, closes = _today(warehouse, *package.symbols)
     for symbol in package.symbols:
         publish(warehouse, symbol, opens - 72 * HOUR, closes - 72 * HOUR, signal=0)
-    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR)
+    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR, *package.symbols)
     publish(warehouse, "WAITS1", opens, closes, signal=0.1)
     [bar] = seen_of(package, waits=True)[package.model_id].refused
     assert (bar.symbol, bar.reasons) == ("WAITS1", ("PanelComplete: it waits for the bar of WAITS2",))
@@ -212,7 +227,7 @@ def test_what_one_model_lacks_is_its_own_affair(warehouse: Warehouse) -> None:
     # no test publishes five-minute bars in this database
     gone = SignalPackage("gone-00000000", symbols=symbols, timeframe="5m")
     for package in (other, gone, sick, well):
-        enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR)
+        enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR, *package.symbols)
     for symbol in symbols:
         publish(warehouse, symbol, *newest, signal=0.3)
     seen = seen_of(other, gone, sick, well)
@@ -233,7 +248,7 @@ def test_what_lies_nowhere_is_set_aside_with_a_sentence(warehouse: Warehouse, ca
 def test_who_follows_decides_when_a_bar_lands(warehouse: Warehouse) -> None:
     package = SignalPackage("follows-00000000", symbols=("FOLLOWS",))
     newest = _today(warehouse, *package.symbols)
-    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR)
+    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR, *package.symbols)
     said: list[str] = []
 
     def tell(line: str) -> None:

@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -218,10 +218,10 @@ class Warehouse:
         with connect("transformer") as connection:
             connection.execute(statement, parameters)
 
-    def enter_state(self, model_id: str, state: str) -> None:
+    def enter_state(self, model_id: str, state: str, symbols: Sequence[str] = ("ALPHA",)) -> None:
         """Register the model, with all that the registry wants behind it, and put it into a state."""
         with as_owner() as connection:
-            connection.execute(_REGISTERED, {"name": model_id})
+            connection.execute(_REGISTERED, {"name": model_id, "symbols": [*symbols]})
             connection.execute(
                 "insert into research.model_states (model_id, state, reason) values (%s, %s, 'a test')",
                 (model_id, state),
@@ -254,7 +254,7 @@ create table features.freshness_1d (
 _REGISTERED = """
 with family as (
     insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, periods_per_year)
-    values (%(name)s, '{ALPHA}', '1d', now(), now(), 1, 252) on conflict do nothing
+    values (%(name)s, %(symbols)s, '1d', now(), now(), 1, 252) on conflict do nothing
 ), hypothesis as (
     insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file)
     values (%(name)s, %(name)s, '{}', 'test.yaml') on conflict do nothing
