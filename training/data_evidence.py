@@ -90,6 +90,19 @@ def of_run(gate: psycopg.Connection, run_id: str) -> DataEvidence:
     return DataEvidence(data_tests_passed=passed, lookahead_audit_passed=not unsound)
 
 
+def require_sound(evidence: DataEvidence) -> None:
+    """Raise Stop unless tests and audits passed: what could not run, or failed, is nothing that a model did."""
+    if not evidence.data_tests_passed:
+        raise Stop(
+            "the newest build or tests of its data did not pass: mend what `python -m flows build` says, and look again"
+        )
+    if not evidence.lookahead_audit_passed:
+        raise Stop(
+            "a feature of it did not pass its look-ahead audit: mend what `python -m flows look-ahead` says, and look "
+            "again"
+        )
+
+
 @contextmanager
 def recording_tests(timeframes: Sequence[str]) -> Iterator[None]:
     """Around a run of the data tests of some timeframes: what it raises is remembered as a failure, and goes on."""

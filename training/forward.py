@@ -135,8 +135,9 @@ class Outcome:
 def judge_forward() -> tuple[Outcome, ...]:
     """Take every look that is due, each once and by itself; who passes trades on paper unless a rival does.
 
-    A look that cannot be taken now, such as one whose data nobody tested, is put off, and spends nothing. Who passed
-    before, and whose rivals are gone, is moved to paper too.
+    A look that cannot be taken now, such as one whose data nobody tested or whose tests failed, is put off, and spends
+    nothing: its days are fixed, so nobody gains by it. Who passed before, and whose rivals are gone, is moved to paper
+    too.
     """
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Due)) as cursor:
         due = cursor.execute(DUE).fetchall()
@@ -153,7 +154,9 @@ def _look(due: Due) -> Outcome:
     try:
         with connect("gate") as connection:
             take_turn(connection, "look")
-            checks = checks_of(due, data_evidence.of_run(connection, due.run_id))
+            sound = data_evidence.of_run(connection, due.run_id)
+            data_evidence.require_sound(sound)
+            checks = checks_of(due, sound)
             outcome = scalar(
                 connection.execute(
                     "select research.record_forward_look(%s, %s, %s)",

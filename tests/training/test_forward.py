@@ -17,7 +17,7 @@ from training.__main__ import main
 from training.accounting import Market, Wanted
 from training.backtest import Backtest
 from training.commit import enter_shadow
-from training.data_evidence import DataEvidence, recording_tests
+from training.data_evidence import DataEvidence, record_audit, recording_tests
 from training.dataset import Dataset
 from training.forward import Due, judge_forward, judged
 from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
@@ -134,8 +134,20 @@ def test_a_look_at_data_that_nobody_tested_is_put_off_and_spends_nothing() -> No
     [outcome] = judge_forward()
     assert (outcome.outcome, _looks(record.model_id)) == (None, [])
     assert "is put off: the data of 1d were built or grew since they were tested" in str(outcome)
+    # what could not run says nothing about the model either
+    with pytest.raises(Stop), recording_tests(["1d"]):
+        raise Stop("the disk is full")
+    [outcome] = judge_forward()
+    assert (outcome.outcome, _looks(record.model_id)) == (None, [])
+    assert "is put off: the newest build or tests of its data did not pass: mend" in str(outcome)
     with recording_tests(["1d"]):
         pass
+    with connect("transformer") as connection:
+        record_audit(connection, "1d", ["wind_direction"])
+    [outcome] = judge_forward()
+    with connect("transformer") as connection:
+        record_audit(connection, "1d", [])
+    assert "is put off: a feature of it did not pass its look-ahead audit: mend" in str(outcome)
     assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
     registry.advance(record.model_id, "retired", "done")
 
