@@ -21,7 +21,7 @@ from training import data_evidence, dataset
 from training.data_evidence import DataEvidence
 from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
 from training.gate import Check, Search, Thresholds, Trial, days_per_year
-from training.gate.tier1 import hygiene
+from training.gate.tier1 import exposure, hygiene, record, turnover
 from training.gate.tier2 import economics
 from training.gate.tier3 import double_cost, examine_search, luck
 from training.gate.verdict import conclude, decided
@@ -217,6 +217,7 @@ def _of_record(trial: Trial, thresholds: Thresholds, due: Due, seed: int) -> lis
     tests = replace(examine_search(search, due.look_no, thresholds, seed), level=due.level, next_level=due.next_level)
     alpha_sharpe = tests.annual_alpha_sharpe(0)
     return [
+        *_tightened(trial, trial.years(search.periods_per_year), thresholds),
         *economics(
             trial,
             search,
@@ -227,6 +228,13 @@ def _of_record(trial: Trial, thresholds: Thresholds, due: Due, seed: int) -> lis
         *double_cost(trial, search, thresholds),
         luck(tests, trial, 0, alpha_sharpe, thresholds),
     ]
+
+
+def _tightened(trial: Trial, years: float, thresholds: Thresholds) -> list[Check]:
+    """Checks of how long and how much it traded: the looks stand for them unless the hypothesis asks for more."""
+    usual = Thresholds()
+    checks = (turnover(trial, years, thresholds), exposure(trial, thresholds), record(years, thresholds))
+    return [check for check in checks if getattr(thresholds, check.name) != getattr(usual, check.name)]
 
 
 def _worse(stored: Check, own: Check) -> Check:

@@ -102,6 +102,23 @@ def test_what_all_looks_spend_is_bounded_however_often_related_models_are_regist
     assert numbers == [numbers[0], numbers[0] + 1, numbers[0] + 2]
 
 
+@pytest.mark.parametrize(
+    ("asked", "share"), [({"luck_p": 0.01}, 0.5), ({"strict": True}, 0.25), ({"strict": True, "luck_p": 0.001}, 0.05)]
+)
+def test_who_asks_for_less_luck_spends_less(candidate: Candidate, asked: dict[str, object], share: float) -> None:
+    model_id = candidate("INSUFFICIENT_EVIDENCE", "less").model_id
+    with as_owner(past_triggers=True) as connection:
+        said = "update research.hypotheses set content = %s where hypothesis_id = 'reg'"
+        connection.execute(said, (json.dumps({"gate": asked}),))
+        connection.commit()
+        try:
+            registry.register_shadow(model_id, LOOKS, "too short a record")
+        finally:
+            connection.execute(said, ("{}",))
+    number, levels = _registration(model_id)
+    assert sum(levels) == pytest.approx(share * 0.04 / ((number + 1) * (number + 2)))
+
+
 def test_a_look_is_taken_when_it_is_due_and_once(candidate: Candidate) -> None:
     model_id = _shadow(candidate, "due")
     first, second, _ = _levels(model_id)

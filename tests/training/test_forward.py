@@ -222,6 +222,22 @@ def test_a_coin_that_decides_only_when_waiting_did_not_hurt_does_not_pass() -> N
     assert "Had it decided every bar in time: luck_p is" in conclude(by_both)[1]
 
 
+def test_what_the_hypothesis_asked_for_is_asked_in_the_shadow_too() -> None:
+    grid, (first, last) = worlds.dataset(400), (50, 301)
+    every = np.ones(len(grid.sessions), dtype=bool)
+    path = stored_path(grid, _stored(grid, np.resize([0.0, 1.0], len(every)), every, first, last))
+    trial = trial_of("0" * 16, worlds.hypothesis(), grid, path, SOUND)
+    due = Due("asked", 252, 0.0067, 0.0067, 1, "0" * 16, "", {}, {})
+
+    def names(**asked: float) -> dict[str, str]:
+        checks = judged(trial, trial, 1.0, worlds.hypothesis(gate=asked).thresholds, due, seed=1)
+        return {check.name: check.outcome for check in checks if check.name in ("turnover", "exposure", "record_years")}
+
+    assert names() == {}
+    assert names(turnover=200.0, record_years=2.0) == {"turnover": "passed", "record_years": "undecided"}
+    assert names(exposure=0.9) == {"exposure": "failed"}
+
+
 def test_a_decision_whose_bar_no_calendar_has_any_more_is_none() -> None:
     grid = worlds.dataset(300)
     gone = Decided(datetime(2000, 3, 4, 14, 30, tzinfo=UTC), "EDGE", 0.5, 1.0, None, is_judged=True)
