@@ -3,9 +3,10 @@
 The warehouse remembers both, by functions that only the builder of the data may call. The gate asks; nobody declares.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -59,6 +60,17 @@ BUILT_SINCE = """
     )
 """
 
+# A build tests what it builds, up to where the histories end then; what has landed since is computed at each read.
+NOT_BUILT = """
+    select wanted.symbol, wanted.bar_start
+    from unnest(%s::text[], %s::timestamptz[]) as wanted (symbol, bar_start)
+    cross join unnest(%s::text[]) as relations (model)
+    left join canonical.live_watermarks as built on wanted.symbol = built.symbol and relations.model = built.model
+    where built.bar_start is null or built.bar_start < wanted.bar_start
+    order by wanted.bar_start desc, wanted.symbol
+    limit 1
+"""
+
 
 @dataclass(frozen=True)
 class DataEvidence:
@@ -100,6 +112,19 @@ def require_sound(evidence: DataEvidence) -> None:
         raise Stop(
             "a feature of it did not pass its look-ahead audit: mend what `python -m flows look-ahead` says, and look "
             "again"
+        )
+
+
+def require_built(timeframe: str, newest: Mapping[str, datetime]) -> None:
+    """Raise Untested unless bars and features were built, and so tested, up to these starts of bars, by symbol."""
+    asked = ([*newest], [*newest.values()], _models(timeframe))
+    with connect("analyst", read_only=True) as connection:
+        missing = connection.execute(NOT_BUILT, asked).fetchone()
+    if missing is not None:
+        symbol, bar_start = missing
+        raise Untested(
+            f"{symbol}'s bar of {bar_start:%F %R} UTC landed after the newest build, and was not tested: run "
+            "`python -m flows build`"
         )
 
 
@@ -147,6 +172,9 @@ def _record(timeframes: Sequence[str], passed: bool, said: str | None, seen: str
 
 
 def _built_since(timeframe: str, seen: str) -> bool:
-    models = [f"ohlcv_{timeframe}", f"features_{timeframe}"]
     with connect("analyst") as connection:
-        return bool(scalar(connection.execute(BUILT_SINCE, (models, seen))))
+        return bool(scalar(connection.execute(BUILT_SINCE, (_models(timeframe), seen))))
+
+
+def _models(timeframe: str) -> list[str]:
+    return [f"ohlcv_{timeframe}", f"features_{timeframe}"]

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from models_registry import registry
 from training import data_evidence, dataset
 from training.data_evidence import DataEvidence
-from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
+from training.forward_record import Decided, newest_bars, own_path, share_of_model, stored_path, trial_of
 from training.gate import Check, Search, Thresholds, Trial, days_per_year
 from training.gate.tier1 import exposure, hygiene, record, turnover
 from training.gate.tier2 import economics
@@ -182,6 +182,7 @@ def checks_of(due: Due, sound: DataEvidence) -> tuple[Check, ...]:
     package = registry.load_model(due.model_id, role="analyst")
     path = stored_path(grid, decisions)
     own = own_path(package, grid, path.first, due.days)
+    data_evidence.require_built(grid.timeframe, newest_bars(grid, max(path.last, own.last)))
     stored, alone = (trial_of(due.trial_id, hypothesis, grid, one, sound) for one in (path, own))
     return (
         decided(

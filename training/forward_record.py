@@ -132,6 +132,17 @@ def _is_whole(one: Decided, names: tuple[str, ...]) -> bool:
     return tuple(one.feature_names) == names and all(value is not None and math.isfinite(value) for value in values)
 
 
+def newest_bars(grid: Dataset, last: int) -> dict[str, datetime]:
+    """By symbol its newest bar up to bar number `last` and the two after it, whose opens end the last position."""
+    there = np.isfinite(grid.opens[: last + 3])
+    newest = len(there) - 1 - there[::-1].argmax(axis=0)
+    return {
+        symbol: utc(grid.sessions[newest[column]])
+        for column, symbol in enumerate(grid.symbols)
+        if there[:, column].any()
+    }
+
+
 def trial_of(trial_id: str, hypothesis: Hypothesis, grid: Dataset, path: Path, sound: DataEvidence) -> Trial:
     """What an account would have held of the decisions of a path. `grid` goes on for two bars after its last one."""
     window = path.window

@@ -82,6 +82,11 @@ def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, sy
         for number, start in enumerate(starts):
             prices = [repr(float(grid[number, column])) for grid in (panel.opens, panel.highs, panel.lows)]
             copy.write_row((symbol, start, start.date(), *prices, *prices[1:], 1000, False, False, prices[0]))
+    for model in ("ohlcv_1d", "features_1d"):
+        connection.execute(
+            "insert into canonical.live_watermarks (model, symbol, bar_start) values (%s, %s, %s)",
+            (model, symbol, starts[-1]),
+        )
     with connection.cursor().copy("copy features.features_1d from stdin") as copy:
         for number, start in enumerate(starts):
             values = [None if np.isnan(value) else float(value) for value in panel.features[number, column]]

@@ -147,6 +147,14 @@ def test_a_look_at_data_that_nobody_tested_is_put_off_and_spends_nothing() -> No
     [outcome] = judge_forward()
     with connect("transformer") as connection:
         record_audit(connection, "1d", [])
+    behind = "update canonical.live_watermarks set bar_start = %s where model = 'features_1d' and symbol = 'EDGE'"
+    with connect("transformer") as connection:
+        connection.execute(behind, (DAYS[FROZEN + 126],))
+    [unbuilt] = judge_forward()
+    with connect("transformer") as connection:
+        connection.execute(behind, (DAYS[-1],))
+    assert (unbuilt.outcome, _looks(record.model_id)) == (None, [])
+    assert f"EDGE's bar of {DAYS[FROZEN + 127]:%F %R} UTC landed after the newest build" in unbuilt.words
     assert "is put off: a feature of it did not pass its look-ahead audit: mend" in str(outcome)
     assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
     registry.advance(record.model_id, "retired", "done")
