@@ -82,17 +82,18 @@ DECISIONS = """
     order by bar_start, symbol
 """
 
+IS_NEXT = "select count(*) + 1 = %s from research.forward_looks where model_id = %s"
+
 WAITING = """
-    select registrations.model_id
+    select registrations.model_id, passed.look_no
     from research.shadow_registrations as registrations
     cross join lateral (
         select states.state from research.model_states as states
         where states.model_id = registrations.model_id order by states.entered_at desc limit 1
     ) as newest
-    where newest.state = 'shadow' and exists (
-        select from research.forward_looks as looks
-        where looks.model_id = registrations.model_id and looks.outcome = 'passed'
-    )
+    inner join research.forward_looks as passed
+        on registrations.model_id = passed.model_id and passed.outcome = 'passed'
+    where newest.state = 'shadow'
     order by registrations.registered_at
 """
 
@@ -141,19 +142,19 @@ def judge_forward() -> tuple[Outcome, ...]:
     """
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Due)) as cursor:
         due = cursor.execute(DUE).fetchall()
-    outcomes = tuple(map(_look, due))
+    looks = [outcome for one in due if (outcome := _look(one)) is not None]
     with connect("analyst", read_only=True) as connection:
-        passed = [model_id for (model_id,) in connection.execute(WAITING)]
-    for model_id in passed:
-        if not registry.rivals(model_id, role="trainer"):
-            registry.advance(model_id, "paper", "passed by what it decided in the shadow")
-    return outcomes
+        passed = connection.execute(WAITING).fetchall()
+    return (*looks, *(outcome for one in passed if (outcome := _moved(*one)) is not None))
 
 
-def _look(due: Due) -> Outcome:
+def _look(due: Due) -> Outcome | None:
+    """The look; None when somebody else has taken it meanwhile."""
     try:
         with connect("gate") as connection:
             take_turn(connection, "look")
+            if not scalar(connection.execute(IS_NEXT, (due.look_no, due.model_id))):
+                return None
             sound = data_evidence.of_run(connection, due.run_id)
             data_evidence.require_sound(sound)
             checks = checks_of(due, sound)
@@ -163,10 +164,24 @@ def _look(due: Due) -> Outcome:
                     (due.model_id, due.look_no, Jsonb([_stored(check) for check in checks])),
                 )
             )
-    except (OperatorError, psycopg.errors.RaiseException) as error:
+    except (OperatorError, psycopg.Error, ValueError) as error:
         # what one model lacks is not another's affair
-        return Outcome(due.model_id, due.look_no, None, str(error).splitlines()[0])
+        return Outcome(due.model_id, due.look_no, None, _in_words(error))
     return Outcome(due.model_id, due.look_no, outcome, conclude(checks)[1])
+
+
+def _moved(model_id: str, look_no: int) -> Outcome | None:
+    """Move who has passed to paper where no rival is; an outcome only when that went wrong."""
+    try:
+        if not registry.rivals(model_id, role="trainer"):
+            registry.advance(model_id, "paper", "passed by what it decided in the shadow")
+    except (OperatorError, psycopg.Error) as error:
+        return Outcome(model_id, look_no, None, f"it has passed, and stays in the shadow: {_in_words(error)}")
+    return None
+
+
+def _in_words(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def checks_of(due: Due, sound: DataEvidence) -> tuple[Check, ...]:

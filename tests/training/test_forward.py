@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from psycopg.rows import class_row
 
 from models_registry import registry
 from tests.machine import as_owner
@@ -19,7 +20,7 @@ from training.backtest import Backtest
 from training.commit import enter_shadow
 from training.data_evidence import DataEvidence, record_audit, recording_tests
 from training.dataset import Dataset
-from training.forward import Due, judge_forward, judged
+from training.forward import DUE, Due, _look, judge_forward, judged
 from training.forward_record import Decided, own_path, share_of_model, stored_path, trial_of
 from training.gate.verdict import conclude
 from training.hypothesis import Hypothesis, Training
@@ -158,6 +159,28 @@ def test_a_look_at_data_that_nobody_tested_is_put_off_and_spends_nothing() -> No
     assert "is put off: a feature of it did not pass its look-ahead audit: mend" in str(outcome)
     assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
     registry.advance(record.model_id, "retired", "done")
+
+
+def test_one_failure_is_one_models_affair_and_a_look_that_is_taken_is_passed_over() -> None:
+    damaged, well = (enter_shadow(_trained(_hypothesis("EDGE", trees)), LOOKS, "a test") for trees in (21, 22))
+    for record in (damaged, well):
+        _decide(record.model_id, FROZEN, FROZEN + 127)
+    content = "update research.hypotheses set content = %s where hypothesis_id = %s"
+    with as_owner(past_triggers=True) as connection:
+        [(before,)] = connection.execute(
+            "select content from research.hypotheses where hypothesis_id = %s", (damaged.hypothesis_id,)
+        ).fetchall()
+        connection.execute(content, ("{}", damaged.hypothesis_id))
+    with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Due)) as cursor:
+        seen = cursor.execute(DUE).fetchall()
+    said = {outcome.model_id: outcome.outcome for outcome in judge_forward()}
+    assert said == {damaged.model_id: None, well.model_id: "passed"}
+    # somebody else saw it due, and comes second
+    assert [_look(due) for due in seen if due.model_id == well.model_id] == [None]
+    with as_owner(past_triggers=True) as connection:
+        connection.execute(content, (json.dumps(before), damaged.hypothesis_id))
+    for record in (damaged, well):
+        registry.advance(record.model_id, "retired", "done")
 
 
 def test_what_failed_the_gate_has_no_way_through_the_shadow() -> None:
