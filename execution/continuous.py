@@ -86,11 +86,14 @@ def go_on(
             is_postponed = any(bar.is_postponed for bar in step.refused)
             for line in _in_words(step):
                 tell(line)
-            for bar in step.refused:
-                # a reason is told once, and not at every landing
-                if refused.get((bar.model_id, bar.symbol)) != bar.reasons:
-                    refused[bar.model_id, bar.symbol] = bar.reasons
-                    tell(f"{bar.symbol} is not decided by {bar.model_id}: {'; '.join(bar.reasons)}")
+            # a reason is told when it begins and when it ends, and not at every landing
+            now = {(bar.model_id, bar.symbol): bar.reasons for bar in step.refused}
+            for (model_id, symbol), reasons in now.items():
+                if refused.get((model_id, symbol)) != reasons:
+                    tell(f"{symbol} is not decided by {model_id}: {'; '.join(reasons)}")
+            for model_id, symbol in sorted(refused.keys() - now.keys()):
+                tell(f"{symbol} is decided by {model_id} again")
+            refused = now
             for line in session.left_behind():
                 if line not in left_behind:
                     tell(line)

@@ -27,7 +27,7 @@ from execution.records import Decision, Failure, GivenUp, Intent, OpenOrder, Ref
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
 from execution.validation.limits import Usage, postponed
-from execution.validation.orders import order_rules
+from execution.validation.orders import order_rules, waits_for_price
 from execution.validation.rules import Proposal, Refusal, refusals, verdicts
 from execution.withdrawals import Standing
 from models_registry.exits import Held, Levels, decide
@@ -140,7 +140,7 @@ class Situation:
 
         `usage` is what the account has used of its limits, these orders included.
         """
-        symbol, position = order.symbol, self.positions.get(order.symbol)
+        symbol = order.symbol
         return Proposal(
             symbol=symbol,
             side=order.side,
@@ -154,13 +154,18 @@ class Situation:
             reduces_because=self.standing.reduces_because,
             has_discrepancy=self.has_discrepancy,
             in_flight=self.in_flight(symbol, order.client_order_id),
-            broker_mark=self.quotes.get(symbol, position.mark if position else None),
+            broker_mark=self.mark(symbol),
             states_prices=self.customs.states_prices,
             clock_skew=self.clock.skew,
             terms=self.terms.get(symbol),
             model_id=model_id,
             usage=usage,
         )
+
+    def mark(self, symbol: str) -> Decimal | None:
+        """The broker's own price: its quote, else that of the position; None where it states neither."""
+        position = self.positions.get(symbol)
+        return self.quotes.get(symbol, position.mark if position else None)
 
     def step(self, symbol: str, policy: TradingPolicy) -> Decimal:
         """Orders of the symbol are whole multiples of this: what the broker states, else what the policy says."""
@@ -194,6 +199,10 @@ class _Change:
     @property
     def opens(self) -> bool:
         return abs(self.held + self.quantity) > abs(self.held)
+
+    @property
+    def reduces(self) -> bool:
+        return bool(self.quantity) and not self.opens
 
 
 def refused_bars(
@@ -323,6 +332,10 @@ def plan(
                 # not a verdict on the order: the bar is decided once the account may open positions again
                 refused.append(RefusedBar(*subject, (f"ReduceOnly: {no_more}",)))
                 continue
+            if change.reduces and (later := _waits_for_price(policy, situation, change)) is not None:
+                # nor is this one: an exit that is refused for good leaves the position to nobody
+                refused.append(RefusedBar(*subject, (f"PriceSane: {later}",)))
+                continue
             decisions.append(decision)
             if change.quantity:
                 changes.append(change)
@@ -340,6 +353,11 @@ def _postponed(
         return None
     usage = None if situation.usage is None else replace(situation.usage, orders=orders)
     return postponed(situation.limits, usage, account_id, decision.model_id, decision.symbol)
+
+
+def _waits_for_price(policy: TradingPolicy, situation: Situation, change: _Change) -> str | None:
+    symbol = change.decision.symbol
+    return waits_for_price(policy.price_tolerance, symbol, change.price, situation.mark(symbol))
 
 
 def _unanswered(package: Package, situation: Situation, symbol: str, reason: str) -> RefusedBar:

@@ -85,6 +85,11 @@ class RefusedBar:
         """Whether it only waits for the minute to be over, or for the other symbols of its panel."""
         return self.reasons[0].startswith(("OrdersAMinute: ", "PanelComplete: it waits"))
 
+    @property
+    def keeps_position(self) -> bool:
+        """Whether an order that makes the position smaller waits for bar and broker to agree on the price."""
+        return self.reasons[0].startswith("PriceSane: ")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from execution.orders import OrderStatus
+from execution.records import RefusedBar
 from execution.session import Step
 
 # what counts the orders of a minute has forgotten them
@@ -10,8 +11,8 @@ A_MINUTE = timedelta(seconds=61)
 
 
 def is_postponed(step: Step) -> bool:
-    """Whether bars wait for the minute to be over."""
-    return any(bar.is_postponed for bar in step.refused)
+    """Whether bars wait for the minute to be over, or for the broker's price and theirs to agree."""
+    return any(_waits(bar) for bar in step.refused)
 
 
 def left(step: Step) -> list[str]:
@@ -19,8 +20,12 @@ def left(step: Step) -> list[str]:
     return [
         f"{bar.symbol} is not decided by {bar.model_id}: {'; '.join(bar.reasons)}"
         for bar in step.refused
-        if bar.is_postponed
+        if _waits(bar)
     ]
+
+
+def _waits(bar: RefusedBar) -> bool:
+    return bar.is_postponed or bar.keeps_position
 
 
 def told(step: Step) -> str:

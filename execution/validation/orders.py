@@ -20,9 +20,25 @@ class PriceSane:
         price, mark = subject.price, subject.broker_mark
         if price is None or not price.is_finite() or price <= 0:
             return f"the reference price is {price}"
-        if mark is not None and not abs(mark - price) <= self.tolerance * price:
+        if not self.are_near(price, mark):
             return f"the bar closed at {price}, the broker marks {subject.symbol} at {mark}"
         return None
+
+    def are_near(self, price: Decimal, mark: Decimal | None) -> bool:
+        """Whether the mark, where there is one, is within the tolerance of the price."""
+        return mark is None or abs(mark - price) <= self.tolerance * price
+
+
+def waits_for_price(tolerance: Decimal, symbol: str, price: Decimal, mark: Decimal | None) -> str | None:
+    """In words, why an order that makes a position smaller waits for bar and broker to agree; None when it need not.
+
+    It is decided once they do, and refused by nothing but its own lateness. The words stay as they are while the mark
+    moves a little, so that they are told once.
+    """
+    if mark is None or PriceSane(tolerance).are_near(price, mark):
+        return None
+    times = mark / price
+    return f"the bar closed at {price}, the broker marks {symbol} at about {times:.1f} times that: the exit waits"
 
 
 class Quoted:

@@ -54,7 +54,7 @@ def test_the_runbook_names_every_reason_of_execution() -> None:
     execution = ROOT / "execution"
     said = set().union(
         *(
-            returned(execution / file, ("validate", "late_because"))
+            returned(execution / file, ("validate", "late_because", "waits_for_price"))
             for file in ("validation/account.py", "validation/bars.py", "validation/orders.py", "timing.py")
         )
     )
