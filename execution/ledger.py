@@ -88,10 +88,11 @@ class Ledger:
     @classmethod
     def view(cls, account_id: str) -> Self:
         """The ledger without the right to act for the account: for reading, and for the operator's halt and release."""
-        connection = connect("executor", autocommit=True)
-        # write-ahead is worth nothing if a crash of the server can forget it
-        connection.execute("set synchronous_commit = on")
-        return cls(connection, account_id)
+        ledger = cls(connect("executor", autocommit=True), account_id)
+        with ledger._transaction() as cursor:
+            # write-ahead is worth nothing if a crash of the server can forget it
+            cursor.execute("set synchronous_commit = on")
+        return ledger
 
     def _take(self, broker: str, mode: Mode, purpose: Purpose, models: Sequence[str]) -> None:
         with self._transaction() as cursor:

@@ -1,7 +1,8 @@
 """What the warehouse says at this moment about the bars that models decide: one consistent, read-only snapshot."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -134,8 +135,8 @@ class Market:
         self._connection.read_only = True
         # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
         self._connection.prepare_threshold = 0
-        self._connection.execute("set plan_cache_mode = force_generic_plan")
-        self._connection.commit()
+        with self._reading() as cursor:
+            cursor.execute("set plan_cache_mode = force_generic_plan")
 
     def close(self) -> None:
         self._connection.close()
@@ -149,9 +150,9 @@ class Market:
             name: sorted(symbol for symbol, timeframe in timeframes.items() if timeframe == name)
             for name in sorted(set(timeframes.values()))
         }
-        states = {record.model_id: record.state for record in registry.models(role="executor")}
         try:
-            with self._connection.transaction(), self._connection.cursor() as cursor:
+            with self._reading() as cursor:
+                states = {record.model_id: record.state for record in registry.models(role="executor")}
                 catalogs = {name: _catalog(cursor, name) for name in by_timeframe}
                 changed = {package.model_id: _changed(package, catalogs[package.timeframe]) for package in packages}
                 rows = {
@@ -183,10 +184,6 @@ class Market:
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             missing = str(error).splitlines()[0]
             raise Stop(f"the warehouse is not built ({missing}): run `dbt build`") from None
-        except psycopg.OperationalError as error:
-            if self._connection.closed:
-                raise Stop("the connection to the warehouse is gone: start trading again") from None
-            raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
     def bars_after(
         self, package: Package, floors: Mapping[str, datetime]
@@ -195,7 +192,7 @@ class Market:
 
         Of each symbol at most the newest MOST_BARS.
         """
-        with self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._reading() as cursor:
             names = [sql.Identifier(name) for name in ("is_ready", *package.feature_names)]
             found = _after(cursor, "features", f"features_{package.timeframe}", names, floors)
             columns = (sql.Identifier("bar_end"), sql.Identifier("close"), _IS_TRADED)
@@ -216,7 +213,7 @@ class Market:
         self, bars: Mapping[tuple[str, str], datetime], timeframe: str, entries: Mapping[tuple[str, str], Entry]
     ) -> dict[tuple[str, str], Holding]:
         """By (model, symbol) the position at the close of the bar of this timeframe, as its exits are judged by."""
-        with self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._reading() as cursor:
             return {
                 key: holding(cursor, timeframe, key[1], entries.get(key, Entry()), bar_start)
                 for key, bar_start in bars.items()
@@ -224,8 +221,19 @@ class Market:
 
     def sessions(self, timeframes: Mapping[str, str], now: datetime) -> dict[str, SessionTimes]:
         """Each symbol's calendar around `now`, for bars of its timeframe."""
-        with self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._reading() as cursor:
             return _sessions(cursor, timeframes, now)
+
+    @contextmanager
+    def _reading(self) -> Iterator[psycopg.Cursor]:
+        """One transaction. Raises Retry when the database may come back, Stop when this connection is gone for good."""
+        try:
+            with self._connection.transaction(), self._connection.cursor() as cursor:
+                yield cursor
+        except psycopg.OperationalError as error:
+            if self._connection.closed:
+                raise Stop("the connection to the warehouse is gone: start trading again") from None
+            raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
 
 def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:
