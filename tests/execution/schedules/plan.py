@@ -1,0 +1,72 @@
+"""What happens in a schedule: drawn from a seed alone, before anything runs."""
+
+import random
+from dataclasses import dataclass
+
+FAULTS = ("lost", "late", "taken_then_broken", "taken_then_504", "proxied", "limited", "unseen")
+WEIGHTS = (0.0, 0.0, 0.15, 0.3, 0.45)
+# how many requests and statements a visit makes: what strikes, strikes at one of them
+CROSSINGS = 130
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One session process, and what strikes it at which of its requests and statements.
+
+    `kill` is SIGKILL, `cut` ends its connections to the database, `stall` stops it while the market moves past its
+    bar, `rival` starts a second process for the same account beside it, which is killed at that point.
+    """
+
+    strike: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: what the model wants of each symbol, who visits when, and what else happens before and after it trades."""
+
+    weights: tuple[float, float]
+    faults: dict[str, float]
+    before: tuple[Visit, ...]
+    between: tuple[str, ...]
+    after: tuple[Visit, ...]
+    finally_: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    seed: int
+    # where on the tape it begins, of how many beginnings
+    start: int
+    knows_split: bool
+    bars: tuple[Bar, ...]
+
+    @property
+    def acts(self) -> set[str]:
+        """Everything that somebody else does to the account."""
+        return {act for bar in self.bars for act in (*bar.between, *bar.finally_)}
+
+
+def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Schedule:
+    """The schedule of this seed. `acts` are those that may happen at this broker, by their names."""
+    fate = random.Random(seed)
+
+    def visit() -> Visit:
+        strike = fate.choice(("", "", "kill", "kill", "cut", "stall", "rival"))
+        return Visit(strike, fate.randrange(1, CROSSINGS) if strike else 0)
+
+    def some(share: float) -> tuple[str, ...]:
+        return tuple(fate.choice(acts) for _ in range(2) if fate.random() < share)
+
+    def bar() -> Bar:
+        faults = {name: 0.25 for name in FAULTS if fate.random() < 0.3}
+        return Bar(
+            weights=(fate.choice(WEIGHTS), fate.choice(WEIGHTS)),
+            faults=faults,
+            before=tuple(visit() for _ in range(fate.randrange(1, 3))),
+            between=some(0.25),
+            after=tuple(visit() for _ in range(fate.randrange(0, 2))),
+            finally_=some(0.15),
+        )
+
+    return Schedule(seed, fate.randrange(starts), fate.random() < 0.5, tuple(bar() for _ in range(bars)))
