@@ -67,7 +67,8 @@ class Endpoint:
         variables["PGUSER"] = self.role_name(role)
         variables["PGOPTIONS"] = sessions.options(role)
         if self.passfile.exists() and not self.is_embedded:
-            variables["PGPASSFILE"] = str(self.passfile)
+            # libpq takes PGPASSWORD before the file, and that is the administrator's
+            variables |= {"PGPASSFILE": str(self.passfile), "PGPASSWORD": ""}
         return variables
 
     def reading_uri(self, role: str) -> str:
@@ -78,7 +79,8 @@ class Endpoint:
     def _role_login(self, role: str) -> dict[str, str]:
         login = {"user": self.role_name(role)}
         if self.passfile.exists() and not self.is_embedded:
-            login["passfile"] = str(self.passfile)
+            # an empty password is none to libpq, and lets it not look for the administrator's in the environment
+            login |= {"passfile": str(self.passfile), "password": ""}
         return login
 
 

@@ -21,12 +21,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield found
 
 
-def warehouse(state_dir: Path, url: str, *command: str, prefix: str = "") -> subprocess.CompletedProcess[str]:
+def warehouse(
+    state_dir: Path, url: str, *command: str, prefix: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE", "TRUEBAR"))}
     return subprocess.run(
         [sys.executable, "-m", "warehouse", *command],
         cwd=ROOT,
-        env={**clean, "TRUEBAR_STATE_DIR": str(state_dir), "DATABASE_URL": url, "TRUEBAR_ROLE_PREFIX": prefix},
+        env={**clean, "TRUEBAR_STATE_DIR": str(state_dir), "DATABASE_URL": url, "TRUEBAR_ROLE_PREFIX": prefix}
+        | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -53,6 +56,24 @@ def test_an_owner_with_createrole_suffices(server: Server, first: tuple[Path, st
     state_dir, url = first
     assert f"PostgreSQL {server.major}" in warehouse(state_dir, url, "status").stdout
     assert (state_dir / "pgpass").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_password_in_the_environment_is_the_administrators_alone(server: Server, tmp_path: Path) -> None:
+    """As a container gets it: libpq would take it for every role, and no role could log in."""
+    where = server.owned_by("contained")
+    theirs = {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGDATABASE": "contained_db", "PGUSER": "contained"}
+    assert where.startswith("postgresql://contained:contained@")
+    for command in (("up",), ("status",), ("psql", "-Atc", "select 1")):
+        done = warehouse(tmp_path, "", *command, prefix="contained_", PGPASSWORD="contained", **theirs)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    read = "from warehouse.connection import arrow; print(arrow('analyst', 'select 1 as one').num_rows)"
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE", "TRUEBAR"))}
+    environment = clean | theirs | {"PGPASSWORD": "contained", "TRUEBAR_STATE_DIR": str(tmp_path)}
+    environment["TRUEBAR_ROLE_PREFIX"] = "contained_"
+    done = subprocess.run(
+        [sys.executable, "-c", read], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
 def test_sessions_fix_what_values_hang_on(first: tuple[Path, str]) -> None:
