@@ -45,13 +45,20 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         ("server", "the server alone, for workers elsewhere"),
         ("access", "shell lines to reach it"),
     ):
-        commands.add_parser(name, help=what).add_argument("--port", type=int, default=4200, help="default: 4200")
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--port", type=int, default=4200, help="default: 4200")
+        if name == "server":
+            command.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    commands.add_parser(
+        "deploy", help="the deployments at the server of PREFECT_API_URL, for workers started otherwise"
+    )
+    commands.add_parser("worker", help="the deployments and a worker at the server of PREFECT_API_URL, until Ctrl-C")
     name_command(parser, arguments, called)
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
     try:
         if options.command == "server":
-            serve(options.port)
+            serve(options.port, options.host)
         if options.command == "access":
             print(access(options.port))
             return 0
@@ -64,12 +71,19 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             )
             return 0
         processes.end_like_ctrl_c(load().state_dir)
-        if options.command == "serve":
-            from flows.service import serve as serve_all
+        if options.command in ("serve", "worker", "deploy"):
+            from flows import service
 
             logging.getLogger("truebar").setLevel(logging.INFO)
             with in_words():
-                serve_all(options.port, load().state_dir)
+                match options.command:
+                    case "serve":
+                        service.serve(options.port, load().state_dir)
+                    case "worker":
+                        service.work(load().state_dir)
+                    case _:
+                        service.deploy(load().state_dir)
+            return 0
         with in_words(), prefect_server() as wait_until_ready:
             _run(options, wait_until_ready)
     except OperatorError as error:

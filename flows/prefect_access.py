@@ -45,14 +45,20 @@ def credential(home: Path) -> str:
 
 
 def server_environment(environment: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
-    """The environment of a server at this port of loopback."""
+    """The environment of a server whose pages a browser opens at this port of loopback.
+
+    Its credential is its home's, unless PREFECT_SERVER_API_AUTH_STRING gives one, as for workers on other machines.
+    """
     passed = {name: text for name, text in environment.items() if name in _PASSED or name.startswith(_PASSED_STARTS)}
+    own = f"http://127.0.0.1:{port}"
     return {
+        # its pages would call the address at which it listens, and a browser reaches nobody at 0.0.0.0
+        "PREFECT_SERVER_UI_API_URL": f"{own}/api",
         **passed,
         "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_API_AUTH_STRING": credential(home),
+        "PREFECT_SERVER_API_AUTH_STRING": _given(environment) or credential(home),
         # the origin of its own pages
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port}",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": own,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
 
@@ -60,6 +66,16 @@ def server_environment(environment: Mapping[str, str], home: Path, port: int) ->
 def client_environment(home: Path, port: int) -> dict[str, str]:
     """What a process needs to call the server at this port of loopback."""
     return {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_API_AUTH_STRING": credential(home)}
+
+
+def _given(environment: Mapping[str, str]) -> str | None:
+    given = environment.get("PREFECT_SERVER_API_AUTH_STRING")
+    if given and (len(given) < 32 or ":" not in given):
+        raise Stop(
+            "PREFECT_SERVER_API_AUTH_STRING is no credential of a server that others reach: write a name, a colon and "
+            "a random word of 32 letters, as in `echo truebar:$(openssl rand -hex 32)`"
+        )
+    return given
 
 
 def _private(path: str, flags: int) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from flows import prefect_access, processes
+from flows import log_files, prefect_access, processes
 from warehouse.errors import Stop
 from warehouse.logs import first_error
 from warehouse.settings import load, make_state_dir
@@ -58,6 +58,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
     log_file = home / "server.log"
+    log_files.shorten(log_file)
     port = _free_port()
     with log_file.open("a") as output:
         output.write(START)
@@ -83,7 +84,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         yield lambda: until_healthy(process, port, log_file)
 
 
-def serve(port: int) -> None:
+def serve(port: int, host: str) -> None:
     """Become a server with pages, for deployments and workers; it ends with the terminal's Ctrl-C.
 
     Never returns. Raises Stop when somebody listens at the port already.
@@ -91,7 +92,7 @@ def serve(port: int) -> None:
     home = load().state_dir / "prefect"
     make_state_dir(home)
     check_free(port)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     os.execve(sys.executable, command, prefect_access.server_environment(os.environ, home, port))
 
 

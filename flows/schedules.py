@@ -1,8 +1,11 @@
-"""Which schedules are switched on. Deploying writes them anew, and off; what a person has switched on stays so."""
+"""Which schedules are switched on. Deploying writes them anew, and off; what a person has switched on stays so.
+
+Deploying leaves alone what prefect.yaml has no more: its runs would go on. That ends here.
+"""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +14,10 @@ if TYPE_CHECKING:
 
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import DeploymentSchedule
+
+
+# where a flow of ours stands
+_FLOWS = "flows."
 
 
 class Schedule(NamedTuple):
@@ -45,6 +52,29 @@ def switch_on_again(client: "SyncPrefectClient", notes: Path) -> Iterator[str]:
                 "no more: switch on what came in its place"
             )
     notes.unlink()
+
+
+def end_what_is_gone(client: "SyncPrefectClient", pool: str, wanted: Mapping[str, Set[str]]) -> Iterator[str]:
+    """Pause our deployments that are not wanted, and remove schedules of ours that are not; says which.
+
+    `wanted` has the slugs of each deployment's schedules. Ours are those of the pool whose flow is one of ours: what
+    somebody else deploys to it is theirs. A schedule without a slug is a person's, made on the pages.
+    """
+    for deployment in client.read_deployments():
+        if deployment.work_pool_name != pool or not (deployment.entrypoint or "").startswith(_FLOWS):
+            continue
+        if deployment.name not in wanted:
+            if not deployment.paused:
+                client.pause_deployment(deployment.id)
+                yield (
+                    f"prefect.yaml has no deployment {deployment.name} any more: it is paused, and runs no schedule. "
+                    f"`prefect deployment delete {deployment.name}/{deployment.name}` removes it"
+                )
+            continue
+        for one in deployment.schedules:
+            if one.slug and one.slug not in wanted[deployment.name]:
+                client.delete_deployment_schedule(deployment.id, one.id)
+                yield f"prefect.yaml has no schedule {one.slug} of {deployment.name} any more: it is removed"
 
 
 def _is_same(old: Schedule, new: Schedule) -> bool:

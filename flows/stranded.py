@@ -30,8 +30,10 @@ def worker_name(home: Path, pool: str) -> str:
     return path.read_text().strip()
 
 
-def mark_stranded(workers: set[str]) -> Iterator[str]:
+def mark_stranded(workers: set[str], now: datetime | None = None) -> Iterator[str]:
     """Mark runs of workers with these names as crashed when their process is gone; says which.
+
+    So are runs that somebody has taken a while before `now` (UTC) without a name, and that have no process here.
 
     None of these workers may be running. Raises what Prefect's client raises when the server does not answer.
     """
@@ -42,7 +44,7 @@ def mark_stranded(workers: set[str]) -> Iterator[str]:
     unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
-            if not is_stranded(run, workers, datetime.now(UTC)):
+            if not is_stranded(run, workers, now or datetime.now(UTC)):
                 continue
             was = run.state.name if run.state else "unfinished"
             client.set_flow_run_state(run.id, Crashed(message=f"{was} when its worker ended; run it again"), force=True)

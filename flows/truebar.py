@@ -58,6 +58,9 @@ COMMANDS = {
     "report": Command("write a site of what happened", "flows"),
     "demo": Command("everything, from nothing to models trading on paper, offline", "flows.demo", ""),
     "serve": Command("a Prefect server, the deployments and a worker, until Ctrl-C", "flows"),
+    "server": Command("the Prefect server alone, for workers elsewhere", "flows"),
+    "worker": Command("the deployments and a worker at the server of PREFECT_API_URL, until Ctrl-C", "flows"),
+    "deploy": Command("the deployments alone, at the server of PREFECT_API_URL", "flows"),
     "access": Command('shell lines to reach it: eval "$(truebar access)"', "flows"),
 }
 _OWN = {

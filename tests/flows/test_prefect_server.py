@@ -1,6 +1,7 @@
 """A real Prefect server of `python -m flows server`: who may command it, and what it holds."""
 
 import base64
+import hashlib
 import json
 import os
 import signal
@@ -11,13 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
@@ -25,6 +27,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from flows import prefect_access, schedules, stranded
+from flows.deployments import POOL, Deployments
 from tests.machine import ROOT
 from warehouse.errors import Stop
 
@@ -144,13 +147,15 @@ def client(server: Server) -> Iterator[SyncPrefectClient]:
         yield client
 
 
-def deployed(client: SyncPrefectClient, name: str, **crons: str) -> UUID:
+def deployed(client: SyncPrefectClient, name: str, *, entrypoint: str | None = None, **crons: str) -> UUID:
     """Deploy as prefect.yaml does: with these schedules, by slug, switched off."""
     schedules = [
         DeploymentScheduleCreate(slug=slug, schedule=CronSchedule(cron=cron, timezone="UTC"), active=False)
         for slug, cron in crons.items()
     ]
-    return client.create_deployment(client.create_flow_from_name(name), name, schedules=schedules)
+    flow = client.create_flow_from_name(name)
+    pool = None if entrypoint is None else POOL
+    return client.create_deployment(flow, name, schedules=schedules, entrypoint=entrypoint, work_pool_name=pool)
 
 
 def test_schedules_that_were_on_are_on_after_a_new_deployment(client: SyncPrefectClient, tmp_path: Path) -> None:
@@ -170,6 +175,69 @@ def test_schedules_that_were_on_are_on_after_a_new_deployment(client: SyncPrefec
     (on,) = [one for one in client.read_deployment(made).schedules if one.active]
     assert (on.slug, on.schedule.cron) == ("evening", "30 21 * * *")
     assert not notes.exists()
+
+
+@pytest.fixture(scope="module")
+def pool(client: SyncPrefectClient) -> None:
+    client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+
+
+def test_what_prefect_yaml_has_no_more_ends(client: SyncPrefectClient, pool: None) -> None:
+    """Prefect's own deploying leaves both as they were, and their runs go on."""
+    crons = {"evening": "0 20 * * *", "morning": "0 5 * * *"}
+    kept, gone, stranger = (
+        deployed(client, name, entrypoint=entrypoint, **crons)
+        for name, entrypoint in (
+            ("kept", "flows.kept.kept"),
+            ("gone", "flows.gone.gone"),
+            ("stranger", "elsewhere.py:run"),
+        )
+    )
+    for made in (kept, gone, stranger):
+        for schedule in client.read_deployment(made).schedules:
+            client.update_deployment_schedule(made, schedule.id, active=True)
+    evening = {"slug": "evening", "schedule": {"cron": "0 21 * * *", "timezone": "UTC"}, "active": False}
+    client.update_deployment(kept, DeploymentUpdate.model_validate({"schedules": [evening]}))
+    assert "morning" in {one.slug for one in client.read_deployment(kept).schedules if one.active}
+
+    told = sorted(schedules.end_what_is_gone(client, POOL, {"kept": {"evening"}}))
+    assert len(told) == 2
+    assert told[0].startswith("prefect.yaml has no deployment gone any more: it is paused")
+    assert told[1] == "prefect.yaml has no schedule morning of kept any more: it is removed"
+    assert [one.slug for one in client.read_deployment(kept).schedules] == ["evening"]
+    assert client.read_deployment(gone).paused
+    left = client.read_deployment(stranger)
+    assert not left.paused
+    assert len([one for one in left.schedules if one.active]) == 2
+    assert list(schedules.end_what_is_gone(client, POOL, {"kept": {"evening"}})) == []
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(
+    server: Server, client: SyncPrefectClient, pool: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "truebar")
+    (tmp_path / "deployed").write_text(hashlib.sha256((ROOT / "prefect.yaml").read_bytes()).hexdigest())
+    deployments = Deployments(tmp_path, patience=1000.0, pause=0.0)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert not deployments.are_made()
+    (told,) = caplog.messages
+    assert told.startswith("the deployments cannot be made yet: ")
+    assert deployments.are_made()
+    # and not for good
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(Stop, match="and that for 0 s"):
+        Deployments(tmp_path, patience=0.0).are_made()
+
+
+def test_a_run_that_was_taken_and_not_signed_is_marked_later(client: SyncPrefectClient) -> None:
+    """Its worker was killed a moment before it would have written its name to it."""
+    made = deployed(client, "unsigned")
+    run = client.create_flow_run_from_deployment(made, state=Pending())
+    assert list(stranded.mark_stranded(set())) == []
+    (told,) = stranded.mark_stranded(set(), datetime.now(UTC) + timedelta(minutes=2))
+    assert run.name in told
+    state = client.read_flow_run(run.id).state
+    assert state
+    assert state.name == "Crashed"
 
 
 def test_the_server_says_whose_run_it_was(client: SyncPrefectClient) -> None:

@@ -110,6 +110,11 @@ def test_kills_end_in_the_same_state_as_none(warehouse_db: Path, tmp_path: Path)
         (schedule,) = service.deployment("build")["schedules"]
         assert not schedule["active"]
 
+        # taken by a worker that ended before it could write its name to it
+        unsigned = service.ask(
+            f"/deployments/{service.deployment('report')['id']}/create_flow_run", {"state": {"type": "PENDING"}}
+        )["id"]
+
         # the worker and the process of its run
         with as_owner() as owner:
             owner.execute("lock table raw.landings in access exclusive mode")
@@ -121,6 +126,7 @@ def test_kills_end_in_the_same_state_as_none(warehouse_db: Path, tmp_path: Path)
             for process in (worker, *run.children(recursive=True), run):
                 process.kill()
         until(lambda: service.state(second) == "CRASHED")
+        until(lambda: service.state(unsigned) == "CRASHED")
         assert "was Running when its worker ended" in service.log.read_text()
         third = service.run("backup", folder=str(backups))
         # Prefect keeps the place of a run that it believes to be running for five minutes

@@ -14,11 +14,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending, Running
 
-from flows import stranded
+from flows import log_files, stranded
 from flows.prefect_server import until_healthy
 from flows.service import Part
 from tests.machine import ROOT
@@ -64,6 +65,9 @@ def stranger() -> Iterator[tuple[int, list[str | None]]]:
 def child(*command: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(command, env={**os.environ, **environment}, text=True, start_new_session=True)
     try:
+        # the kernel shows a new program's environment some moments after it has begun
+        while process.poll() is None and not psutil.Process(process.pid).environ():
+            time.sleep(0.01)
         yield process
     finally:
         process.kill()
@@ -128,6 +132,27 @@ def test_what_ends_at_once_is_started_again_ever_later(tmp_path: Path, caplog: p
     assert "refused" in second
     assert "again in 0.2 s" in second
     assert "again in 0.4 s" in third
+
+
+def test_a_log_is_cut_while_it_is_written(tmp_path: Path) -> None:
+    """What came before is kept once; who writes goes on at the new end, and leaves no hole."""
+    log_file = tmp_path / "server.log"
+    with log_file.open("a") as output:
+        for word in ("first", "second", "end"):
+            subprocess.run(["echo", word], stdout=output, check=True)
+            log_files.shorten(log_file, largest=5)
+            assert log_file.read_text() == ("" if len(word) >= 5 else f"{word}\n")
+    assert (tmp_path / "server.log.1").read_text() == "second\n"
+    log_files.shorten(tmp_path / "none.log")
+
+
+def test_a_part_cuts_its_log(tmp_path: Path) -> None:
+    (tmp_path / "worker.log").write_text("x" * 10_000_001)
+    part = Part("worker", tmp_path, lambda: subprocess.Popen([sys.executable, "-c", ""], text=True))
+    part.keep()
+    assert (tmp_path / "worker.log").stat().st_size == 0
+    if part.process is not None:
+        part.process.wait()
 
 
 def test_a_run_is_dead_when_its_own_process_is_gone() -> None:
