@@ -12,7 +12,7 @@ CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install lock audit demo test test-whole check coverage lint hooks collect ingest fill-gaps build train paper-trade reconcile down clean
+.PHONY: help install lock audit demo test test-whole check coverage lint hooks collect ingest fill-gaps build train paper-trade reconcile docs down clean
 
 help: ## say what there is to make
 	@grep -hE '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 48
@@ -65,6 +65,9 @@ ingest fill-gaps build train paper-trade reconcile: $(INSTALLED) ## run that flo
 
 collect: $(INSTALLED) ## land a vendor's live bars until Ctrl-C: make collect SOURCE=binance
 	@$(BIN)/python -m loaders collect --source $(SOURCE)
+
+docs: $(INSTALLED) ## the site of docs/, in .truebar/docs: every link is checked
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict && echo "$(CURDIR)/.truebar/docs/index.html"
 
 down: $(INSTALLED) ## stop the embedded PostgreSQL
 	@$(BIN)/python -m warehouse down
