@@ -36,7 +36,7 @@ class Instrument:
 def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequence[str] | None) -> list[Instrument]:
     """The instruments that a vendor has, or those asked for: one per name that a symbol has had there, oldest first.
 
-    Raises Stop naming an unknown one and the known, and where the seeds in the warehouse are those of older code.
+    Raises Stop naming an unknown one and the known, and where the warehouse has no seeds or those of older code.
     """
     try:
         with reading(connection):
@@ -48,6 +48,8 @@ def instruments_of(connection: psycopg.Connection, vendor: str, symbols: Sequenc
                 """,
                 (vendor,),
             ).fetchall()
+    except psycopg.errors.UndefinedTable:
+        raise Stop("the warehouse knows no instrument yet: run `truebar build`, which brings the seeds in") from None
     except psycopg.errors.UndefinedColumn:
         raise Stop("the seeds in the warehouse are those of an older version: run `dbt seed`") from None
     known: dict[str, list[Instrument]] = {}
