@@ -123,10 +123,6 @@ def share_of_model(package: ModelPackage, decisions: list[Decided]) -> float:
     return same / max(len(judged), 1)
 
 
-def _alike(some: pd.Series, others: pd.Series) -> pd.Series:
-    return (some == others) | (some.isna() & others.isna())
-
-
 def _is_whole(one: Decided, names: tuple[str, ...]) -> bool:
     values = one.feature_values
     return tuple(one.feature_names) == names and all(value is not None and math.isfinite(value) for value in values)
