@@ -58,8 +58,12 @@ def wind_up(
                 # it was retired a moment ago, or the position changed: the next pass reads it anew
                 told.append(f"{_held(one)}, and is not handed over: {refused.diag.message_primary}")
             continue
-        if one.successor is not None or not (units := terms.closable(position.quantity, position.mark)):
-            # another session's model trades it, or it is too little to be sold
+        if not (units := terms.closable(position.quantity, position.mark)):
+            # it is too little to be sold
+            continue
+        if one.successor is not None:
+            # an account has one session: this model was set aside, or entered its state after that began
+            told.append(f"{_held(one)}, and model {one.successor}, which is to have it, does not trade in this session")
             continue
         if not closes:
             told.append(f"{_held(one)}, and no model trades it: `on_retirement: close` in the limits closes it")
@@ -83,11 +87,11 @@ def wind_up(
 
 
 def brokers(mode: Mode) -> frozenset[str]:
-    """Brokers with an account of this mode that holds something of a retired model which no other model trades."""
+    """Brokers with an account of this mode that holds something of a retired model."""
     with connect("executor", read_only=True) as connection:
         rows = connection.execute(
             "select distinct accounts.broker from ledger.left_behind inner join ledger.accounts using (account_id)"
-            " where accounts.mode = %s and left_behind.successor is null",
+            " where accounts.mode = %s",
             (mode,),
         ).fetchall()
     return frozenset(row[0] for row in rows)

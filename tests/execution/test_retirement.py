@@ -132,13 +132,25 @@ def test_who_trades_the_symbol_now_has_the_position_at_the_newest_close(exchange
         warehouse.enter_state(newcomer.model_id, "retired")
 
 
-def test_a_symbol_that_another_sessions_model_trades_is_left_to_that(exchange, warehouse, left_behind):
+def test_what_waits_for_a_model_that_does_not_trade_here_is_told_and_not_closed(exchange, warehouse, left_behind):
+    held = _positions(exchange)
     newcomer = SignalPackage(model_id="elsewhere-0000000", symbols=("ALPHA",))
     warehouse.enter_state(newcomer.model_id, "paper")
     try:
         with _wind_up(exchange) as session:
             assert [order.symbol for order in session.decide().sent] == ["BETA"]
-            assert session.concerns() == ()
+            [told] = session.concerns()
+            assert told == (
+                "485 ALPHA is held of model signal-00000000, which is retired, "
+                "and model elsewhere-0000000, which is to have it, does not trade in this session"
+            )
+            assert _positions(exchange)["ALPHA"] == held["ALPHA"]
+        # where every model of the broker was set aside, somebody looks all the same
+        assert "alpaca" in brokers(Mode.PAPER)
+        with Session.open([newcomer], exchange.broker(), limits=CLOSES) as session:
+            session.decide()
+            assert session.left_behind() == ()
+        assert ("ALPHA", "hand_over", newcomer.model_id, held["ALPHA"]) in _acts(left_behind)
     finally:
         warehouse.enter_state(newcomer.model_id, "retired")
 
