@@ -141,6 +141,11 @@ class Market:
     def close(self) -> None:
         self._connection.close()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether its connection has ended: nothing is read over it any more."""
+        return bool(self._connection.closed)
+
     def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
         """Everything about the packages' symbols, and the newest bars, calendars and splits of what else is held."""
         timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}

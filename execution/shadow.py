@@ -28,7 +28,7 @@ from execution.validation.bars import FeatureRowReady, FingerprintsMatch, Histor
 from execution.validation.rules import BarEvidence, Rule, refusals
 from models_registry import registry
 from warehouse.connection import connect
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop, Unreachable
 from warehouse.rows import scalar
 
 RULES: tuple[Rule[BarEvidence], ...] = (SomebodyTraded(), FeatureRowReady(), HistoryFresh(), FingerprintsMatch())
@@ -89,12 +89,17 @@ class Shadow:
         passed. `load` gives a model's package, or says why there is none. Raises Retry when the warehouse is gone.
         """
         records = sorted(registry.models("shadow"), key=lambda record: (record.entered_at, record.model_id))
-        return tuple(self._seen(record.model_id, load(record), waits=waits) for record in records)
+        try:
+            return tuple(self._seen(record.model_id, load(record), waits=waits) for record in records)
+        except psycopg.OperationalError as error:
+            raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
     def _seen(self, model_id: str, package: Package | str, *, waits: bool) -> Seen:
         try:
             return Seen(model_id, aside=package) if isinstance(package, str) else self._decide(package, waits=waits)
         except Stop as error:
+            if isinstance(error, Unreachable) or self._market.is_gone:
+                raise Retry(f"the warehouse is gone: {error}") from None
             # what one model lacks is not another's affair
             return Seen(model_id, aside=str(error))
 

@@ -18,6 +18,7 @@ from tests.execution.test_panels import Ranked
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SignalPackage, Warehouse, rows, trading_days
 from tests.machine import as_owner
 from warehouse.connection import connect
+from warehouse.errors import Retry
 from warehouse.sessions import ROLES
 
 _INSERT = (
@@ -265,3 +266,28 @@ def test_who_follows_decides_when_a_bar_lands(warehouse: Warehouse) -> None:
         "model follows-00000000: decisions: 0, too late to count: 0",
         "model follows-00000000: decisions: 1, too late to count: 0",
     ]
+
+
+@pytest.mark.parametrize("lost", ["_market", "_connection"])
+def test_who_follows_ends_when_a_connection_is_gone(warehouse: Warehouse, lost: str) -> None:
+    package = SignalPackage(f"ends{lost}-00000000", symbols=(f"ENDS{lost}",))
+    newest = _today(warehouse, *package.symbols)
+    enter_shadow(warehouse, package.model_id, datetime.now(UTC) - 7 * HOUR, *package.symbols)
+    asked: list[None] = []
+
+    def is_over() -> bool:
+        asked.append(None)
+        return len(asked) > 40
+
+    with Landings.listen() as landings, Only(package) as shadow:
+        connection = shadow._connection if lost == "_connection" else shadow._market._connection
+
+        def tell(line: str) -> None:
+            if package.model_id in line and "decisions: 0" in line:
+                publish(warehouse, *package.symbols, *newest, signal=0.3)
+                with as_owner() as owner:
+                    owner.execute("select pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+                    owner.execute("notify landings, '{}'")
+
+        with pytest.raises(Retry, match="the warehouse is gone: "):
+            follow(shadow, landings, is_over, tell)
