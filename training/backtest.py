@@ -3,16 +3,14 @@
 What is decided at the close of a bar is filled at the next open; `training/accounting.py` says what that earns.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
-from training import costs, models, targets, tuning
+from training import costs, models, targets, tuning, units
 from training.accounting import Account, Market, Terms, Wanted
 from training.dataset import Dataset, utc
 from training.hypothesis import Hypothesis
@@ -20,6 +18,7 @@ from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.targets import Values
 from training.tuning import Choice
+from training.units import HandOut, Unit
 from training.walk_forward import UNFINISHED_SESSIONS, Fold, anchored, split
 
 
@@ -58,7 +57,8 @@ class TrialPath:
 class _FoldResult:
     """Scores and weights (bars, S) of one fold's test; losses and base-rate losses in and out of sample.
 
-    whole (bars, S): the weight of a position that exits keep, NaN without any.
+    whole (bars, S): the weight of a position that exits keep, NaN without any. choice: what the search inside the fold
+    chose, None where there is no search.
     """
 
     scores: np.ndarray
@@ -66,6 +66,7 @@ class _FoldResult:
     whole: np.ndarray
     in_sample: tuple[np.ndarray, np.ndarray]
     out_of_sample: tuple[np.ndarray, np.ndarray]
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class Backtest:
             whole=decided["whole"].to_numpy().reshape(shape) if "whole" in decided else np.full(shape, np.nan),
             in_sample=self._losses(package, fold.train, edges, base),
             out_of_sample=self._losses(package, fold.test, edges, base),
+            choice=self.chosen.get(fold.number),
         )
 
     def tuned(self, parameters: XGBoostParameters, train: np.ndarray, number: int) -> XGBoostParameters:
@@ -171,10 +173,15 @@ class Backtest:
         if self.hypothesis.training.tune is None:
             return parameters
         if number not in self.chosen:
-            self.chosen[number] = tuning.choose(self, train, parameters, number=number)
-            if self.on_choice is not None:
-                self.on_choice(number, self.chosen[number])
+            self.keep(number, tuning.choose(self, train, parameters, number=number))
         return self.chosen[number].parameters
+
+    def keep(self, number: int, choice: Choice) -> None:
+        """Take what was chosen in a fold, here or by another process, and tell it once."""
+        if number not in self.chosen:
+            self.chosen[number] = choice
+            if self.on_choice is not None:
+                self.on_choice(number, choice)
 
     @property
     def tested(self) -> np.ndarray:
@@ -241,25 +248,29 @@ class Backtest:
         return models.losses(package.target, labels, predictions), models.losses(package.target, labels, base)
 
 
-def run(trials: Mapping[str, tuple[Backtest, XGBoostParameters]]) -> dict[str, TrialPath]:
+def run(
+    trials: Mapping[str, tuple[Backtest, XGBoostParameters]], hand_out: HandOut | None = None
+) -> dict[str, TrialPath]:
     """The out-of-sample path of every trial by its id, of hypotheses on one grid with the same out-of-sample bars.
 
-    Fits run side by side, one thread each. Raises ModelError.
+    `hand_out` says where folds are fitted: without it in this process, side by side on a CPU. Raises ModelError.
     """
-    # the GPU is one device: fits that share it only wait for each other
+    hand_out = hand_out or units.local(next(iter(trials.values()))[0].device)
     for one, _ in trials.values():
         one.target_values  # noqa: B018 (once, not once per thread)
-    workers = 1 if any(backtest.device == "cuda" for backtest, _ in trials.values()) else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers)
-    try:
-        running = {
-            trial_id: [pool.submit(backtest.fold, fold, parameters, trial_id) for fold in backtest.folds]
-            for trial_id, (backtest, parameters) in trials.items()
-        }
-        results = {trial_id: [fold.result() for fold in folds] for trial_id, folds in running.items()}
-    finally:
-        # after an error or Ctrl-C, what has not begun is not begun
-        pool.shutdown(cancel_futures=True)
+    folds = {(trial, fold.number): fold for trial, (one, _) in trials.items() for fold in one.folds}
+
+    def fitted(unit: Unit) -> _FoldResult:
+        one, parameters = trials[unit.trial]
+        return one.fold(folds[unit.trial, unit.fold], parameters, unit.trial)
+
+    asked = [Unit(trial, number, trials[trial][0].chosen.get(number)) for trial, number in folds]
+    found: dict[tuple[str, int], _FoldResult] = {}
+    for unit, result in hand_out(asked, fitted):
+        found[unit.trial, unit.fold] = result
+        if result.choice is not None:
+            trials[unit.trial][0].keep(unit.fold, result.choice)
+    results = {trial: [found[trial, fold.number] for fold in one.folds] for trial, (one, _) in trials.items()}
     return _paths([backtest for backtest, _ in trials.values()], results)
 
 

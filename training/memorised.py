@@ -11,17 +11,31 @@ import numpy as np
 import psycopg
 import xgboost
 
-from training import models
+from training import models, units
 from training.backtest import Backtest
+from training.units import HandOut, Unit
+from training.walk_forward import Fold
 from warehouse.errors import OperatorError
 
 
-def gaps(trials: Mapping[str, Backtest]) -> dict[str, float | None]:
+def gaps(trials: Mapping[str, Backtest], hand_out: HandOut | None = None) -> dict[str, float | None]:
     """By trial_id: skill in sample minus out of sample of the middle fold's fit, with shuffled training labels.
 
-    None where such a fit is not possible.
+    None where such a fit is not possible. `hand_out` says where the fits are made, as in `backtest.run`.
     """
-    return {trial: _gap(backtest) for trial, backtest in trials.items()}
+    hand_out = hand_out or units.local(next(iter(trials.values())).device)
+    asked = [
+        Unit(trial, fold.number, one.chosen.get(fold.number), is_control=True)
+        for trial, one in trials.items()
+        for fold in [middle(one)]
+    ]
+    found = {unit.trial: gap for unit, gap in hand_out(asked, lambda unit: gap_of(trials[unit.trial]))}
+    return {trial: found[trial] for trial in trials}
+
+
+def middle(one: Backtest) -> Fold:
+    """The fold whose fit is made again with shuffled labels."""
+    return one.folds[len(one.folds) // 2]
 
 
 def store(connection: psycopg.Connection, found: Mapping[str, float | None]) -> None:
@@ -32,8 +46,9 @@ def store(connection: psycopg.Connection, found: Mapping[str, float | None]) -> 
         )
 
 
-def _gap(backtest: Backtest) -> float | None:
-    fold = backtest.folds[len(backtest.folds) // 2]
+def gap_of(backtest: Backtest) -> float | None:
+    """The gap of one trial, None where its fit is not possible."""
+    fold = middle(backtest)
     hypothesis, seed = backtest.hypothesis, backtest.hypothesis.training.seed
     train, test = backtest.sample(fold.train, fold.train), backtest.sample(fold.test, fold.train)
     shuffled = replace(train, labels=np.random.default_rng(seed).permutation(train.labels))

@@ -14,6 +14,7 @@ from training.models import resolve_device
 from training.targets import Values
 from training.trials import FamilyKey
 from training.tuning import Choice
+from training.units import HandOut, Unit
 from training.walk_forward import Fold
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
@@ -72,6 +73,16 @@ class Search:
         values = self._values[target]
         return Backtest(hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values)
 
+    def do(self, unit: Unit) -> Any:
+        """What a process does of the search by itself; `unit` brings along what was chosen in its fold before."""
+        _, one = self.trials[unit.trial]
+        if unit.choice is not None:
+            one.keep(unit.fold, unit.choice)
+        if unit.is_control:
+            return memorised.gap_of(one)
+        fold = next(fold for fold in one.folds if fold.number == unit.fold)
+        return one.fold(fold, one.hypothesis.training.xgboost, unit.trial)
+
     @cached_property
     def _datasets(self) -> dict[str, Dataset]:
         return {}
@@ -81,10 +92,11 @@ class Search:
         return {}
 
 
-def train(hypothesis: Hypothesis, *, source_file: str) -> Run:
+def train(hypothesis: Hypothesis, *, source_file: str, elsewhere: Callable[[Search], HandOut] | None = None) -> Run:
     """Fit and backtest every trial of a hypothesis and store them. The same run again returns the stored one.
 
-    A run that fails is recorded as failed, with its reason, and the error goes on. Raises OperatorError.
+    `elsewhere` hands out the fits of a search to other processes; without it they are made in this one. A run that
+    fails is recorded as failed, with its reason, and the error goes on. Raises OperatorError.
     """
     search, family = prepare(hypothesis)
     dataset, device = search.dataset, search.device
@@ -93,7 +105,7 @@ def train(hypothesis: Hypothesis, *, source_file: str) -> Run:
         trials.start_run(connection, hypothesis, dataset, family, source_file=source_file, device=device)
         is_new = trials.outcome(connection, search.run_id) != "succeeded"
     if is_new:
-        _try(search, family, tried)
+        _try(search, family, tried, None if elsewhere is None else elsewhere(search))
     return Run(
         run_id=search.run_id,
         experiment_id=hypothesis.experiment_id,
@@ -115,12 +127,18 @@ def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
     return search, FamilyKey.of(dataset, search.folds)
 
 
-def _try(search: Search, family: FamilyKey, tried: Mapping[str, tuple[dict[str, Any], Backtest]]) -> None:
+def _try(
+    search: Search,
+    family: FamilyKey,
+    tried: Mapping[str, tuple[dict[str, Any], Backtest]],
+    hand_out: HandOut | None,
+) -> None:
     if search.hypothesis.training.tune is not None:
         tried = _going_on(search, tried)
     try:
-        paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()})
-        gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items()})
+        asked = {trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()}
+        paths = backtest.run(asked, hand_out)
+        gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items()}, hand_out)
     except (OperatorError, MemoryError) as error:
         with connect("trainer") as connection:
             trials.record_outcome(connection, search.run_id, "failed", str(error) or type(error).__name__)

@@ -1,0 +1,49 @@
+"""What of a search one process does by itself, and how such units are handed out.
+
+A unit is fitted wholly in one thread, and with the same settings everywhere. So its bits do not depend on where it is
+done, or on what is done beside it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from training.tuning import Choice
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One fold of one trial, or with `is_control` the fold's fit on shuffled labels.
+
+    `choice` is what a search inside that fold has chosen already.
+    """
+
+    trial: str
+    fold: int
+    choice: Choice | None = None
+    is_control: bool = False
+
+
+Do = Callable[[Unit], Any]
+# what hands out units yields each with its result in any order
+HandOut = Callable[[Sequence[Unit], Do], Iterator[tuple[Unit, Any]]]
+
+
+def local(device: str) -> HandOut:
+    """Hands out units to threads of this process: one per core, or one for a GPU, which fits would only queue for."""
+    workers = 1 if device == "cuda" else os.cpu_count() or 1
+
+    def hand_out(units: Sequence[Unit], do: Do) -> Iterator[tuple[Unit, Any]]:
+        pool = ThreadPoolExecutor(workers)
+        try:
+            running = [(unit, pool.submit(do, unit)) for unit in units]
+            # in their order, so that of several errors it is always the same one that is raised
+            for unit, result in running:
+                yield unit, result.result()
+        finally:
+            # after an error or Ctrl-C, what has not begun is not begun
+            pool.shutdown(cancel_futures=True)
+
+    return hand_out
