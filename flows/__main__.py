@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     look_ahead.add_argument("timeframes", nargs="*", metavar="TIMEFRAME", help="e.g. 5m 1d (default: all)")
     train = commands.add_parser("train", help="train and judge hypotheses")
     train.add_argument("files", nargs="*", metavar="FILE", help="hypothesis files (default: all of experiments/)")
+    train.add_argument(
+        "--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers fit (default: this machine fits)"
+    )
     universe = commands.add_parser("universe", help="lines of seeds/universes.csv from a CSV of dated memberships")
     universe.add_argument("name", help="what a hypothesis calls it, e.g. sp500")
     universe.add_argument("file", type=Path, metavar="FILE", help="CSV with symbol, opt-in and opt-out")
@@ -104,6 +107,7 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
             parameters["timeframes"] = options.timeframes
         case "train":
             parameters["experiments"] = options.files or None
+            parameters["cluster"] = options.cluster
         case "report":
             parameters["folder"] = options.to
     name = options.command.replace("-", "_")

@@ -1,6 +1,7 @@
 """Train and judge hypotheses; what passes the gate becomes a model in state paper."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
@@ -36,9 +37,14 @@ def gather_evidence(timeframes: list[str]) -> None:
 
 
 @task
-def fit(valid: hypothesis.Hypothesis, source_file: str) -> Run:
-    """Every trial of a hypothesis, walked forward and stored."""
-    run = train_hypothesis(valid, source_file=source_file)
+def fit(valid: hypothesis.Hypothesis, source_file: str, cluster: str | None = None) -> Run:
+    """Every trial of a hypothesis, walked forward and stored; fitted on the cluster at an address if there is one."""
+    elsewhere = None
+    if cluster is not None:
+        from flows.cluster import handing_out
+
+        elsewhere = partial(handing_out, cluster)
+    run = train_hypothesis(valid, source_file=source_file, elsewhere=elsewhere)
     log.info(
         "%s: %d trials %s on %s, %d rows (%d not ready)",
         run.experiment_id,
@@ -73,9 +79,10 @@ def judge(runs: list[Run]) -> list[str]:
 
 
 @flow
-def train(experiments: list[str] | None = None) -> list[str]:
+def train(experiments: list[str] | None = None, cluster: str | None = None) -> list[str]:
     """Train the hypothesis files (default: all of experiments/) and judge their families; returns the models.
 
+    `cluster` is the address of a Dask scheduler, tcp://HOST:PORT, whose workers fit; without it this process does.
     All files are read before anything is tried: one bad file changes nothing. One whose data are missing, or which
     cannot be fitted, is named at the end with its reason; the others go on. Raises Stop then.
     """
@@ -83,11 +90,16 @@ def train(experiments: list[str] | None = None) -> list[str]:
     if not files:
         raise Stop(f"no hypothesis to train: {EXPERIMENTS_DIR.name}/ holds no YAML file")
     valid = [hypothesis.load(file) for file in files]
+    if cluster is not None:
+        # Dask takes a second to import, and most trainings need none of it
+        from flows.cluster import check
+
+        check(cluster)
     gather_evidence(sorted({one.timeframe for one in valid}))
     runs, untrained = [], []
     for one, file in zip(valid, files, strict=True):
         try:
-            runs.append(fit(one, _shown(file)))
+            runs.append(fit(one, _shown(file), cluster))
         except OperatorError as error:
             log.error("%s was not trained: %s", _shown(file), error)
             untrained.append(f"{_shown(file)}: {error}")

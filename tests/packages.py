@@ -30,6 +30,7 @@ LOOKED_AT = {
     "apprise": ("BSD-2-Clause", "its LICENSE file"),
     "bottleneck": ("BSD-2-Clause", "its LICENSE file"),
     "isodate": ("BSD-3-Clause", "its LICENSE file"),
+    "partd": ("BSD-3-Clause", "its LICENSE.txt"),
     "protobuf": ("BSD-3-Clause", "https://github.com/protocolbuffers/protobuf/blob/main/LICENSE"),
     "psycopg2-binary": ("LGPL-3.0-or-later", "https://www.psycopg.org/docs/license.html"),
     "python-dateutil": ("Apache-2.0 OR BSD-3-Clause", "its LICENSE file"),

@@ -1,0 +1,170 @@
+"""A search on a Dask cluster: each fold of each trial goes to a worker, which reads the warehouse by itself.
+
+Only ids and the hypothesis travel to a worker, and scores back. What is stored and judged is stored and judged here.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from queue import Empty, Queue
+from typing import Any
+
+import dask
+
+# what is wrong is said in our own words; Dask reads these levels when it is first imported
+dask.config.set({"logging": {"distributed": "critical", "distributed.client": "critical"}})
+
+from distributed import Client, Future, KilledWorker, get_worker  # noqa: E402
+
+from training import remote  # noqa: E402
+from training.remote import Query  # noqa: E402
+from training.train import Search  # noqa: E402
+from training.units import Do, HandOut, Unit  # noqa: E402
+from warehouse.errors import OperatorError, Stop  # noqa: E402
+
+log = logging.getLogger("truebar")
+
+_SECONDS_TO_ANSWER = 30
+# workers may be started anew by whoever runs the cluster; a search without any waits so long for one
+SECONDS_WITHOUT_WORKER = 120.0
+_AGAIN = "what was stored stays, and the same command goes on; without --cluster it goes on on this machine"
+
+
+class ClusterError(Stop):
+    """The cluster cannot be used, or is gone. Nothing of a run is counted twice when it is tried again."""
+
+
+def check(address: str) -> None:
+    """See that a cluster answers and that all its workers are like this process. Raises ClusterError."""
+    with _connected(address) as client:
+        _refuse_others(client, address, "auto")
+
+
+def handing_out(address: str, search: Search) -> HandOut:
+    """Hands out the units of a search to the workers of the cluster at an address."""
+    query = Query.of(search)
+
+    def hand_out(units: Sequence[Unit], do: Do) -> Iterator[tuple[Unit, Any]]:
+        with _connected(address) as client:
+            _refuse_others(client, address, search.device)
+            yield from _results(client, address, query, units)
+
+    return hand_out
+
+
+def _results(client: Client, address: str, query: Query, units: Sequence[Unit]) -> Iterator[tuple[Unit, Any]]:
+    done: Queue[Future[Any]] = Queue()
+    here = remote.versions()
+    asked: dict[str, Unit] = {}
+    for unit in units:
+        future = client.submit(_fitted, query, unit, here, pure=False)
+        asked[str(future.key)] = unit
+        future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+    # the cluster forgets what nobody here holds: a worker that dies takes nothing along that was fetched already, which
+    # would have to be done again
+    del future
+    count, told, seen = len(asked), time.monotonic(), time.monotonic()
+    while asked:
+        try:
+            future = done.get(timeout=1)
+        except Empty:
+            if client.status != "running":
+                raise ClusterError(_gone(address)) from None
+            if client.scheduler_info(n_workers=-1)["workers"]:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > SECONDS_WITHOUT_WORKER:
+                raise ClusterError(
+                    f"the cluster at {address} has had no worker for {SECONDS_WITHOUT_WORKER:.0f} s: start one with "
+                    f"`dask worker {address}`; {_AGAIN}"
+                ) from None
+            continue
+        unit = asked.pop(str(future.key))
+        yield unit, _result(future, address, unit)
+        del future
+        if time.monotonic() - told > 2:
+            told = time.monotonic()
+            log.info("%d of %d fits are done on the cluster", count - len(asked), count)
+
+
+def _result(future: Future[Any], address: str, unit: Unit) -> Any:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ClusterError(
+            f"fold {unit.fold} of trial {unit.trial} ended {error.allowed_failures + 1} workers of {address} one after "
+            f"the other, most likely for want of memory: give workers more, or fewer threads; {_AGAIN}"
+        ) from None
+    except (CancelledError, OSError):
+        raise ClusterError(_gone(address)) from None
+
+
+def _gone(address: str) -> str:
+    return f"the Dask scheduler at {address} is gone in the middle of a search: start it again; {_AGAIN}"
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        client = Client(  # type: ignore[no-untyped-call]
+            address, timeout=_SECONDS_TO_ANSWER, set_as_default=False, name="truebar"
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address} ({_reason(error)}): start one with `dask scheduler`, give its "
+            "address as --cluster tcp://HOST:PORT, or leave --cluster out"
+        ) from None
+    try:
+        yield client
+    finally:
+        client.close(timeout=_SECONDS_TO_ANSWER)  # type: ignore[no-untyped-call]
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _refuse_others(client: Client, address: str, device: str) -> None:
+    """Raise ClusterError for workers with other code or libraries, or that cannot read the warehouse or fit."""
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        raise ClusterError(f"the cluster at {address} has no worker: start one with `dask worker {address}`")
+    for worker, said in sorted(client.run(_described, device, on_error="return").items()):
+        if isinstance(said, BaseException):
+            raise ClusterError(
+                f"worker {worker} of the cluster at {address} has no truebar like this one ({_reason(said)}): start it "
+                "with `.venv/bin/dask worker` of a checkout of the same commit"
+            )
+        found, reason = said
+        if sentence := difference(remote.versions(), found):
+            raise ClusterError(f"worker {worker} of the cluster at {address} {sentence}")
+        if reason is not None:
+            raise ClusterError(f"worker {worker} of the cluster at {address} cannot train: {reason}")
+
+
+def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
+    """What another process has otherwise than this one, as the end of a sentence; None when it is alike."""
+    others = [f"{name} {there.get(name)} and not {here[name]}" for name in here if there.get(name) != here[name]]
+    if not others:
+        return None
+    return (
+        f"has {', '.join(others)}, so its numbers may be others: start it from a checkout of the same commit, after "
+        "`make install` there"
+    )
+
+
+def _described(device: str) -> tuple[dict[str, str], str | None]:
+    return remote.versions(), remote.unfit(device)
+
+
+def _fitted(query: Query, unit: Unit, versions: dict[str, str]) -> Any:
+    """Do a unit on a worker. One that has joined since the search began may be another than those seen then."""
+    worker = get_worker().address
+    if sentence := difference(versions, remote.versions()):
+        raise ClusterError(f"worker {worker}, which has joined meanwhile, {sentence}")
+    try:
+        return remote.do(query, unit)
+    except OperatorError as error:
+        raise type(error)(f"{error} (on worker {worker})") from None

@@ -1,0 +1,122 @@
+"""A search made again in another process: the query travels and not the data, which that process reads by itself."""
+
+import hashlib
+import platform
+import sys
+from dataclasses import dataclass
+from functools import cache
+from threading import Lock
+from typing import Any
+
+import optuna
+
+from models_registry.package import library_versions
+from training import trials
+from training.dataset import Dataset, read
+from training.hypothesis import Hypothesis
+from training.models import resolve_device
+from training.train import Search
+from training.units import Unit
+from warehouse.connection import connect
+from warehouse.errors import OperatorError, Stop
+from warehouse.refusals import in_words
+from warehouse.settings import PROJECT_DIR
+
+# whoever fits for others only reads
+ROLE = "analyst"
+_CODE = ("models_registry", "training", "training/gate", "warehouse")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a process needs to make a search again, beside a warehouse that it may read. It holds no credential."""
+
+    hypothesis: Hypothesis
+    run_id: str
+    digest: str
+    device: str
+
+    @classmethod
+    def of(cls, search: Search) -> "Query":
+        """The query of a search that was prepared here."""
+        return cls(search.hypothesis, search.run_id, search.dataset.digest, search.device)
+
+
+class _Kept:
+    """The dataset that this process has read last, and the searches on it: other trials and threads find them here."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._dataset: Dataset | None = None
+        self._searches: dict[str, Search] = {}
+
+    def search(self, query: Query) -> Search:
+        """The search of a query. Raises Stop when the warehouse here has other data than where it comes from."""
+        with self._lock:
+            if query.run_id not in self._searches:
+                dataset = self._read(query)
+                search = Search(query.hypothesis, dataset, query.device, query.run_id)
+                for _, one in search.trials.values():
+                    one.target_values  # noqa: B018 (once, not once per thread)
+                self._searches[query.run_id] = search
+            return self._searches[query.run_id]
+
+    def _read(self, query: Query) -> Dataset:
+        held = self._dataset
+        if held is not None and held.digest == query.digest and self._is_of(query, held):
+            return held
+        # before the next one is read: a process has room for one
+        self._dataset, held = None, None
+        self._searches.clear()
+        found = read(query.hypothesis, role=ROLE)
+        if not self._is_of(query, found):
+            raise Stop(
+                f"the data of {query.hypothesis.experiment_id} are others here than where the search began: both "
+                "have to read one warehouse, in which nothing is built meanwhile; run the same command again"
+            )
+        self._dataset = found
+        return found
+
+    @staticmethod
+    def _is_of(query: Query, dataset: Dataset) -> bool:
+        return trials.run_id(query.hypothesis, dataset) == query.run_id
+
+
+_kept = _Kept()
+
+
+def do(query: Query, unit: Unit) -> Any:
+    """Do a unit of a search in this process. Raises OperatorError."""
+    with in_words():
+        search = _kept.search(query)
+    return search.do(unit)
+
+
+def versions() -> dict[str, str]:
+    """What the bits of a fit depend on, beside its data: what differs between two processes must not be mixed."""
+    return {
+        "truebar": _code(),
+        **library_versions(),
+        "optuna": optuna.__version__,
+        "Python": ".".join(map(str, sys.version_info[:2])),
+        "processor": platform.machine(),
+    }
+
+
+def unfit(device: str) -> str | None:
+    """Why this process cannot fit on a device what it reads from the warehouse; None when it can."""
+    try:
+        with in_words(), connect(ROLE, read_only=True) as connection:
+            connection.execute("select 1")
+        resolve_device(device)
+    except OperatorError as error:
+        return str(error)
+    return None
+
+
+@cache
+def _code() -> str:
+    """12 hex digits of the code that reads, fits and predicts: a checkout's version stays the same for months."""
+    files = sorted(path for folder in _CODE for path in (PROJECT_DIR / folder).glob("*.py"))
+    content = b"".join(path.relative_to(PROJECT_DIR).as_posix().encode() + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:12]
