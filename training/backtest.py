@@ -14,6 +14,7 @@ from training import costs, models, targets, tuning, units
 from training.accounting import Account, Market, Terms, Wanted
 from training.dataset import Dataset, utc
 from training.hypothesis import Hypothesis
+from training.matrices import Matrices
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.targets import Values
@@ -74,7 +75,8 @@ class Backtest:
     """One trial's hypothesis on its dataset: folds and labels are made once.
 
     `chosen` is what the search inside each fold chose, by the fold's number, where the hypothesis tunes; a search that
-    is not there yet is made when its fold is fitted, and told to `on_choice`.
+    is not there yet is made when its fold is fitted, and told to `on_choice`. `matrices` are those of all fits on the
+    dataset.
     """
 
     hypothesis: Hypothesis
@@ -85,6 +87,7 @@ class Backtest:
     known_values: Values | None = None
     chosen: dict[int, Choice] = field(default_factory=dict)
     on_choice: Callable[[int, Choice], None] | None = None
+    matrices: Matrices = field(default_factory=Matrices)
 
     @cached_property
     def target_values(self) -> Values:
@@ -101,6 +104,7 @@ class Backtest:
             parameters,
             device=self.device,
             seed=hypothesis.training.seed,
+            matrices=self.matrices,
         )
         used = sessions[usable.any(axis=1)]
         return ModelPackage.build(
@@ -259,12 +263,14 @@ def run(
     for one, _ in trials.values():
         one.target_values  # noqa: B018 (once, not once per thread)
     folds = {(trial, fold.number): fold for trial, (one, _) in trials.items() for fold in one.folds}
+    # all of one fold first: they share its matrix
+    in_turn = sorted(folds, key=lambda place: place[1])
 
     def fitted(unit: Unit) -> _FoldResult:
         one, parameters = trials[unit.trial]
         return one.fold(folds[unit.trial, unit.fold], parameters, unit.trial)
 
-    asked = [Unit(trial, number, trials[trial][0].chosen.get(number)) for trial, number in folds]
+    asked = [Unit(trial, number, trials[trial][0].chosen.get(number)) for trial, number in in_turn]
     found: dict[tuple[str, int], _FoldResult] = {}
     for unit, result in hand_out(asked, fitted):
         found[unit.trial, unit.fold] = result

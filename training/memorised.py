@@ -55,7 +55,9 @@ def gap_of(backtest: Backtest) -> float | None:
     target = hypothesis.target
     try:
         parameters = backtest.tuned(hypothesis.training.xgboost, fold.train, fold.number)
-        booster = models.fit(shuffled, target, parameters, device=backtest.device, seed=seed)
+        booster = models.fit(
+            shuffled, target, parameters, device=backtest.device, seed=seed, matrices=backtest.matrices
+        )
     except OperatorError:
         return None
     fitted = xgboost.Booster()

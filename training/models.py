@@ -10,6 +10,7 @@ import numpy as np
 import xgboost
 
 from models_registry.scoring import Target
+from training.matrices import Matrices
 from training.parameters import XGBoostParameters
 from warehouse.errors import Stop
 
@@ -65,8 +66,16 @@ def has_cuda() -> bool:
     return device.startswith("cuda")
 
 
-def fit(sample: Sample, target: Target, parameters: XGBoostParameters, *, device: str, seed: int) -> bytes:
-    """Fit a sample and return the booster in UBJ form.
+def fit(
+    sample: Sample,
+    target: Target,
+    parameters: XGBoostParameters,
+    *,
+    device: str,
+    seed: int,
+    matrices: Matrices | None = None,
+) -> bytes:
+    """Fit a sample and return the booster in UBJ form. `matrices` has those of other fits, which may be the same.
 
     One thread: the sums of a histogram, and so the trees, must not depend on how many cores there are. Fits run beside
     each other instead. Raises ModelError when the labels are all alike or XGBoost refuses.
@@ -80,38 +89,50 @@ def fit(sample: Sample, target: Target, parameters: XGBoostParameters, *, device
         "seed": seed,
     }
     try:
-        return _trained(sample, target, parameters, settings)
+        return _trained(sample, target, parameters, settings, matrices or Matrices())
     except xgboost.core.XGBoostError as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"XGBoost could not fit with {parameters.model_dump()} on {device}: {reason}") from error
 
 
-def _trained(sample: Sample, target: Target, parameters: XGBoostParameters, settings: dict[str, Any]) -> bytes:
+def _trained(
+    sample: Sample, target: Target, parameters: XGBoostParameters, settings: dict[str, Any], matrices: Matrices
+) -> bytes:
     rounds = parameters.n_estimators
     if parameters.early_stopping_rounds is None:
-        return bytes(xgboost.train(settings, _matrix(sample, target, parameters), rounds).save_raw("ubj"))
+        return bytes(xgboost.train(settings, _matrix(sample, target, parameters, matrices), rounds).save_raw("ubj"))
     fitted, judged = sample.inner(parameters.validation_fraction)
     _refuse_one_class(fitted, target)
-    matrix = _matrix(fitted, target, parameters)
+    matrix = _matrix(fitted, target, parameters, matrices)
     booster = xgboost.train(
         settings,
         matrix,
         rounds,
-        evals=[(_matrix(judged, target, parameters, like=matrix), "inner")],
+        evals=[(_judged(judged, target, parameters, matrix), "inner")],
         early_stopping_rounds=parameters.early_stopping_rounds,
         verbose_eval=False,
     )
     return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
 
 
-def _matrix(
-    sample: Sample, target: Target, parameters: XGBoostParameters, *, like: xgboost.DMatrix | None = None
-) -> xgboost.DMatrix:
+def _matrix(sample: Sample, target: Target, parameters: XGBoostParameters, matrices: Matrices) -> xgboost.DMatrix:
     features, by_row = sample.features.astype(np.float32), weights(sample.labels, target, parameters)
     if parameters.booster == "gblinear":
+        # it sorts the columns in place at its first fit, so it is not shared
         return xgboost.DMatrix(features, sample.labels, weight=by_row, nthread=1)
+    return matrices.quantized(features, sample.labels, by_row, parameters.max_bin)
+
+
+def _judged(
+    sample: Sample, target: Target, parameters: XGBoostParameters, like: xgboost.DMatrix
+) -> xgboost.QuantileDMatrix:
     return xgboost.QuantileDMatrix(
-        features, sample.labels, weight=by_row, nthread=1, max_bin=parameters.max_bin, ref=like
+        sample.features.astype(np.float32),
+        sample.labels,
+        weight=weights(sample.labels, target, parameters),
+        nthread=1,
+        max_bin=parameters.max_bin,
+        ref=like,
     )
 
 

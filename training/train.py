@@ -10,6 +10,7 @@ from training import backtest, memorised, targets, trials
 from training.backtest import Backtest, folds_of
 from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
+from training.matrices import Matrices
 from training.models import resolve_device
 from training.targets import Values
 from training.trials import FamilyKey
@@ -71,7 +72,9 @@ class Search:
         if target not in self._values:
             self._values[target] = targets.values(hypothesis.target, dataset)
         values = self._values[target]
-        return Backtest(hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values)
+        return Backtest(
+            hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values, matrices=self._matrices
+        )
 
     def do(self, unit: Unit) -> Any:
         """What a process does of the search by itself; `unit` brings along what was chosen in its fold before."""
@@ -82,6 +85,10 @@ class Search:
             return memorised.gap_of(one)
         fold = next(fold for fold in one.folds if fold.number == unit.fold)
         return one.fold(fold, one.hypothesis.training.xgboost, unit.trial)
+
+    @cached_property
+    def _matrices(self) -> Matrices:
+        return Matrices()
 
     @cached_property
     def _datasets(self) -> dict[str, Dataset]:

@@ -145,7 +145,12 @@ def _skill(backtest: "Backtest", parts: list[tuple[np.ndarray, np.ndarray]], par
         booster.load_model(
             bytearray(
                 models.fit(
-                    fitted_on, target, parameters, device=backtest.device, seed=backtest.hypothesis.training.seed
+                    fitted_on,
+                    target,
+                    parameters,
+                    device=backtest.device,
+                    seed=backtest.hypothesis.training.seed,
+                    matrices=backtest.matrices,
                 )
             )
         )
