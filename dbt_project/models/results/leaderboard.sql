@@ -23,9 +23,15 @@ occasions as (
     group by occasion
 ),
 
+spent as (
+    select alpha from occasions
+    union all
+    select level from {{ ref('stg_research__forward_looks') }}
+),
+
 luck as (
     select coalesce(sum(alpha), 0) as expected_lucky_models
-    from occasions
+    from spent
 ),
 
 newest_states as (
