@@ -88,6 +88,8 @@ def own_path(package: ModelPackage, grid: Dataset, first: int, days: int) -> Pat
     """
     traded = np.flatnonzero((grid.is_traded & grid.is_member).any(axis=1))
     traded = traded[traded >= first]
+    if len(traded) == 0:
+        raise Stop("nobody traded its symbols on the days to judge: look again when they have bars")
     day_of = grid.sessions[traded].astype("datetime64[D]")
     last = int(traded[day_of <= np.unique(day_of)[:days][-1]][-1])
     rows = signals(package, utc(grid.sessions[first]), utc(grid.sessions[last]))
