@@ -153,7 +153,9 @@ def _try(
     with connect("trainer") as connection:
         if not trials.claim_finish(connection, search.run_id):
             return
-        evidence = {trial: (tried[trial][0], path) for trial, path in paths.items()}
+        evidence = {
+            trial: (tried[trial][0], tried[trial][1].dataset.feature_names, path) for trial, path in paths.items()
+        }
         trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence)
         memorised.store(connection, gaps)
 

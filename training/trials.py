@@ -5,7 +5,7 @@ Ids are derived from content, so the same thing tried again is the same row and 
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -216,15 +216,18 @@ def finish_run(
     run: str,
     hypothesis: Hypothesis,
     family: FamilyKey,
-    trials: Mapping[str, tuple[Mapping[str, Any], TrialPath]],
+    trials: Mapping[str, tuple[Mapping[str, Any], Sequence[str], TrialPath]],
 ) -> None:
-    """Record every trial with its daily returns, and that the run succeeded. The caller commits all of it at once."""
-    for number, (trial, (parameters, path)) in enumerate(trials.items(), start=1):
+    """Record every trial with its features and daily returns, and that the run succeeded.
+
+    The caller commits all of it at once.
+    """
+    for number, (trial, (parameters, features, path)) in enumerate(trials.items(), start=1):
         connection.execute(
             """
             insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters,
-            skill_in_sample, skill_out_of_sample, left_out, coverage)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            skill_in_sample, skill_out_of_sample, left_out, coverage, features)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             """,
             (
                 trial,
@@ -237,6 +240,7 @@ def finish_run(
                 _number(path.skill_out_of_sample),
                 Json(path.left_out),
                 Json(dict(zip(family.symbols, map(_number, path.coverage or ()), strict=False))),
+                sorted(features),
             ),
         )
         with connection.cursor().copy(RETURNS) as copy:

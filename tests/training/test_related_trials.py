@@ -108,6 +108,11 @@ def test_an_idea_tried_on_another_symbol_counts_and_another_idea_does_not() -> N
     assert set(noise.trial_ids) <= related(edge)
     assert set(other.trial_ids) <= related(noise)
     assert not set(other.trial_ids) & related(edge)
+    # what it looks at is another idea; how the grid is written around it is none
+    alone = tried("NOISE", feature_groups=[], features=["volume_surprise"])
+    assert not set(alone.trial_ids) & related(edge)
+    among = tried(feature_groups=[], features=["wind_direction"], grid={"features": [["volume_surprise"]]})
+    assert set(alone.trial_ids) <= related(among)
 
 
 def test_an_idea_that_is_spelled_otherwise_is_the_same() -> None:
@@ -117,6 +122,9 @@ def test_an_idea_that_is_spelled_otherwise_is_the_same() -> None:
         {"target": {"kind": "binary", "volatility": "anything_1"}},
         {"target": {"kind": "binary", "threshold": 0.00001}},
         {"target": {"kind": "regression"}, "grid": {"target.kind": ["binary"]}},
+        {"features": ["volume_surprise"]},
+        {"feature_groups": [], "features": ["volume_surprise", "wind_direction"]},
+        {"grid": {"features": [["wind_direction"]]}},
     )
     for spelled in spellings:
         grid = {"grid": spelled.pop("grid", {})}
