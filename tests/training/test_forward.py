@@ -298,6 +298,24 @@ def test_a_decision_that_is_not_the_models_is_seen(change: dict[str, object]) ->
     assert share_of_model(package, [replace(decisions[0], feature_values=(None, 1.0)), *decisions[1:]]) == 0.95
 
 
+def test_of_a_universe_scores_are_compared_of_who_joined_and_who_left() -> None:
+    sizing = {"policy": "top_bottom_k", "top": 1}
+    asked = worlds.hypothesis(symbols=[], universe="moves", position_sizing=sizing)
+    backtest = Backtest(asked, worlds.dataset(300, symbols=("EDGE", "OTHER")), (), "cpu", "0" * 16)
+    package = backtest.package(asked.training.xgboost, np.arange(20, 290), "0" * 16)
+    names, rows = package.feature_names, [(0.5, 0.5), (-0.5, 1.0)]
+    row = pd.DataFrame([rows[0]], columns=list(names)).assign(symbol="JOINED", bar_start=DAYS[:1], is_ready=True)
+    [score] = package.trading(["JOINED"]).target_weights(row)["score"]
+    decisions = [
+        Decided(
+            DAYS[0].to_pydatetime(), symbol, *said, None, is_judged=True, feature_names=names, feature_values=values
+        )
+        for symbol, said, values in (("JOINED", (score, 1.0), rows[0]), ("EDGE", (0.0, 0.0), rows[1]))
+    ]
+    assert share_of_model(package, decisions) == 1.0
+    assert share_of_model(package, [replace(decisions[0], score=score / 2), decisions[1]]) == 0.5
+
+
 def test_the_days_of_the_models_own_record_are_counted_whoever_decided_on_them() -> None:
     record = enter_shadow(_trained(_hypothesis("EDGE", 25)), LOOKS, "a test")
     package = registry.load_model(record.model_id, role="analyst")
