@@ -67,7 +67,7 @@ NOT_BUILT = """
     cross join unnest(%s::text[]) as relations (model)
     left join canonical.live_watermarks as built on wanted.symbol = built.symbol and relations.model = built.model
     where built.bar_start is null or built.bar_start < wanted.bar_start
-    order by wanted.bar_start desc, wanted.symbol
+    order by wanted.bar_start desc, wanted.symbol asc
     limit 1
 """
 
