@@ -145,7 +145,7 @@ def test_nothing_runs_as_root_unbounded_or_with_a_secret_in_a_file() -> None:
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", text), f"{name} has {key} in the file"
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_the_commands_of_the_image_run(tmp_path: Path) -> None:
     """In a folder that holds what the image copies and no more, from an environment with what it sets and no more."""
     app, state = tmp_path / "app", tmp_path / "state"

@@ -154,16 +154,19 @@ def _walk(place: Place, schedule: Schedule) -> None:
     assert_exact(place)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("stocks", FEW_STOCKS, indirect=True)
 def test_orders_that_wait_for_the_open(stocks):
     _walk(*stocks)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("coins", FEW_COINS, indirect=True)
 def test_orders_that_trade_at_once(coins):
     _walk(*coins)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("stocks", [1], indirect=True)
 def test_the_judge_sees_what_is_wrong(stocks):
     place, schedule = stocks

@@ -28,7 +28,7 @@ from training.units import Do, HandOut, Unit
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
 
-pytestmark = [pytest.mark.long, pytest.mark.usefixtures("made_up_warehouse")]
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("made_up_warehouse")]
 
 TRAINING = {"start": "2000-01-01", "device": "cpu", "folds": 3, "xgboost": {"n_estimators": 40}}
 GRID = {**TRAINING, "grid": {"max_depth": [1, 2, 3], "subsample": [1.0, 0.7]}}
