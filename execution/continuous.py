@@ -83,7 +83,7 @@ def go_on(
         is_postponed = False
         try:
             step = session.decide(waits=True)
-            is_postponed = any(bar.is_postponed for bar in step.refused)
+            is_postponed = any(bar.is_postponed or bar.keeps_position for bar in step.refused)
             for line in _in_words(step):
                 tell(line)
             # a reason is told when it begins and when it ends, and not at every landing
@@ -91,9 +91,11 @@ def go_on(
             for (model_id, symbol), reasons in now.items():
                 if refused.get((model_id, symbol)) != reasons:
                     tell(f"{symbol} is not decided by {model_id}: {'; '.join(reasons)}")
-            for model_id, symbol in sorted(refused.keys() - now.keys()):
+            decided = {(one.model_id, one.symbol) for one in step.decisions}
+            for model_id, symbol in sorted(refused.keys() & decided):
                 tell(f"{symbol} is decided by {model_id} again")
-            refused = now
+            # an account that is flattened decides nothing
+            refused = {pair: reasons for pair, reasons in refused.items() if pair not in decided} | now
             for line in session.left_behind():
                 if line not in left_behind:
                     tell(line)

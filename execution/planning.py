@@ -357,7 +357,9 @@ def _postponed(
 
 def _waits_for_price(policy: TradingPolicy, situation: Situation, change: _Change) -> str | None:
     symbol = change.decision.symbol
-    return waits_for_price(policy.price_tolerance, symbol, change.price, situation.mark(symbol))
+    closes = change.decision.target_weight == 0
+    mark = situation.mark(symbol)
+    return waits_for_price(policy.price_tolerance, symbol, change.price, mark, change.held, closes=closes)
 
 
 def _unanswered(package: Package, situation: Situation, symbol: str, reason: str) -> RefusedBar:
@@ -435,7 +437,7 @@ def _change(
     closable = None if terms.step is None else terms.closable(held, price)
     quantity = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
     wanted = quantity
-    most = _most(decision.symbol, terms, step, situation.limits)
+    most = _most(decision.symbol, terms, price, step, situation.limits)
     if most is not None:
         quantity = max(-most, min(most, quantity))
     inputs = {
@@ -455,9 +457,13 @@ def _change(
     return _Change(decision, quantity, price, held, {name: None if v is None else str(v) for name, v in inputs.items()})
 
 
-def _most(symbol: str, terms: SymbolTerms, step: Decimal, limits: Limits | None) -> Decimal | None:
+def _most(symbol: str, terms: SymbolTerms, price: Decimal, step: Decimal, limits: Limits | None) -> Decimal | None:
     """The most units of one order, by the broker's terms and the limits; the rest goes with later bars."""
-    known = (terms.max_quantity, None if limits is None else limits.symbol.get("max_quantity", symbol))
+    known = (
+        terms.max_quantity,
+        None if terms.max_notional is None else terms.max_notional / price,
+        None if limits is None else limits.symbol.get("max_quantity", symbol),
+    )
     whole = [most // step * step for most in known if most is not None]
     # less than a step is no order at all: it is left for a rule to refuse
     return min((most for most in whole if most), default=None)

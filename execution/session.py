@@ -127,7 +127,8 @@ class Session:
             its_shares = _checked_shares(chosen, shares)
             aside = _not_ours(chosen, ledger.apart(), broker.name)
             chosen = tuple(package for package in chosen if package.model_id not in {one.model_id for one in aside})
-            if aside and not chosen:
+            # it looks after what retired models left behind all the same
+            if aside and not chosen and not ledger.left_behind():
                 raise Stop("; ".join(map(str, aside)))
             market = Market()
             opened.callback(market.close)

@@ -67,6 +67,8 @@ class SymbolTerms:
         units = self.whole(abs(held))
         if self.max_quantity is not None:
             units = min(units, self.whole(self.max_quantity))
+        if self.max_notional is not None and price:
+            units = min(units, self.whole(self.max_notional / price))
         return ZERO if self.too_small(units, price) else units
 
     def too_small(self, units: Decimal, price: Decimal | None) -> str | None:

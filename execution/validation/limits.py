@@ -91,16 +91,12 @@ class _Limited:
         return self.limits.caps(name, account, subject.model_id, subject.symbol)
 
 
-def _only_reduces(subject: Proposal) -> bool:
-    return subject.added_exposure <= 0 and subject.position_after * subject.held >= 0
-
-
 class OrderNotional(_Limited):
     """One order is worth no more than the limit, or makes a position smaller."""
 
     def validate(self, subject: Proposal) -> str | None:
         for cap in self._caps("order_notional", subject):
-            if _only_reduces(subject):
+            if subject.only_reduces:
                 return None
             if subject.price is None:
                 return "the order's worth is not known without a price"
@@ -114,7 +110,7 @@ class DailyNotional(_Limited):
 
     def validate(self, subject: Proposal) -> str | None:
         for cap in self._caps("daily_notional", subject):
-            if _only_reduces(subject):
+            if subject.only_reduces:
                 return None
             if subject.price is None or subject.usage is None:
                 return _UNKNOWN
@@ -130,7 +126,7 @@ class Position(_Limited):
 
     def validate(self, subject: Proposal) -> str | None:
         for cap in self._caps("position", subject):
-            if _only_reduces(subject):
+            if subject.only_reduces:
                 return None
             if subject.price is None or subject.equity is None or subject.equity <= 0:
                 return "the position's weight is not known without a price and a positive equity"

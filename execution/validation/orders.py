@@ -12,7 +12,10 @@ from execution.validation.rules import Proposal, Rule
 
 @dataclass(frozen=True, slots=True)
 class PriceSane:
-    """The reference price is positive and near the broker's own price, where it has one (a split shows here)."""
+    """The reference price is positive and near the broker's own price, where it has one (a split shows here).
+
+    What only makes smaller a position whose price has moved on against it is not held up.
+    """
 
     tolerance: Decimal
 
@@ -20,7 +23,8 @@ class PriceSane:
         price, mark = subject.price, subject.broker_mark
         if price is None or not price.is_finite() or price <= 0:
             return f"the reference price is {price}"
-        if not self.are_near(price, mark):
+        moved_on = mark is not None and (mark - price) * subject.held < 0
+        if not self.are_near(price, mark) and not (subject.only_reduces and moved_on):
             return f"the bar closed at {price}, the broker marks {subject.symbol} at {mark}"
         return None
 
@@ -29,13 +33,16 @@ class PriceSane:
         return mark is None or abs(mark - price) <= self.tolerance * price
 
 
-def waits_for_price(tolerance: Decimal, symbol: str, price: Decimal, mark: Decimal | None) -> str | None:
+def waits_for_price(
+    tolerance: Decimal, symbol: str, price: Decimal, mark: Decimal | None, held: Decimal, *, closes: bool
+) -> str | None:
     """In words, why an order that makes a position smaller waits for bar and broker to agree; None when it need not.
 
-    It is decided once they do, and refused by nothing but its own lateness. The words stay as they are while the mark
-    moves a little, so that they are told once.
+    It is decided once they do, and refused by nothing but its own lateness. What closes the position does not depend on
+    the price: it waits where the broker's is better than the bar's, which may then be a false tick, and not while a
+    crash goes on. The words stay as they are while the mark moves a little, so that they are told once.
     """
-    if mark is None or PriceSane(tolerance).are_near(price, mark):
+    if mark is None or PriceSane(tolerance).are_near(price, mark) or (closes and (mark - price) * held < 0):
         return None
     times = mark / price
     return f"the bar closed at {price}, the broker marks {symbol} at about {times:.1f} times that: the exit waits"
@@ -52,11 +59,13 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class MaxOrderNotional:
-    """The order is worth no more than the limit."""
+    """The order is worth no more than the limit, or makes a position smaller."""
 
     limit: Decimal
 
     def validate(self, subject: Proposal) -> str | None:
+        if subject.only_reduces:
+            return None
         if subject.price is None:
             return "the order's worth is not known without a price"
         worth = subject.quantity * subject.price

@@ -85,6 +85,11 @@ class Proposal:
         return abs(self.position_after) - abs(self.held)
 
     @property
+    def only_reduces(self) -> bool:
+        """Whether the order takes on nothing, and does not turn the position around."""
+        return self.added_exposure <= 0 and self.position_after * self.held >= 0
+
+    @property
     def cost(self) -> Decimal:
         """What the order takes from the buying power: nothing when it reduces, and not a number without a price."""
         if self.added_exposure <= 0:

@@ -149,6 +149,12 @@ def test_what_is_worth_too_little_is_not_sold():
     assert terms.closable(Decimal("0.0005"), Decimal(10_000)) == Decimal("0.0005")
 
 
+def test_what_is_worth_more_than_an_order_may_be_is_sold_in_parts():
+    terms = SymbolTerms(step=Decimal("0.1"), max_notional=Decimal(1_000))
+    assert terms.closable(Decimal(30), Decimal(70)) == Decimal("14.2")
+    assert order_quantity(Decimal(0), Decimal(30), Decimal("0.1"), closable=Decimal("14.2")) == Decimal("-14.2")
+
+
 FILTERS = [
     {"filterType": "LOT_SIZE", "minQty": "0.00001000", "maxQty": "9000.00000000", "stepSize": "0.00001000"},
     {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": "120.00000000", "stepSize": "0.00000000"},

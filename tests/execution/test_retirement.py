@@ -106,6 +106,20 @@ def test_unless_the_limits_say_close_it_stays_and_is_told(exchange, left_behind,
     assert _positions(exchange) == held
 
 
+def test_it_is_told_though_every_model_of_the_account_is_set_aside(exchange, warehouse, left_behind):
+    with Ledger.view(left_behind) as ledger:
+        ledger.hold_apart(["ZETA"], "another program's")
+    newcomer = SignalPackage(model_id="zeta-00000000", symbols=("ZETA",))
+    warehouse.enter_state(newcomer.model_id, "paper")
+    try:
+        with Session.open([newcomer], exchange.broker()) as session:
+            assert session.decide().sent == ()
+            told = [concern for concern in session.concerns() if "which is retired" in concern]
+            assert [concern.split()[1] for concern in told] == ["ALPHA", "BETA"]
+    finally:
+        warehouse.enter_state(newcomer.model_id, "retired")
+
+
 def test_who_trades_the_symbol_now_has_the_position_at_the_newest_close(exchange, warehouse, left_behind):
     held = _positions(exchange)
     newcomer = SignalPackage(model_id="newcomer-00000000", symbols=("ALPHA",))

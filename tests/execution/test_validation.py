@@ -199,6 +199,18 @@ def test_selling_out_is_allowed_where_buying_would_not_be():
     assert refusals(RULES, poor) == ()
 
 
+@pytest.mark.parametrize(("side", "held"), [(Side.SELL, Decimal(200)), (Side.BUY, Decimal(-200))])
+def test_what_closes_is_held_up_by_no_size_and_by_no_crash(side, held):
+    closing = replace(GOOD_ORDER, side=side, held=held, quantity=abs(held))
+    crash, relief = (Decimal(325), Decimal(1300)) if held > 0 else (Decimal(1300), Decimal(325))
+    assert refusals(RULES, closing) == ()
+    assert refusals(RULES, replace(closing, broker_mark=crash)) == ()
+    assert _refused_by(RULES, replace(closing, broker_mark=relief)) == {"PriceSane"}
+    # it does not turn around on the way
+    turning = replace(closing, quantity=abs(held) + 1, broker_mark=crash)
+    assert {"PriceSane", "MaxOrderNotional"} <= _refused_by(RULES, turning)
+
+
 def test_a_short_needs_the_policy_and_the_broker():
     short = replace(GOOD_ORDER, side=Side.SELL)
     rules = order_rules(TradingPolicy(allow_short=True))

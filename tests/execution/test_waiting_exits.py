@@ -35,15 +35,18 @@ DAYS = trading_days()
 
 @dataclass
 class Place:
-    """An account whose model wants the symbol sold, and the bar's close is twice the broker's mark."""
+    """An account whose model wants the symbol sold, and by a false tick the bar closes at half the broker's mark."""
 
     exchange: Exchange
     warehouse: Warehouse
     package: SignalPackage
     symbol: str
-    mend: Callable[[], None]
+    bend: Callable[[str], None]
     let_trade: Callable[[], None]
     check: Callable[[], None]
+
+    def mend(self) -> None:
+        self.bend("2")
 
     def session(self) -> Session:
         return Session.open([self.package], self.exchange.broker(), pause=lambda _: None)
@@ -70,9 +73,9 @@ def stocks(exchange, warehouse, package):
         assert session.settle(timeout=10) == ()
     exchange.advance(DAYS[1].closes + AFTER_CLOSE)
     warehouse.publish(DAYS[1], {})
-    bend("2")
+    bend("0.5")
     check = lambda: assert_agree(exchange.book())  # noqa: E731
-    return Place(exchange, warehouse, package, "ALPHA", lambda: bend("0.5"), let_trade, check)
+    return Place(exchange, warehouse, package, "ALPHA", bend, let_trade, check)
 
 
 @pytest.fixture
@@ -95,9 +98,9 @@ def coins(spot_tape, tmp_path, monkeypatch, ledger_db):
         assert session.settle(timeout=10) == ()
     warehouse.close_bar(end + warehouse.length, {})
     running.advance(end + warehouse.length + timedelta(minutes=1))
-    bend("2")
+    bend("0.5")
     check = lambda: assert_spot_agrees(running.spot())  # noqa: E731
-    yield Place(running, warehouse, package, "BTCUSDT", lambda: bend("0.5"), lambda: None, check)
+    yield Place(running, warehouse, package, "BTCUSDT", bend, lambda: None, check)
     running.stop()
 
 
@@ -113,7 +116,8 @@ def test_an_exit_far_from_the_brokers_price_waits_and_goes_once_they_agree(place
             [bar] = step.refused
             assert (step.sent, step.intents, bar.symbol, bar.keeps_position) == ((), (), place.symbol, True)
             [reason] = bar.reasons
-            assert f"the broker marks {place.symbol} at about 0.5 times that: the exit waits" in reason
+            assert f"the broker marks {place.symbol} at about 2" in reason
+            assert reason.endswith(" times that: the exit waits")
         said = rows("select reasons from ledger.refusals where model_id = %s", place.package.model_id)
         assert said.count(([reason],)) == 1
         place.mend()
@@ -122,6 +126,18 @@ def test_an_exit_far_from_the_brokers_price_waits_and_goes_once_they_agree(place
         place.let_trade()
         assert session.settle(timeout=10) == ()
         # what a fee leaves of a lot is dust
+        assert place.held(session.account_id) < Decimal("0.0001")
+    place.check()
+
+
+def test_an_exit_goes_while_a_crash_goes_on(place):
+    """The broker's price is half the bar's: what waited then would be sold for less at the next bar."""
+    place.bend("4")
+    with place.session() as session:
+        step = session.decide()
+        assert (step.refused, [(order.symbol, order.side) for order in step.sent]) == ((), [(place.symbol, "sell")])
+        place.let_trade()
+        assert session.settle(timeout=10) == ()
         assert place.held(session.account_id) < Decimal("0.0001")
     place.check()
 
