@@ -118,7 +118,7 @@ def restore(source: Path, *, say: Say = print) -> list[str]:
             raise Stop(f"{error}; the database is as empty as before") from None
         transactions.take(connection, facts.last_transaction, say)
         connection.execute("analyze")
-    migrate.migrate(where)
+    migrate.migrate(where, facts.database)
     with open_connection(where, where.conninfo()) as connection:
         accounts = connection.execute("select account_id from ledger.accounts order by account_id").fetchall()
     for (account,) in accounts:

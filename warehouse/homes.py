@@ -68,9 +68,14 @@ def has_moved(connection: psycopg.Connection) -> bool:
     return known is not None and known[0] != scalar(connection.execute(IDENTITY))
 
 
-def settle(connection: psycopg.Connection, where: "Endpoint") -> bool:
-    """Note that the warehouse lives here. When it has moved, halt every account; whether it has."""
+def settle(connection: psycopg.Connection, where: "Endpoint", origin: str | None = None) -> bool:
+    """Note that the warehouse lives here. When it has moved, halt every account; whether it has.
+
+    `origin` is where it came from, for a warehouse of before that was noted.
+    """
     with connection.transaction():
+        if origin and connection.execute(_NEWEST).fetchone() is None:
+            connection.execute("insert into warehouse.homes (identity) values (%s)", (origin,))
         moved = has_moved(connection)
         if moved:
             connection.execute(HALT)

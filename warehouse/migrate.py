@@ -30,8 +30,10 @@ def bring_up() -> list[str]:
     return migrate(endpoint(settings))
 
 
-def migrate(where: Endpoint | None = None) -> list[str]:
+def migrate(where: Endpoint | None = None, origin: str | None = None) -> list[str]:
     """Bring the database up to date and return the names applied. Safe to run twice and from two places at once.
+
+    `origin` is the database that it was restored from, as `homes` calls it.
 
     Raises Stop when an applied file was edited or is not on disk, and when the server is too old or does not answer.
     """
@@ -61,8 +63,11 @@ def migrate(where: Endpoint | None = None) -> list[str]:
         names = [
             _apply(connection, migration, where) for migration in migrations if not _is_applied(migration, applied)
         ]
-        transactions.take(connection, transactions.remembered(connection), lambda line: print(line, file=sys.stderr))
-        if homes.settle(connection, where):
+        missing = transactions.take(
+            connection, transactions.remembered(connection), lambda line: print(line, file=sys.stderr)
+        )
+        # rows of transactions that this server has yet to come to were written elsewhere
+        if homes.settle(connection, where, origin or ("another database" if missing else None)):
             print(f"{homes.MOVED}: every account is halted until a person releases it", file=sys.stderr)
     roles.check_logins(where)
     return names
