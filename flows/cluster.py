@@ -19,10 +19,10 @@ dask.config.set({"logging": {"distributed": "critical", "distributed.client": "c
 from distributed import Client, Future, KilledWorker, get_worker  # noqa: E402
 
 from training import remote  # noqa: E402
-from training.remote import Query  # noqa: E402
+from training.remote import ClusterError, Query  # noqa: E402
 from training.train import Search  # noqa: E402
 from training.units import Do, HandOut, Unit  # noqa: E402
-from warehouse.errors import OperatorError, Stop  # noqa: E402
+from warehouse.errors import OperatorError  # noqa: E402
 
 log = logging.getLogger("truebar")
 
@@ -30,10 +30,6 @@ _SECONDS_TO_ANSWER = 30
 # workers may be started anew by whoever runs the cluster; a search without any waits so long for one
 SECONDS_WITHOUT_WORKER = 120.0
 _AGAIN = "what was stored stays, and the same command goes on; without --cluster it goes on on this machine"
-
-
-class ClusterError(Stop):
-    """The cluster cannot be used, or is gone. Nothing of a run is counted twice when it is tried again."""
 
 
 def check(address: str) -> None:
@@ -72,14 +68,13 @@ def _results(client: Client, address: str, query: Query, units: Sequence[Unit]) 
         except Empty:
             if client.status != "running":
                 raise ClusterError(_gone(address)) from None
-            if client.scheduler_info(n_workers=-1)["workers"]:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            if any(worker["status"] == "running" for worker in workers):
                 seen = time.monotonic()
             elif time.monotonic() - seen > SECONDS_WITHOUT_WORKER:
-                raise ClusterError(
-                    f"the cluster at {address} has had no worker for {SECONDS_WITHOUT_WORKER:.0f} s: start one with "
-                    f"`dask worker {address}`; {_AGAIN}"
-                ) from None
+                raise ClusterError(_nobody_works(address, len(workers))) from None
             continue
+        seen = time.monotonic()
         unit = asked.pop(str(future.key))
         yield unit, _result(future, address, unit)
         del future
@@ -98,6 +93,18 @@ def _result(future: Future[Any], address: str, unit: Unit) -> Any:
         ) from None
     except (CancelledError, OSError):
         raise ClusterError(_gone(address)) from None
+
+
+def _nobody_works(address: str, paused: int) -> str:
+    if paused:
+        return (
+            f"all {paused} workers of the cluster at {address} have been paused for {SECONDS_WITHOUT_WORKER:.0f} s, as "
+            f"Dask does at 80 % of a worker's memory: give them more (`dask worker --memory-limit`); {_AGAIN}"
+        )
+    return (
+        f"the cluster at {address} has had no worker for {SECONDS_WITHOUT_WORKER:.0f} s: start one with "
+        f"`dask worker {address}`; {_AGAIN}"
+    )
 
 
 def _gone(address: str) -> str:

@@ -13,6 +13,7 @@ from training.commit import commit_passing
 from training.data_evidence import recording_tests
 from training.look import judge_families
 from training.look_ahead import audit
+from training.remote import ClusterError
 from training.train import Run
 from training.train import train as train_hypothesis
 from warehouse.errors import OperatorError, Stop
@@ -85,6 +86,7 @@ def train(experiments: list[str] | None = None, cluster: str | None = None) -> l
     `cluster` is the address of a Dask scheduler, tcp://HOST:PORT, whose workers fit; without it this process does.
     All files are read before anything is tried: one bad file changes nothing. One whose data are missing, or which
     cannot be fitted, is named at the end with its reason; the others go on. Raises Stop then.
+    When the cluster fails it raises ClusterError and judges nothing: the same command goes on.
     """
     files = [Path(name) for name in experiments] if experiments else sorted(EXPERIMENTS_DIR.glob("*.yaml"))
     if not files:
@@ -100,6 +102,9 @@ def train(experiments: list[str] | None = None, cluster: str | None = None) -> l
     for one, file in zip(valid, files, strict=True):
         try:
             runs.append(fit(one, _shown(file), cluster))
+        except ClusterError as error:
+            # judged now, half of the files would have spent a look
+            raise ClusterError(f"{_shown(file)}: {error}") from None
         except OperatorError as error:
             log.error("%s was not trained: %s", _shown(file), error)
             untrained.append(f"{_shown(file)}: {error}")

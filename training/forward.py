@@ -164,7 +164,7 @@ def _look(due: Due) -> Outcome | None:
                     (due.model_id, due.look_no, Jsonb([_stored(check) for check in checks])),
                 )
             )
-    except (OperatorError, psycopg.Error, ValueError) as error:
+    except (OperatorError, psycopg.Error, ValueError, LookupError) as error:
         # what one model lacks is not another's affair
         return Outcome(due.model_id, due.look_no, None, _in_words(error))
     return Outcome(due.model_id, due.look_no, outcome, conclude(checks)[1])
@@ -261,9 +261,12 @@ def _worse(stored: Check, own: Check) -> Check:
 
 
 def _from_to(hypothesis: Hypothesis, decisions: Sequence[Decided]) -> Hypothesis:
-    """The hypothesis on the days of the decisions; a session's date may be a day from the UTC day of its bars."""
-    day = timedelta(days=1)
-    first, last = decisions[0].bar_start.date() - day, decisions[-1].bar_start.date() + day
+    """The hypothesis on the days of the decisions, and a fortnight after them: of a bar that is gone another is judged.
+
+    A session's date may be a day from the UTC day of its bars.
+    """
+    first = decisions[0].bar_start.date() - timedelta(days=1)
+    last = decisions[-1].bar_start.date() + timedelta(days=14)
     return hypothesis.model_copy(
         update={"training": hypothesis.training.model_copy(update={"start": first, "end": last})}
     )

@@ -92,6 +92,8 @@ def own_path(package: ModelPackage, grid: Dataset, first: int, days: int) -> Pat
         raise Stop("nobody traded its symbols on the days to judge: look again when they have bars")
     day_of = grid.sessions[traded].astype("datetime64[D]")
     last = int(traded[day_of <= np.unique(day_of)[:days][-1]][-1])
+    if last + 2 >= len(grid.sessions):
+        raise Stop(f"the bars after {utc(grid.sessions[last]):%F} that end the last position are not there yet")
     rows = signals(package, utc(grid.sessions[first]), utc(grid.sessions[last]))
     return _path(grid, rows[rows["score"].notna()], first, last)
 

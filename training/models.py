@@ -14,6 +14,9 @@ from training.matrices import Matrices
 from training.parameters import XGBoostParameters
 from warehouse.errors import Stop
 
+# what XGBoost says of memory that is not there, on a machine or a GPU
+_MEMORY = ("bad_alloc", "out of memory", "cudaErrorMemoryAllocation", "Insufficient memory")
+
 
 class ModelError(Stop):
     """The data or the device do not allow this model to be fitted."""
@@ -78,7 +81,8 @@ def fit(
     """Fit a sample and return the booster in UBJ form. `matrices` has those of other fits, which may be the same.
 
     One thread: the sums of a histogram, and so the trees, must not depend on how many cores there are. Fits run beside
-    each other instead. Raises ModelError when the labels are all alike or XGBoost refuses.
+    each other instead. Raises ModelError when the labels are all alike or XGBoost refuses, and another Stop when memory
+    is short.
     """
     _refuse_one_class(sample, target)
     settings = {
@@ -92,6 +96,9 @@ def fit(
         return _trained(sample, target, parameters, settings, matrices or Matrices())
     except xgboost.core.XGBoostError as error:
         reason = str(error).splitlines()[0]
+        if any(word in str(error) for word in _MEMORY):
+            # nothing is known of the hypothesis: stored as a failed fit, it would count against it for good
+            raise Stop(f"there is too little memory on {device} to fit: {reason}") from error
         raise ModelError(f"XGBoost could not fit with {parameters.model_dump()} on {device}: {reason}") from error
 
 

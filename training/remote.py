@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import sys
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -14,6 +15,7 @@ from models_registry.package import library_versions
 from training import trials
 from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
+from training.matrices import Matrices
 from training.models import resolve_device
 from training.train import Search
 from training.units import Unit
@@ -24,6 +26,8 @@ from warehouse.settings import PROJECT_DIR
 
 # whoever fits for others only reads
 ROLE = "analyst"
+# of one dataset; those of other hypotheses are made again when they are asked for
+_SEARCHES = 4
 _CODE = ("models_registry", "training", "training/gate", "warehouse")
 
 
@@ -42,35 +46,47 @@ class Query:
         return cls(search.hypothesis, search.run_id, search.dataset.digest, search.device)
 
 
+class ClusterError(Stop):
+    """The cluster cannot be used, or is gone. Nothing of a run is counted twice when it is tried again."""
+
+
 class _Kept:
-    """The dataset that this process has read last, and the searches on it: other trials and threads find them here."""
+    """The dataset that this process has read last, and the newest searches on it, which share their matrices.
+
+    Other trials and threads find them here.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._dataset: Dataset | None = None
-        self._searches: dict[str, Search] = {}
+        self._matrices = Matrices()
+        self._searches: OrderedDict[tuple[str, str], Search] = OrderedDict()
 
     def search(self, query: Query) -> Search:
-        """The search of a query. Raises Stop when the warehouse here has other data than where it comes from."""
+        """The search of a query. Raises ClusterError where the warehouse has other data than where it comes from."""
         with self._lock:
-            if query.run_id not in self._searches:
+            name = (query.run_id, query.device)
+            if name not in self._searches:
                 dataset = self._read(query)
-                search = Search(query.hypothesis, dataset, query.device, query.run_id)
+                search = Search(query.hypothesis, dataset, query.device, query.run_id, self._matrices)
                 for _, one in search.trials.values():
                     one.target_values  # noqa: B018 (once, not once per thread)
-                self._searches[query.run_id] = search
-            return self._searches[query.run_id]
+                self._searches[name] = search
+                if len(self._searches) > _SEARCHES:
+                    self._searches.popitem(last=False)
+            self._searches.move_to_end(name)
+            return self._searches[name]
 
     def _read(self, query: Query) -> Dataset:
         held = self._dataset
         if held is not None and held.digest == query.digest and self._is_of(query, held):
             return held
         # before the next one is read: a process has room for one
-        self._dataset, held = None, None
+        self._dataset, held, self._matrices = None, None, Matrices()
         self._searches.clear()
         found = read(query.hypothesis, role=ROLE)
         if not self._is_of(query, found):
-            raise Stop(
+            raise ClusterError(
                 f"the data of {query.hypothesis.experiment_id} are others here than where the search began: both "
                 "have to read one warehouse, in which nothing is built meanwhile; run the same command again"
             )

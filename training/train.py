@@ -1,7 +1,7 @@
 """Training one hypothesis: every combination of its grid becomes a trial with stored out-of-sample evidence."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -44,6 +44,7 @@ class Search:
     dataset: Dataset
     device: str
     run_id: str
+    matrices: Matrices = field(default_factory=Matrices, compare=False)
 
     @cached_property
     def trials(self) -> dict[str, tuple[dict[str, Any], Backtest]]:
@@ -73,7 +74,7 @@ class Search:
             self._values[target] = targets.values(hypothesis.target, dataset)
         values = self._values[target]
         return Backtest(
-            hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values, matrices=self._matrices
+            hypothesis, dataset, folds_of(hypothesis, values), self.device, self.run_id, values, matrices=self.matrices
         )
 
     def do(self, unit: Unit) -> Any:
@@ -85,10 +86,6 @@ class Search:
             return memorised.gap_of(one)
         fold = next(fold for fold in one.folds if fold.number == unit.fold)
         return one.fold(fold, one.hypothesis.training.xgboost, unit.trial)
-
-    @cached_property
-    def _matrices(self) -> Matrices:
-        return Matrices()
 
     @cached_property
     def _datasets(self) -> dict[str, Dataset]:

@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from distributed.core import Status
 
 from flows import cluster
-from flows.cluster import ClusterError, difference, handing_out
+from flows.cluster import difference, handing_out
 from tests.machine import ROOT
 from tests.training import worlds
 from training import remote
 from training.hypothesis import Hypothesis
 from training.look import judge_families
-from training.remote import Query
+from training.remote import ClusterError, Query
 from training.train import Run, Search, prepare, train
 from training.units import Do, HandOut, Unit
 from warehouse.connection import arrow, connect
@@ -178,6 +179,23 @@ def test_a_scheduler_that_is_gone_is_one_sentence_and_the_run_goes_on(scheduler:
     assert run.is_new
     assert stored(run.run_id) == stored(whole.run_id)
     assert [status for status, _ in outcomes(run_id)] == ["failed", "succeeded"]
+
+
+def test_a_cluster_whose_workers_are_paused_does_not_wait_for_ever(
+    scheduler: Dask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask pauses a worker whose memory is nearly full, and what it keeps need not become less, distributed#5999."""
+    scheduler.add_worker()
+    scheduler.wait(1)
+    monkeypatch.setattr(cluster, "SECONDS_WITHOUT_WORKER", 3.0)
+
+    def pause(dask_worker: Any) -> None:
+        dask_worker.status = Status.paused
+
+    with Client(scheduler.address, timeout=300, set_as_default=False) as client:
+        after = lambda count: client.run(pause) if count == 2 else None  # noqa: E731
+        with pytest.raises(ClusterError, match=r"all 1 workers of the cluster at .* have been paused for 3 s"):
+            on(scheduler, made_up("paused"), after)
 
 
 def test_a_cluster_whose_last_worker_dies_does_not_wait_for_ever(

@@ -12,6 +12,7 @@ from training.matrices import Matrices
 from training.models import Sample
 from training.parameters import XGBoostParameters
 from training.train import Search
+from warehouse.errors import Stop
 
 
 def sample(rows: int = 3000, seed: int = 1) -> Sample:
@@ -82,6 +83,17 @@ def test_what_a_matrix_follows_from_tells_it_apart() -> None:
     for asked in ((features, labels, None, 255), (features, 1 - labels, None, 256), (features, labels, ones, 256),
                   (others, labels, None, 256), (features[:-1], labels[:-1], None, 256)):  # fmt: skip
         assert shared.quantized(*asked) is not first
+
+
+@pytest.mark.parametrize("said", ["std::bad_alloc", "cudaErrorMemoryAllocation: out of memory"])
+def test_short_memory_is_no_finding_about_the_hypothesis(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise xgboost.core.XGBoostError(said)
+
+    monkeypatch.setattr(models.xgboost, "train", fails)
+    with pytest.raises(Stop, match="too little memory on cpu") as short:
+        models.fit(sample(), worlds.hypothesis().target, XGBoostParameters(), device="cpu", seed=3)
+    assert not isinstance(short.value, models.ModelError)
 
 
 def test_a_matrix_that_cannot_be_made_is_asked_for_again() -> None:
