@@ -57,7 +57,9 @@ class Part:
         """Start it again when it has ended and its pause is over; whether it runs."""
         import httpx
 
-        log_files.shorten(self._log_file)
+        # a disk that is full for an hour ends nothing: the log is cut once there is room
+        with suppress(OSError):
+            log_files.shorten(self._log_file)
         if self.process is not None:
             status = self.process.poll()
             if status is None:

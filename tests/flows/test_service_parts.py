@@ -155,6 +155,18 @@ def test_a_part_cuts_its_log(tmp_path: Path) -> None:
         part.process.wait()
 
 
+def test_a_log_that_cannot_be_cut_ends_nothing(tmp_path: Path) -> None:
+    """As on a disk that is full: the copy fails, and the part runs on."""
+    (tmp_path / "worker.log").write_text("x" * 10_000_001)
+    # a folder in the copy's place refuses it
+    (tmp_path / "worker.log.1").mkdir()
+    part = Part("worker", tmp_path, lambda: subprocess.Popen([sys.executable, "-c", "input()"], text=True, stdin=-1))
+    assert part.keep()
+    assert part.process is not None
+    part.process.kill()
+    part.process.wait()
+
+
 def test_a_run_is_dead_when_its_own_process_is_gone() -> None:
     """Whatever this machine is called now, and whoever has the number of its process by now."""
     now = datetime.now(UTC)
