@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ UNITS = {path.name: path.read_text() for path in sorted((FOLDER / "systemd").glo
 OTHERS = {"PATH", "PYTHONUNBUFFERED", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"} | {
     f"PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET_{what}" for what in ("NAME", "KEY")
 }
+
+
+# a pattern of one file that a checkout need not have
+LIMITS = "limits.yam[l]"
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -80,12 +85,22 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 def test_what_the_image_copies_is_there() -> None:
     allowed = {line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert set(copied()) == allowed
-    assert [name for name in copied() if not (ROOT / name).exists()] == []
+    assert [name for name in copied() if name != LIMITS and not (ROOT / name).exists()] == []
     found = (ROOT / "pyproject.toml").read_text()
     packages = set(
         re.findall(r'^    "([a-z_]+)",$', found.partition("\npackages = [")[2].partition("]")[0], re.MULTILINE)
     )
     assert packages <= allowed
+
+
+def test_a_file_of_limits_is_in_force_in_a_container() -> None:
+    """It is copied beside the product, where it is looked for, in an instruction that copies something without it."""
+    (line,) = [text.split() for text in said("COPY") if any(fnmatch("limits.yaml", word) for word in text.split())]
+    assert line[-1] == "./"
+    assert [word for word in line[:-1] if (ROOT / word).exists()]
+    assert said("WORKDIR")[-1] == "/app"
+    allowed = [line[1:] for line in (FOLDER / "Dockerfile.dockerignore").read_text().splitlines() if line[:1] == "!"]
+    assert [name for name in allowed if fnmatch("limits.yaml", name)]
 
 
 @pytest.mark.parametrize(("place", "words"), list(commands()), ids=lambda one: one if isinstance(one, str) else "")
@@ -150,11 +165,10 @@ def test_the_commands_of_the_image_run(tmp_path: Path) -> None:
     """In a folder that holds what the image copies and no more, from an environment with what it sets and no more."""
     app, state = tmp_path / "app", tmp_path / "state"
     app.mkdir()
-    for name in copied():
-        source = ROOT / name
+    for source in (path for name in copied() for path in ROOT.glob(name)):
         if source.is_dir():
             ignored = shutil.ignore_patterns("__pycache__", "target", "logs", "dbt_packages")
-            shutil.copytree(source, app / name, ignore=ignored)
+            shutil.copytree(source, app / source.name, ignore=ignored)
         else:
             shutil.copy(source, app)
     before = {path for path in app.rglob("*")}
