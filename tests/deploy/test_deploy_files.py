@@ -55,11 +55,14 @@ def copied() -> list[str]:
     return [word for text in said("COPY") if not text.startswith("--from") for word in text.split()[:-1]]
 
 
+def pods() -> Iterator[dict[str, Any]]:
+    manifests = [*CLUSTER, POOL_TEMPLATE["job_configuration"]["job_manifest"]]
+    yield from (one["spec"]["template"]["spec"] for one in manifests if "template" in one.get("spec", {}))
+
+
 def containers() -> Iterator[dict[str, Any]]:
-    for one in CLUSTER:
-        pod = one.get("spec", {}).get("template", {}).get("spec", {})
+    for pod in pods():
         yield from [*pod.get("initContainers", []), *pod.get("containers", [])]
-    yield from POOL_TEMPLATE["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]["containers"]
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -150,14 +153,19 @@ def test_nothing_runs_as_root_unbounded_or_with_a_secret_in_a_file() -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", said("USER")[-1])
     bases = [text.split()[0] for text in said("FROM")] + [COMPOSE["services"]["postgres"]["image"]]
     assert [image for image in bases if not re.search(r":\d+\.\d+", image)] == []
-    for one in CLUSTER:
-        pod = one.get("spec", {}).get("template", {}).get("spec")
-        assert pod is None or pod["securityContext"]["runAsNonRoot"]
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods())
     for name, service in COMPOSE["services"].items():
         assert name == "migrate" or "healthcheck" in service or service["image"].startswith("truebar:")
         for key, text in service.get("environment", {}).items():
             if re.search("PASSWORD|AUTH|KEY|SECRET", key):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", text), f"{name} has {key} in the file"
+
+
+def test_a_pod_leaves_files_of_passwords_to_their_owner() -> None:
+    """A volume's files would be opened to its group at each start, and libpq ignores a password file of such a mode."""
+    contexts = [pod["securityContext"] for pod in pods() if "fsGroup" in pod["securityContext"]]
+    assert len(contexts) == 5
+    assert [one.get("fsGroupChangePolicy") for one in contexts] == ["OnRootMismatch"] * 5
 
 
 @pytest.mark.whole
