@@ -19,7 +19,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 
 from flows.deployments import POOL
 from flows.truebar import main
-from tests.machine import ROOT
+from tests.machine import ROOT, as_owner
 from tests.warehouse.own_server import own_server
 from warehouse.settings import Settings
 
@@ -166,6 +166,41 @@ def test_a_pod_leaves_files_of_passwords_to_their_owner() -> None:
     contexts = [pod["securityContext"] for pod in pods() if "fsGroup" in pod["securityContext"]]
     assert len(contexts) == 5
     assert [one.get("fsGroupChangePolicy") for one in contexts] == ["OnRootMismatch"] * 5
+
+
+def probes() -> list[str]:
+    """The shell lines that ask whether a collector is alive."""
+    (probe,) = [one["livenessProbe"]["exec"]["command"][-1] for one in containers() if one["name"] == "collect"]
+    return [COMPOSE["services"]["collect-binance"]["healthcheck"]["test"][-1], probe]
+
+
+@pytest.mark.parametrize("probe", probes(), ids=["compose", "kubernetes"])
+def test_a_probe_fails_for_its_own_old_heartbeat_alone(probe: str, warehouse_db: Path, tmp_path: Path) -> None:
+    """Not for another timeframe's, and not while the database is away: what is in memory would be lost."""
+
+    def passes(**environment: str) -> bool:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["sh", "-c", probe], env={**os.environ, "PATH": path, **environment}, cwd=ROOT, check=False, timeout=120
+        )
+        return done.returncode == 0
+
+    with as_owner() as connection:
+        connection.autocommit = True
+        connection.execute("delete from raw.feeds where source = 'binance'")
+        assert not passes()
+        connection.execute(
+            "insert into raw.feeds (source, timeframe, state, since, symbols, process, heartbeat_at) values"
+            " ('binance', '1m', 'live', now(), '{}', '1', now()),"
+            " ('binance', '1h', 'live', now(), '{}', '1', now())"
+        )
+        assert passes()
+        connection.execute("update raw.feeds set heartbeat_at = now() - interval '1 hour' where timeframe = '1h'")
+        assert passes()
+        connection.execute("update raw.feeds set heartbeat_at = now() - interval '1 hour' where timeframe = '1m'")
+        assert not passes()
+        connection.execute("delete from raw.feeds where source = 'binance'")
+    assert passes(DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
 
 
 @pytest.mark.whole
