@@ -168,6 +168,17 @@ def test_a_pod_leaves_files_of_passwords_to_their_owner() -> None:
     assert [one.get("fsGroupChangePolicy") for one in contexts] == ["OnRootMismatch"] * 5
 
 
+def test_a_new_image_is_a_new_job_that_migrates() -> None:
+    """`kubectl apply` refuses another image for a Job that is there."""
+    (job,) = [one for one in CLUSTER if one["kind"] == "Job"]
+    _, tag = job["spec"]["template"]["spec"]["containers"][0]["image"].split(":")
+    assert job["metadata"]["name"] == f"truebar-migrate-{tag.replace('.', '-')}"
+    # what is there already is no error
+    header = (FOLDER / "kubernetes" / "truebar.yaml").read_text().partition("apiVersion")[0].replace("\\\n#", "")
+    (configmap,) = [line for line in header.splitlines() if "create configmap" in line]
+    assert re.search(r"--dry-run=client -o yaml +\| kubectl apply -f -$", configmap)
+
+
 def probes() -> list[str]:
     """The shell lines that ask whether a collector is alive."""
     (probe,) = [one["livenessProbe"]["exec"]["command"][-1] for one in containers() if one["name"] == "collect"]
