@@ -29,7 +29,7 @@ from warehouse.refusals import in_words
 
 
 def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
-    """Exit status: 0, 1 when sides differ or an act is not at its end, 2 when a person has to do something first."""
+    """Exit status: 0, 1 when sides differ or an act is not at its end, else the error's: see `warehouse.errors`."""
     parser = argparse.ArgumentParser(prog="python -m execution", description="Look after trading accounts.")
     commands = parser.add_subparsers(dest="command", required=True)
     status = commands.add_parser("status", help="what the ledger knows: positions, orders in flight, halts")
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             return _run(options)
     except OperatorError as error:
         print(f"execution: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
 
 
 def _run(options: argparse.Namespace) -> int:

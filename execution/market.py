@@ -19,7 +19,7 @@ from execution.timing import SessionTimes, window_of
 from execution.validation.rules import BarEvidence
 from models_registry import registry
 from warehouse.connection import connect
-from warehouse.errors import Retry, Stop
+from warehouse.errors import Retry, Stop, Unreachable
 from warehouse.timeframes import TIMEFRAMES
 
 # so many bars of a symbol are read at most: what is older is too late to be traded anyway
@@ -231,13 +231,13 @@ class Market:
 
     @contextmanager
     def _reading(self) -> Iterator[psycopg.Cursor]:
-        """One transaction. Raises Retry when the database may come back, Stop when this connection is gone for good."""
+        """One transaction. Raises Retry when the database may come back, Unreachable when this connection is gone."""
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 yield cursor
         except psycopg.OperationalError as error:
             if self._connection.closed:
-                raise Stop("the connection to the warehouse is gone: start trading again") from None
+                raise Unreachable("the connection to the warehouse is gone: start trading again") from None
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
 
 

@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             _run(options, wait_until_ready)
     except OperatorError as error:
         print(f"flows: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         print("\nflows: interrupted; what was stored stays", file=sys.stderr)
         return 130

@@ -47,7 +47,7 @@ KEYS = {
 
 
 def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
-    """Exit status 0 when every stage ended well, 2 with one sentence when a person has to act, 130 after Ctrl-C."""
+    """Exit status 0 when every stage ended well, that of the error with one sentence, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog=called or "python -m flows.demo",
         description="From nothing to models trading on paper, offline, in some minutes. Run it again to continue.",
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             _run()
     except OperatorError as error:
         print(f"demo: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         print("\ndemo: interrupted; what was stored stays, and `make demo` continues from there", file=sys.stderr)
         return 130

@@ -1,7 +1,8 @@
 """truebar COMMAND: every command of the product under one name. Each is that of the module which owns it.
 
 Exit status: 0 done; 1 something differs, is wrong or is not at its end; 2 a person has to act first, and one sentence
-says how, or the command line is wrong; 130 after Ctrl-C.
+says how, or the command line is wrong; 75 what may pass, such as a broker or a database that does not answer: the same
+command may succeed later; 130 after Ctrl-C.
 """
 
 import argparse
@@ -101,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="\n".join(f"  {name:<11} {what}" for name, what in lines),
         epilog="`truebar COMMAND --help` says more. Exit status: 0 done; 1 something differs, is wrong or is not\n"
-        "at its end; 2 a person has to act first, and one sentence says how; 130 after Ctrl-C.",
+        "at its end; 2 a person has to act first, and one sentence says how; 75 what may pass, so the same\n"
+        "command may succeed later; 130 after Ctrl-C.",
     )
     parser.add_argument("command", choices=[name for name, _ in lines], metavar="COMMAND", help="one of the above")
     return parser

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             options.run(options)
     except OperatorError as error:
         print(f"loaders: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         print("loaders: interrupted; what was landed stays, and the next ingest goes on from there", file=sys.stderr)
         return 130

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             return _run(options)
     except OperatorError as error:
         print(f"models_registry: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
             return _run(options, for_psql)
     except OperatorError as error:
         print(f"warehouse: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         print("\nwarehouse: interrupted; nothing is left half done", file=sys.stderr)
         return 130

@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from warehouse import embedded, homes, sessions, transactions, versions
-from warehouse.errors import Stop, Unreachable
+from warehouse.errors import NotStarted, Stop, Unreachable
 from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
 
@@ -101,7 +101,7 @@ def endpoint(settings: Settings | None = None) -> Endpoint:
         return Endpoint(parameters, False, passfile, settings.role_prefix, settings.pguser, _password(settings))
     socket = embedded.socket_dir(settings.state_dir)
     if not socket:
-        raise Unreachable("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
+        raise NotStarted("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
     parameters = {"host": socket, "port": "5432", "dbname": "truebar"}
     return Endpoint(parameters, True, passfile, settings.role_prefix, embedded.SUPERUSER, None)
 

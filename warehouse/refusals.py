@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import psycopg
 
 from warehouse.connection import connect, endpoint
-from warehouse.errors import Stop
+from warehouse.errors import Stop, Unreachable
 
 # SQLSTATE, or its class of two characters: what to do
 _REMEDIES = {
@@ -22,6 +22,9 @@ _REMEDIES = {
     "57P0": "it was shut down: start it, and run the same command again",
     "08": "the connection was lost: run the same command again",
 }
+
+# the server is away, and may be back soon
+_PASSING = ("57P0", "08")
 
 # raised by functions and rules of ours, whose words say what is wrong
 _OWN_WORDS = ("P0001", "23514")
@@ -41,19 +44,24 @@ order by activity.pid
 
 @contextmanager
 def in_words() -> Iterator[None]:
-    """Turn what a person can mend into Stop."""
+    """Turn what a person can mend into Stop, and a server that went away into Unreachable."""
     try:
         yield
     except psycopg.Error as error:
         sentence = refusal(error)
         if sentence is None:
             raise
-        raise Stop(sentence) from None
+        raise (Unreachable if _state(error).startswith(_PASSING) else Stop)(sentence) from None
+
+
+def _state(error: psycopg.Error) -> str:
+    """Its SQLSTATE; a connection that broke has none."""
+    return error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")
 
 
 def refusal(error: psycopg.Error) -> str | None:
     """One sentence with the database's own words and the remedy, None for a fault of the code."""
-    state = error.sqlstate or ("08" if isinstance(error, psycopg.OperationalError) else "")
+    state = _state(error)
     said = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     if state in _OWN_WORDS:
         return f"the database refused: {said}"

@@ -21,6 +21,7 @@ from flows.deployments import POOL
 from flows.truebar import main
 from tests.machine import ROOT, as_owner
 from tests.warehouse.own_server import own_server
+from warehouse.errors import Retry, Stop, Unreachable
 from warehouse.settings import Settings
 
 FOLDER = ROOT / "deploy"
@@ -166,6 +167,19 @@ def test_a_pod_leaves_files_of_passwords_to_their_owner() -> None:
     contexts = [pod["securityContext"] for pod in pods() if "fsGroup" in pod["securityContext"]]
     assert len(contexts) == 5
     assert [one.get("fsGroupChangePolicy") for one in contexts] == ["OnRootMismatch"] * 5
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_starts_again_after_what_passes_and_after_nothing_else(unit: str) -> None:
+    """A start that waits for the database's unit is not lost where the first try of that fails."""
+    lines = UNITS[unit].splitlines()
+    assert {"Restart=on-failure", "RestartSec=10s", "RestartPreventExitStatus=2"} <= set(lines)
+    assert Stop.exit_status == 2
+    assert Retry.exit_status == Unreachable.exit_status == 75
+    if unit != "truebar-database.service":
+        needs = "truebar-database.service"
+        assert {f"Wants={needs}", f"PartOf={needs}", f"After={needs}"} <= set(lines)
+        assert f"Requires={needs}" not in lines
 
 
 def test_a_new_image_is_a_new_job_that_migrates() -> None:

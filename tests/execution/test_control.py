@@ -171,7 +171,7 @@ def test_what_a_person_canceled_is_not_decided_again_though_a_halt_had_asked_fir
 
     with monkeypatch.context() as patch:
         patch.setattr(AlpacaBroker, "cancel", is_down)
-        assert _say("halt", queued) == 2
+        assert _say("halt", queued) == 75
     assert _states(exchange) == ["accepted", "accepted"]
     assert _say("cancel", queued, "--all") == 0
     assert _say("release", queued) == 0

@@ -40,7 +40,7 @@ def test_an_unreachable_database_is_one_sentence(module: str, tmp_path: Path) ->
     done = command(
         *module.split(), DATABASE_URL="postgresql://u:hunter2@127.0.0.1:9/x", TRUEBAR_STATE_DIR=str(tmp_path)
     )
-    assert done.returncode == 2, done.stdout
+    assert done.returncode == 75, done.stdout
     assert "cannot connect to PostgreSQL at 127.0.0.1:9/x" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stdout + done.stderr

@@ -11,23 +11,26 @@ from warehouse.refusals import in_words
 
 
 @pytest.mark.parametrize(
-    ("settings", "statement", "words"),
+    ("settings", "statement", "words", "status"),
     [
-        ("set statement_timeout = '20ms'", "select pg_sleep(60)", "lift statement_timeout"),
+        ("set statement_timeout = '20ms'", "select pg_sleep(60)", "lift statement_timeout", 2),
         (
             "set default_transaction_read_only = on",
             "insert into raw.request_budgets values ('x', now())",
             "accepts no writing",
+            2,
         ),
-        ("select 1", "select pg_terminate_backend(pg_backend_pid())", "was shut down"),
+        ("select 1", "select pg_terminate_backend(pg_backend_pid())", "was shut down", 75),
     ],
 )
-def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement: str, words: str) -> None:
+def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement: str, words: str, status: int) -> None:
+    """A command that ends by it says with its exit status whether to start it again."""
     connection = connect("loader", autocommit=True)
     connection.execute(settings)
     with pytest.raises(Stop, match=words) as caught, in_words():
         connection.execute(statement)
     assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == status
     connection.close()
 
 
