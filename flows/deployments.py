@@ -84,14 +84,14 @@ class Deployments:
             is_known = self._deployed.exists() and self._deployed.read_text() == digest
             is_new = not is_known or self._switched_on.exists()
         if is_new:
-            schedules.note_switched_on(client, self._switched_on)
+            schedules.note_switched_on(client, POOL, self._switched_on)
             _deploy()
             self._deployed.write_text(digest)
         # also where the file is the same: who left something behind may have been an older release
         for told in schedules.end_what_is_gone(client, POOL, _slugs()):
             log.warning("%s", told)
         if is_new:
-            for told in schedules.switch_on_again(client, self._switched_on):
+            for told in schedules.switch_on_again(client, POOL, self._switched_on):
                 log.warning("%s", told)
 
 

@@ -28,18 +28,19 @@ class Schedule(NamedTuple):
     says: str
 
 
-def note_switched_on(client: "SyncPrefectClient", notes: Path) -> None:
-    """Write what is switched on to a file, beside what is noted there by a start that did not come to its end."""
-    noted = set(_noted(notes)) | {_schedule(deployment, one) for deployment, _, one in _schedules(client) if one.active}
+def note_switched_on(client: "SyncPrefectClient", pool: str, notes: Path) -> None:
+    """Write what is switched on in the pool to a file, beside what a start that did not come to its end noted there."""
+    found = {_schedule(deployment, one) for deployment, _, one in _schedules(client, pool) if one.active}
+    noted = set(_noted(notes)) | found
     aside = notes.with_suffix(f".{os.getpid()}")
     aside.write_text(json.dumps(sorted(noted, key=str)))
     aside.rename(notes)
 
 
-def switch_on_again(client: "SyncPrefectClient", notes: Path) -> Iterator[str]:
+def switch_on_again(client: "SyncPrefectClient", pool: str, notes: Path) -> Iterator[str]:
     """Switch on what is noted, and remove the notes; says which schedules are not there any more."""
     noted, found = _noted(notes), set()
-    for deployment, deployment_id, one in _schedules(client):
+    for deployment, deployment_id, one in _schedules(client, pool):
         now = _schedule(deployment, one)
         was = {old for old in noted if old.deployment == deployment and _is_same(old, now)}
         found |= was
@@ -90,7 +91,8 @@ def _schedule(deployment: str, one: "DeploymentSchedule") -> Schedule:
     return Schedule(deployment, one.slug, said)
 
 
-def _schedules(client: "SyncPrefectClient") -> "Iterator[tuple[str, UUID, DeploymentSchedule]]":
+def _schedules(client: "SyncPrefectClient", pool: str) -> "Iterator[tuple[str, UUID, DeploymentSchedule]]":
+    # what else a shared server has is somebody else's
     for deployment in client.read_deployments():
-        for one in deployment.schedules:
+        for one in deployment.schedules if deployment.work_pool_name == pool else ():
             yield deployment.name, deployment.id, one

@@ -220,7 +220,7 @@ def _start_worker(home: Path, state_dir: Path) -> _Process:
 
 
 def _tell_stranded(workers: set[str]) -> None:
-    for told in stranded.mark_stranded(workers):
+    for told in stranded.mark_stranded(POOL, workers):
         log.warning("%s", told)
 
 

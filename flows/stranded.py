@@ -30,10 +30,10 @@ def worker_name(home: Path, pool: str) -> str:
     return path.read_text().strip()
 
 
-def mark_stranded(workers: set[str], now: datetime | None = None) -> Iterator[str]:
-    """Mark runs of workers with these names as crashed when their process is gone; says which.
+def mark_stranded(pool: str, workers: set[str], now: datetime | None = None) -> Iterator[str]:
+    """Mark a pool's runs of workers with these names as crashed when their process is gone; says which.
 
-    So are runs that somebody has taken a while before `now` (UTC) without a name, and that have no process here.
+    So are its runs that somebody has taken a while before `now` (UTC) without a name, and that have no process here.
 
     None of these workers may be running. Raises what Prefect's client raises when the server does not answer.
     """
@@ -44,16 +44,19 @@ def mark_stranded(workers: set[str], now: datetime | None = None) -> Iterator[st
     unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
-            if not is_stranded(run, workers, now or datetime.now(UTC)):
+            if not is_stranded(run, pool, workers, now or datetime.now(UTC)):
                 continue
             was = run.state.name if run.state else "unfinished"
             client.set_flow_run_state(run.id, Crashed(message=f"{was} when its worker ended; run it again"), force=True)
             yield f"the run {run.name} was {was} when its worker ended, and is marked as crashed: run it again"
 
 
-def is_stranded(run: "FlowRun", workers: set[str], now: datetime) -> bool:
-    """Whether an unfinished run was one of these workers', or of one that ended as it took it, and has no process."""
-    if run.deployment_id is None:
+def is_stranded(run: "FlowRun", pool: str, workers: set[str], now: datetime) -> bool:
+    """Whether an unfinished run was one of these workers', or of one that ended as it took it, and has no process.
+
+    What another pool runs is somebody else's, whose process is on a machine of theirs.
+    """
+    if run.deployment_id is None or run.work_pool_name != pool:
         return False
     worker = run.labels.get("prefect.worker.name")
     if worker is None:

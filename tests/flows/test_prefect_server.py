@@ -158,28 +158,39 @@ def deployed(client: SyncPrefectClient, name: str, *, entrypoint: str | None = N
     return client.create_deployment(flow, name, schedules=schedules, entrypoint=entrypoint, work_pool_name=pool)
 
 
-def test_schedules_that_were_on_are_on_after_a_new_deployment(client: SyncPrefectClient, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pool(client: SyncPrefectClient) -> None:
+    client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+
+
+def test_schedules_that_were_on_are_on_after_a_new_deployment(
+    client: SyncPrefectClient, pool: None, tmp_path: Path
+) -> None:
     """Though their lines changed, and though the first try was killed after it had switched them off."""
     notes = tmp_path / "switched_on.json"
-    made = deployed(client, "one", evening="0 20 * * *", morning="0 5 * * *", noon="0 12 * * *")
+    made = deployed(
+        client, "one", entrypoint="elsewhere.py:run", evening="0 20 * * *", morning="0 5 * * *", noon="0 12 * * *"
+    )
     for schedule in client.read_deployment(made).schedules:
         client.update_deployment_schedule(made, schedule.id, active=schedule.slug != "noon")
-    schedules.note_switched_on(client, notes)
+    # what is not of the pool is not ours
+    theirs = deployed(client, "theirs", evening="0 20 * * *")
+    for schedule in client.read_deployment(theirs).schedules:
+        client.update_deployment_schedule(theirs, schedule.id, active=True)
+    schedules.note_switched_on(client, POOL, notes)
+    names = {name for name, *_ in json.loads(notes.read_text())}
+    assert "one" in names
+    assert "theirs" not in names
     (morning,) = [one for one in client.read_deployment(made).schedules if one.slug == "morning"]
     client.delete_deployment_schedule(made, morning.id)
-    assert deployed(client, "one", evening="30 21 * * *", noon="0 12 * * *") == made
+    assert deployed(client, "one", entrypoint="elsewhere.py:run", evening="30 21 * * *", noon="0 12 * * *") == made
     assert not [one for one in client.read_deployment(made).schedules if one.active]
-    schedules.note_switched_on(client, notes)
-    (told,) = schedules.switch_on_again(client, notes)
+    schedules.note_switched_on(client, POOL, notes)
+    (told,) = schedules.switch_on_again(client, POOL, notes)
     assert "the schedule morning of one was switched on" in told
     (on,) = [one for one in client.read_deployment(made).schedules if one.active]
     assert (on.slug, on.schedule.cron) == ("evening", "30 21 * * *")
     assert not notes.exists()
-
-
-@pytest.fixture(scope="module")
-def pool(client: SyncPrefectClient) -> None:
-    client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
 
 
 def test_what_prefect_yaml_has_no_more_ends(client: SyncPrefectClient, pool: None) -> None:
@@ -228,25 +239,25 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
         Deployments(tmp_path, patience=0.0).are_made()
 
 
-def test_a_run_that_was_taken_and_not_signed_is_marked_later(client: SyncPrefectClient) -> None:
+def test_a_run_that_was_taken_and_not_signed_is_marked_later(client: SyncPrefectClient, pool: None) -> None:
     """Its worker was killed a moment before it would have written its name to it."""
-    made = deployed(client, "unsigned")
+    made = deployed(client, "unsigned", entrypoint="elsewhere.py:run")
     run = client.create_flow_run_from_deployment(made, state=Pending())
-    assert list(stranded.mark_stranded(set())) == []
-    (told,) = stranded.mark_stranded(set(), datetime.now(UTC) + timedelta(minutes=2))
+    assert list(stranded.mark_stranded(POOL, set())) == []
+    (told,) = stranded.mark_stranded(POOL, set(), datetime.now(UTC) + timedelta(minutes=2))
     assert run.name in told
     state = client.read_flow_run(run.id).state
     assert state
     assert state.name == "Crashed"
 
 
-def test_the_server_says_whose_run_it_was(client: SyncPrefectClient) -> None:
-    made = deployed(client, "two")
+def test_the_server_says_whose_run_it_was(client: SyncPrefectClient, pool: None) -> None:
+    made = deployed(client, "two", entrypoint="elsewhere.py:run")
     mine, other = (client.create_flow_run_from_deployment(made, state=Pending()) for _ in range(2))
     for run, name in ((mine, "mine"), (other, "another")):
         # as a worker does
         client.request("PATCH", f"/flow_runs/{run.id}/labels", json={"prefect.worker.name": name}).raise_for_status()
-    (told,) = stranded.mark_stranded({"mine"})
+    (told,) = stranded.mark_stranded(POOL, {"mine"})
     assert f"the run {mine.name} was Pending when its worker ended" in told
     states = [client.read_flow_run(run.id).state for run in (mine, other)]
     assert [state and state.name for state in states] == ["Crashed", "Pending"]
