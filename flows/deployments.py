@@ -75,24 +75,31 @@ class Deployments:
         from prefect.client.schemas.actions import WorkPoolCreate
         from prefect.exceptions import ObjectAlreadyExists
 
-        digest = hashlib.sha256(_FILE.read_bytes()).hexdigest()
+        now = digest()
         try:
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
             is_new = True
         except ObjectAlreadyExists:
             # the notes are gone when all that was on is on again
-            is_known = self._deployed.exists() and self._deployed.read_text() == digest
-            is_new = not is_known or self._switched_on.exists()
+            is_known = self._deployed.exists() and self._deployed.read_text() == now
+            # a server that lost its volume has none of them, whatever the note says
+            at_server = {one.name for one in client.read_deployments() if one.work_pool_name == POOL}
+            is_new = not is_known or not _slugs().keys() <= at_server or self._switched_on.exists()
         if is_new:
             schedules.note_switched_on(client, POOL, self._switched_on)
             _deploy()
-            self._deployed.write_text(digest)
+            self._deployed.write_text(now)
         # also where the file is the same: who left something behind may have been an older release
         for told in schedules.end_what_is_gone(client, POOL, _slugs()):
             log.warning("%s", told)
         if is_new:
             for told in schedules.switch_on_again(client, POOL, self._switched_on):
                 log.warning("%s", told)
+
+
+def digest(folder: Path = PROJECT_DIR) -> str:
+    """What deployments are made of: prefect.yaml, and the checkout's folder, where their runs look for the flows."""
+    return hashlib.sha256(_FILE.read_bytes() + str(folder).encode()).hexdigest()
 
 
 def _deploy() -> None:

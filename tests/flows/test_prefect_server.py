@@ -1,7 +1,6 @@
 """A real Prefect server of `python -m flows server`: who may command it, and what it holds."""
 
 import base64
-import hashlib
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from uuid import UUID
 
 import psutil
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
@@ -27,12 +27,13 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from flows import prefect_access, schedules, stranded
-from flows.deployments import POOL, Deployments
+from flows.deployments import POOL, Deployments, digest
 from tests.machine import ROOT
 from warehouse.errors import Stop
 
 pytestmark = pytest.mark.long
 
+NAMES = [one["name"] for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
 SECRETS = {
     "POLYGON_API_KEY": "hunter2-polygon",
     "APCA_API_KEY_ID": "PK-hunter2",
@@ -227,7 +228,9 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
     server: Server, client: SyncPrefectClient, pool: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING", "truebar")
-    (tmp_path / "deployed").write_text(hashlib.sha256((ROOT / "prefect.yaml").read_bytes()).hexdigest())
+    (tmp_path / "deployed").write_text(digest())
+    for name in NAMES:
+        deployed(client, name, entrypoint=f"flows.{name}")
     deployments = Deployments(tmp_path, patience=1000.0, pause=0.0)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
         assert not deployments.are_made()
@@ -237,6 +240,23 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
     # and not for good
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(Stop, match="and that for 0 s"):
         Deployments(tmp_path, patience=0.0).are_made()
+
+
+def test_a_server_that_lost_a_deployment_gets_it_again(
+    server: Server, client: SyncPrefectClient, pool: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the file is the one that was deployed; a checkout that moved is another one."""
+    monkeypatch.setenv("PREFECT_API_URL", server.url)
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", prefect_access.credential(server.home))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PWD", str(ROOT))
+    for one in client.read_deployments():
+        if one.name in NAMES:
+            client.delete_deployment(one.id)
+    (tmp_path / "deployed").write_text(digest())
+    assert Deployments(tmp_path, patience=0.0).are_made()
+    assert set(NAMES) <= {one.name for one in client.read_deployments() if one.work_pool_name == POOL}
+    assert digest(tmp_path) != digest()
 
 
 def test_a_run_that_was_taken_and_not_signed_is_marked_later(client: SyncPrefectClient, pool: None) -> None:
