@@ -182,6 +182,11 @@ def test_a_unit_starts_again_after_what_passes_and_after_nothing_else(unit: str)
         assert f"Requires={needs}" not in lines
 
 
+def test_a_session_is_not_called_healthy_for_its_database() -> None:
+    """The image's check asks for the database alone."""
+    assert COMPOSE["services"]["trade"]["healthcheck"] == {"disable": True}
+
+
 def test_a_new_image_is_a_new_job_that_migrates() -> None:
     """`kubectl apply` refuses another image for a Job that is there."""
     (job,) = [one for one in CLUSTER if one["kind"] == "Job"]
