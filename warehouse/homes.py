@@ -64,8 +64,13 @@ def database_rights(where: "Endpoint") -> str:
 
 def has_moved(connection: psycopg.Connection) -> bool:
     """Whether the warehouse was written in another database than this, and nobody has told it so yet."""
-    known = connection.execute(_NEWEST).fetchone()
+    known = connection.execute(_NEWEST).fetchone() if _are_noted(connection) else None
     return known is not None and known[0] != scalar(connection.execute(IDENTITY))
+
+
+def _are_noted(connection: psycopg.Connection) -> bool:
+    """Whether this is no database of before homes were noted."""
+    return scalar(connection.execute("select to_regclass('warehouse.homes')")) is not None
 
 
 def settle(connection: psycopg.Connection, where: "Endpoint", origin: str | None = None) -> bool:
@@ -74,6 +79,8 @@ def settle(connection: psycopg.Connection, where: "Endpoint", origin: str | None
     `origin` is where it came from, for a warehouse of before that was noted.
     """
     with connection.transaction():
+        if not _are_noted(connection):
+            return False
         if origin and connection.execute(_NEWEST).fetchone() is None:
             connection.execute("insert into warehouse.homes (identity) values (%s)", (origin,))
         moved = has_moved(connection)

@@ -37,8 +37,8 @@ def warehouse(
     )
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 2
+def refused(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
+    assert done.returncode == status
     assert done.stderr.count("\n") == 1, done.stderr
     return done.stderr
 
@@ -137,5 +137,5 @@ def test_a_password_that_a_url_cannot_take(tmp_path: Path, password: str) -> Non
 
 
 def test_the_reason_is_shown_and_not_the_hint(tmp_path: Path) -> None:
-    sentence = refused(warehouse(tmp_path, "postgresql://user:x@127.0.0.1:1/db", "up"))
+    sentence = refused(warehouse(tmp_path, "postgresql://user:x@127.0.0.1:1/db", "up"), status=75)
     assert sentence.strip().endswith("Connection refused")
