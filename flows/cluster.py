@@ -68,8 +68,8 @@ def _results(client: Client, address: str, query: Query, units: Sequence[Unit]) 
         except Empty:
             if client.status != "running":
                 raise ClusterError(_gone(address)) from None
-            workers = client.scheduler_info(n_workers=-1)["workers"].values()
-            if any(worker["status"] == "running" for worker in workers):
+            workers = _workers(client, address)
+            if any(worker["status"] == "running" for worker in workers.values()):
                 seen = time.monotonic()
             elif time.monotonic() - seen > SECONDS_WITHOUT_WORKER:
                 raise ClusterError(_nobody_works(address, len(workers))) from None
@@ -93,6 +93,18 @@ def _result(future: Future[Any], address: str, unit: Unit) -> Any:
         ) from None
     except (CancelledError, OSError):
         raise ClusterError(_gone(address)) from None
+
+
+def _workers(client: Client, address: str) -> dict[str, Any]:
+    """What the scheduler says of its workers, by address. Raises ClusterError when it is gone.
+
+    `Client.scheduler_info` may return what the client's own heartbeat has asked for, which is no worker.
+    """
+    try:
+        found = client.sync(client.scheduler.identity, n_workers=-1)  # type: ignore[no-untyped-call, union-attr]
+    except (CancelledError, OSError):
+        raise ClusterError(_gone(address)) from None
+    return dict(found["workers"])
 
 
 def _nobody_works(address: str, paused: int) -> str:
@@ -136,7 +148,7 @@ def _reason(error: BaseException) -> str:
 
 def _refuse_others(client: Client, address: str, device: str) -> None:
     """Raise ClusterError for workers with other code or libraries, or that cannot read the warehouse or fit."""
-    if not client.scheduler_info(n_workers=-1)["workers"]:
+    if not _workers(client, address):
         raise ClusterError(f"the cluster at {address} has no worker: start one with `dask worker {address}`")
     for worker, said in sorted(client.run(_described, device, on_error="return").items()):
         if isinstance(said, BaseException):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from distributed.core import Status
 
 from flows import cluster
 from flows.cluster import difference, handing_out
@@ -185,17 +185,14 @@ def test_a_cluster_whose_workers_are_paused_does_not_wait_for_ever(
     scheduler: Dask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dask pauses a worker whose memory is nearly full, and what it keeps need not become less, distributed#5999."""
-    scheduler.add_worker()
-    scheduler.wait(1)
-    monkeypatch.setattr(cluster, "SECONDS_WITHOUT_WORKER", 3.0)
-
-    def pause(dask_worker: Any) -> None:
-        dask_worker.status = Status.paused
-
+    # it has more memory than that from the start
+    scheduler.add_worker(DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE="0.0001")
     with Client(scheduler.address, timeout=300, set_as_default=False) as client:
-        after = lambda count: client.run(pause) if count == 2 else None  # noqa: E731
-        with pytest.raises(ClusterError, match=r"all 1 workers of the cluster at .* have been paused for 3 s"):
-            on(scheduler, made_up("paused"), after)
+        while {one["status"] for one in client.scheduler_info()["workers"].values()} != {"paused"}:
+            time.sleep(0.5)
+    monkeypatch.setattr(cluster, "SECONDS_WITHOUT_WORKER", 3.0)
+    with pytest.raises(ClusterError, match=r"all 1 workers of the cluster at .* have been paused for 3 s"):
+        on(scheduler, made_up("paused"))
 
 
 def test_a_cluster_whose_last_worker_dies_does_not_wait_for_ever(
