@@ -38,7 +38,7 @@ def wind_up(
 ) -> WoundUp:
     """One pass over the positions of retired models.
 
-    `traded` are symbols, and the models of this session that trade them. What `closes` is sized from the newest
+    `traded` are symbols, and the models of the session that trade them. What `closes` is sized from the newest
     comparison, so it is timely whenever it is sent; it asks no limit, as it only makes a position smaller. Raises Retry
     or Stop when the broker cannot be asked.
     """
@@ -63,7 +63,7 @@ def wind_up(
             continue
         if one.successor is not None:
             # an account has one session: this model was set aside, or entered its state after that began
-            told.append(f"{_held(one)}, and model {one.successor}, which is to have it, does not trade in this session")
+            told.append(f"{_held(one)}, and model {one.successor}, which is to have it, does not trade here")
             continue
         if not closes:
             told.append(f"{_held(one)}, and no model trades it: `on_retirement: close` in the limits closes it")

@@ -156,7 +156,7 @@ def test_what_waits_for_a_model_that_does_not_trade_here_is_told_and_not_closed(
             [told] = session.concerns()
             assert told == (
                 "485 ALPHA is held of model signal-00000000, which is retired, "
-                "and model elsewhere-0000000, which is to have it, does not trade in this session"
+                "and model elsewhere-0000000, which is to have it, does not trade here"
             )
             assert _positions(exchange)["ALPHA"] == held["ALPHA"]
         # where every model of the broker was set aside, somebody looks all the same
