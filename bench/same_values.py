@@ -113,23 +113,20 @@ def _build(checkout: Path, database: str) -> float:
 def _compare_relation(databases: dict[str, psycopg.Connection], relation: str) -> int:
     """Print what differs, the first value of each column; returns how many columns do."""
     described = databases["this"].execute(f"select * from {relation} limit 0").description or []
-    kinds = {column.name: column.type_display for column in described}
-    values = {
-        name: f"float8send({name})"
-        if kind == "float8"
-        else f"trim_scale({name})"
-        if kind.startswith("numeric")
-        else name
-        for name, kind in kinds.items()
-    }
+    values = bits(described)
     query = FINGERPRINTS.format(relation=relation, values=", ".join(values.values()))
     found = {name: dict(_by_symbol(connection.execute(query).fetchall())) for name, connection in databases.items()}
     rows = sum(count for count, _ in found["this"].values())
     differing = [s for s in found["this"] | found["other"] if found["this"].get(s) != found["other"].get(s)]
     print(
-        f"{relation:40} {rows:>10,} rows {rows * len(kinds):>14,} values  {len(differing)} symbols differ", flush=True
+        f"{relation:40} {rows:>10,} rows {rows * len(values):>14,} values  {len(differing)} symbols differ", flush=True
     )
     return _differing_columns(databases, relation, values, differing[0]) if differing else 0
+
+
+def bits(described: Sequence[psycopg.Column]) -> dict[str, str]:
+    """{column: an expression of it that two values share exactly when they are the same to the bit}."""
+    return {column.name: FORMS.get(column.type_display.split("(")[0], "{}").format(column.name) for column in described}
 
 
 def _by_symbol(rows: Sequence[tuple]) -> list[tuple]:
