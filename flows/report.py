@@ -5,6 +5,7 @@ from pathlib import Path
 
 from prefect import flow, task
 
+from flows.artifacts import keep_link
 from report.site import Site, write
 from warehouse.settings import load
 
@@ -26,5 +27,7 @@ def write_site(folder: Path) -> Site:
 def report(folder: Path | None = None) -> Path:
     """Write the site to a folder (default: `report` in the state folder); returns its start page."""
     site = write_site(folder or place())
-    log.info("report: %d pages, %s", site.pages, site.index.absolute().as_uri())
+    address = site.index.absolute().as_uri()
+    keep_link("report", "The site of what happened, on the machine of the worker", address)
+    log.info("report: %d pages, %s", site.pages, address)
     return site.index

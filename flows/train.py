@@ -1,16 +1,19 @@
 """Train and judge hypotheses; what passes the gate becomes a model in state paper."""
 
 import logging
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
 
+from flows.artifacts import keep_table
 from flows.dbt_command import run_dbt
 from models_registry import registry
 from training import hypothesis
 from training.commit import commit_passing
 from training.data_evidence import recording_tests
+from training.gate import Verdict
 from training.look import judge_families
 from training.look_ahead import audit
 from training.remote import ClusterError
@@ -61,7 +64,8 @@ def fit(valid: hypothesis.Hypothesis, source_file: str, cluster: str | None = No
 @task
 def judge(runs: list[Run]) -> list[str]:
     """One look at all that was trained together; returns the models that came of it. Nothing new costs no look."""
-    judge_families([run.family_id for run in runs])
+    verdicts = judge_families([run.family_id for run in runs])
+    keep_table("verdicts", "What this look has judged, the best first", [*_rows(runs, verdicts)])
     models = []
     for run in runs:
         record = commit_passing(run.run_id)
@@ -112,6 +116,19 @@ def train(experiments: list[str] | None = None, cluster: str | None = None) -> l
     if untrained:
         raise Stop(f"{len(untrained)} of {len(files)} hypotheses were not trained: {'; '.join(untrained)}")
     return models
+
+
+def _rows(runs: list[Run], verdicts: dict[str, Verdict]) -> Iterator[dict[str, object]]:
+    hypotheses = {trial_id: run.experiment_id for run in runs for trial_id in run.trial_ids}
+    for one in sorted(verdicts.values(), key=lambda verdict: -verdict.shrunk_sharpe):
+        yield {
+            "hypothesis": hypotheses.get(one.trial_id, "of an earlier run"),
+            "trial": one.trial_id,
+            "verdict": one.verdict,
+            "net Sharpe": one.net_sharpe,
+            "shrunk Sharpe": one.shrunk_sharpe,
+            "why": one.explanation,
+        }
 
 
 def _shown(file: Path) -> str:

@@ -48,6 +48,7 @@ COMMANDS = {
     "paper": Command("decide the newest bars of all models in state paper, and send", "flows", "paper-trade"),
     "trade": Command("trade the models in state paper until Ctrl-C", "execution"),
     "shadow": Command("decide what landed for models in state shadow; order nothing", "execution"),
+    "drift": Command("whether models still read and predict what they were trained on", "flows"),
     "accounts": Command("cash, positions, orders in flight and halts of each account", "execution", "status"),
     "reconcile": Command("compare the ledger with the broker, now", "execution"),
     "adopt": Command("book what differs and is right", "execution"),

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from models_registry.distributions import WINDOW, Distribution
 from models_registry.package import ModelPackage, PackageError
 from warehouse.connection import connect
 from warehouse.errors import Stop
@@ -183,8 +184,10 @@ def _members(connection: psycopg.Connection, universe: str, timeframe: str) -> l
     return [symbol for (symbol,) in rows]
 
 
-def register(package: ModelPackage, reason: str) -> ModelRecord:
+def register(package: ModelPackage, reason: str, trained_on: Sequence[Distribution] = ()) -> ModelRecord:
     """Save a package to the models folder and record it as a candidate. The same package again changes nothing.
+
+    `trained_on` says how its features and scores were distributed in training, for `results.drift`.
 
     Raises RegistryError when another package already has this model_id.
     """
@@ -215,6 +218,13 @@ def register(package: ModelPackage, reason: str) -> ModelRecord:
                 manifest.training_window.end,
                 reason,
             ),
+        )
+        connection.cursor().executemany(
+            """
+            insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, largest_psi)
+            values (%s, %s, %s, %s, %s, %s)
+            """,
+            [(model_id, one.quantity, [*one.edges], [*one.shares], WINDOW, one.largest_psi) for one in trained_on],
         )
         return _record(connection, model_id)
 

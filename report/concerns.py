@@ -37,6 +37,7 @@ class Health:
     gaps: Table
     suspected_actions: Table
     parity: Table
+    drift: Table
 
 
 def concerns(health: Health, now: datetime) -> list[Concern]:
@@ -46,6 +47,7 @@ def concerns(health: Health, now: datetime) -> list[Concern]:
         *_parity(health.parity),
         *_feeds(health.feeds, now),
         *_data(health),
+        *_drift(health.drift),
         *_models(health.leaderboard),
     ]
 
@@ -127,6 +129,17 @@ def _data(health: Health) -> Iterator[Concern]:
         )
 
 
+def _drift(drift: Table) -> Iterator[Concern]:
+    for row in drift.rows:
+        if row["quantity"] == "score" and row["is_drifting"]:
+            yield Concern(
+                f"The newest scores of model {row['model']} are unlike those it was judged on: its index is "
+                f"{row['index']:.2f}, and was up to {row['largest_in_training']:.2f} then.",
+                "paper.html",
+                "python -m flows drift",
+            )
+
+
 def _models(leaderboard: Table) -> Iterator[Concern]:
     unjudged = [row for row in leaderboard.rows if row["verdict"] is None]
     if unjudged:
@@ -154,4 +167,5 @@ def health(snapshot: Snapshot, leaderboard: Table, accounts: Table) -> Health:
         gaps=snapshot.table(queries.GAPS),
         suspected_actions=snapshot.table(queries.SUSPECTED_ACTIONS),
         parity=snapshot.table(queries.PARITY),
+        drift=snapshot.table(queries.DRIFT),
     )

@@ -159,6 +159,14 @@ def _paper(snapshot: Snapshot, accounts: Table, equity: Table) -> Page:
                     "Fill against the next bar's open; positive is a cost. The newest 500 orders of daily bars.",
                     "No order of a daily bar was filled yet.",
                 ),
+                Block(
+                    "Drift",
+                    snapshot.table(queries.DRIFT),
+                    note="How far the scores of each model, and features that drift, are from what it was trained on: "
+                    "population stability indexes of its newest bars, beside the largest of as many bars in training.",
+                    empty="No model decides yet.",
+                    is_open=True,
+                ),
                 Block("Orders", snapshot.table(queries.ORDERS), note="The newest 200.", empty="No order was sent yet."),
                 Block(
                     "Halts and releases",

@@ -8,6 +8,7 @@ RELATIONS = (
     *("results.leaderboard", "results.trial_sheets", "results.gate_report", "results.equity_curve"),
     *("results.accounts", "results.positions", "results.halts", "results.reconciliations", "results.refusals"),
     *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
+    "results.drift",
     *("results.data_health", "features.freshness", "canonical.gaps", "canonical.quarantine"),
     "canonical.suspected_actions",
 )
@@ -171,6 +172,15 @@ from results.execution_quality
 where slippage_bps is not null
 order by bar_start desc, symbol asc
 limit 500
+"""
+
+DRIFT = """
+select
+    model_id as model, quantity, bars, wanted_bars, psi as "index", largest_psi_in_training as largest_in_training,
+    is_drifting
+from results.drift
+where quantity = 'score' or is_drifting
+order by model_id asc, (quantity = 'score') desc, psi desc nulls last, quantity asc
 """
 
 HALTS = """

@@ -8,6 +8,7 @@ import numpy as np
 from psycopg.rows import dict_row
 
 from models_registry import registry
+from models_registry.distributions import SCORE, Distribution, distributions
 from models_registry.package import ModelPackage, model_id
 from models_registry.registry import ModelRecord
 from training.hypothesis import Hypothesis
@@ -50,6 +51,13 @@ EVIDENCE = """
     where verdicts.trial_id = %s
     order by verdicts.look_no desc
     limit 1
+"""
+
+SCORES = """
+    select extract(epoch from bar_start)::float8, score
+    from research.trial_returns
+    where trial_id = %s and score is not null
+    order by bar_start
 """
 
 
@@ -109,10 +117,13 @@ def _registered(best: dict[str, Any], reason: str) -> ModelRecord:
     with connect("trainer", read_only=True) as connection, connection.cursor(row_factory=dict_row) as cursor:
         # every trial has a family, and a family has evidence
         evidence = cursor.execute(EVIDENCE, (best["trial_id"],)).fetchone() or {}
-    return registry.register(_final_package(hypothesis, best, evidence), reason)
+    package, trained_on = _final_package(hypothesis, best, evidence)
+    return registry.register(package, reason, trained_on)
 
 
-def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[str, Any]) -> ModelPackage:
+def _final_package(
+    hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[str, Any]
+) -> tuple[ModelPackage, tuple[Distribution, ...]]:
     search, _ = prepare(hypothesis)
     if search.run_id != best["run_id"]:
         raise CommitError(
@@ -123,8 +134,19 @@ def _final_package(hypothesis: Hypothesis, best: dict[str, Any], evidence: dict[
     backtest = search.backtest(chosen)
     parameters = backtest.tuned(chosen.training.xgboost, every_session, 0)
     package = backtest.package(parameters, every_session, best["trial_id"])
-    rows = backtest.sample(every_session, every_session).features
+    sample = backtest.sample(every_session, every_session)
+    rows = sample.features
     package = package.proven(rows[np.linspace(0, len(rows) - 1, PROOF_ROWS).astype(int)])
     # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file
     facts = {"gate_evidence": evidence, "hypothesis_id": hypothesis.content_hash}
-    return replace(package, manifest=package.manifest.model_copy(update=facts))
+    trained_on = distributions(dict(zip(sample.names, rows.T, strict=True)), sample.bars)
+    package = replace(package, manifest=package.manifest.model_copy(update=facts))
+    return package, (*trained_on, *_scores(best["trial_id"]))
+
+
+def _scores(trial_id: str) -> tuple[Distribution, ...]:
+    """Of the trial's scores out of sample: those on its own training rows are surer than any later ones."""
+    with connect("trainer", read_only=True) as connection:
+        rows = connection.execute(SCORES, (trial_id,)).fetchall()
+    bars, scores = np.array(rows, dtype=float).reshape(-1, 2).T
+    return distributions({SCORE: scores}, bars)

@@ -72,6 +72,15 @@ insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_
 values ('reversal-1', 't1-1', 'r1', 'h1', 'reversal-1', 'x', '2022-01-02');
 
 insert into research.model_states (model_id, state, reason) values ('reversal-1', 'candidate', %(evil)s);
+
+insert into research.models (model_id, trial_id, run_id, hypothesis_id, package_path, package_sha256, trained_through)
+values ('reversal-2', 't1-2', 'r1', 'h1', 'reversal-2', 'x', '2022-01-02');
+
+insert into research.model_states (model_id, state, reason) values ('reversal-2', 'shadow', 'contents of a report');
+
+insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, largest_psi)
+select 'reversal-2', quantity, array[0, 1], array[0.3, 0.4, 0.3], 60, 0.4
+from unnest(array['score', 'roc_5', 'rsi']) as quantity;
 """
 
 _TRADING = """
@@ -84,6 +93,13 @@ select ledger.note_reconciliation(
 );
 insert into ledger.refusals (account_id, model_id, symbol, timeframe, bar_start, broker_time, reasons)
 values ('paper-1', 'reversal-1', 'AAPL', '1d', '2022-01-03 14:30+00', now(), array['the bar is stale', %(evil)s]);
+insert into ledger.shadow_decisions (
+    model_id, symbol, bar_start, bar_end, is_late, feature_names, feature_values, score, target_weight
+)
+select
+    'reversal-2', 'AAPL', day, day + interval '6.5 hours', false, array['roc_5', 'rsi'],
+    array[mod(extract(doy from day)::integer, 3) - 0.5, 2], 2, 1
+from generate_series('2022-01-03 14:30+00'::timestamptz, '2022-03-20 14:30+00', '1 day') as day;
 insert into raw.feeds (source, timeframe, state, since, symbols, heartbeat_at, process, last_error, mute_symbols)
 values
 ('binance', '1m', 'live', now(), array['BTCUSDT'], now() - interval '1 hour', 'here:1', null, '{}'),

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from report import charts, queries
 from report.pages import NAVIGATION
 from report.reading import snapshot
 from report.site import Site, write
-from tests.machine import BUILT, as_owner, running_warehouse
+from tests.machine import BUILT, ROOT, as_owner, running_warehouse
 from tests.report import contents, reading_pages
+from training.drift import drifts
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
@@ -119,11 +121,31 @@ def test_what_needs_a_person_comes_first(site: Site) -> None:
         "The collector of binance 1m has died",
         "The live feed polygon 1m has failed",
         "sends nothing of IBM",
+        "The newest scores of model reversal-2 are unlike those it was judged on",
         "2 trials were never judged",
         "Model reversal-1 has passed and waits",
     ):
         assert [item for item in items if words in item], words
     assert "halted" in items[0]
+
+
+def test_what_drifts_is_named_and_fails_its_flow(site: Site) -> None:
+    """Scores and one feature are far from where they were in training; the other feature is not."""
+    shown = reading_pages.text(reading_pages.pages(site.index)["paper.html"])
+    (found,) = drifts()
+    assert (found.is_drifting, found.bars, found.features, found.drifting_features) == (True, 60, 2, ["rsi"])
+    assert "rsi" in shown
+    assert "roc_5" not in shown
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "drift"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 2, done.stderr
+    for words in (
+        "models compared with their training: 1",
+        "model reversal-2 drifts: its scores are unlike those it was judged on, over its newest 60 bars",
+        "1 of its 2 features drift: rsi",
+    ):
+        assert words in done.stderr
 
 
 def test_a_trial_says_why(site: Site) -> None:

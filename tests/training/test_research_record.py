@@ -248,11 +248,24 @@ def test_a_search_on_an_edge_becomes_one_paper_model() -> None:
     assert record.trial_id == max(verdicts.values(), key=lambda verdict: verdict.shrunk_sharpe).trial_id
 
     package = registry.load_model(record.model_id)
+    _says_what_it_was_trained_on(record.model_id, package.feature_names)
     assert package.fingerprints == worlds.FINGERPRINTS
     assert package.manifest.gate_evidence["verdict"] == "PASSED"
     assert package.manifest.gate_evidence["family_trials"] == 2
     rows = worlds.dataset().rows(np.arange(1000, 1200))
     assert package.target_weights(rows)["weight"].nunique() == 2
+
+
+def _says_what_it_was_trained_on(model: str, features: tuple[str, ...]) -> None:
+    """Each feature and the scores, in tenths; the windows of stationary noise are near the whole."""
+    with connect("analyst") as connection:
+        found = connection.execute(
+            "select quantity, shares, largest_psi from research.model_distributions where model_id = %s", (model,)
+        ).fetchall()
+    assert {quantity for quantity, *_ in found} == {*features, "score"}
+    for quantity, shares, largest in found:
+        assert sum(shares) == pytest.approx(1)
+        assert 0 < largest < (3 if quantity == "score" else 1)
 
 
 def test_the_same_again_changes_nothing() -> None:

@@ -11,6 +11,8 @@ listed as (
         tradable_until,
         decided_at,
         is_late,
+        feature_names,
+        feature_values,
         score,
         target_weight
     from source

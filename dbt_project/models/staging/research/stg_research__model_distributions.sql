@@ -1,0 +1,16 @@
+with source as (
+    select * from {{ source('research', 'model_distributions') }}
+),
+
+listed as (
+    select
+        model_id,
+        quantity,
+        edges,
+        shares,
+        window_bars,
+        largest_psi
+    from source
+)
+
+select * from listed

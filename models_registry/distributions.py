@@ -1,0 +1,80 @@
+"""How a quantity was distributed where a model was trained, and by how much a window of bars differed from that.
+
+The measure is the population stability index: the sum over bins of (p - q) ln(p / q), p and q the shares of the values
+in a bin now and then (N. Siddiqi, Credit Risk Scorecards, 2006, who takes more than 0.25 for a change). It assumes
+independent values, and bars are not: a month of a slow feature never looks like ten years of it. So the largest index
+that any window of the training data had beside the whole of it is kept, too.
+
+`results.drift` computes the same from what the model reads later.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 10
+# bars that are compared at once, and how many such windows must fit into the training data
+WINDOW, WINDOWS = 60, 5
+SCORE = "score"
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The bins of a quantity: E bounds ascending, E + 1 shares, and the largest index of a window; None if unknown.
+
+    A value on a bound belongs to the bin above it.
+    """
+
+    quantity: str
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    largest_psi: float | None
+
+
+def distributions(quantities: Mapping[str, np.ndarray], bars: np.ndarray) -> tuple[Distribution, ...]:
+    """Of each quantity (n,), on the bars (n,) numbered ascending. One without a finite value has none."""
+    return tuple(
+        found for name, values in quantities.items() if (found := _distribution(name, values, bars)) is not None
+    )
+
+
+def smoothed(counts: np.ndarray) -> np.ndarray:
+    """Shares of counts (..., B), each bin with half a value more: an empty bin's logarithm would be infinite."""
+    shares: np.ndarray = (counts + 0.5) / (counts.sum(axis=-1, keepdims=True) + 0.5 * counts.shape[-1])
+    return shares
+
+
+def stability_index(now: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """The population stability index of shares (..., B) beside others (B,)."""
+    index: np.ndarray = ((now - then) * np.log(now / then)).sum(axis=-1)
+    return index
+
+
+def _distribution(name: str, values: np.ndarray, bars: np.ndarray) -> Distribution | None:
+    finite = np.isfinite(values)
+    values, bars = values[finite], bars[finite]
+    if len(values) == 0:
+        return None
+    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
+    bins = np.searchsorted(edges, values, side="right")
+    shares = smoothed(np.bincount(bins, minlength=len(edges) + 1).astype(float))
+    return Distribution(
+        name,
+        tuple(edges.tolist()),
+        tuple(shares.tolist()),
+        _largest_of_windows(bins, np.unique(bars, return_inverse=True)[1], shares),
+    )
+
+
+def _largest_of_windows(bins: np.ndarray, places: np.ndarray, shares: np.ndarray) -> float | None:
+    """`places` (n,) are the bars' ordinals from 0. Windows overlap by half."""
+    bars = int(places.max()) + 1
+    if bars < WINDOW * WINDOWS:
+        return None
+    by_bar = np.zeros((bars, len(shares)))
+    np.add.at(by_bar, (places, bins), 1.0)
+    until = np.vstack([np.zeros(len(shares)), by_bar.cumsum(axis=0)])
+    starts = np.arange(0, bars - WINDOW + 1, WINDOW // 2)
+    windows = until[starts + WINDOW] - until[starts]
+    return float(stability_index(smoothed(windows), shares).max())
