@@ -23,6 +23,7 @@ from loaders.client.calendars import ensure_sessions
 from warehouse import embedded
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.migrate import bring_up
+from warehouse.rows import scalar
 from warehouse.timeframes import TIMEFRAMES
 
 FIRST_DAY = date(2023, 2, 6)
@@ -151,22 +152,29 @@ DIVIDENDS = """
 
 NOTED = """
     create table bench.{when}_{name} as
-    select symbol, bar_start, md5(row({values})::text) as bits from {relation}
+    select symbol, bar_start, array[{values}] as bits from {relation}
+"""
+# rows that were read live; and each column that is another later: when, in how many rows, where first
+LIVE_ROWS = """
+    select count(*)
+    from bench.live_{name} as live
+    left join bench.watermarks as watermark on watermark.model = '{name}' and watermark.symbol = live.symbol
+    where live.bar_start > coalesce(watermark.bar_start, '-infinity')
 """
 DIFFERING = """
-    select count(*) filter (where live.bar_start > coalesce(watermark.bar_start, '-infinity')),
-        count(*) filter (where live.bits is distinct from stored.bits),
-        count(*) filter (where live.bits is distinct from refreshed.bits),
-        min(concat_ws(
-            ' ', coalesce(live.symbol, stored.symbol, refreshed.symbol),
-            coalesce(live.bar_start, stored.bar_start, refreshed.bar_start)
-        )) filter (
-            where live.bits is distinct from stored.bits or live.bits is distinct from refreshed.bits
-        )
+    select later.moment, columns.place, count(*), min(concat_ws(
+        ' ', symbol, bar_start, live.bits[columns.place], 'became', later.bits[columns.place]
+    ))
     from bench.live_{name} as live
-    full join bench.stored_{name} as stored using (symbol, bar_start)
-    full join bench.refreshed_{name} as refreshed using (symbol, bar_start)
-    left join bench.watermarks as watermark on watermark.model = '{name}' and watermark.symbol = live.symbol
+    full join (
+        select 'stored' as moment, * from bench.stored_{name}
+        union all
+        select 'refreshed' as moment, * from bench.refreshed_{name}
+    ) as later using (symbol, bar_start)
+    cross join generate_series(1, {columns}) as columns (place)
+    where live.bits is distinct from later.bits and live.bits[columns.place] is distinct from later.bits[columns.place]
+    group by later.moment, columns.place
+    order by later.moment, columns.place
 """
 
 
@@ -254,29 +262,29 @@ def _relation(name: str) -> str:
     return f"{'canonical' if name.startswith('ohlcv') else 'features'}.{name}"
 
 
-def _bits(owner: psycopg.Connection, name: str) -> list[str]:
-    return list(bits(owner.execute(f"select * from {_relation(name)} limit 0").description or []).values())
+def _bits(owner: psycopg.Connection, name: str) -> dict[str, str]:
+    return {
+        column: f"{value}::text"
+        for column, value in bits(owner.execute(f"select * from {_relation(name)} limit 0").description or []).items()
+    }
 
 
-def _note(owner: psycopg.Connection, when: str, values: dict[str, list[str]]) -> None:
+def _note(owner: psycopg.Connection, when: str, values: dict[str, dict[str, str]]) -> None:
     for name, listed in values.items():
         print(f"… reading {name}, {when}", flush=True)
-        owner.execute(NOTED.format(when=when, name=name, relation=_relation(name), values=", ".join(listed)))
+        owner.execute(NOTED.format(when=when, name=name, relation=_relation(name), values=", ".join(listed.values())))
 
 
-def _tell(owner: psycopg.Connection, values: dict[str, list[str]]) -> int:
+def _tell(owner: psycopg.Connection, values: dict[str, dict[str, str]]) -> int:
     compared = differing = 0
     for name, listed in values.items():
-        row = owner.execute(DIFFERING.format(name=name)).fetchone()
-        assert row is not None
-        live, stored, refreshed, example = row
+        live = int(scalar(owner.execute(LIVE_ROWS.format(name=name))))
         compared += live * len(listed)
-        differing += stored + refreshed
-        print(
-            f"{name:14} {live:>9,} rows read live, {live * len(listed):>12,} values; rows that differ when stored "
-            f"{stored:,}, when refreshed {refreshed:,}{f', first {example}' if example else ''}"
-        )
-    print(f"{compared:,} values of rows that were read live: {differing:,} rows differ")
+        print(f"{name:14} {live:>9,} rows read live, {live * len(listed):>12,} values", flush=True)
+        for moment, place, rows, first in owner.execute(DIFFERING.format(name=name, columns=len(listed))):
+            differing += rows
+            print(f"    {moment}: {[*listed][place - 1]} differs in {rows:,} rows, first {first}")
+    print(f"{compared:,} values of rows that were read live; {differing:,} values differ")
     return 1 if differing else 0
 
 

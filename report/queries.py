@@ -176,7 +176,7 @@ limit 500
 
 DRIFT = """
 select
-    model_id as model, quantity, bars, wanted_bars, psi as "index", largest_psi_in_training as largest_in_training,
+    model_id as model, quantity, bars, wanted_bars, psi as index, largest_psi_in_training as largest_in_training,
     is_drifting
 from results.drift
 where quantity = 'score' or is_drifting

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pytest
@@ -17,6 +16,7 @@ from loaders.client.calendars import ensure_sessions
 from loaders.raw.landing import land
 from loaders.vendors.polygon import PolygonSource
 from tests.machine import BUILT, as_owner, running_warehouse
+from tests.plans import plan_of, rows_of
 from warehouse.connection import connect
 
 # IBM is what the others are measured against
@@ -40,13 +40,13 @@ def days(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("days")
-def test_a_live_read_looks_at_few_rows() -> None:
-    read = [node for node in _nodes(FRESHNESS) if node.get("Relation Name") == "ohlcv_1d__history"]
+def test_a_live_read_looks_at_fewrows_of() -> None:
+    read = [node for node in plan_of(FRESHNESS) if node.get("Relation Name") == "ohlcv_1d__history"]
     assert read
     # newest rows of each symbol for the watermarks of its tails, and no other
-    assert sum(_rows(node) for node in read) <= 5 * len(SYMBOLS)
+    assert sum(rows_of(node) for node in read) <= 5 * len(SYMBOLS)
 
-    (cut,) = [node for node in _nodes(NEWEST) if node.get("Alias") == "spanned"]
+    (cut,) = [node for node in plan_of(NEWEST) if node.get("Alias") == "spanned"]
     kept, left_out = cut["Actual Rows"], cut["Rows Removed by Filter"]
     # of the lookback of 60 bars the short windows read what 20 of them need
     assert (kept, kept + left_out) == (22, 62)
@@ -58,11 +58,11 @@ def test_a_tail_without_a_row_costs_no_pass() -> None:
     run_dbt("run", "--select", "ohlcv_1d", "features_1d")
     assert _read(NEWEST) == computed
 
-    nodes = _nodes(NEWEST)
+    nodes = plan_of(NEWEST)
     # the lookback is read, and none of it goes through a pass
-    assert sum(_rows(node) for node in nodes if node.get("Relation Name") == "ohlcv_1d__history") > 100
+    assert sum(rows_of(node) for node in nodes if node.get("Relation Name") == "ohlcv_1d__history") > 100
     (cut,) = [node for node in nodes if node.get("Alias") == "spanned"]
-    assert _rows(cut) == 0
+    assert rows_of(cut) == 0
 
 
 @pytest.mark.usefixtures("days")
@@ -79,9 +79,9 @@ def test_what_landed_long_ago_is_not_looked_at() -> None:
             """
         )
         owner.execute("analyze raw.landings")
-    looked_at = [node for node in _nodes(FRESHNESS) if node.get("Relation Name") == "landings"]
+    looked_at = [node for node in plan_of(FRESHNESS) if node.get("Relation Name") == "landings"]
     assert looked_at
-    assert sum(_rows(node) for node in looked_at) < 100
+    assert sum(rows_of(node) for node in looked_at) < 100
 
 
 @pytest.mark.usefixtures("days")
@@ -94,15 +94,15 @@ def test_an_account_is_valued_in_one_pass_over_what_it_traded() -> None:
         )
     bars = DAYS - 1
     for relation in ("equity", "paper_record"):
-        nodes = _nodes(f"select * from results.{relation}", as_role="analyst")
+        nodes = plan_of(f"select * from results.{relation}", as_role="analyst")
         history = [node for node in nodes if node.get("Relation Name") == "ohlcv_1d__history"]
         assert history
         # also where nothing is looked up yet
         assert all("symbol" in node.get("Index Cond", node.get("Recheck Cond", "")) for node in history)
         # its own bars, and the newest of each symbol for the watermarks of tails
-        assert sum(_rows(node) for node in history) <= bars + 5 * len(SYMBOLS)
+        assert sum(rows_of(node) for node in history) <= bars + 5 * len(SYMBOLS)
         # kept rows are gone through a fixed number of times, not once per session
-        assert sum(_rows(node) for node in nodes if node["Node Type"] == "CTE Scan") <= 10 * bars
+        assert sum(rows_of(node) for node in nodes if node["Node Type"] == "CTE Scan") <= 10 * bars
 
 
 @dataclass(frozen=True)
@@ -143,25 +143,9 @@ def test_a_session_reads_its_symbols_in_one_statement() -> None:
     assert [runs for _, runs in counted] == [2, 2], counted
 
 
-def _nodes(query: str, as_role: str = "executor") -> list[dict[str, Any]]:
-    with connect(as_role) as reader:
-        reader.execute("set plan_cache_mode = force_generic_plan")
-        # a history as short as this one would be read as a whole
-        reader.execute("set enable_seqscan = off")
-        ((plans,),) = reader.execute(f"explain (analyze, format json) {query}").fetchall()
-    found = [plans[0]["Plan"]]
-    for node in found:
-        found.extend(node.get("Plans", []))
-    return found
-
-
-def _read(query: str) -> list[tuple[Any, ...]]:
+def _read(query: str) -> list[tuple[object, ...]]:
     with connect("executor") as reader:
         return reader.execute(query).fetchall()
-
-
-def _rows(node: dict[str, Any]) -> float:
-    return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
 
 
 def _land(first: int, count: int) -> None:

@@ -18,6 +18,7 @@ from report.pages import NAVIGATION
 from report.reading import snapshot
 from report.site import Site, write
 from tests.machine import BUILT, ROOT, as_owner, running_warehouse
+from tests.plans import plan_of, rows_of
 from tests.report import contents, reading_pages
 from training.drift import drifts
 from warehouse.connection import connect
@@ -146,6 +147,27 @@ def test_what_drifts_is_named_and_fails_its_flow(site: Site) -> None:
         "1 of its 2 features drift: rsi",
     ):
         assert words in done.stderr
+
+
+def test_what_drifts_is_found_without_the_decisions_of_years(site: Site) -> None:
+    with as_owner(past_triggers=True) as owner:
+        owner.execute(
+            """
+            insert into ledger.shadow_decisions (
+                model_id, symbol, bar_start, bar_end, is_late, feature_names, feature_values, score, target_weight
+            )
+            select
+                'reversal-2', 'AAPL', day, day + interval '1 minute', false, array['roc_5', 'rsi'], array[0.5, 2], 2, 1
+            from generate_series('2021-12-01 14:30+00'::timestamptz, '2021-12-29 14:30+00', '10 minutes') as day
+            """
+        )
+        owner.execute("analyze ledger.shadow_decisions")
+    read = [
+        node for node in plan_of("table results.drift", "analyst") if node.get("Relation Name") == "shadow_decisions"
+    ]
+    assert read
+    # 60 bars, each found in the index and read once
+    assert sum(rows_of(node) for node in read) <= 2 * 60 + 1
 
 
 def test_a_trial_says_why(site: Site) -> None:

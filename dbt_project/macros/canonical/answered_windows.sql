@@ -1,12 +1,11 @@
 {#
-    The windows after a moment in which every ranked vendor of a symbol has answered, as one multirange, its end, and when
-    the last of them was asked. No row if a vendor never was, or if none is ranked.
+    The windows after a moment in which every ranked vendor of a symbol has answered, as one multirange, and its end. No row
+    if a vendor was never asked, or if none is ranked.
 #}
 {% macro answered_windows(timeframe, symbol, after) -%}
     select
                 range_intersect_agg(sources.windows) as windows,
-                upper(range_intersect_agg(sources.windows)) as until,
-                max(sources.asked_at) as asked_at
+                upper(range_intersect_agg(sources.windows)) as until
             from (
                 select
                     ranked.source,
@@ -20,8 +19,7 @@
                             coverage.source is not null
                             and greatest(coverage.window_start, ranked.valid_from)
                             < least(coverage.window_end, ranked.valid_to)
-                    ) as windows,
-                    max(coverage.asked_at) as asked_at
+                    ) as windows
                 from {{ ref('ranked_vendors') }} as ranked
                 left join {{ source('raw', 'coverage') }} as coverage
                     on

@@ -59,6 +59,6 @@
         union all
         select
             bar_start, bar_end, session_date, bar_no, null, null, null, null, 0, null, null, 0,
-            true, false, false, false, false, null, 1, 1, null, null, null, asked_at
+            true, false, false, false, false, null, 1, 1, null, null, null, null
         from silent
     {% endmacro %}

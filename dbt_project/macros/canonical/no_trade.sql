@@ -35,8 +35,7 @@
                 lead(known.bar_no) over (order by known.bar_no),
                 reference.bars_ended(watermarks.calendar, '{{ timeframe }}', answered.until) + 1
             ) - 1 as last_bar_no,
-            answered.windows,
-            answered.asked_at
+            answered.windows
         from known
         cross join (
             {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
@@ -48,7 +47,6 @@
 {% macro unsent(timeframe) %}
         select
             bars.*,
-            holes.asked_at,
             bool_and(tstzrange(bars.bar_start, bars.bar_end) <@ holes.windows) over (
                 partition by holes.first_bar_no order by bars.bar_no
             ) as is_answered,
@@ -69,8 +67,7 @@
             bar_start,
             bar_end,
             session_date,
-            bar_no,
-            asked_at
+            bar_no
         from unsent
         where
             is_answered

@@ -1,4 +1,4 @@
-with decisions as (
+with recursive decisions as not materialized (
     select
         model_id,
         bar_start,
@@ -39,18 +39,43 @@ models as (
     group by model_id
 ),
 
+-- one bar after another down the index, whatever came before the window
+numbered_bars as (
+    select
+        model_id,
+        'infinity'::timestamptz as bar_start,
+        window_bars as bars_left
+    from models
+    union all
+    select
+        newer.model_id,
+        greatest(
+            (
+                select decisions.bar_start
+                from {{ ref('stg_ledger__decisions') }} as decisions
+                where decisions.model_id = newer.model_id and decisions.bar_start < newer.bar_start
+                order by decisions.bar_start desc
+                limit 1
+            ),
+            (
+                select decisions.bar_start
+                from {{ ref('stg_ledger__shadow_decisions') }} as decisions
+                where decisions.model_id = newer.model_id and decisions.bar_start < newer.bar_start
+                order by decisions.bar_start desc
+                limit 1
+            )
+        ) as bar_start,
+        newer.bars_left - 1 as bars_left
+    from numbered_bars as newer
+    where newer.bars_left > 0 and newer.bar_start is not null
+),
+
 newest_bars as (
     select
-        models.model_id,
-        newest.bar_start
-    from models
-    cross join lateral (
-        select distinct decisions.bar_start
-        from decisions
-        where decisions.model_id = models.model_id
-        order by decisions.bar_start desc
-        limit models.window_bars
-    ) as newest
+        model_id,
+        bar_start
+    from numbered_bars
+    where isfinite(bar_start)
 ),
 
 counted_bars as (
@@ -67,28 +92,36 @@ read_values as (
     select
         newest_bars.model_id,
         pairs.quantity,
-        pairs.value
+        pairs.amount
     from newest_bars
-    inner join decisions
-        on newest_bars.model_id = decisions.model_id and newest_bars.bar_start = decisions.bar_start
+    -- bar by bar: the planner takes so few bars for many, and would read the decisions of all time
+    cross join lateral (
+        select
+            feature_names,
+            feature_values,
+            score
+        from decisions
+        where decisions.model_id = newest_bars.model_id and decisions.bar_start = newest_bars.bar_start
+        offset 0
+    ) as decided
     cross join lateral (
         select
             quantity,
-            value
-        from unnest(decisions.feature_names, decisions.feature_values) as features (quantity, value)
+            amount
+        from unnest(decided.feature_names, decided.feature_values) as features (quantity, amount)
         union all
         select
             'score' as quantity,
-            decisions.score as value
+            decided.score as amount
     ) as pairs
-    where pairs.value between -1e308 and 1e308
+    where pairs.amount between -1e308 and 1e308
 ),
 
 binned as (
     select
         read_values.model_id,
         read_values.quantity,
-        width_bucket(read_values.value, distributions.edges) as bin,
+        width_bucket(read_values.amount, distributions.edges) as bin,
         count(*) as decisions
     from read_values
     inner join distributions
