@@ -157,15 +157,13 @@ class Market:
         }
         try:
             with self._reading() as cursor:
-                states = {record.model_id: record.state for record in registry.models(role="executor")}
+                states = registry.states(cursor.connection)
                 catalogs = {name: _catalog(cursor, name) for name in by_timeframe}
                 changed = {package.model_id: _changed(package, catalogs[package.timeframe]) for package in packages}
-                rows = {
-                    (package.model_id, row.symbol): row
-                    for package in packages
-                    if not changed[package.model_id]
-                    for row in _feature_rows(cursor, package)
-                }
+                asked = [package for package in packages if not changed[package.model_id]]
+                rows: dict[tuple[str, str], FeatureRow] = {}
+                for name in by_timeframe:
+                    rows |= _feature_rows(cursor, [package for package in asked if package.timeframe == name])
                 sessions = _sessions(cursor, priced, now)
                 bars: dict[str, Bar] = {}
                 for name in sorted(set(priced.values())):
@@ -257,15 +255,26 @@ def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
     return tuple(name for name, value in pairs if value is None or not math.isfinite(value))
 
 
-def _feature_rows(cursor: psycopg.Cursor, package: Package) -> list[FeatureRow]:
-    rows = _newest(
-        cursor,
-        "features",
-        f"features_{package.timeframe}",
-        [sql.Identifier(name) for name in ("is_ready", *package.feature_names)],
-        package.symbols,
-    )
-    return [FeatureRow(symbol, bar_start, is_ready, tuple(values)) for symbol, bar_start, is_ready, *values in rows]
+def _feature_rows(cursor: psycopg.Cursor, packages: Sequence[Package]) -> dict[tuple[str, str], FeatureRow]:
+    """By model and symbol the newest row, for packages of one timeframe.
+
+    One statement for all of them: what a symbol's row costs is read once, however many features are taken from it.
+    """
+    if not packages:
+        return {}
+    names = sorted({name for package in packages for name in package.feature_names})
+    symbols = sorted({symbol for package in packages for symbol in package.symbols})
+    columns = [sql.Identifier(name) for name in ("is_ready", *names)]
+    found = {row[0]: row for row in _newest(cursor, "features", f"features_{packages[0].timeframe}", columns, symbols)}
+    places = {name: number for number, name in enumerate(names, start=3)}
+    rows: dict[tuple[str, str], FeatureRow] = {}
+    for package in packages:
+        own = [places[name] for name in package.feature_names]
+        for symbol in package.symbols:
+            if (row := found.get(symbol)) is not None:
+                values = tuple(row[place] for place in own)
+                rows[package.model_id, symbol] = FeatureRow(symbol, row[1], row[2], values)
+    return rows
 
 
 def _bars(cursor: psycopg.Cursor, timeframe: str, symbols: Collection[str]) -> dict[str, Bar]:
@@ -338,7 +347,7 @@ def _splits(cursor: psycopg.Cursor, sessions: Mapping[str, SessionTimes]) -> dic
           where calendar = instruments.calendar and open_at < asked.newest_close order by open_at desc limit 1
         ) as decided on true
         inner join lateral (select session_date from reference.trading_sessions
-          where calendar = instruments.calendar and close_at > asked.newest_close order by open_at limit 1
+          where calendar = instruments.calendar and close_at > asked.newest_close order by close_at limit 1
         ) as following on true
         where splits.execution_date > decided.session_date and splits.execution_date <= following.session_date
         order by splits.symbol, splits.execution_date
@@ -369,7 +378,7 @@ def _sessions(cursor: psycopg.Cursor, timeframes: Mapping[str, str], now: dateti
             and begun.open_at + timeframes.length <= %(now)s
           then date_bin(timeframes.length, %(now)s, begun.open_at) end) as newest_close) as ended
         left join lateral (select open_at from reference.trading_sessions
-          where calendar = instruments.calendar and close_at > ended.newest_close order by open_at limit 1
+          where calendar = instruments.calendar and close_at > ended.newest_close order by close_at limit 1
         ) as following on true
         """,
         {"symbols": list(timeframes), "timeframes": list(timeframes.values()), "now": now},

@@ -59,6 +59,18 @@ MODELS = """
     order by models.model_id
 """
 
+STATES = """
+    select models.model_id, newest.state
+    from research.models
+    inner join lateral (
+        select state
+        from research.model_states
+        where model_states.model_id = models.model_id
+        order by entered_at desc
+        limit 1
+    ) as newest on true
+"""
+
 NEWEST_VERDICT = """
     select verdicts.look_no, verdicts.verdict
     from research.verdicts
@@ -141,6 +153,11 @@ def models(state: State | None = None, *, role: str = "executor") -> list[ModelR
     """All registered models, or those in one state, by model_id."""
     with connect(role, read_only=True) as connection:
         return _records(connection, state=state)
+
+
+def states(connection: psycopg.Connection) -> dict[str, str]:
+    """The state of every registered model by its id, as an open connection sees it."""
+    return dict(connection.execute(STATES).fetchall())
 
 
 def get(model_id: str, *, role: str = "executor") -> ModelRecord:
