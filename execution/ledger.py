@@ -6,10 +6,10 @@ dies. Times are UTC, quantities and money exact decimals. Every method is one tr
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from execution import aims, bookings, holding, marks, roster, withdrawals
 from execution.account_statement import as_order, statement
 from execution.adoption import Movement, moved_by
-from execution.bookings import insert
+from execution.bookings import insert, insert_all
 from execution.brokers.base import BrokerSnapshot, Fill, Mode
 from execution.comparison import Comparison, LedgerSnapshot
 from execution.concerns import concerns, halted
@@ -47,6 +47,11 @@ _INSTRUCT = "select ledger.instruct_account(%s, %s, %s, %s)"
 
 class Superseded(Stop):
     """The account was told something else since what a release answers: that stands."""
+
+
+def _fields(record: Decision | Intent) -> dict[str, Any]:
+    """The record's values by name, as they are: `asdict` would copy a hundred features one by one."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 class _Pulse(NamedTuple):
@@ -121,7 +126,7 @@ class Ledger:
 
     def unsettled(self) -> tuple[OpenOrder, ...]:
         """Approved orders that have not ended or whose fills are incomplete, oldest first."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute(
                 """
                 select orders.client_order_id, orders.symbol, orders.side, orders.quantity, orders.status,
@@ -143,7 +148,7 @@ class Ledger:
 
     def given_up(self) -> tuple[GivenUp, ...]:
         """Orders that were given up and have not turned up since."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute(
                 """
                 select client_order_id, symbol, side, happened_at from ledger.orders
@@ -205,7 +210,7 @@ class Ledger:
         return self._pulse().broker_time
 
     def _pulse(self) -> "_Pulse":
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute(
                 """
                 select broker_time,
@@ -220,7 +225,7 @@ class Ledger:
 
     def epoch_began(self) -> datetime | None:
         """Broker time at which the account's epoch began; None while it reaches back to the account's beginning."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute(
                 "select broker_time from ledger.epochs where account_id = %s order by epoch_no desc limit 1",
                 (self.account_id,),
@@ -230,12 +235,12 @@ class Ledger:
 
     def apart(self) -> frozenset[str]:
         """Symbols that the account holds and that are not ours."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             return bookings.adopted(cursor, self.account_id).apart
 
     def newest_event(self) -> int:
         """The id of the newest thing that was recorded of any order; later ones are greater."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute("select coalesce(max(event_id), 0) from ledger.order_events")
             return int(one(cursor)[0])
 
@@ -251,12 +256,12 @@ class Ledger:
 
     def standing(self) -> Standing:
         """What the account may do now."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             return withdrawals.standing(cursor, self.account_id)
 
     def withdrawals(self) -> tuple[Withdrawal, ...]:
         """Orders that are to be taken back and have not ended."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             return withdrawals.due(cursor, self.account_id)
 
     def ended(self, name: str) -> str | None:
@@ -295,7 +300,7 @@ class Ledger:
 
     def left_behind(self) -> tuple[LeftBehind, ...]:
         """Positions of retired models that are ours to trade, by symbol."""
-        with self._transaction() as cursor:
+        with self._statement() as cursor:
             cursor.execute(
                 "select symbol, quantity, model_id, successor from ledger.left_behind where account_id = %s"
                 " order by symbol",
@@ -307,24 +312,29 @@ class Ledger:
 
     def write_ahead(self, decisions: Iterable[Decision], intents: Iterable[Intent]) -> None:
         """Record decisions, intents and, for approved ones, that they are about to be sent. Before anything is sent."""
+        told = [
+            {"account_id": self.account_id, **_fields(decision)}
+            | {"feature_names": list(decision.feature_names), "feature_values": list(decision.feature_values)}
+            for decision in decisions
+        ]
+        written, sized, begun = [], [], []
+        for intent in intents:
+            values = {"account_id": self.account_id, **_fields(intent), "refusals": list(intent.refusals)}
+            sizing, said = values.pop("sizing"), values.pop("verdicts")
+            values |= {"order_type": "market", "verdict": "approved" if intent.is_approved else "refused"}
+            written.append(values)
+            name = {"client_order_id": intent.client_order_id}
+            if sizing is not None:
+                sized.append({**name, "inputs": Jsonb(sizing), "verdicts": Jsonb(said)})
+            if intent.is_approved:
+                begun.append({**name, "status": OrderStatus.SUBMITTING})
+        if not (told or written):
+            return
         with self._transaction() as cursor:
-            for decision in decisions:
-                values = asdict(decision)
-                values["feature_names"] = list(decision.feature_names)
-                values["feature_values"] = list(decision.feature_values)
-                insert(cursor, "decisions", account_id=self.account_id, **values)
-            for intent in intents:
-                values = {**asdict(intent), "refusals": list(intent.refusals)}
-                sizing, said = values.pop("sizing"), values.pop("verdicts")
-                values |= {"order_type": "market"}
-                values["verdict"] = "approved" if intent.is_approved else "refused"
-                insert(cursor, "intents", account_id=self.account_id, **values)
-                if sizing is not None:
-                    name = intent.client_order_id
-                    insert(cursor, "sizings", client_order_id=name, inputs=Jsonb(sizing), verdicts=Jsonb(said))
-                if intent.is_approved:
-                    submitting = OrderStatus.SUBMITTING
-                    insert(cursor, "order_events", client_order_id=intent.client_order_id, status=submitting)
+            insert_all(cursor, "decisions", told)
+            insert_all(cursor, "intents", written)
+            insert_all(cursor, "sizings", sized)
+            insert_all(cursor, "order_events", begun)
 
     def mark(self, equity: Decimal | None, broker_time: datetime) -> Mark | None:
         """Record the account's equity if it changed; returns it with its peak and the day's start. See `marks`."""
@@ -401,7 +411,7 @@ class Ledger:
         continued_as: tuple[str, ...] = (),
     ) -> None:
         """Record what is now known of an order, and the orders that replaced it at the broker."""
-        with self._transaction() as cursor:
+        with self._transaction() if continued_as else self._statement() as cursor:
             self._insert_order(cursor, order, happened_at, detail)
             self._insert_continuations(cursor, order, continued_as, detail)
 
@@ -517,8 +527,14 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:
+        with self._statement() as cursor, self._connection.transaction():
+            yield cursor
+
+    @contextmanager
+    def _statement(self) -> Iterator[psycopg.Cursor]:
+        """For single statements: each is a transaction by itself, and takes one turn to the server instead of three."""
         try:
-            with self._connection.transaction(), self._connection.cursor() as cursor:
+            with self._connection.cursor() as cursor:
                 yield cursor
         except psycopg.OperationalError as error:
             reason = str(error).strip().splitlines()[-1]
