@@ -71,7 +71,7 @@ def running_warehouse(state_dir: Path, kind: Kind = MIGRATED) -> Iterator[Path]:
         subprocess.run(["cp", "-a", str(template / "pg"), str(state_dir)], check=True)
         try:
             embedded.start(state_dir)
-            if kind is not MIGRATED:
+            if (template / "dbt").exists():
                 _copy_parsed(template, state_dir / "dbt" / "target")
             yield state_dir
         finally:

@@ -9,9 +9,9 @@ import pytest
 from sandbox.tape.files import Tape, load
 from tests.execution.spot import write_spot_tape
 from tests.execution.world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
-from tests.machine import as_owner
-from warehouse import embedded
-from warehouse.migrate import bring_up
+from tests.machine import MIGRATED, Kind, as_owner, running_warehouse
+
+LEDGER = Kind("ledger", MIGRATED, Warehouse.build)
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +38,13 @@ def exchange(tape: Tape, tmp_path: Path) -> Iterator[Exchange]:
 
 @pytest.fixture(scope="session")
 def ledger_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An embedded PostgreSQL of these tests' own, migrated, with the relations that dbt would have built."""
-    state_dir = tmp_path_factory.mktemp("execution")
-    with pytest.MonkeyPatch.context() as patch:
-        _point_to(state_dir, patch)
-        bring_up()
-        Warehouse.build()
-    yield state_dir
-    embedded.stop(state_dir)
+    """A PostgreSQL of these tests' own, migrated, with the relations that dbt would have built."""
+    before = dict(os.environ)
+    with running_warehouse(tmp_path_factory.mktemp("execution"), LEDGER) as state_dir:
+        # only a test that asks for it is led there
+        os.environ.clear()
+        os.environ.update(before)
+        yield state_dir
 
 
 @pytest.fixture

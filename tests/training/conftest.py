@@ -1,20 +1,17 @@
 """A warehouse with the relations that dbt would have built, filled with a made-up market."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psycopg
 import pytest
 
+from tests.machine import MIGRATED, Kind, running_warehouse
 from tests.training import worlds
 from training.data_evidence import record_audit, recording_tests
 from training.dataset import Dataset
-from warehouse import embedded
 from warehouse.connection import connect
-from warehouse.migrate import bring_up
 
 RELATIONS = """
     create table reference.instruments (
@@ -42,22 +39,13 @@ RELATIONS = """
 
 @pytest.fixture(scope="module")
 def made_up_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An embedded PostgreSQL of its own: it holds symbols EDGE (a planted edge) and NOISE, 1200 sessions each."""
-    state_dir = tmp_path_factory.mktemp("training")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
-            patch.delenv(name)
-        patch.setenv("TRUEBAR_STATE_DIR", str(state_dir))
-        patch.setenv("TRUEBAR_MODELS_DIR", str(state_dir / "models"))
-        try:
-            bring_up()
-            _fill(worlds.dataset(symbols=("EDGE",)), worlds.dataset(symbols=("NOISE",), strength=0.0, seed=6))
-            yield
-        finally:
-            embedded.stop(Path(state_dir))
+    """A PostgreSQL of its own: it holds symbols EDGE (a planted edge) and NOISE, 1200 sessions each."""
+    with running_warehouse(tmp_path_factory.mktemp("training"), MADE_UP):
+        yield
 
 
-def _fill(*panels: Dataset) -> None:
+def _fill() -> None:
+    panels = worlds.dataset(symbols=("EDGE",)), worlds.dataset(symbols=("NOISE",), strength=0.0, seed=6)
     with connect("loader") as connection:
         for number, session in enumerate(worlds.sessions(1200)):
             connection.execute(
@@ -74,6 +62,9 @@ def _fill(*panels: Dataset) -> None:
         record_audit(connection, "1d", [])
     with recording_tests(["1d"]):
         pass
+
+
+MADE_UP = Kind("made_up", MIGRATED, _fill)
 
 
 def _fill_symbol(connection: psycopg.Connection, panel: Dataset, column: int, symbol: str) -> None:
