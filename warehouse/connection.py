@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
@@ -23,6 +24,7 @@ from warehouse.settings import Settings, load
 
 if TYPE_CHECKING:
     import pyarrow
+    from adbc_driver_manager import AdbcDatabase
 
 MINIMUM_VERSION = 15
 
@@ -174,16 +176,40 @@ def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False)
 def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.Table":
     """Run a query and return its result as columns. Placeholders are `$1`, `$2`, …; times are UTC."""
     # imported here: it brings pandas along, for which `warehouse status` and the like would wait two seconds
-    from adbc_driver_postgresql import dbapi
+    from adbc_driver_manager import AdbcConnection, dbapi
 
     where = endpoint()
     try:
-        connection = dbapi.connect(where.reading_uri(role))
+        database = _with_types(where.reading_uri(role))
+        connection = dbapi.Connection(_KEPT, AdbcConnection(database))
     except dbapi.Error as error:
         raise Stop(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
     with connection, connection.cursor() as cursor:
         cursor.execute(sql, parameters or None)
         return cursor.fetch_arrow_table()
+
+
+@lru_cache(maxsize=8)
+def _with_types(uri: str) -> "AdbcDatabase":
+    """What makes connections, once in the life of a process: the driver reads every type of the database for it.
+
+    That takes longer than most queries do. Columns that are read have PostgreSQL's own types, which are the same in
+    every database. Each query has a connection of its own all the same, and nothing stays open.
+    """
+    from adbc_driver_postgresql import connect as of_driver
+
+    made: AdbcDatabase = of_driver(uri)
+    return made
+
+
+class _Kept:
+    """Closed with each connection in the place of what makes them, which makes the next one too."""
+
+    def close(self) -> None:
+        pass
+
+
+_KEPT: Any = _Kept()
 
 
 def libpq_reason(text: str) -> str:
