@@ -15,6 +15,9 @@ from warehouse.connection import connect
 FIRST, DAYS = date(2025, 11, 24), 5
 EQUITIES, PAIRS = ("AAPL", "IBM"), ("BTCUSDT",)
 PRICES = ["open", "high", "low", "close"]
+# what stores rows before features do; in a warehouse that has every relation, the others are views already
+STORED_INPUTS = ("stg_vendors__symbols", "decisions")
+STORED = (*STORED_INPUTS, "canonical,config.materialized:live")
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client import calendars
 from loaders.client.calendars import ORIGIN, ensure_sessions
+from tests.canonical.market import STORED
 from tests.canonical.tapes import Exchange, Judged, Tape, numbered, walk
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 from warehouse.errors import Skip, Stop
 
@@ -23,7 +24,7 @@ WALK = walk(31, 60)
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with (
-        running_warehouse(tmp_path_factory.mktemp("calendars"), SEEDED),
+        running_warehouse(tmp_path_factory.mktemp("calendars"), BUILT),
         connect("loader") as loader,
         connect("transformer") as transformer,
         connect("analyst", autocommit=True) as reader,
@@ -31,7 +32,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         ensure_sessions(loader, "XNYS", TODAY)
         exchange = Exchange(loader, transformer)
         exchange.land(Tape("TAPE", numbered(WALK)))
-        run_dbt("run", "--select", "staging", "canonical")
+        run_dbt("run", "--select", *STORED)
         yield Judged(exchange, reader)
 
 
@@ -95,7 +96,7 @@ def test_a_changed_calendar_is_noticed_told_and_followed(judged: Judged, caplog:
     saturday = WALK[days.index(date(2024, 2, 23))]
     judged.exchange.days[:] = sorted([*days, SATURDAY])
     judged.exchange.send(Tape("TAPE", {judged.exchange.days.index(SATURDAY): saturday}))
-    run_dbt("run", "--select", "staging", "canonical")
+    run_dbt("run", "--select", *STORED)
     after = _bars(judged)
     assert HOLIDAY in before
     assert HOLIDAY not in after

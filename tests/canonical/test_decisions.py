@@ -10,6 +10,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from loaders.seeds.wrong_lines import wrong_lines
+from tests.canonical.market import STORED
 from tests.canonical.tapes import (
     CONFIRMATIONS,
     FIRST_MINUTE,
@@ -22,7 +23,7 @@ from tests.canonical.tapes import (
     since,
     walk,
 )
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 W, M = walk(21, 40), walk(22, 40, deviation=0.001)
@@ -59,7 +60,7 @@ def minute(number: int) -> str:
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with (
-        running_warehouse(tmp_path_factory.mktemp("decided"), SEEDED),
+        running_warehouse(tmp_path_factory.mktemp("decided"), BUILT),
         connect("loader") as loader,
         connect("transformer") as transformer,
         connect("analyst", autocommit=True) as reader,
@@ -94,7 +95,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         exchange.decide("SAMECOIN", "1m", minute(20), "identity", "accept")
         exchange.decide("SWAPPED", "1m", minute(0), "price", "accept", source="binance")
         exchange.decide("GONEBACK", "1m", minute(1_500), "identity", "accept")
-        run_dbt("run", "--select", "staging", "canonical")
+        run_dbt("run", "--select", *STORED)
         yield Judged(exchange, reader)
 
 

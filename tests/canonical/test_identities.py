@@ -10,8 +10,9 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
 from loaders.seeds.wrong_lines import wrong_lines
+from tests.canonical.market import STORED
 from tests.canonical.tapes import CONFIRMATIONS, INSTRUMENTS, STOCK, Exchange, Judged, Tape, numbered, walk
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 W, SESSIONS = walk(31, 80), 80
@@ -26,7 +27,7 @@ ALL = "select bars::text from canonical.ohlcv_1d as bars order by symbol, bar_st
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with (
-        running_warehouse(tmp_path_factory.mktemp("identities"), SEEDED),
+        running_warehouse(tmp_path_factory.mktemp("identities"), BUILT),
         connect("loader") as loader,
         connect("transformer") as transformer,
         connect("analyst", autocommit=True) as reader,
@@ -70,7 +71,7 @@ def name_for(
 
 
 def build(*more: str) -> None:
-    run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "+quarantine", "+gaps", *more)
+    run_dbt("run", "--select", *STORED, *more)
 
 
 def test_a_name_that_passed_on_is_two_series(judged: Judged) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
+from tests.canonical.market import STORED_INPUTS
 from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 W = walk(11, 100)
@@ -81,7 +82,7 @@ TAPES = (
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with (
-        running_warehouse(tmp_path_factory.mktemp("judged"), SEEDED),
+        running_warehouse(tmp_path_factory.mktemp("judged"), BUILT),
         connect("loader") as loader,
         connect("transformer") as transformer,
         connect("analyst", autocommit=True) as reader,
@@ -90,9 +91,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         exchange = Exchange(loader, transformer)
         transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
         exchange.land(*TAPES)
-        run_dbt(
-            "run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "suspected_actions", "+quarantine", "+features_1d"
-        )
+        run_dbt("run", "--select", *STORED_INPUTS, "ohlcv_1m", "ohlcv_1d", "features_1d")
         yield Judged(exchange, reader)
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
+from tests.canonical.market import STORED_INPUTS
 from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 BACK, CONTRADICTED = "spike that nothing confirms", "spike that another source contradicts"
@@ -118,7 +119,7 @@ PAIRS = (
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
     with (
-        running_warehouse(tmp_path_factory.mktemp("judged"), SEEDED),
+        running_warehouse(tmp_path_factory.mktemp("judged"), BUILT),
         connect("loader") as loader,
         connect("transformer") as transformer,
         connect("analyst", autocommit=True) as reader,
@@ -127,7 +128,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
             ensure_sessions(loader, calendar, date(2024, 12, 31))
         exchange = Exchange(loader, transformer)
         exchange.land(*STOCKS, *PAIRS)
-        run_dbt("run", "--select", "staging", "ohlcv_1m", "ohlcv_1d", "+quarantine", "+features_1d")
+        run_dbt("run", "--select", *STORED_INPUTS, "ohlcv_1m", "ohlcv_1d", "features_1d")
         yield Judged(exchange, reader)
 
 

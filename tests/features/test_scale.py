@@ -13,8 +13,9 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import EXCHANGE_TIME, ensure_sessions
+from tests.canonical.market import STORED_INPUTS
 from tests.features.exact import Bars, decimal, features
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
 SESSIONS, LATEST, COMPARED = 420, 3, 40
@@ -101,7 +102,7 @@ def _series(symbol: str, kind: Kind) -> tuple[list[tuple[Decimal, ...]], dict[in
 def every_scale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Bars]]:
     """All but the latest sessions built, the latest landed; the exact bars by symbol."""
     exact = {}
-    with running_warehouse(tmp_path_factory.mktemp("scale"), SEEDED):
+    with running_warehouse(tmp_path_factory.mktemp("scale"), BUILT):
         with connect("loader") as connection:
             ensure_sessions(connection, "XNYS", date(2017, 1, 1))
         with connect("transformer") as connection:
@@ -124,7 +125,7 @@ def every_scale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             rows[symbol], cash, exact[symbol] = _series(symbol, kind)
             _land_actions(symbol, kind, cash, days)
         _land_bars(rows, days, range(SESSIONS - LATEST))
-        run_dbt("run", "--select", "+features_1d", "+quarantine")
+        run_dbt("run", "--select", *STORED_INPUTS, "ohlcv_1d", "features_1d")
         _land_bars(rows, days, range(SESSIONS - LATEST, SESSIONS))
         yield exact
 

@@ -13,7 +13,7 @@ from loaders.client.calendars import EXCHANGE_TIME
 from loaders.history.ingest import ingest
 from loaders.vendors.polygon import PolygonSource
 from tests.loaders.vendors import Answer, CountingBudget, Request, serving
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 from warehouse.errors import Retry
 
@@ -92,8 +92,7 @@ def pull(source: PolygonSource, *symbols: str, since: date = FIRST) -> list[str]
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with running_warehouse(tmp_path_factory.mktemp("actions"), SEEDED) as state_dir:
-        run_dbt("run", "--select", "staging")
+    with running_warehouse(tmp_path_factory.mktemp("actions"), BUILT) as state_dir:
         yield state_dir
 
 

@@ -20,7 +20,7 @@ from loaders.vendors.coingecko import CoinGeckoSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import SPLITS, PolygonSource
 from tests.loaders.landings import differing
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.migrate import migrate
 from warehouse.versions import available
@@ -71,12 +71,12 @@ def row(table: RawTable, key: dict[str, object], hour: int, price: int) -> Row:
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with running_warehouse(tmp_path_factory.mktemp("landings"), SEEDED) as state_dir:
+    with running_warehouse(tmp_path_factory.mktemp("landings"), BUILT) as state_dir:
         with connect("transformer") as connection:
             connection.execute(
                 "insert into reference.vendor_symbols values ('IBM', 'acme', 'A'), ('AAPL', 'acme', 'B')"
             )
-        run_dbt("run", "--select", "staging", "+int_vendor_revisions")
+        run_dbt("run", "--select", "stg_vendors__symbols")
         yield state_dir
 
 

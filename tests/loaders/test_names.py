@@ -12,7 +12,7 @@ from loaders.client.base import UnknownFormat
 from loaders.history.names import land_names
 from loaders.vendors.polygon import PolygonSource
 from tests.loaders.vendors import Answer, CountingBudget, Request, serving
-from tests.machine import SEEDED, running_warehouse
+from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 from warehouse.errors import Skip, Stop
 
@@ -60,7 +60,7 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def _warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with running_warehouse(tmp_path_factory.mktemp("names"), SEEDED) as state_dir:
+    with running_warehouse(tmp_path_factory.mktemp("names"), BUILT) as state_dir:
         with connect("transformer") as transformer:
             for symbol in INSTRUMENTS:
                 transformer.execute(
@@ -68,7 +68,7 @@ def _warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                     (symbol,),
                 )
                 name_for(transformer, symbol, NAMED[symbol])
-        run_dbt("run", "--select", "+proposed_lines")
+        run_dbt("run", "--select", "stg_vendors__symbols")
         yield state_dir
 
 
