@@ -20,7 +20,7 @@ from warehouse import embedded, migrate
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.locks import exclusive
 from warehouse.migrate import bring_up
-from warehouse.settings import make_state_dir
+from warehouse.settings import load, make_state_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,8 +48,13 @@ def _run_dbt(*arguments: str) -> None:
     run_dbt(*arguments)
 
 
+def _seed() -> None:
+    lend_parsed(load().state_dir / "dbt" / "target")
+    _run_dbt("seed")
+
+
 MIGRATED = Kind("migrated", None, bring_up)
-SEEDED = Kind("seeded", MIGRATED, lambda: _run_dbt("seed"))
+SEEDED = Kind("seeded", MIGRATED, _seed)
 # every relation, and no bar in any
 BUILT = Kind(
     "built",
@@ -80,7 +85,33 @@ def running_warehouse(state_dir: Path, kind: Kind = MIGRATED) -> Iterator[Path]:
 
 def lend_parsed(target: Path) -> None:
     """Spare a dbt with this target folder and the environment's warehouse to read the whole project."""
-    _copy_parsed(_made(SEEDED), target)
+    # imported here, because most tests need no dbt
+    from tests import parse_cache
+
+    parse_cache.copy(parsed(), parse_cache.HOST_UNSET, target, endpoint().environment("transformer")["PGHOST"])
+
+
+def parsed() -> Path:
+    """The target folder of `dbt parse`, with the manifest: it needs no database, and no variable of the environment.
+
+    It is made once in a run of the tests.
+    """
+    folder = Path(os.environ[TEMPLATES]) / "parsed"
+    with exclusive(folder.with_suffix(".lock"), "reading the dbt project", wait=600):
+        if not folder.exists():
+            aside = folder.with_suffix(".new")
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+            subprocess.run(
+                [
+                    *(str(Path(sys.executable).parent / "dbt"), "parse", "--quiet", "--write-json"),
+                    *("--target-path", str(aside), "--log-path", str(aside)),
+                ],
+                cwd=ROOT / "dbt_project",
+                env=environment,
+                check=True,
+            )
+            aside.rename(folder)
+    return folder
 
 
 def _made(kind: Kind) -> Path:

@@ -6,6 +6,9 @@ from pathlib import Path
 from dbt.adapters.postgres.connections import PostgresCredentials
 from dbt.contracts.files import FileHash
 
+# what the profile says where no host is set
+HOST_UNSET = 'unset; run: eval "$(.venv/bin/python -m warehouse env)"'
+
 
 def copy(old_target: Path, old_host: str, target: Path, host: str) -> None:
     """From one of dbt's target folders to another, each with the host of its database.

@@ -2,36 +2,20 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.dbt_project import manifest_rules
+from tests.machine import parsed
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-BIN = Path(sys.executable).parent
-
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The manifest of `dbt parse`, which needs no database and no variable of the environment."""
-    target = tmp_path_factory.mktemp("target")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    environment["DBT_WRITE_JSON"] = "true"
-    subprocess.run(
-        [str(BIN / "dbt"), "parse", "--quiet", "--target-path", str(target), "--log-path", str(target)],
-        cwd=ROOT / "dbt_project",
-        env=environment,
-        check=True,
-    )
-    return json.loads((target / "manifest.json").read_text())
+def manifest() -> dict[str, Any]:
+    return json.loads((parsed() / "manifest.json").read_text())
 
 
 @pytest.mark.parametrize("rule", manifest_rules.RULES, ids=lambda rule: rule.__name__)
