@@ -174,7 +174,10 @@ def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False)
 
 
 def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.Table":
-    """Run a query and return its result as columns. Placeholders are `$1`, `$2`, …; times are UTC."""
+    """Run a query and return its result as columns. Placeholders are `$1`, `$2`, …; times are UTC.
+
+    Raises Unreachable when no server answers, and what psycopg raises for what the server refuses afterwards.
+    """
     # imported here: it brings pandas along, for which `warehouse status` and the like would wait two seconds
     from adbc_driver_manager import AdbcConnection, dbapi
 
@@ -183,10 +186,22 @@ def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.
         database = _with_types(where.reading_uri(role))
         connection = dbapi.Connection(_KEPT, AdbcConnection(database))
     except dbapi.Error as error:
-        raise Stop(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
-    with connection, connection.cursor() as cursor:
-        cursor.execute(sql, parameters or None)
-        return cursor.fetch_arrow_table()
+        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters or None)
+            return cursor.fetch_arrow_table()
+    except dbapi.Error as error:
+        # ADBC has errors of its own, which nobody who catches a database's refusal would know
+        raise _as_psycopg(error.sqlstate)(libpq_reason(str(error))) from None
+
+
+def _as_psycopg(state: str | None) -> type[psycopg.Error]:
+    """The error that psycopg raises for an SQLSTATE; a connection that broke has none, or one that is no state."""
+    try:
+        return psycopg.errors.lookup(state or "")
+    except KeyError:
+        return psycopg.OperationalError
 
 
 @lru_cache(maxsize=8)

@@ -5,8 +5,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from warehouse.connection import connect
-from warehouse.errors import Stop
+from warehouse.connection import arrow, connect, endpoint, open_connection
+from warehouse.errors import Stop, Unreachable
 from warehouse.refusals import in_words
 
 
@@ -32,6 +32,29 @@ def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement:
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == status
     connection.close()
+
+
+def test_what_is_read_as_columns_is_refused_in_the_same_words(warehouse_db: Path) -> None:
+    """ADBC has errors of its own."""
+    with pytest.raises(Unreachable, match="was shut down: start it") as ended, in_words():
+        arrow("analyst", "select pg_terminate_backend(pg_backend_pid())")
+    assert "\n" not in str(ended.value)
+    with pytest.raises(psycopg.errors.DivisionByZero), in_words():
+        arrow("analyst", "select 1 / 0")
+
+
+def test_too_many_connections_may_pass(warehouse_db: Path) -> None:
+    where = endpoint()
+    with open_connection(where, where.conninfo(), autocommit=True) as administrator:
+        try:
+            administrator.execute("alter role analyst connection limit 0")
+            with pytest.raises(
+                Unreachable, match=r'cannot connect to .*too many connections for role "analyst"'
+            ) as said:
+                arrow("analyst", "select 1")
+        finally:
+            administrator.execute("alter role analyst connection limit -1")
+    assert "\n" not in str(said.value)
 
 
 def test_who_holds_a_lock_is_named(warehouse_db: Path) -> None:
