@@ -19,6 +19,7 @@ dask.config.set({"logging": {"distributed": "critical", "distributed.client": "c
 from distributed import Client, Future, KilledWorker, get_worker  # noqa: E402
 
 from training import remote  # noqa: E402
+from training.budget import SHARE, Budget  # noqa: E402
 from training.remote import ClusterError, Query  # noqa: E402
 from training.train import Search  # noqa: E402
 from training.units import Do, HandOut, Unit  # noqa: E402
@@ -178,12 +179,19 @@ def _described(device: str) -> tuple[dict[str, str], str | None]:
     return remote.versions(), remote.unfit(device)
 
 
+def _budget() -> Budget:
+    """What this worker may use: the settings of its machine, within what Dask lets it have."""
+    allowed, worker = Budget.of_settings(), get_worker()
+    limit = worker.memory_manager.memory_limit
+    return Budget(worker.state.nthreads, min(allowed.memory, int(SHARE * limit)) if limit else allowed.memory)
+
+
 def _fitted(query: Query, unit: Unit, versions: dict[str, str]) -> Any:
     """Do a unit on a worker. One that has joined since the search began may be another than those seen then."""
     worker = get_worker().address
     if sentence := difference(versions, remote.versions()):
         raise ClusterError(f"worker {worker}, which has joined meanwhile, {sentence}")
     try:
-        return remote.do(query, unit)
+        return remote.do(query, unit, _budget())
     except OperatorError as error:
         raise type(error)(f"{error} (on worker {worker})") from None

@@ -50,13 +50,14 @@ def fit(valid: hypothesis.Hypothesis, source_file: str, cluster: str | None = No
         elsewhere = partial(handing_out, cluster)
     run = train_hypothesis(valid, source_file=source_file, elsewhere=elsewhere)
     log.info(
-        "%s: %d trials %s on %s, %d rows (%d not ready)",
+        "%s: %d trials %s on %s, %d rows (%d not ready)%s",
         run.experiment_id,
         len(run.trial_ids),
         "walked forward" if run.is_new else "already stored",
         run.device,
         run.rows_used,
         run.rows_unready,
+        f"; {run.beyond_memory}" if run.beyond_memory else "",
     )
     return run
 

@@ -8,7 +8,7 @@ that any window of the training data had beside the whole of it is kept, too.
 `results.drift` computes the same from what the model reads later.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,11 +32,9 @@ class Distribution:
     largest_psi: float | None
 
 
-def distributions(quantities: Mapping[str, np.ndarray], bars: np.ndarray) -> tuple[Distribution, ...]:
-    """Of each quantity (n,), on the bars (n,) numbered ascending. One without a finite value has none."""
-    return tuple(
-        found for name, values in quantities.items() if (found := _distribution(name, values, bars)) is not None
-    )
+def distributions(quantities: Iterable[tuple[str, np.ndarray]], bars: np.ndarray) -> tuple[Distribution, ...]:
+    """Of each named quantity (n,), on the bars (n,) numbered ascending. One without a finite value has none."""
+    return tuple(found for name, values in quantities if (found := _distribution(name, values, bars)) is not None)
 
 
 def smoothed(counts: np.ndarray) -> np.ndarray:

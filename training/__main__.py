@@ -132,6 +132,7 @@ def _print_run(run: Run) -> None:
     print(
         f"{run.experiment_id}: {len(run.trial_ids)} trials {state}, run {run.run_id}, family {run.family_id}; "
         f"{run.rows_used} rows used, {run.rows_unready} not ready, {run.device}"
+        f"{f'; {run.beyond_memory}' if run.beyond_memory else ''}"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from models_registry.package import FeatureColumn, ModelPackage, TrainingWindow, library_versions, model_id
 from training import costs, models, targets, tuning, units
@@ -139,7 +140,7 @@ class Backtest:
         """The labelled, ready rows of these bars; classes of equal size are cut on the bars `train`."""
         usable = self._labelled(sessions)
         return Sample(
-            features=self.dataset.features[sessions][usable],
+            features=self.dataset.learnt(sessions, usable),
             labels=self._labels(sessions, self._edges(train))[usable],
             names=self.dataset.feature_names,
             bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
@@ -159,7 +160,7 @@ class Backtest:
                 f"{self.hypothesis.experiment_id}, fold {fold.number} of {len(self.folds)} "
                 f"({len(fold.train)} bars): {error}"
             ) from error
-        decided = package.target_weights(self.dataset.rows(fold.test))
+        decided = pd.concat([package.target_weights(rows) for rows in self.dataset.rows_in_parts(fold.test)])
         shape = (len(fold.test), len(self.dataset.symbols))
         edges = self._edges(fold.train)
         base = models.base_rate(package.target, self._labels(fold.train, edges)[self._labelled(fold.train)])
@@ -248,7 +249,8 @@ class Backtest:
         if not usable.any():
             return np.empty(0), np.empty(0)
         labels = self._labels(sessions, edges)[usable]
-        predictions = package.predict(self.dataset.features[sessions][usable])
+        rows = self.dataset.learnt(sessions, usable)
+        predictions = np.concatenate([package.predict(part) for part in rows.parts()])
         return models.losses(package.target, labels, predictions), models.losses(package.target, labels, base)
 
 
@@ -259,7 +261,7 @@ def run(
 
     `hand_out` says where folds are fitted: without it in this process, side by side on a CPU. Raises ModelError.
     """
-    hand_out = hand_out or units.local(next(iter(trials.values()))[0].device)
+    hand_out = hand_out or units.local(next(iter(trials.values()))[0])
     for one, _ in trials.values():
         one.target_values  # noqa: B018 (once, not once per thread)
     folds = {(trial, fold.number): fold for trial, (one, _) in trials.items() for fold in one.folds}

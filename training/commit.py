@@ -136,10 +136,11 @@ def _final_package(
     package = backtest.package(parameters, every_session, best["trial_id"])
     sample = backtest.sample(every_session, every_session)
     rows = sample.features
-    package = package.proven(rows[np.linspace(0, len(rows) - 1, PROOF_ROWS).astype(int)])
+    proof = rows.take(np.linspace(0, len(rows) - 1, PROOF_ROWS).astype(int))
+    package = package.proven(proof.stored())
     # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file
     facts = {"gate_evidence": evidence, "hypothesis_id": hypothesis.content_hash}
-    trained_on = distributions(dict(zip(sample.names, rows.T, strict=True)), sample.bars)
+    trained_on = distributions(((name, rows.column(place)) for place, name in enumerate(sample.names)), sample.bars)
     package = replace(package, manifest=package.manifest.model_copy(update=facts))
     return package, (*trained_on, *_scores(best["trial_id"]))
 
@@ -149,4 +150,4 @@ def _scores(trial_id: str) -> tuple[Distribution, ...]:
     with connect("trainer", read_only=True) as connection:
         rows = connection.execute(SCORES, (trial_id,)).fetchall()
     bars, scores = np.array(rows, dtype=float).reshape(-1, 2).T
-    return distributions({SCORE: scores}, bars)
+    return distributions([(SCORE, scores)], bars)

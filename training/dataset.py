@@ -6,7 +6,8 @@ that the symbols' calendars expect, so a missing bar is a hole in it and never s
 calendars share one grid: where a calendar has no bar the symbol has none, and that is no hole.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,9 +17,13 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from models_registry.frozen import canonical_json, sha256
-from training import panel_rows
+from models_registry.frozen import canonical_json
+from training import panel_grid, panel_rows
+from training import rows as disk_rows
+from training.budget import PART_VALUES, Budget
 from training.hypothesis import Hypothesis
+from training.panel_grid import Places
+from training.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,21 @@ class Dataset:
         arrays += [prices for prices in (self.highs, self.lows) if prices is not None]
         ended = [astuple(delisting) for delisting in self.delistings]
         names = canonical_json([self.symbols, self.timeframe, self.feature_names, self.classes_of_symbols, ended])
-        return sha256(names.encode() + b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
+        found = hashlib.sha256(names.encode())
+        for array in arrays:
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether the features lie in a file, because memory does not hold them."""
+        return disk_rows.is_on_disk(self.features)
+
+    def learnt(self, sessions: np.ndarray, usable: np.ndarray) -> Rows:
+        """Feature rows of bar numbers (t,), of the symbols that `usable` (t, S) says, bar by bar."""
+        bars, columns = np.nonzero(usable)
+        places = sessions[bars] * len(self.symbols) + columns
+        return Rows(self.features.reshape(-1, len(self.feature_names)), places)
 
     def feature(self, name: str) -> np.ndarray:
         """(T, S) values of one feature, NaN where not ready."""
@@ -132,7 +151,7 @@ class Dataset:
         places = [self.feature_names.index(name) for name in names]
         return replace(
             self,
-            features=self.features[:, :, places],
+            features=disk_rows.select(self.features, places),
             fingerprints={name: self.fingerprints[name] for name in names},
             groups=tuple(self.groups[place] for place in places) if self.groups else (),
         )
@@ -156,10 +175,17 @@ class Dataset:
         frame["is_ready"] = self.is_decided[sessions].reshape(-1)
         return frame
 
+    def rows_in_parts(self, sessions: np.ndarray) -> Iterator[pd.DataFrame]:
+        """`rows` of some bars at a time: what is ranked is ranked within a bar."""
+        of_bar = len(self.symbols) * max(len(self.feature_names), 1)
+        for bars in np.array_split(sessions, -(-len(sessions) * of_bar // PART_VALUES) or 1):
+            yield self.rows(bars)
 
-def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
+
+def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None = None) -> Dataset:
     """Read the data of a hypothesis and of all its trials, as a role that may read them.
 
+    Features that a budget has no memory for, without one that of the settings, lie in a file and have the same values.
     A row is ready when every feature of any trial has a value there, so that the trials of a grid see the same rows.
     Raises DatasetError when symbols, features or bars are missing, or a symbol's data could not be computed.
     """
@@ -171,16 +197,22 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer") -> Dataset:
     panel_rows.refuse_without_bars(symbols, hypothesis, bars)
     grid, place = _prices(role, hypothesis, instruments, members, bars)
     names, window = list(catalog["feature"]), (bars["bar_start"].min(), bars["bar_start"].max())
-    features = panel_rows.read_features(role, symbols, timeframe, *window, names)
-    ready = (place.spread(features, features["is_ready"].astype(np.float64)) == 1) & grid.is_member
-    values = np.stack([place.spread(features, features[name]) for name in names], axis=2)
+    shape = (*grid.opens.shape, len(names))
+    holds = (budget or Budget.of_settings()).holds(int(np.prod(shape)))
+    values, ready, unready = disk_rows.empty(shape, on_disk=not holds), np.zeros(shape[:2], dtype=bool), 0
+    for some, first, last in panel_grid.parts(symbols, grid.sessions, len(names), window):
+        features = panel_rows.read_features(role, some, timeframe, first, last, names)
+        ready |= place.spread(features, features["is_ready"].astype(np.float64)) == 1
+        place.put(values, features, features[names])
+        unready += int((~features["is_ready"]).sum())
+    ready &= grid.is_member
     values[~ready] = np.nan
     return replace(
         grid,
         features=values,
         ready=ready,
         fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
-        unready_rows=int((~features["is_ready"]).sum()),
+        unready_rows=unready,
         groups=tuple(catalog["feature_group"]),
     )
 
@@ -202,16 +234,16 @@ def read_prices(hypothesis: Hypothesis, symbols: Sequence[str] = (), *, role: st
 
 def _prices(
     role: str, hypothesis: Hypothesis, instruments: pd.DataFrame, members: pd.DataFrame, bars: pd.DataFrame
-) -> tuple[Dataset, "_Places"]:
+) -> tuple[Dataset, Places]:
     """The grid of some bars without features, and where rows lie on it."""
     timeframe, symbols = hypothesis.timeframe, list(instruments["symbol"])
     first, last = bars["bar_start"].min(), bars["bar_start"].max()
     panel_rows.refuse_failed(role, sorted(set(bars["symbol"])), timeframe, last)
     delisted = panel_rows.read_delistings(role, symbols, hypothesis)
-    starts, on_calendar = _grid(
+    starts, on_calendar = panel_grid.bars_of(
         role, instruments, timeframe, first, max([last, *(one["settled_at"] for one in delisted)])
     )
-    place = _Places(starts, symbols)
+    place = Places(starts, symbols)
     is_there = place.spread(bars, bars["adj_open"]) > 0
     ends = np.full(len(symbols), place.bar(last) + 1)
     for one in delisted:
@@ -228,10 +260,10 @@ def _prices(
         unready_rows=0,
         highs=place.spread(bars, ranges["adj_high"]),
         lows=place.spread(bars, ranges["adj_low"]),
-        expected=on_calendar & _from_first_bar_to_end(is_there, ends),
+        expected=on_calendar & panel_grid.from_first_bar_to_end(is_there, ends),
         traded=place.spread(bars, bars["is_traded"].astype(np.float64)) == 1,
         asset_classes=tuple(instruments["asset_class"]),
-        member=_membership(members, symbols, starts) if hypothesis.universe else None,
+        member=panel_grid.membership(members, symbols, starts) if hypothesis.universe else None,
         delistings=tuple(
             Delisting(symbols.index(one["symbol"]), place.bar(one["settled_at"]), one["after_open"], one["result"])
             for one in delisted
@@ -281,59 +313,3 @@ def frame(path: Path | str) -> pd.DataFrame:
     for fold in folds:
         rows[f"train_{fold.number}"] = np.repeat(np.isin(every, fold.train), width) & rows["is_decided"]
     return rows
-
-
-class _Places:
-    """Where rows of (bar_start, symbol) lie on the grid. Rows of bars that no calendar expects lie nowhere."""
-
-    def __init__(self, starts: np.ndarray, symbols: Sequence[str]) -> None:
-        self._starts, self._symbols = starts, list(symbols)
-
-    def bar(self, moment: datetime) -> int:
-        """Number of the grid's first bar that does not start before a moment."""
-        return int(np.searchsorted(self._starts, np.datetime64(moment.replace(tzinfo=None), "us")))
-
-    def spread(self, rows: pd.DataFrame, values: pd.Series) -> np.ndarray:
-        """(T, S) float64 of one column, NaN where there is no row."""
-        moments = rows["bar_start"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-        at = np.searchsorted(self._starts, moments)
-        found = (at < len(self._starts)) & (self._starts[np.minimum(at, len(self._starts) - 1)] == moments)
-        column = pd.Categorical(rows["symbol"], categories=self._symbols).codes
-        grid = np.full((len(self._starts), len(self._symbols)), np.nan)
-        grid[at[found], column[found]] = values.to_numpy(np.float64)[found]
-        return grid
-
-
-def _membership(members: pd.DataFrame, symbols: list[str], starts: np.ndarray) -> np.ndarray:
-    """(T, S) whether a symbol was a member on the day of each bar."""
-    days = starts.astype("datetime64[D]")
-    member = np.zeros((len(starts), len(symbols)), dtype=bool)
-    for symbol, first, last in zip(members["symbol"], members["valid_from"], members["valid_to"], strict=True):
-        since = np.ones(len(days), dtype=bool) if pd.isna(first) else days >= np.datetime64(first, "D")
-        until = np.ones(len(days), dtype=bool) if pd.isna(last) else days < np.datetime64(last, "D")
-        member[:, symbols.index(symbol)] |= since & until
-    return member
-
-
-def _grid(
-    role: str, instruments: pd.DataFrame, timeframe: str, first: object, last: object
-) -> tuple[np.ndarray, np.ndarray]:
-    """The starts (T,) of the bars that any calendar expects from the first to the last bar, and (T, S) whose do."""
-    calendars = sorted(set(instruments["calendar"]))
-    expected = panel_rows.read_expected(role, calendars, timeframe, first, last)
-    moments = expected["bar_start"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
-    starts = np.unique(moments)
-    of_calendar = {
-        calendar: np.isin(starts, moments[(expected["calendar"] == calendar).to_numpy()]) for calendar in calendars
-    }
-    return starts, np.column_stack([of_calendar[calendar] for calendar in instruments["calendar"]])
-
-
-def _from_first_bar_to_end(is_there: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """(T, S) from each symbol's first bar to before its end, a bar number; bars that lie after it are expected too.
-
-    Who stops without a delisting misses what follows.
-    """
-    begun = np.logical_or.accumulate(is_there, axis=0)
-    goes_on = np.logical_or.accumulate(is_there[::-1], axis=0)[::-1]
-    return np.asarray(begun & (goes_on | (np.arange(len(is_there))[:, None] < ends)))

@@ -1,17 +1,27 @@
 """Quantized matrices that fits share: the trials of a grid differ in how they learn, and seldom in what from."""
 
 import hashlib
+import os
+import shutil
+import tempfile
+import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from threading import Lock
+from typing import Any
 
 import numpy as np
+import psutil
 import xgboost
+
+from training.budget import MATRIX
+from training.rows import Rows, folder
 
 # bytes that are kept for the next fit; one matrix is kept however large it is
 ROOM = 2**30
-# of a matrix per value, measured on 20,000 x 125: a bin, and what XGBoost keeps beside it; above 256 bins twice that
-_BYTES_PER_VALUE = 2.5
 
 
 class Matrices:
@@ -20,27 +30,31 @@ class Matrices:
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
         self._lock = Lock()
-        self._kept: OrderedDict[str, tuple[int, Future[xgboost.QuantileDMatrix]]] = OrderedDict()
+        self._turn = Lock()
+        self._kept: OrderedDict[str, tuple[int, Future[xgboost.DMatrix]]] = OrderedDict()
 
-    def quantized(
-        self, features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, max_bin: int
-    ) -> xgboost.QuantileDMatrix:
-        """The matrix of features (n, F) float32, labels (n,) and weights (n,), made once by one thread.
+    def turn(self, features: Rows) -> AbstractContextManager[object]:
+        """What a fit on these rows holds: XGBoost lets one thread at a time use a matrix that lies in files."""
+        return self._turn if features.is_on_disk else nullcontext()
+
+    def quantized(self, features: Rows, labels: np.ndarray, weight: np.ndarray | None, max_bin: int) -> xgboost.DMatrix:
+        """The matrix of n rows of features, labels (n,) and weights (n,), made once by one thread.
 
         It is found again by everything that it follows from, so it is the same to the bit.
         """
         name = _name(features, labels, weight, max_bin)
+        size = 0.0 if features.is_on_disk else len(features) * features.width * MATRIX
         with self._lock:
             is_mine = name not in self._kept
             if is_mine:
-                self._kept[name] = int(features.size * _BYTES_PER_VALUE) * (1 if max_bin <= 256 else 2), Future()
+                self._kept[name] = int(size) * (1 if max_bin <= 256 else 2), Future()
             self._kept.move_to_end(name)
             while len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > self._room:
                 self._kept.popitem(last=False)
             _, made = self._kept[name]
         if is_mine:
             try:
-                made.set_result(xgboost.QuantileDMatrix(features, labels, weight=weight, nthread=1, max_bin=max_bin))
+                made.set_result(quantize(features, labels, weight, max_bin))
             except BaseException as error:
                 with self._lock:
                     self._kept.pop(name, None)
@@ -49,9 +63,61 @@ class Matrices:
         return made.result()
 
 
-def _name(features: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, max_bin: int) -> str:
-    found = hashlib.blake2b(repr((features.shape, max_bin, weight is None)).encode(), digest_size=16)
-    for array in (features, labels, weight):
+def quantize(
+    features: Rows, labels: np.ndarray, weight: np.ndarray | None, max_bin: int, like: xgboost.DMatrix | None = None
+) -> xgboost.DMatrix:
+    """A matrix of n rows with labels (n,) and weights (n,); with the bins of `like` where it is given.
+
+    Rows that memory does not hold become a matrix in files, a part of the rows at a time. One thread fits it to the
+    same bits: it adds up the same numbers in the same order.
+    """
+    if not features.is_on_disk:
+        return xgboost.QuantileDMatrix(features.whole(), labels, weight=weight, nthread=1, max_bin=max_bin, ref=like)
+    _remove_remains()
+    bins = tempfile.TemporaryDirectory(dir=folder(), prefix=f"{os.getpid()}-")
+    parts = _Parts(features, labels, weight, os.path.join(bins.name, "bins"))
+    made = xgboost.ExtMemQuantileDMatrix(parts, nthread=1, max_bin=max_bin, ref=like)
+    # XGBoost reads them for as long as there is the matrix
+    weakref.finalize(made, bins.cleanup)
+    return made
+
+
+def _remove_remains() -> None:
+    """Remove the files of processes that were ended before they could."""
+    for path in folder().iterdir():
+        process = path.name.partition("-")[0]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+class _Parts(xgboost.DataIter):
+    """Rows on disk as XGBoost asks for them. It makes files of their bins, whose paths begin with `files`."""
+
+    def __init__(self, features: Rows, labels: np.ndarray, weight: np.ndarray | None, files: str) -> None:
+        self._features, self._labels, self._weight = features, labels, weight
+        self._next = 0
+        super().__init__(cache_prefix=files)
+
+    def next(self, input_data: Callable[..., Any]) -> bool:
+        """Give XGBoost the next part; False where there is none."""
+        ends = self._features.ends
+        if self._next + 1 == len(ends):
+            return False
+        begin, end = ends[self._next], ends[self._next + 1]
+        self._next += 1
+        weight = None if self._weight is None else self._weight[begin:end]
+        input_data(data=self._features.part(begin, end), label=self._labels[begin:end], weight=weight)
+        return True
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._next = 0
+
+
+def _name(features: Rows, labels: np.ndarray, weight: np.ndarray | None, max_bin: int) -> str:
+    shape = (len(features), features.width, max_bin, weight is None)
+    found = hashlib.blake2b(repr(shape).encode(), digest_size=16)
+    for array in chain(features.parts(), (labels, weight)):
         if array is not None:
             found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()

@@ -23,7 +23,7 @@ def gaps(trials: Mapping[str, Backtest], hand_out: HandOut | None = None) -> dic
 
     None where such a fit is not possible. `hand_out` says where the fits are made, as in `backtest.run`.
     """
-    hand_out = hand_out or units.local(next(iter(trials.values())).device)
+    hand_out = hand_out or units.local(next(iter(trials.values())))
     asked = [
         Unit(trial, fold.number, one.chosen.get(fold.number), is_control=True)
         for trial, one in trials.items()
@@ -67,9 +67,7 @@ def gap_of(backtest: Backtest) -> float | None:
     for sample in (shuffled, test):
         if not len(sample.labels):
             return None
-        # not in place, which linear boosters cannot
-        rows = xgboost.DMatrix(sample.features.astype(np.float32), nthread=1)
-        predicted = target.predict(fitted.predict(rows, output_margin=True))
+        predicted = target.predict(models.margins(fitted, sample.features))
         losses = models.losses(target, sample.labels, predicted), models.losses(target, sample.labels, base)
         skills.append(models.skill(*losses))
     return skills[0] - skills[1] if np.isfinite(skills).all() else None

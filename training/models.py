@@ -10,12 +10,20 @@ import numpy as np
 import xgboost
 
 from models_registry.scoring import Target
-from training.matrices import Matrices
+from training.matrices import Matrices, quantize
 from training.parameters import XGBoostParameters
+from training.rows import Rows
 from warehouse.errors import Stop
 
 # what XGBoost says of memory that is not there, on a machine or a GPU
 _MEMORY = ("bad_alloc", "out of memory", "cudaErrorMemoryAllocation", "Insufficient memory")
+
+
+# why a panel that memory does not hold is refused
+LINEAR = (
+    "reads a whole fold at once, and the panel exceeds the memory of a search: take gbtree or dart, or raise "
+    "TRUEBAR_TRAINING_MEMORY_GB"
+)
 
 
 class ModelError(Stop):
@@ -24,12 +32,12 @@ class ModelError(Stop):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a booster is fitted on: features (n, F), labels (n,), names of the F features, and rows to stop early on.
+    """What a booster is fitted on: features of n rows, labels (n,), names of the F features, and rows to stop early on.
 
     `bars` (n,) are the bar numbers of the rows, ascending. `horizon` is how many bars a label spans.
     """
 
-    features: np.ndarray
+    features: Rows
     labels: np.ndarray
     names: tuple[str, ...]
     bars: np.ndarray
@@ -43,7 +51,7 @@ class Sample:
         return self._rows(before), self._rows(after)
 
     def _rows(self, chosen: np.ndarray) -> "Sample":
-        return Sample(self.features[chosen], self.labels[chosen], self.names, self.bars[chosen], self.horizon)
+        return Sample(self.features.take(chosen), self.labels[chosen], self.names, self.bars[chosen], self.horizon)
 
 
 def resolve_device(asked: str) -> str:
@@ -93,7 +101,9 @@ def fit(
         "seed": seed,
     }
     try:
-        return _trained(sample, target, parameters, settings, matrices or Matrices())
+        matrices = matrices or Matrices()
+        with matrices.turn(sample.features):
+            return _trained(sample, target, parameters, settings, matrices)
     except xgboost.core.XGBoostError as error:
         reason = str(error).splitlines()[0]
         if any(word in str(error) for word in _MEMORY):
@@ -111,11 +121,12 @@ def _trained(
     fitted, judged = sample.inner(parameters.validation_fraction)
     _refuse_one_class(fitted, target)
     matrix = _matrix(fitted, target, parameters, matrices)
+    by_row = weights(judged.labels, target, parameters)
     booster = xgboost.train(
         settings,
         matrix,
         rounds,
-        evals=[(_judged(judged, target, parameters, matrix), "inner")],
+        evals=[(quantize(judged.features, judged.labels, by_row, parameters.max_bin, like=matrix), "inner")],
         early_stopping_rounds=parameters.early_stopping_rounds,
         verbose_eval=False,
     )
@@ -123,24 +134,13 @@ def _trained(
 
 
 def _matrix(sample: Sample, target: Target, parameters: XGBoostParameters, matrices: Matrices) -> xgboost.DMatrix:
-    features, by_row = sample.features.astype(np.float32), weights(sample.labels, target, parameters)
+    by_row = weights(sample.labels, target, parameters)
     if parameters.booster == "gblinear":
+        if sample.features.is_on_disk:
+            raise ModelError(f"booster gblinear {LINEAR}")
         # it sorts the columns in place at its first fit, so it is not shared
-        return xgboost.DMatrix(features, sample.labels, weight=by_row, nthread=1)
-    return matrices.quantized(features, sample.labels, by_row, parameters.max_bin)
-
-
-def _judged(
-    sample: Sample, target: Target, parameters: XGBoostParameters, like: xgboost.DMatrix
-) -> xgboost.QuantileDMatrix:
-    return xgboost.QuantileDMatrix(
-        sample.features.astype(np.float32),
-        sample.labels,
-        weight=weights(sample.labels, target, parameters),
-        nthread=1,
-        max_bin=parameters.max_bin,
-        ref=like,
-    )
+        return xgboost.DMatrix(sample.features.whole(), sample.labels, weight=by_row, nthread=1)
+    return matrices.quantized(sample.features, sample.labels, by_row, parameters.max_bin)
 
 
 def weights(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
@@ -171,6 +171,13 @@ def _refuse_one_class(sample: Sample, target: Target) -> None:
             f"every label in the training window is the same: all {len(sample.labels)} are of class "
             f"{sample.labels[0]:g}, so there is nothing to learn from"
         )
+
+
+def margins(booster: xgboost.Booster, rows: Rows) -> np.ndarray:
+    """What a booster says of rows before its link, (n,) or (n, k); a linear one cannot predict in place."""
+    return np.concatenate(
+        [booster.predict(xgboost.DMatrix(part, nthread=1), output_margin=True) for part in rows.parts()]
+    )
 
 
 def base_rate(target: Target, labels: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import optuna
 
 from models_registry.package import library_versions
 from training import trials
+from training.budget import Budget
 from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
 from training.matrices import Matrices
@@ -62,12 +63,12 @@ class _Kept:
         self._matrices = Matrices()
         self._searches: OrderedDict[tuple[str, str], Search] = OrderedDict()
 
-    def search(self, query: Query) -> Search:
+    def search(self, query: Query, budget: Budget | None = None) -> Search:
         """The search of a query. Raises ClusterError where the warehouse has other data than where it comes from."""
         with self._lock:
             name = (query.run_id, query.device)
             if name not in self._searches:
-                dataset = self._read(query)
+                dataset = self._read(query, budget)
                 search = Search(query.hypothesis, dataset, query.device, query.run_id, self._matrices)
                 for _, one in search.trials.values():
                     one.target_values  # noqa: B018 (once, not once per thread)
@@ -77,14 +78,14 @@ class _Kept:
             self._searches.move_to_end(name)
             return self._searches[name]
 
-    def _read(self, query: Query) -> Dataset:
+    def _read(self, query: Query, budget: Budget | None) -> Dataset:
         held = self._dataset
         if held is not None and held.digest == query.digest and self._is_of(query, held):
             return held
         # before the next one is read: a process has room for one
         self._dataset, held, self._matrices = None, None, Matrices()
         self._searches.clear()
-        found = read(query.hypothesis, role=ROLE)
+        found = read(query.hypothesis, role=ROLE, budget=budget)
         if not self._is_of(query, found):
             raise ClusterError(
                 f"the data of {query.hypothesis.experiment_id} are others here than where the search began: both "
@@ -101,10 +102,10 @@ class _Kept:
 _kept = _Kept()
 
 
-def do(query: Query, unit: Unit) -> Any:
-    """Do a unit of a search in this process. Raises OperatorError."""
+def do(query: Query, unit: Unit, budget: Budget) -> Any:
+    """Do a unit of a search in this process, which has this budget for all that it does. Raises OperatorError."""
     with in_words():
-        search = _kept.search(query)
+        search = _kept.search(query, budget)
     return search.do(unit)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from models_registry.frozen import canonical_json
 from training import backtest, memorised, targets, trials
 from training.backtest import Backtest, folds_of
+from training.budget import Budget
 from training.dataset import Dataset, read
 from training.hypothesis import Hypothesis
 from training.matrices import Matrices
-from training.models import resolve_device
+from training.models import LINEAR, ModelError, resolve_device
 from training.targets import Values
 from training.trials import FamilyKey
 from training.tuning import Choice
@@ -34,6 +35,8 @@ class Run:
     rows_unready: int
     device: str
     is_new: bool
+    # how a panel is fitted that memory does not hold; None where it does
+    beyond_memory: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Search:
     device: str
     run_id: str
     matrices: Matrices = field(default_factory=Matrices, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise ModelError for what cannot be fitted on a panel that memory does not hold."""
+        if not self.dataset.is_on_disk:
+            return
+        if self.device == "cuda":
+            raise ModelError(
+                f"the panel of {self.hypothesis.experiment_id} exceeds the memory of a search, and external memory is "
+                "fitted on the CPU: set training.device to cpu, or raise TRUEBAR_TRAINING_MEMORY_GB"
+            )
+        if any(one.training.xgboost.booster == "gblinear" for _, one in self.hypothesis.trials):
+            raise ModelError(f"booster gblinear of {self.hypothesis.experiment_id} {LINEAR}")
 
     @cached_property
     def trials(self) -> dict[str, tuple[dict[str, Any], Backtest]]:
@@ -120,13 +135,16 @@ def train(hypothesis: Hypothesis, *, source_file: str, elsewhere: Callable[[Sear
         rows_unready=dataset.unready_rows,
         device=device,
         is_new=is_new,
+        beyond_memory=Budget.of_settings().told(dataset.features.size) if dataset.is_on_disk else None,
     )
 
 
 def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
     """Read the data of a hypothesis, and name the run and the family it belongs to. Writes nothing."""
     dataset = read(hypothesis)
-    device = resolve_device(hypothesis.training.device)
+    asked = hypothesis.training.device
+    # a GPU is handed parts in memory of its own only
+    device = resolve_device("cpu" if dataset.is_on_disk and asked == "auto" else asked)
     search = Search(hypothesis, dataset, device, trials.run_id(hypothesis, dataset))
     return search, FamilyKey.of(dataset, search.folds)
 

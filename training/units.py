@@ -4,13 +4,16 @@ A unit is fitted wholly in one thread, and with the same settings everywhere. So
 done, or on what is done beside it.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from training.budget import Budget
 from training.tuning import Choice
+
+if TYPE_CHECKING:
+    from training.backtest import Backtest
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,12 @@ Do = Callable[[Unit], Any]
 HandOut = Callable[[Sequence[Unit], Do], Iterator[tuple[Unit, Any]]]
 
 
-def local(device: str) -> HandOut:
-    """Hands out units to threads of this process: one per core, or one for a GPU, which fits would only queue for."""
-    workers = 1 if device == "cuda" else os.cpu_count() or 1
+def local(one: "Backtest") -> HandOut:
+    """Hands out units to threads of this process: as many as the budget has for fits of this backtest's panel.
+
+    A GPU has one, which fits would only queue for.
+    """
+    workers = 1 if one.device == "cuda" else Budget.of_settings().threads_for(one.dataset.features.size)
 
     def hand_out(units: Sequence[Unit], do: Do) -> Iterator[tuple[Unit, Any]]:
         pool = ThreadPoolExecutor(workers)

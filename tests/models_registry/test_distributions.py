@@ -15,7 +15,7 @@ ENOUGH = WINDOW * WINDOWS
 
 def test_bins_are_tenths_of_the_values() -> None:
     values = np.random.default_rng(1).permutation(10_000).astype(float)
-    (found,) = distributions({"x": values}, np.arange(10_000) // 5)
+    (found,) = distributions([("x", values)], np.arange(10_000) // 5)
     assert len(found.shares) == len(found.edges) + 1 == BINS
     assert found.shares == pytest.approx([0.1] * BINS, abs=1e-3)
     assert found.largest_psi is not None
@@ -25,8 +25,8 @@ def test_bins_are_tenths_of_the_values() -> None:
 def test_a_slow_quantity_has_windows_unlike_the_whole() -> None:
     """A month of ten years of a slow wave is in one bin; the shuffled wave has the same values, and no such month."""
     wave = np.sin(np.arange(3_000) / 250)
-    (slow,) = distributions({"x": wave}, np.arange(3_000))
-    (shuffled,) = distributions({"x": np.random.default_rng(2).permutation(wave)}, np.arange(3_000))
+    (slow,) = distributions([("x", wave)], np.arange(3_000))
+    (shuffled,) = distributions([("x", np.random.default_rng(2).permutation(wave))], np.arange(3_000))
     assert slow.edges == shuffled.edges
     assert slow.largest_psi > 5 * shuffled.largest_psi
 
@@ -34,7 +34,7 @@ def test_a_slow_quantity_has_windows_unlike_the_whole() -> None:
 def test_the_largest_is_that_of_some_window_and_of_no_later_one() -> None:
     values = np.random.default_rng(3).normal(size=(ENOUGH, 4))
     values[WINDOW : 2 * WINDOW] += 2
-    (found,) = distributions({"x": values.ravel()}, np.repeat(np.arange(ENOUGH) * 7, 4))
+    (found,) = distributions([("x", values.ravel())], np.repeat(np.arange(ENOUGH) * 7, 4))
     bins = np.searchsorted(found.edges, values, side="right")
     by_hand = []
     for start in range(0, ENOUGH - WINDOW + 1, WINDOW // 2):
@@ -47,12 +47,12 @@ def test_the_largest_is_that_of_some_window_and_of_no_later_one() -> None:
 
 def test_too_few_bars_have_no_largest_and_nothing_has_no_distribution() -> None:
     few, none = np.arange(ENOUGH - 1.0), np.full(ENOUGH - 1, np.nan)
-    (found,) = distributions({"few": few, "none": none}, np.arange(ENOUGH - 1))
+    (found,) = distributions([("few", few), ("none", none)], np.arange(ENOUGH - 1))
     assert (found.quantity, found.largest_psi) == ("few", None)
 
 
 def test_a_constant_has_two_bins() -> None:
-    (found,) = distributions({"x": np.full(ENOUGH, 3.0)}, np.arange(ENOUGH))
+    (found,) = distributions([("x", np.full(ENOUGH, 3.0))], np.arange(ENOUGH))
     assert found.edges == (3.0,)
     assert found.shares[0] < 0.01 < 0.99 < found.shares[1]
     assert found.largest_psi == pytest.approx(0, abs=0.05)

@@ -13,6 +13,7 @@ from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
+from training.rows import Rows
 from training.train import Search
 from training.walk_forward import split
 
@@ -271,7 +272,7 @@ def test_quantile_classes_of_a_fold_are_cut_by_its_training_bars() -> None:
 
 
 def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None:
-    sample = Sample(np.zeros((200, 1)), np.zeros(200), ("f",), np.repeat(np.arange(100), 2), horizon=4)
+    sample = Sample(Rows.of(np.zeros((200, 1))), np.zeros(200), ("f",), np.repeat(np.arange(100), 2), horizon=4)
     fitted, judged = sample.inner(0.2)
     assert (judged.bars.min(), len(judged.labels)) == (80, 40)
     assert fitted.bars.max() + 1 + sample.horizon == 79

@@ -160,6 +160,16 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(two_workers: Dask) ->
     assert outcomes(there.run_id) == [("succeeded", None)]
 
 
+def test_workers_fit_what_exceeds_their_memory_from_files(scheduler: Dask, tmp_path: Path) -> None:
+    scheduler.add_worker(TRUEBAR_TRAINING_MEMORY_GB="0.00001")
+    scheduler.wait(1)
+    there = on(scheduler, made_up("small_worker"))
+    with Client(scheduler.address, timeout=300, set_as_default=False) as client:
+        [is_on_disk] = client.run(lambda: remote._kept._dataset.is_on_disk).values()
+    assert is_on_disk
+    assert stored(there.run_id) == stored(train(made_up("large_process"), source_file="x.yaml").run_id)
+
+
 def test_a_scheduler_that_is_gone_is_one_sentence_and_the_run_goes_on(scheduler: Dask) -> None:
     scheduler.add_worker()
     scheduler.wait(1)
@@ -275,7 +285,7 @@ def test_the_query_travels_and_neither_data_nor_credentials(monkeypatch: pytest.
 def test_a_process_reads_a_dataset_once_for_all_that_is_tried_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
     read = remote.read
-    monkeypatch.setattr(remote, "read", lambda hypothesis, role: reads.append(role) or read(hypothesis, role=role))
+    monkeypatch.setattr(remote, "read", lambda *of, role, **more: reads.append(role) or read(*of, role=role, **more))
     kept = remote._Kept()
     first = Query.of(prepare(made_up("read_once"))[0])
     again = Query.of(prepare(replaced(made_up("read_once_more"), bps=3))[0])

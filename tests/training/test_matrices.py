@@ -11,6 +11,7 @@ from training import matrices, models
 from training.matrices import Matrices
 from training.models import Sample
 from training.parameters import XGBoostParameters
+from training.rows import Rows
 from training.train import Search
 from warehouse.errors import Stop
 
@@ -20,7 +21,7 @@ def sample(rows: int = 3000, seed: int = 1) -> Sample:
     features = generator.standard_normal((rows, 8))
     features[generator.random(features.shape) < 0.05] = np.nan
     labels = (np.nan_to_num(features[:, 0]) + generator.standard_normal(rows) > 0).astype(float)
-    return Sample(features, labels, tuple(f"f{number}" for number in range(8)), np.arange(rows), 1)
+    return Sample(Rows.of(features), labels, tuple(f"f{number}" for number in range(8)), np.arange(rows), 1)
 
 
 VARIED = [
@@ -74,15 +75,20 @@ def test_a_fold_has_one_matrix_for_all_trials(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_a_matrix_follows_from_tells_it_apart() -> None:
     one = sample()
-    features, labels = one.features.astype(np.float32), one.labels
+    features, labels = one.features.whole(), one.labels
     shared = Matrices()
-    first = shared.quantized(features, labels, None, 256)
-    assert shared.quantized(features.copy(), labels.copy(), None, 256) is first
+    first = shared.quantized(Rows.of(features), labels, None, 256)
+    assert shared.quantized(Rows.of(features.copy()), labels.copy(), None, 256) is first
     ones, others = np.ones(len(labels)), features.copy()
     others[-1, -1] += 1
-    for asked in ((features, labels, None, 255), (features, 1 - labels, None, 256), (features, labels, ones, 256),
-                  (others, labels, None, 256), (features[:-1], labels[:-1], None, 256)):  # fmt: skip
-        assert shared.quantized(*asked) is not first
+    for rows, *asked in (
+        (features, labels, None, 255),
+        (features, 1 - labels, None, 256),
+        (features, labels, ones, 256),
+        (others, labels, None, 256),
+        (features[:-1], labels[:-1], None, 256),
+    ):
+        assert shared.quantized(Rows.of(rows), *asked) is not first
 
 
 @pytest.mark.parametrize("said", ["std::bad_alloc", "cudaErrorMemoryAllocation: out of memory"])
@@ -98,7 +104,7 @@ def test_short_memory_is_no_finding_about_the_hypothesis(said: str, monkeypatch:
 
 def test_a_matrix_that_cannot_be_made_is_asked_for_again() -> None:
     one = sample()
-    features, shared = one.features.astype(np.float32), Matrices()
+    features, shared = one.features, Matrices()
     for _ in range(2):
         with pytest.raises(xgboost.core.XGBoostError):
             shared.quantized(features, np.full(3, 0.5), None, 256)

@@ -77,7 +77,7 @@ def test_a_frame_holds_what_each_fold_is_fitted_on(file: Path) -> None:
     for fold in one.folds:
         sample = one.sample(fold.train, fold.train)
         fitted = rows[rows[f"train_{fold.number}"] & rows["label"].notna()]
-        assert fitted[list(worlds.FINGERPRINTS)].to_numpy().tobytes() == sample.features.tobytes()
+        assert fitted[list(worlds.FINGERPRINTS)].to_numpy().tobytes() == sample.features.stored().tobytes()
         assert fitted["label"].to_numpy().tobytes() == sample.labels.tobytes()
         assert (fitted["weight"].to_numpy() == np.where(sample.labels == 1, 3, 1)).all()
         tested = one.dataset.sessions[fold.test]

@@ -1,0 +1,196 @@
+"""A panel that exceeds the memory of a search lies in files, and comes to the bits of one that memory holds."""
+
+import gc
+import os
+import resource
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training import worlds
+from tests.training.test_matrices import VARIED, sample
+from training import budget, models, panel_grid, rows
+from training.budget import Budget
+from training.dataset import read
+from training.matrices import Matrices
+from training.models import ModelError, Sample
+from training.parameters import XGBoostParameters
+from training.reproduction import reproduced
+from training.rows import Rows
+from training.train import Search, prepare, train
+from warehouse.connection import arrow
+from warehouse.errors import Stop
+from warehouse.settings import load
+
+TRAINING = {"start": "2000-01-01", "folds": 3, "xgboost": {"n_estimators": 30}, "grid": {"max_depth": [2, 3]}}
+PATHS = """
+    select trial_no, bar_start, score, position, trade, cost, net_return, skill_in_sample,
+        skill_out_of_sample, memorised
+    from research.trial_returns inner join research.trials using (trial_id)
+    inner join research.trial_controls using (trial_id)
+    where run_id = $1
+    order by trial_no, bar_start, symbol
+"""
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 1,000 values: what a test makes takes many."""
+    for module in (panel_grid, rows):
+        monkeypatch.setattr(module, "PART_VALUES", 1000)
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRUEBAR_STATE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def on_disk(one: Sample) -> Sample:
+    table = rows.empty(one.features.table.shape, on_disk=True)
+    table[:] = one.features.table
+    return replace(one, features=Rows.of(table))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_fit_by_parts_comes_to_the_same_bits(state: Path) -> None:
+    target, whole = worlds.hypothesis().target, sample()
+    filed, shared = on_disk(whole), Matrices()
+    assert len(filed.features.ends) == 25
+    for asked in VARIED:
+        parameters = XGBoostParameters(n_estimators=15, **asked)
+        if parameters.booster == "gblinear":
+            with pytest.raises(ModelError, match="gblinear reads a whole fold at once"):
+                models.fit(filed, target, parameters, device="cpu", seed=3)
+            continue
+        alone = models.fit(whole, target, parameters, device="cpu", seed=3)
+        assert models.fit(filed, target, parameters, device="cpu", seed=3, matrices=shared) == alone
+    left = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (state / "training" / f"{int(left.stdout)}-of-a-process-that-was-killed").mkdir()
+    assert shared.quantized(filed.features, filed.labels, None, 33).num_row() == len(filed.labels)
+    files = [*(state / "training").iterdir()]
+    assert len(files) == 6, "the bins of each matrix that is kept, and nothing of who is gone"
+    assert all(path.name.startswith(f"{os.getpid()}-") for path in files)
+    del shared
+    gc.collect()
+    assert not [*(state / "training").iterdir()]
+
+
+@pytest.mark.usefixtures("small_parts", "state")
+def test_fits_on_one_matrix_in_files_take_turns() -> None:
+    target, filed, shared = worlds.hypothesis().target, on_disk(sample()), Matrices()
+    asked = [XGBoostParameters(n_estimators=5, max_depth=depth) for depth in (1, 2, 3, 4, 5, 6)]
+    with ThreadPoolExecutor(6) as pool:
+        found = [*pool.map(lambda one: models.fit(filed, target, one, device="cpu", seed=3, matrices=shared), asked)]
+    assert found == [models.fit(sample(), target, one, device="cpu", seed=3) for one in asked]
+
+
+@pytest.mark.usefixtures("small_parts", "state")
+def test_a_grid_on_disk_is_the_same_grid() -> None:
+    """Columns, digest, and the rows of several symbols."""
+    held = worlds.dataset(symbols=("ONE", "TWO"))
+    filed = replace(held, features=_filed(held.features))
+    assert filed.is_on_disk
+    assert not held.is_on_disk
+    assert filed.digest == held.digest
+    name = held.feature_names[1]
+    assert filed.select([name]).is_on_disk
+    assert filed.select([name]).digest == held.select([name]).digest
+    sessions = np.arange(300, 700)
+    usable = held.ready[sessions] & (np.arange(800).reshape(400, 2) % 3 > 0)
+    assert np.array_equal(filed.learnt(sessions, usable).whole(), held.features[sessions][usable].astype(np.float32))
+    parts = [*filed.rows_in_parts(sessions)]
+    assert sum(map(len, parts)) == 800
+    assert not rows.is_on_disk(filed.features.copy())
+
+
+@pytest.mark.usefixtures("made_up_warehouse", "small_parts")
+def test_a_search_beyond_its_memory_stores_the_same_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = train(worlds.hypothesis(experiment_id="inside_memory", training=TRAINING), source_file="x.yaml")
+    assert inside.beyond_memory is None
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "0.00001")
+    beyond = worlds.hypothesis(experiment_id="beyond_memory", training=TRAINING)
+    assert prepare(beyond)[0].dataset.is_on_disk
+    run = train(beyond, source_file="x.yaml")
+    assert run.beyond_memory == "panel of 0.0 GB exceeds 0.0 GB: external memory"
+    assert run.device == "cpu", "though the file asks for none"
+    stored = [arrow("analyst", PATHS, (one.run_id,)).to_pylist() for one in (inside, run)]
+    assert stored[0] == stored[1]
+    assert stored[0]
+    assert len(reproduced(inside.trial_ids[0])) == len(stored[0]) // 2
+    monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
+    assert len(reproduced(run.trial_ids[0])) == len(stored[0]) // 2
+
+
+@pytest.mark.usefixtures("made_up_warehouse")
+def test_a_panel_is_read_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypothesis = worlds.hypothesis(experiment_id="in_parts", symbols=["EDGE", "NOISE"])
+    once = read(hypothesis, role="analyst")
+    asked = []
+    one = panel_grid.panel_rows.read_features
+    monkeypatch.setattr(panel_grid.panel_rows, "read_features", lambda *of: asked.append(of[1]) or one(*of))
+    monkeypatch.setattr(panel_grid, "PART_VALUES", 1000)
+    parts = read(hypothesis, role="analyst")
+    assert len(asked) > 2
+    assert {symbol for some in asked for symbol in some} == {"EDGE", "NOISE"}
+    assert parts.digest == once.digest
+    assert parts.unready_rows == once.unready_rows
+
+
+@pytest.mark.usefixtures("state")
+def test_what_only_memory_can_hold_is_refused_before_any_fit() -> None:
+    held = worlds.dataset()
+    filed = replace(held, features=_filed(held.features))
+    with pytest.raises(ModelError, match=r"external memory is fitted on the CPU: set training\.device to cpu"):
+        Search(worlds.hypothesis(), filed, "cuda", "run")
+    linear = worlds.hypothesis(training={"start": "2000-01-01", "grid": {"booster": ["gbtree", "gblinear"]}})
+    with pytest.raises(ModelError, match=r"booster gblinear of .* take gbtree or dart, or raise TRUEBAR_TRAINING_MEM"):
+        Search(linear, filed, "cpu", "run")
+    assert Search(linear, held, "cpu", "run").trials
+
+
+def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "3")
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "1.5")
+    found = Budget.of_settings()
+    assert found == Budget(3, 1_500_000_000)
+    values = 50_000_000
+    assert budget.needed(values) == 18 * values
+    assert found.told(values) is None
+    assert found.threads_for(values) == 2, "a third fit beside them has no room"
+    assert found.threads_for(values // 2) == 3
+    assert found.told(2 * values) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
+    assert found.threads_for(2 * values) == 1, "of those in files one at a time"
+    for name, wrong in (("THREADS", "0"), ("THREADS", "many"), ("MEMORY_GB", "0"), ("MEMORY_GB", "-1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"TRUEBAR_TRAINING_{name}", wrong)
+            with pytest.raises(Stop, match=f"setting TRUEBAR_TRAINING_{name}: "):
+                load()
+    monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
+    assert Budget.of_settings().memory > 10**8
+
+
+@pytest.mark.usefixtures("state")
+def test_a_disk_without_room_is_one_sentence() -> None:
+    """A limit on the size of files stands for the full disk: the same call fails in the same place."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        with pytest.raises(Stop, match=r"a panel of 0\.0 GB has no room in .*training: .*; free some, or set"):
+            rows.empty((1000, 10, 100), on_disk=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def _filed(array: np.ndarray) -> np.ndarray:
+    made = rows.empty(array.shape, on_disk=True)
+    made[:] = array
+    return made

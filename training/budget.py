@@ -1,0 +1,72 @@
+"""How many cores and how much memory a search may use, and what a panel needs of it.
+
+What does not fit in memory lies in files while it is fitted, and comes to the same bits.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from warehouse import settings
+
+# of the machine's memory, or of what its container may use, where no setting says how much
+SHARE = 0.6
+# bytes that a search takes per value of its panel: the grid as float64; the matrix of a fold, measured on 20,000 x 125
+# and twice that above 256 bins; and for each fit beside it the fold's rows as float32 and what XGBoost takes while it
+# makes a matrix of them. The sum was measured on 300,000 x 125: 17.8
+GRID, MATRIX, FOLD = 8.0, 2.5, 7.5
+# values that are copied, quantized or predicted at once, where a panel is taken in parts
+PART_VALUES = 2**23
+_CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Threads that fit side by side, and bytes of memory for everything that they hold."""
+
+    threads: int
+    memory: int
+
+    @classmethod
+    def of_settings(cls) -> "Budget":
+        """What TRUEBAR_TRAINING_THREADS and TRUEBAR_TRAINING_MEMORY_GB say; else all cores, and a share of memory."""
+        found = settings.load()
+        gigabytes = found.training_memory_gb
+        return cls(
+            found.training_threads or os.cpu_count() or 1,
+            int(SHARE * _machine()) if gigabytes is None else int(gigabytes * 1e9),
+        )
+
+    def holds(self, values: int) -> bool:
+        """Whether a panel of so many feature values is fitted in memory."""
+        return needed(values) <= self.memory
+
+    def threads_for(self, values: int) -> int:
+        """How many fits of a panel go on side by side: those that memory holds, and one at least."""
+        if not self.holds(values):
+            # they would only wait: XGBoost lets one at a time use a matrix that lies in files
+            return 1
+        left = self.memory - (GRID + MATRIX) * values
+        return max(1, min(self.threads, int(left // max(FOLD * values, 1))))
+
+    def told(self, values: int) -> str | None:
+        """What a person is told of a panel that memory does not hold; None where it does."""
+        if self.holds(values):
+            return None
+        return f"panel of {needed(values) / 1e9:.1f} GB exceeds {self.memory / 1e9:.1f} GB: external memory"
+
+
+def needed(values: int) -> int:
+    """Bytes of memory that one fit of a panel of so many feature values takes."""
+    return int(values * (GRID + MATRIX + FOLD))
+
+
+def _machine() -> int:
+    """Bytes of this machine's memory, or of its container's limit where that is lower."""
+    limits = [psutil.virtual_memory().total]
+    for path in _CONTAINER:
+        if path.is_file() and (text := path.read_text().strip()).isdecimal():
+            limits.append(int(text))
+    return min(limits)
