@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from queue import Empty, Queue
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 
@@ -23,7 +24,7 @@ from training.budget import SHARE, Budget  # noqa: E402
 from training.remote import ClusterError, Query  # noqa: E402
 from training.train import Search  # noqa: E402
 from training.units import Do, HandOut, Unit  # noqa: E402
-from warehouse.errors import OperatorError  # noqa: E402
+from warehouse.errors import OperatorError, Stop  # noqa: E402
 
 log = logging.getLogger("truebar")
 
@@ -52,6 +53,25 @@ def handing_out(address: str, search: Search) -> HandOut:
 
 
 def _results(client: Client, address: str, query: Query, units: Sequence[Unit]) -> Iterator[tuple[Unit, Any]]:
+    """Results as they come. Units in whose company workers died are done again, one at a time."""
+    suspects: list[Unit] = []
+    yield from _results_of(client, address, query, units, suspects)
+    for number, unit in enumerate(suspects, start=1):
+        # Dask blames all that a worker did when it died; who ends it alone has ended it
+        log.warning(
+            "workers died while they did %s, among other things: it is done again by itself, %d of %d",
+            *(_named(unit), number, len(suspects)),
+        )
+        yield from _results_of(client, address, query, [unit], None)
+
+
+def _results_of(
+    client: Client, address: str, query: Query, units: Sequence[Unit], suspects: list[Unit] | None
+) -> Iterator[tuple[Unit, Any]]:
+    """Results of units that are handed out together. Those that Dask blames for dead workers become suspects.
+
+    Without a list of suspects it raises ClusterError for one.
+    """
     done: Queue[Future[Any]] = Queue()
     here = remote.versions()
     asked: dict[str, Unit] = {}
@@ -77,22 +97,34 @@ def _results(client: Client, address: str, query: Query, units: Sequence[Unit]) 
             continue
         seen = time.monotonic()
         unit = asked.pop(str(future.key))
-        yield unit, _result(future, address, unit)
-        del future
+        try:
+            result = _result(future, address)
+        except KilledWorker as error:
+            if suspects is None:
+                raise ClusterError(
+                    f"{_named(unit)} ended {error.allowed_failures + 1} workers of {address} one after the other, the "
+                    f"last at {error.last_worker.address}, with nothing beside it, most likely for want of memory: "
+                    f"give workers more (`dask worker --memory-limit`); {_AGAIN}"
+                ) from None
+            suspects.append(unit)
+            continue
+        finally:
+            del future
+        yield unit, result
         if time.monotonic() - told > 2:
             told = time.monotonic()
             log.info("%d of %d fits are done on the cluster", count - len(asked), count)
 
 
-def _result(future: Future[Any], address: str, unit: Unit) -> Any:
+def _named(unit: Unit) -> str:
+    return f"fold {unit.fold} of trial {unit.trial}"
+
+
+def _result(future: Future[Any], address: str) -> Any:
     try:
         return future.result()
-    except KilledWorker as error:
-        raise ClusterError(
-            f"fold {unit.fold} of trial {unit.trial} ended {error.allowed_failures + 1} workers of {address} one after "
-            f"the other, most likely for want of memory: give workers more, or fewer threads; {_AGAIN}"
-        ) from None
     except (CancelledError, OSError):
+        # what a worker's own machine refuses comes as a sentence, see `_fitted`
         raise ClusterError(_gone(address)) from None
 
 
@@ -124,8 +156,22 @@ def _gone(address: str) -> str:
     return f"the Dask scheduler at {address} is gone in the middle of a search: start it again; {_AGAIN}"
 
 
+def _refuse_without_port(address: str) -> None:
+    """Raise ClusterError for an address that Dask would take for another one, and wait for."""
+    try:
+        port = urlsplit(address if "://" in address else f"tcp://{address}").port
+    except ValueError:
+        port = None
+    if port is None:
+        raise ClusterError(
+            f"--cluster {address} names no port: give tcp://HOST:PORT, which `dask scheduler` prints when it starts "
+            "(its usual port is 8786)"
+        )
+
+
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
+    _refuse_without_port(address)
     try:
         client = Client(  # type: ignore[no-untyped-call]
             address, timeout=_SECONDS_TO_ANSWER, set_as_default=False, name="truebar"
@@ -195,3 +241,5 @@ def _fitted(query: Query, unit: Unit, versions: dict[str, str]) -> Any:
         return remote.do(query, unit, _budget())
     except OperatorError as error:
         raise type(error)(f"{error} (on worker {worker})") from None
+    except (OSError, MemoryError) as error:
+        raise Stop(f"worker {worker} could not go on: {_reason(error)}; mend it there; {_AGAIN}") from None

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import signal
 import socket
@@ -76,6 +77,12 @@ def dask(command: Sequence[str], folder: Path, log: Any, **environment: str) -> 
         [sys.executable, "-m", "dask", *command],
         cwd=folder, stdout=log, stderr=log, env={**os.environ, **environment},
     )  # fmt: skip
+
+
+@pytest.fixture
+def unforgiving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that starts after this gives a unit up when one worker died over it; Dask allows three by itself."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
 
 
 @pytest.fixture
@@ -160,6 +167,54 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(two_workers: Dask) ->
     assert outcomes(there.run_id) == [("succeeded", None)]
 
 
+@pytest.mark.usefixtures("unforgiving")
+def test_who_was_beside_a_dying_worker_is_done_again(two_workers: Dask, caplog: pytest.LogCaptureFixture) -> None:
+    there = on(
+        two_workers, made_up("beside_killed"), lambda count: two_workers.workers[0].kill() if count == 3 else None
+    )
+    here = train(made_up("beside_nobody"), source_file="x.yaml")
+    assert stored(there.run_id) == stored(here.run_id)
+    assert re.search(r"workers died while they did fold \d of trial \w+, among other things: it is done", caplog.text)
+
+
+@pytest.mark.usefixtures("unforgiving")
+def test_a_unit_that_ends_workers_by_itself_is_named_after_all_others(two_workers: Dask) -> None:
+    hypothesis = made_up("ends_workers")
+    poison = Unit(next(iter(prepare(hypothesis)[0].trials)), 2)
+
+    def ending(asked: Any) -> None:
+        do = remote.do
+        remote.do = lambda query, unit, budget: os._exit(1) if unit == asked else do(query, unit, budget)
+
+    counts: list[int] = []
+    with Client(two_workers.address, timeout=300, set_as_default=False) as client:
+        client.run(ending, poison)
+    with pytest.raises(ClusterError) as said:
+        on(two_workers, hypothesis, counts.append)
+    assert re.match(
+        rf"fold 2 of trial {poison.trial} ended 1 workers of {two_workers.address} one after the other, the last at "
+        r"tcp://127\.0\.0\.1:\d+, with nothing beside it",
+        str(said.value),
+    )
+    assert len(counts) >= 16, "of 6 trials in 3 folds all but what Dask blamed: this, and at most one beside it"
+
+
+def test_what_a_worker_is_refused_by_its_own_machine_is_no_lost_scheduler(scheduler: Dask) -> None:
+    def full() -> None:
+        def write(*_: Any) -> None:
+            with open("/dev/full", "w") as file:
+                file.write("x")
+
+        remote.do = write
+
+    scheduler.add_worker()
+    scheduler.wait(1)
+    with Client(scheduler.address, timeout=300, set_as_default=False) as client:
+        client.run(full)
+    with pytest.raises(Stop, match=r"^worker tcp://\S+ could not go on: .*No space left on device; mend it there"):
+        on(scheduler, made_up("full_disk"))
+
+
 def test_workers_fit_what_exceeds_their_memory_from_files(scheduler: Dask, tmp_path: Path) -> None:
     scheduler.add_worker(TRUEBAR_TRAINING_MEMORY_GB="0.00001")
     scheduler.wait(1)
@@ -231,6 +286,15 @@ def test_where_nobody_answers_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -
         ) as said:
             cluster.check(address)
         assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1", "127.0.0.1", "tls://10.0.0.1:", "tcp://127.0.0.1:dask", ""])
+def test_an_address_without_a_port_is_refused_before_anybody_is_asked(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "Client", None)
+    with pytest.raises(ClusterError, match=f"--cluster {address} names no port: give tcp://HOST:PORT"):
+        cluster.check(address)
 
 
 def test_a_worker_of_another_checkout_is_refused_before_any_fit(scheduler: Dask, tmp_path: Path) -> None:
