@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from psycopg import Connection
 
 from flows.dbt_command import run_dbt
@@ -113,6 +114,7 @@ def test_what_is_new_is_read_until_it_passes(market: Market) -> None:
         assert failing() == set()
 
 
+@pytest.mark.whole
 def test_what_is_built_anew_is_tested_anew(market: Market) -> None:
     """A restated bar takes the history back, and what grows there has passed no test."""
     where = endpoint()

@@ -109,7 +109,10 @@ def test_an_interrupted_run_is_carried_on(target: Path) -> None:
         assert reader.execute(WHOLE).fetchall() == whole
 
 
-@pytest.mark.parametrize("option", ["--full-refresh", "--fail-fast", "--quiet"])
+@pytest.mark.parametrize(
+    "option",
+    ["--full-refresh", *(pytest.param(option, marks=pytest.mark.whole) for option in ("--fail-fast", "--quiet"))],
+)
 def test_a_failed_run_is_retried_as_it_was_asked_for(target: Path, option: str) -> None:
     """What failed and what was skipped behind it, by the options of the failed run (dbt-core 9112, 7785, 15480)."""
     first = _rows("canonical.ohlcv_1d")

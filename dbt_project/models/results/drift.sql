@@ -88,23 +88,23 @@ counted_bars as (
     group by model_id
 ),
 
-read_values as (
+-- bar by bar, which the order is for: the planner takes few bars for many, and would read the decisions of all time
+read_values as materialized (
     select
         newest_bars.model_id,
         pairs.quantity,
         pairs.amount
     from newest_bars
-    -- bar by bar: the planner takes so few bars for many, and would read the decisions of all time
-    cross join lateral (
+    inner join lateral (
         select
-            feature_names,
-            feature_values,
-            score
+            decisions.feature_names,
+            decisions.feature_values,
+            decisions.score
         from decisions
         where decisions.model_id = newest_bars.model_id and decisions.bar_start = newest_bars.bar_start
-        offset 0
-    ) as decided
-    cross join lateral (
+        order by decisions.bar_start
+    ) as decided on true
+    inner join lateral (
         select
             quantity,
             amount
@@ -113,7 +113,7 @@ read_values as (
         select
             'score' as quantity,
             decided.score as amount
-    ) as pairs
+    ) as pairs on true
     where pairs.amount between -1e308 and 1e308
 ),
 
@@ -146,16 +146,16 @@ bins as (
         totals.decisions,
         (coalesce(binned.decisions, 0) + 0.5)::float8
         / (totals.decisions + 0.5 * cardinality(distributions.shares))::float8 as share_now,
-        shares.share_then
+        training.share_then
     from distributions
     inner join totals
         on distributions.model_id = totals.model_id and distributions.quantity = totals.quantity
-    cross join lateral unnest(distributions.shares) with ordinality as shares (share_then, place)
+    cross join lateral unnest(distributions.shares) with ordinality as training (share_then, place)
     left join binned
         on
             distributions.model_id = binned.model_id
             and distributions.quantity = binned.quantity
-            and binned.bin = shares.place - 1
+            and binned.bin = training.place - 1
 ),
 
 compared as (
