@@ -66,7 +66,6 @@ def fit(valid: hypothesis.Hypothesis, source_file: str, cluster: str | None = No
 def judge(runs: list[Run]) -> list[str]:
     """One look at all that was trained together; returns the models that came of it. Nothing new costs no look."""
     verdicts = judge_families([run.family_id for run in runs])
-    keep_table("verdicts", "What this look has judged, the best first", [*_rows(runs, verdicts)])
     models = []
     for run in runs:
         record = commit_passing(run.run_id)
@@ -81,6 +80,7 @@ def judge(runs: list[Run]) -> list[str]:
                     *(rival.model_id, rival.model_id, record.model_id, record.model_id),
                 )
             models.append(record.model_id)
+    keep_table("verdicts", "What this look has judged, the best first", [*_rows(runs, verdicts)])
     return models
 
 

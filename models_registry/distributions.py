@@ -3,7 +3,8 @@
 The measure is the population stability index: the sum over bins of (p - q) ln(p / q), p and q the shares of the values
 in a bin now and then (N. Siddiqi, Credit Risk Scorecards, 2006, who takes more than 0.25 for a change). It assumes
 independent values, and bars are not: a month of a slow feature never looks like ten years of it. So the largest index
-that any window of the training data had beside the whole of it is kept, too.
+that any window of the training data had beside the whole of it is kept, too. Few values scatter more than many, so
+windows of less than half the usual number of values, such as those before most symbols were listed, are left out.
 
 `results.drift` computes the same from what the model reads later.
 """
@@ -21,14 +22,16 @@ SCORE = "score"
 
 @dataclass(frozen=True)
 class Distribution:
-    """The bins of a quantity: E bounds ascending, E + 1 shares, and the largest index of a window; None if unknown.
+    """The bins of a quantity: E bounds ascending, E + 1 shares; of windows the usual number of values and the largest
+    index, both None if there are too few windows.
 
-    A value on a bound belongs to the bin above it.
+    A value on a bound belongs to the bin above it. A value that is there often has a bin of its own.
     """
 
     quantity: str
     edges: tuple[float, ...]
     shares: tuple[float, ...]
+    window_rows: int | None
     largest_psi: float | None
 
 
@@ -54,25 +57,33 @@ def _distribution(name: str, values: np.ndarray, bars: np.ndarray) -> Distributi
     values, bars = values[finite], bars[finite]
     if len(values) == 0:
         return None
-    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
+    edges = _edges(values)
     bins = np.searchsorted(edges, values, side="right")
     shares = smoothed(np.bincount(bins, minlength=len(edges) + 1).astype(float))
-    return Distribution(
-        name,
-        tuple(edges.tolist()),
-        tuple(shares.tolist()),
-        _largest_of_windows(bins, np.unique(bars, return_inverse=True)[1], shares),
-    )
+    found = _of_windows(bins, np.unique(bars, return_inverse=True)[1], shares)
+    return Distribution(name, tuple(edges.tolist()), tuple(shares.tolist()), *found)
 
 
-def _largest_of_windows(bins: np.ndarray, places: np.ndarray, shares: np.ndarray) -> float | None:
-    """`places` (n,) are the bars' ordinals from 0. Windows overlap by half."""
+def _edges(values: np.ndarray) -> np.ndarray:
+    """The deciles, and above one that many rows have a second bound: all that is greater would be in its bin."""
+    deciles = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
+    frequent = [decile for decile in deciles if np.mean(values == decile) > 0.5 / BINS]
+    return np.unique([*deciles, *np.nextafter(frequent, np.inf)])
+
+
+def _of_windows(bins: np.ndarray, places: np.ndarray, shares: np.ndarray) -> tuple[int | None, float | None]:
+    """The usual number of values and the largest index. `places` (n,) are the bars' ordinals from 0.
+
+    Windows overlap by half.
+    """
     bars = int(places.max()) + 1
     if bars < WINDOW * WINDOWS:
-        return None
+        return None, None
     by_bar = np.zeros((bars, len(shares)))
     np.add.at(by_bar, (places, bins), 1.0)
     until = np.vstack([np.zeros(len(shares)), by_bar.cumsum(axis=0)])
     starts = np.arange(0, bars - WINDOW + 1, WINDOW // 2)
     windows = until[starts + WINDOW] - until[starts]
-    return float(stability_index(smoothed(windows), shares).max())
+    rows = windows.sum(axis=1)
+    usual = float(np.median(rows))
+    return int(usual), float(stability_index(smoothed(windows[rows >= usual / 2]), shares).max())

@@ -238,10 +238,15 @@ def register(package: ModelPackage, reason: str, trained_on: Sequence[Distributi
         )
         connection.cursor().executemany(
             """
-            insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, largest_psi)
-            values (%s, %s, %s, %s, %s, %s)
+            insert into research.model_distributions (
+                model_id, quantity, edges, shares, window_bars, window_rows, largest_psi
+            )
+            values (%s, %s, %s, %s, %s, %s, %s)
             """,
-            [(model_id, one.quantity, [*one.edges], [*one.shares], WINDOW, one.largest_psi) for one in trained_on],
+            [
+                (model_id, one.quantity, [*one.edges], [*one.shares], WINDOW, one.window_rows, one.largest_psi)
+                for one in trained_on
+            ],
         )
         return _record(connection, model_id)
 

@@ -48,14 +48,34 @@ def test_the_largest_is_that_of_some_window_and_of_no_later_one() -> None:
 def test_too_few_bars_have_no_largest_and_nothing_has_no_distribution() -> None:
     few, none = np.arange(ENOUGH - 1.0), np.full(ENOUGH - 1, np.nan)
     (found,) = distributions([("few", few), ("none", none)], np.arange(ENOUGH - 1))
-    assert (found.quantity, found.largest_psi) == ("few", None)
+    assert (found.quantity, found.window_rows, found.largest_psi) == ("few", None, None)
 
 
-def test_a_constant_has_two_bins() -> None:
+def test_a_constant_has_a_bin_between_two_others() -> None:
     (found,) = distributions([("x", np.full(ENOUGH, 3.0))], np.arange(ENOUGH))
-    assert found.edges == (3.0,)
-    assert found.shares[0] < 0.01 < 0.99 < found.shares[1]
+    assert found.edges == (3.0, math.nextafter(3.0, math.inf))
+    assert found.shares[1] > 0.99
     assert found.largest_psi == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-1, 0)])
+def test_a_flag_that_is_always_up_is_unlike_one_that_is_seldom(low: int, high: int) -> None:
+    """And the reverse: whichever value many rows have, more and less than it are other bins."""
+    flags = np.random.default_rng(4).choice([low, high], size=ENOUGH, p=[0.92, 0.08]).astype(float)
+    for values, other in ((flags, high), (-flags, -high)):
+        (found,) = distributions([("x", values)], np.arange(ENOUGH))
+        bins = np.searchsorted(found.edges, np.full(WINDOW, other), side="right")
+        now = smoothed(np.bincount(bins, minlength=len(found.shares)).astype(float))
+        assert stability_index(now, np.array(found.shares)) > max(1, found.largest_psi)
+
+
+def test_windows_of_few_symbols_do_not_widen_the_usual() -> None:
+    """One symbol at first, two hundred later: the windows of one scatter, and are left out."""
+    rng = np.random.default_rng(5)
+    bars = np.concatenate([np.arange(120), np.repeat(np.arange(120, ENOUGH + 120), 200)])
+    (found,) = distributions([("x", rng.normal(size=len(bars)))], bars)
+    assert found.window_rows == 200 * WINDOW
+    assert found.largest_psi < 0.02
 
 
 @given(arrays.arrays(np.int64, (2, 6), elements=st.integers(0, 10**9)))

@@ -78,8 +78,8 @@ values ('reversal-2', 't1-2', 'r1', 'h1', 'reversal-2', 'x', '2022-01-02');
 
 insert into research.model_states (model_id, state, reason) values ('reversal-2', 'shadow', 'contents of a report');
 
-insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, largest_psi)
-select 'reversal-2', quantity, array[0, 1], array[0.3, 0.4, 0.3], 60, 0.4
+insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, window_rows, largest_psi)
+select 'reversal-2', quantity, array[0, 1], array[0.3, 0.4, 0.3], 60, 60, 0.4
 from unnest(array['score', 'roc_5', 'rsi']) as quantity;
 """
 

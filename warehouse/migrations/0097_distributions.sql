@@ -6,6 +6,7 @@ create table research.model_distributions (
     edges float8[] not null,
     shares float8[] not null,
     window_bars integer not null check (window_bars > 0),
+    window_rows integer check (window_rows > 0),
     largest_psi float8 check (largest_psi >= 0 and largest_psi < 'Infinity'),
     primary key (model_id, quantity),
     check (cardinality(edges) > 0 and cardinality(shares) = cardinality(edges) + 1),
@@ -16,9 +17,11 @@ comment on table research.model_distributions is
 'How the features that a model was fitted on, and its scores out of sample, were distributed. Written when it is registered.';
 comment on column research.model_distributions.quantity is 'A feature of the model, or score.';
 comment on column research.model_distributions.edges is
-'The bounds of the bins, ascending: the deciles. A value on a bound is in the bin above it.';
+'The bounds of the bins, ascending: the deciles, and one just above a value that is there often. A value on a bound is above it.';
 comment on column research.model_distributions.shares is 'The share of the values in each bin, one more than edges.';
 comment on column research.model_distributions.window_bars is 'How many bars are compared at once.';
+comment on column research.model_distributions.window_rows is
+'How many values so many bars usually had there; null when there were too few bars to tell.';
 comment on column research.model_distributions.largest_psi is
 'The largest population stability index that so many bars in a row had there; null when there were too few to tell.';
 

@@ -1,6 +1,7 @@
 with recursive decisions as not materialized (
     select
         model_id,
+        symbol,
         bar_start,
         feature_names,
         feature_values,
@@ -9,6 +10,7 @@ with recursive decisions as not materialized (
     union all
     select
         model_id,
+        symbol,
         bar_start,
         feature_names,
         feature_values,
@@ -31,24 +33,36 @@ distributions as (
     where newest_states.state in ('shadow', 'paper', 'live')
 ),
 
+universes as (
+    select
+        models.model_id,
+        hypotheses.content ->> 'universe' as universe
+    from {{ ref('stg_research__models') }} as models
+    inner join {{ ref('stg_research__hypotheses') }} as hypotheses on models.hypothesis_id = hypotheses.hypothesis_id
+),
+
 models as (
     select
-        model_id,
-        max(window_bars) as window_bars
+        distributions.model_id,
+        universes.universe,
+        max(distributions.window_bars) as window_bars
     from distributions
-    group by model_id
+    left join universes on distributions.model_id = universes.model_id
+    group by distributions.model_id, universes.universe
 ),
 
 -- one bar after another down the index, whatever came before the window
 numbered_bars as (
     select
         model_id,
+        universe,
         'infinity'::timestamptz as bar_start,
         window_bars as bars_left
     from models
     union all
     select
         newer.model_id,
+        newer.universe,
         greatest(
             (
                 select decisions.bar_start
@@ -73,6 +87,7 @@ numbered_bars as (
 newest_bars as (
     select
         model_id,
+        universe,
         bar_start
     from numbered_bars
     where isfinite(bar_start)
@@ -101,7 +116,22 @@ read_values as materialized (
             decisions.feature_values,
             decisions.score
         from decisions
-        where decisions.model_id = newest_bars.model_id and decisions.bar_start = newest_bars.bar_start
+        where
+            decisions.model_id = newest_bars.model_id
+            and decisions.bar_start = newest_bars.bar_start
+            -- who has left the universe is sold at a score of 0, and was left out of the training
+            and (
+                newest_bars.universe is null
+                or exists (
+                    select 1
+                    from {{ ref('universes') }} as members
+                    where
+                        members.universe = newest_bars.universe
+                        and members.symbol = decisions.symbol
+                        and (decisions.bar_start at time zone 'UTC')::date >= coalesce(members.valid_from, '-infinity')
+                        and (decisions.bar_start at time zone 'UTC')::date < coalesce(members.valid_to, 'infinity')
+                )
+            )
         order by decisions.bar_start
     ) as decided on true
     inner join lateral (
@@ -180,7 +210,9 @@ judged as (
         compared.psi,
         distributions.largest_psi as largest_psi_in_training,
         case
-            when counted_bars.bars >= distributions.window_bars and distributions.largest_psi is not null
+            when
+                counted_bars.bars >= distributions.window_bars
+                and compared.decisions >= distributions.window_rows / 2.0
                 then compared.psi > greatest(0.25, distributions.largest_psi)
         end as is_drifting
     from distributions

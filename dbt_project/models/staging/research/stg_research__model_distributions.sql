@@ -9,6 +9,7 @@ listed as (
         edges,
         shares,
         window_bars,
+        window_rows,
         largest_psi
     from source
 )
