@@ -420,7 +420,7 @@ def test_a_tuned_run_that_ends_early_goes_on_where_it_was(monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(tuning, "choose", two_then_none)
-        patch.setattr("training.units.os.cpu_count", lambda: 1)
+        patch.setenv("TRUEBAR_TRAINING_THREADS", "1")
         with pytest.raises(ModelError, match="went away"):
             train(hypothesis, source_file="x.yaml")
     stored = "select fold, parameters, inner_skill, rounds from research.tuned_folds where run_id = $1 order by fold"

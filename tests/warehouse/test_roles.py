@@ -227,6 +227,9 @@ def test_roles_try_every_verb(role: str, owner: psycopg.Connection, everything: 
             for verb, statement in _attempts(one).items():
                 if one.is_built and role == "transformer" and verb == "truncate":
                     continue
+                # who may change a view that passes its changes on is asked at the relation that they would reach
+                if one.is_built and not one.is_table and verb in ("update", "delete"):
+                    continue
                 refused = _refused(connection, statement)
                 tried += refused is not None
                 if refused is not None and refused == MAY.may(role, verb, one):

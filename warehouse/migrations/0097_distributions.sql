@@ -25,6 +25,9 @@ comment on column research.model_distributions.window_rows is
 comment on column research.model_distributions.largest_psi is
 'The largest population stability index that so many bars in a row had there; null when there were too few to tell.';
 
+create trigger only_grows before update or delete or truncate on research.model_distributions
+for each statement execute function warehouse.refuse_change();
+
 grant insert on research.model_distributions to trainer;
 grant select on research.model_distributions to transformer, trainer, executor, analyst, gate, operator;
 
