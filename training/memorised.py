@@ -15,7 +15,6 @@ from training import models, units
 from training.backtest import Backtest
 from training.units import HandOut, Unit
 from training.walk_forward import Fold
-from warehouse.errors import OperatorError
 
 
 def gaps(trials: Mapping[str, Backtest], hand_out: HandOut | None = None) -> dict[str, float | None]:
@@ -47,7 +46,7 @@ def store(connection: psycopg.Connection, found: Mapping[str, float | None]) -> 
 
 
 def gap_of(backtest: Backtest) -> float | None:
-    """The gap of one trial, None where its fit is not possible."""
+    """The gap of one trial, None where its fit is not possible. Raises Stop for what says nothing of the trial."""
     fold = middle(backtest)
     hypothesis, seed = backtest.hypothesis, backtest.hypothesis.training.seed
     train, test = backtest.sample(fold.train, fold.train), backtest.sample(fold.test, fold.train)
@@ -58,7 +57,7 @@ def gap_of(backtest: Backtest) -> float | None:
         booster = models.fit(
             shuffled, target, parameters, device=backtest.device, seed=seed, matrices=backtest.matrices
         )
-    except OperatorError:
+    except models.ModelError:
         return None
     fitted = xgboost.Booster()
     fitted.load_model(bytearray(booster))

@@ -7,7 +7,7 @@ import pytest
 import xgboost
 
 from tests.training import worlds
-from training import matrices, models
+from training import matrices, memorised, models
 from training.matrices import Matrices
 from training.models import Sample
 from training.parameters import XGBoostParameters
@@ -100,6 +100,10 @@ def test_short_memory_is_no_finding_about_the_hypothesis(said: str, monkeypatch:
     with pytest.raises(Stop, match="too little memory on cpu") as short:
         models.fit(sample(), worlds.hypothesis().target, XGBoostParameters(), device="cpu", seed=3)
     assert not isinstance(short.value, models.ModelError)
+    training = {"start": "2000-01-01", "device": "cpu", "folds": 3}
+    [(_, one)] = Search(worlds.hypothesis(training=training), worlds.dataset(), "cpu", "run").trials.values()
+    with pytest.raises(Stop, match="too little memory on cpu"):
+        memorised.gap_of(one)
 
 
 def test_a_matrix_that_cannot_be_made_is_asked_for_again() -> None:
