@@ -20,7 +20,7 @@ import xgboost
 from training.budget import MATRIX
 from training.rows import Rows, folder
 
-# bytes that are kept for the next fit; one matrix is kept however large it is
+# bytes that are kept for the next fit; one matrix is kept however large it is, and of those in files only the newest
 ROOM = 2**30
 
 
@@ -49,7 +49,8 @@ class Matrices:
             if is_mine:
                 self._kept[name] = int(size) * (1 if max_bin <= 256 else 2), Future()
             self._kept.move_to_end(name)
-            while len(self._kept) > 1 and sum(size for size, _ in self._kept.values()) > self._room:
+            # in files there is the newest alone: a search has no room for as many as there are targets and folds
+            while len(self._kept) > 1 and (features.is_on_disk or self._size > self._room):
                 self._kept.popitem(last=False)
             _, made = self._kept[name]
         if is_mine:
@@ -61,6 +62,10 @@ class Matrices:
                 made.set_exception(error)
                 raise
         return made.result()
+
+    @property
+    def _size(self) -> int:
+        return sum(size for size, _ in self._kept.values())
 
 
 def quantize(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xgboost
 
 from tests.training import worlds
 from tests.training.test_matrices import VARIED, sample
@@ -58,6 +59,11 @@ def on_disk(one: Sample) -> Sample:
     return replace(one, features=Rows.of(table))
 
 
+def bins(state: Path) -> list[Path]:
+    """Folders of matrices in files."""
+    return [path for path in (state / "training").iterdir() if path.is_dir()]
+
+
 @pytest.mark.usefixtures("small_parts")
 def test_a_fit_by_parts_comes_to_the_same_bits(state: Path) -> None:
     target, whole = worlds.hypothesis().target, sample()
@@ -75,11 +81,28 @@ def test_a_fit_by_parts_comes_to_the_same_bits(state: Path) -> None:
     (state / "training" / f"{int(left.stdout)}-of-a-process-that-was-killed").mkdir()
     assert shared.quantized(filed.features, filed.labels, None, 33).num_row() == len(filed.labels)
     files = [*(state / "training").iterdir()]
-    assert len(files) == 6, "the bins of each matrix that is kept, and nothing of who is gone"
+    assert len(files) == 1, "the bins of the newest matrix, and nothing of who is gone"
     assert all(path.name.startswith(f"{os.getpid()}-") for path in files)
     del shared
     gc.collect()
     assert not [*(state / "training").iterdir()]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("room", [1, 2**30])
+def test_of_matrices_in_files_the_newest_is_kept(state: Path, room: int) -> None:
+    """A matrix that is still used keeps its files beside it."""
+    filed, shared = on_disk(sample()), Matrices(room)
+    for horizon in range(6):
+        labels = np.roll(filed.labels, horizon)
+        newest = shared.quantized(filed.features, labels, None, 16)
+        if horizon == 0:
+            used = newest
+    assert len(bins(state)) == 2
+    assert shared.quantized(filed.features, labels, None, 16) is newest
+    xgboost.train({"nthread": 1, "max_bin": 16}, used, 1)
+    del used
+    assert len(bins(state)) == 1
 
 
 @pytest.mark.usefixtures("small_parts", "state")
