@@ -12,7 +12,7 @@ import xgboost
 from models_registry.scoring import Target
 from training.matrices import Matrices, quantize
 from training.parameters import XGBoostParameters
-from training.rows import Rows
+from training.rows import Rows, folder
 from warehouse.errors import Stop
 
 # what XGBoost says of memory that is not there, on a machine or a GPU
@@ -90,7 +90,7 @@ def fit(
 
     One thread: the sums of a histogram, and so the trees, must not depend on how many cores there are. Fits run beside
     each other instead. Raises ModelError when the labels are all alike or XGBoost refuses, and another Stop when memory
-    is short.
+    is short or files cannot be read.
     """
     _refuse_one_class(sample, target)
     settings = {
@@ -109,7 +109,23 @@ def fit(
         if any(word in str(error) for word in _MEMORY):
             # nothing is known of the hypothesis: stored as a failed fit, it would count against it for good
             raise Stop(f"there is too little memory on {device} to fit: {reason}") from error
+        if sample.features.is_on_disk and not _refuses(settings, sample, parameters.max_bin):
+            raise Stop(
+                f"XGBoost could not fit from its files in {folder()}: {reason}; see that this disk is sound and has "
+                "room, then run the same command again"
+            ) from error
         raise ModelError(f"XGBoost could not fit with {parameters.model_dump()} on {device}: {reason}") from error
+
+
+def _refuses(settings: dict[str, Any], sample: Sample, max_bin: int) -> bool:
+    """Whether XGBoost refuses the parameters themselves: in memory too, for one tree on a few rows."""
+    few = np.arange(min(len(sample.labels), 100))
+    try:
+        matrix = quantize(Rows.of(sample.features.take(few).stored()), sample.labels[few], None, max_bin)
+        xgboost.train(settings, matrix, 1)
+    except xgboost.core.XGBoostError:
+        return True
+    return False
 
 
 def _trained(

@@ -16,10 +16,10 @@ import xgboost
 
 from tests.training import worlds
 from tests.training.test_matrices import VARIED, sample
-from training import budget, models, panel_grid, rows
+from training import budget, matrices, models, panel_grid, rows
 from training.budget import Budget
 from training.dataset import read
-from training.matrices import Matrices
+from training.matrices import Matrices, quantize
 from training.models import ModelError, Sample
 from training.parameters import XGBoostParameters
 from training.reproduction import reproduced
@@ -103,6 +103,57 @@ def test_of_matrices_in_files_the_newest_is_kept(state: Path, room: int) -> None
     xgboost.train({"nthread": 1, "max_bin": 16}, used, 1)
     del used
     assert len(bins(state)) == 1
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_a_disk_did_to_files_is_no_finding_about_the_hypothesis(state: Path) -> None:
+    target, filed, shared = worlds.hypothesis().target, on_disk(sample()), Matrices()
+    few = XGBoostParameters(n_estimators=2)
+    models.fit(filed, target, few, device="cpu", seed=3, matrices=shared)
+    [file] = bins(state)[0].glob("*gradient_index*")
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(Stop, match=rf"could not fit from its files in {state}/training: .*; see that this") as said:
+        models.fit(filed, target, few, device="cpu", seed=3, matrices=shared)
+    assert not isinstance(said.value, ModelError)
+
+
+@pytest.mark.usefixtures("state")
+def test_parameters_that_xgboost_refuses_are_a_finding_in_files_too() -> None:
+    filed, refused = (
+        on_disk(sample()),
+        XGBoostParameters.model_construct(**{**dict(XGBoostParameters()), "gamma": -1.0}),
+    )
+    with pytest.raises(ModelError, match=r"XGBoost could not fit with .*'gamma': -1\.0"):
+        models.fit(filed, worlds.hypothesis().target, refused, device="cpu", seed=3)
+
+
+@pytest.mark.usefixtures("state")
+def test_bins_that_the_disk_has_no_room_for_are_refused_before_they_are_written() -> None:
+    """Rows that are one row of a file, 10**12 times."""
+    table = rows.empty((1, 8), on_disk=True)
+    table[:] = 1.0
+    many = Rows(table, np.broadcast_to(np.intp(0), 10**12))
+    with pytest.raises(
+        Stop,
+        match=r"^the bins of 10{12} rows of 8 features take 2\d{4}\.\d GB in .*training, where [0-9.]+ GB are free",
+    ):
+        quantize(many, np.empty(0), None, 256)
+
+
+@pytest.mark.parametrize("width", [3, 60])
+@pytest.mark.parametrize("max_bin", [16, 256, 257, 700])
+@pytest.mark.parametrize("missing", [0.0, 0.001, 0.3])
+def test_bins_take_no_more_than_is_asked_of_the_disk(
+    state: Path, monkeypatch: pytest.MonkeyPatch, width: int, max_bin: int, missing: float
+) -> None:
+    monkeypatch.setattr(rows, "PART_VALUES", 3000 * width)
+    generator = np.random.default_rng(1)
+    table = rows.empty((10_000, width), on_disk=True)
+    table[:] = np.where(generator.random(table.shape) < missing, np.nan, generator.standard_normal(table.shape))
+    made = quantize(Rows.of(table), np.arange(10_000) % 2.0, None, max_bin)
+    taken = sum(path.stat().st_size for path in bins(state)[0].iterdir())
+    assert taken < matrices.file_bytes(Rows.of(table), max_bin, is_full=missing == 0) < 2 * taken
+    assert made.num_row() == 10_000
 
 
 @pytest.mark.usefixtures("small_parts", "state")
