@@ -1,20 +1,21 @@
 """Quantized matrices that fits share: the trials of a grid differ in how they learn, and seldom in what from."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import psutil
 import xgboost
 
 from training.budget import MATRIX
@@ -27,6 +28,7 @@ ROOM = 2**30
 # per bin of a feature in each part. Measured with XGBoost 3.2.0, of which the test that compares them says more
 _FULL, _SPARSE, _ROW, _BIN = (2, 4), (5.2, 6.2), 8, 8
 _MARGIN = 1.1
+_LOCK = "lock"
 
 
 class Matrices:
@@ -83,14 +85,47 @@ def quantize(
     """
     if not features.is_on_disk:
         return xgboost.QuantileDMatrix(features.whole(), labels, weight=weight, nthread=1, max_bin=max_bin, ref=like)
-    _remove_remains()
-    _refuse_full_disk(features, max_bin)
-    bins = tempfile.TemporaryDirectory(dir=folder(), prefix=f"{os.getpid()}-")
-    parts = _Parts(features, labels, weight, os.path.join(bins.name, "bins"))
-    made = xgboost.ExtMemQuantileDMatrix(parts, nthread=1, max_bin=max_bin, ref=like)
-    # XGBoost reads them for as long as there is the matrix
-    weakref.finalize(made, bins.cleanup)
+    with ExitStack() as stack:
+        files = stack.enter_context(_files_of_its_own())
+        _refuse_full_disk(features, max_bin)
+        parts = _Parts(features, labels, weight, os.path.join(files, "bins"))
+        made = xgboost.ExtMemQuantileDMatrix(parts, nthread=1, max_bin=max_bin, ref=like)
+        # XGBoost reads them for as long as there is the matrix
+        weakref.finalize(made, stack.pop_all().close)
     return made
+
+
+@contextmanager
+def _files_of_its_own() -> Iterator[str]:
+    """A folder for the files of a matrix, removed in the end. Its lock tells others that it is in use."""
+    with ExitStack() as stack:
+        with _locked(folder() / _LOCK):
+            _remove_remains()
+            files = stack.enter_context(
+                tempfile.TemporaryDirectory(dir=folder(), prefix="bins-", ignore_cleanup_errors=True)
+            )
+            stack.enter_context(_locked(Path(files) / _LOCK))
+        yield files
+
+
+def _remove_remains() -> None:
+    """Remove the files of processes that were ended before they could: the lock of a process goes with it.
+
+    Whoever makes a folder or removes one holds the lock of all, so none is seen before it has its own.
+    """
+    for path in folder().iterdir():
+        if path.is_dir():
+            # it is in use, or its process removes it right now
+            with suppress(OSError), _locked(path / _LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock on a file. Another container sees it too, which no number of a process would tell of this one."""
+    with path.open("a") as file:
+        fcntl.flock(file, how)
+        yield
 
 
 def file_bytes(features: Rows, max_bin: int, *, is_full: bool) -> int:
@@ -117,14 +152,6 @@ def _refuse_full_disk(features: Rows, max_bin: int) -> None:
         f"where {free / 1e9:.1f} GB are free: free some, set TRUEBAR_STATE_DIR to another disk, or raise "
         "TRUEBAR_TRAINING_MEMORY_GB"
     )
-
-
-def _remove_remains() -> None:
-    """Remove the files of processes that were ended before they could."""
-    for path in folder().iterdir():
-        process = path.name.partition("-")[0]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Parts(xgboost.DataIter):

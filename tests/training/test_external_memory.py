@@ -77,15 +77,41 @@ def test_a_fit_by_parts_comes_to_the_same_bits(state: Path) -> None:
             continue
         alone = models.fit(whole, target, parameters, device="cpu", seed=3)
         assert models.fit(filed, target, parameters, device="cpu", seed=3, matrices=shared) == alone
-    left = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    (state / "training" / f"{int(left.stdout)}-of-a-process-that-was-killed").mkdir()
-    assert shared.quantized(filed.features, filed.labels, None, 33).num_row() == len(filed.labels)
-    files = [*(state / "training").iterdir()]
-    assert len(files) == 1, "the bins of the newest matrix, and nothing of who is gone"
-    assert all(path.name.startswith(f"{os.getpid()}-") for path in files)
+    assert len(bins(state)) == 1
     del shared
     gc.collect()
-    assert not [*(state / "training").iterdir()]
+    assert not bins(state)
+
+
+LOCKING = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_files_are_removed_of_who_is_gone_and_of_nobody_else(state: Path) -> None:
+    """Numbers of processes say nothing: another container has its own, and one that is gone may come again."""
+    filed, folder = on_disk(sample()), state / "training"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    used, left = folder / f"{ended.pid}-used", folder / f"{os.getpid()}-left"
+    used.mkdir()
+    left.mkdir()
+    command = [sys.executable, "-c", LOCKING, str(used / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        first = quantize(filed.features, filed.labels, None, 16)
+        assert used.exists()
+        assert not left.exists()
+        other.kill()
+    second = quantize(filed.features, filed.labels, None, 17)
+    assert not used.exists()
+    assert len(bins(state)) == 2, "those of this process"
+    assert first.num_row() == second.num_row() == len(filed.labels)
 
 
 @pytest.mark.usefixtures("small_parts")
