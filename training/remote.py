@@ -6,7 +6,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 import optuna
@@ -61,10 +61,13 @@ class _Kept:
         self._lock = Lock()
         self._dataset: Dataset | None = None
         self._matrices = Matrices()
-        self._searches: OrderedDict[tuple[str, str], Search] = OrderedDict()
+        self._searches: OrderedDict[tuple[str, str], tuple[Search, Semaphore]] = OrderedDict()
 
-    def search(self, query: Query, budget: Budget | None = None) -> Search:
-        """The search of a query. Raises ClusterError where the warehouse has other data than where it comes from."""
+    def search(self, query: Query, budget: Budget) -> tuple[Search, Semaphore]:
+        """The search of a query, and a semaphore with a permit per fit that the budget has memory for.
+
+        Raises ClusterError where the warehouse has other data than where the query comes from.
+        """
         with self._lock:
             name = (query.run_id, query.device)
             if name not in self._searches:
@@ -72,13 +75,13 @@ class _Kept:
                 search = Search(query.hypothesis, dataset, query.device, query.run_id, self._matrices)
                 for _, one in search.trials.values():
                     one.target_values  # noqa: B018 (once, not once per thread)
-                self._searches[name] = search
+                self._searches[name] = search, Semaphore(budget.threads_for(dataset.features.size))
                 if len(self._searches) > _SEARCHES:
                     self._searches.popitem(last=False)
             self._searches.move_to_end(name)
             return self._searches[name]
 
-    def _read(self, query: Query, budget: Budget | None) -> Dataset:
+    def _read(self, query: Query, budget: Budget) -> Dataset:
         held = self._dataset
         if held is not None and held.digest == query.digest and self._is_of(query, held):
             return held
@@ -105,8 +108,10 @@ _kept = _Kept()
 def do(query: Query, unit: Unit, budget: Budget) -> Any:
     """Do a unit of a search in this process, which has this budget for all that it does. Raises OperatorError."""
     with in_words():
-        search = _kept.search(query, budget)
-    return search.do(unit)
+        search, permits = _kept.search(query, budget)
+    # a worker may have more threads than memory for fits of this panel
+    with permits:
+        return search.do(unit)
 
 
 def versions() -> dict[str, str]:

@@ -344,22 +344,3 @@ def test_the_query_travels_and_neither_data_nor_credentials(monkeypatch: pytest.
     assert len(sent) < 20_000 < search.dataset.features.nbytes * 2
     for secret in ("s3cret-of-a-vendor", str(os.environ["TRUEBAR_STATE_DIR"]), "postgresql:"):
         assert secret.encode() not in sent
-
-
-def test_a_process_reads_a_dataset_once_for_all_that_is_tried_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    reads: list[str] = []
-    read = remote.read
-    monkeypatch.setattr(remote, "read", lambda *of, role, **more: reads.append(role) or read(*of, role=role, **more))
-    kept = remote._Kept()
-    first = Query.of(prepare(made_up("read_once"))[0])
-    again = Query.of(prepare(replaced(made_up("read_once_more"), bps=3))[0])
-    assert first.digest == again.digest
-    assert kept.search(first) is kept.search(first)
-    assert kept.search(again).dataset is kept.search(first).dataset
-    assert reads == ["analyst"]
-    with pytest.raises(Stop, match="the data of read_once are others here than where the search began"):
-        kept.search(replace(first, run_id="0" * 16))
-
-
-def replaced(hypothesis: Hypothesis, *, bps: int) -> Hypothesis:
-    return Hypothesis.model_validate({**hypothesis.model_dump(), "costs": {"bps_per_side": bps}})
