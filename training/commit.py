@@ -140,7 +140,7 @@ def _final_package(
     package = package.proven(proof.stored())
     # the trial's own choice of the grid is in target, sizing and parameters; what was registered is the whole file
     facts = {"gate_evidence": evidence, "hypothesis_id": hypothesis.content_hash}
-    trained_on = distributions(((name, rows.column(place)) for place, name in enumerate(sample.names)), sample.bars)
+    trained_on = distributions(zip(sample.names, rows.columns(), strict=True), sample.bars)
     package = replace(package, manifest=package.manifest.model_copy(update=facts))
     return package, (*trained_on, *_scores(best["trial_id"]))
 

@@ -14,6 +14,9 @@ from training.budget import PART_VALUES
 from warehouse import settings
 from warehouse.errors import Stop
 
+# bytes of a file's columns that are read at once
+COLUMN_BYTES = 10**9
+
 
 def folder() -> Path:
     """Where arrays of a search lie that memory does not hold."""
@@ -99,9 +102,18 @@ class Rows:
         """(n, F) float64, as the table holds them."""
         return np.asarray(self.table[self.places])
 
-    def column(self, place: int) -> np.ndarray:
-        """(n,) float64 of one feature."""
-        return np.asarray(self.table[self.places, place])
+    def columns(self) -> Iterator[np.ndarray]:
+        """(n,) float64 of each feature in turn.
+
+        Of a file several are read at once, COLUMN_BYTES at most but one at least: each reading passes over all of it.
+        """
+        at_once = max(1, COLUMN_BYTES // (8 * max(len(self), 1))) if self.is_on_disk else 1
+        for begin in range(0, self.width, at_once):
+            block = np.asarray(self.table[self.places, begin : begin + at_once])
+            for place in range(block.shape[1]):
+                # a view would hold the block while the next one is read
+                yield block[:, place].copy()
+            del block
 
     @property
     def ends(self) -> np.ndarray:

@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -208,6 +209,33 @@ def test_a_grid_on_disk_is_the_same_grid() -> None:
     parts = [*filed.rows_in_parts(sessions)]
     assert sum(map(len, parts)) == 800
     assert not rows.is_on_disk(filed.features.copy())
+
+
+class Counted(np.memmap):
+    """Says how many values each reading takes."""
+
+    readings: ClassVar[list[int]] = []
+
+    def __getitem__(self, places: Any) -> Any:
+        found = super().__getitem__(places)
+        self.readings.append(np.size(found))
+        return found
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(("at_once", "sizes"), [(1, [2000] * 8), (50_000, [6000, 6000, 4000]), (10**9, [16_000])])
+def test_columns_of_a_file_are_read_several_at_once(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(rows, "COLUMN_BYTES", at_once)
+    monkeypatch.setattr(Counted, "readings", [])
+    held, chosen = sample().features, np.arange(3000) % 3 > 0
+    filed = Rows.of(_filed(held.table).view(Counted)).take(chosen)
+    assert filed.is_on_disk
+    found = [*filed.columns()]
+    assert Counted.readings == sizes
+    assert np.array_equal(np.stack(found, axis=1), held.table[chosen], equal_nan=True)
+    assert [*map(bytes, found)] == [*map(bytes, held.take(chosen).columns())]
 
 
 @pytest.mark.usefixtures("made_up_warehouse", "small_parts")
