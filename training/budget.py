@@ -4,6 +4,7 @@ What does not fit in memory lies in files while it is fitted, and comes to the s
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ SHARE = 0.6
 GRID, MATRIX, FOLD = 8.0, 2.5, 7.5
 # values that are copied, quantized or predicted at once, where a panel is taken in parts
 PART_VALUES = 2**23
-_CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+# the control groups of this process, man 7 cgroups: "0::/a/b" of version 2, "4:cpu,memory:/a/b" of version 1
+_GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Budget:
 
     @classmethod
     def of_settings(cls) -> "Budget":
-        """What TRUEBAR_TRAINING_THREADS and TRUEBAR_TRAINING_MEMORY_GB say; else all cores, and a share of memory."""
+        """What TRUEBAR_TRAINING_THREADS and TRUEBAR_TRAINING_MEMORY_GB say; else all cores, a share of memory."""
         found = settings.load()
         gigabytes = found.training_memory_gb
         return cls(
-            found.training_threads or os.cpu_count() or 1,
+            found.training_threads or _cores(),
             int(SHARE * _machine()) if gigabytes is None else int(gigabytes * 1e9),
         )
 
@@ -63,10 +65,35 @@ def needed(values: int) -> int:
     return int(values * (GRID + MATRIX + FOLD))
 
 
+def _cores() -> int:
+    """Cores that this process may use, which a container or a batch system may have made fewer."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _machine() -> int:
-    """Bytes of this machine's memory, or of its container's limit where that is lower."""
+    """Bytes of this machine's memory, or of the lowest limit of a control group that this process is in."""
     limits = [psutil.virtual_memory().total]
-    for path in _CONTAINER:
+    for path in _limits():
         if path.is_file() and (text := path.read_text().strip()).isdecimal():
             limits.append(int(text))
     return min(limits)
+
+
+def _limits() -> Iterator[Path]:
+    """Files that may hold a limit: of the group itself and of all above it, as systemd and Slurm set one.
+
+    In a container the mounted tree may begin at its own group, and the path as the machine sees it is not there.
+    """
+    if not _GROUPS.is_file():
+        return
+    for line in _GROUPS.read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, name = _MOUNT, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = _MOUNT / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = Path(path.lstrip("/"))
+        for one in (group, *group.parents):
+            yield root / one / name

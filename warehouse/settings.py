@@ -71,9 +71,9 @@ class Settings(BaseSettings):
     # limits of accounts, models and symbols; when not set, limits.yaml of this folder, if there is one
     limits_file: Path | None = Field(None, alias="TRUEBAR_LIMITS")
 
-    # what a search may use; when not set, all cores, and 60 % of the memory of the machine or its container
+    # what a search may use; when not set, the cores of its process, and 60 % of the memory of the machine or container
     training_threads: int | None = Field(None, alias="TRUEBAR_TRAINING_THREADS", ge=1)
-    training_memory_gb: float | None = Field(None, alias="TRUEBAR_TRAINING_MEMORY_GB", gt=0)
+    training_memory_gb: float | None = Field(None, alias="TRUEBAR_TRAINING_MEMORY_GB", gt=0, allow_inf_nan=False)
 
     alpaca_key_id: str | None = Field(None, alias="APCA_API_KEY_ID")
     alpaca_secret_key: SecretStr | None = Field(None, alias="APCA_API_SECRET_KEY")

@@ -17,8 +17,7 @@ import xgboost
 
 from tests.training import worlds
 from tests.training.test_matrices import VARIED, sample
-from training import budget, matrices, models, panel_grid, rows
-from training.budget import Budget
+from training import matrices, models, panel_grid, rows
 from training.dataset import read
 from training.matrices import Matrices, quantize
 from training.models import ModelError, Sample
@@ -28,7 +27,6 @@ from training.rows import Rows
 from training.train import Search, prepare, train
 from warehouse.connection import arrow
 from warehouse.errors import Stop
-from warehouse.settings import load
 
 TRAINING = {"start": "2000-01-01", "folds": 3, "xgboost": {"n_estimators": 30}, "grid": {"max_depth": [2, 3]}}
 PATHS = """
@@ -281,27 +279,6 @@ def test_what_only_memory_can_hold_is_refused_before_any_fit() -> None:
     with pytest.raises(ModelError, match=r"booster gblinear of .* take gbtree or dart, or raise TRUEBAR_TRAINING_MEM"):
         Search(linear, filed, "cpu", "run")
     assert Search(linear, held, "cpu", "run").trials
-
-
-def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "3")
-    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "1.5")
-    found = Budget.of_settings()
-    assert found == Budget(3, 1_500_000_000)
-    values = 50_000_000
-    assert budget.needed(values) == 18 * values
-    assert found.told(values) is None
-    assert found.threads_for(values) == 2, "a third fit beside them has no room"
-    assert found.threads_for(values // 2) == 3
-    assert found.told(2 * values) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
-    assert found.threads_for(2 * values) == 1, "of those in files one at a time"
-    for name, wrong in (("THREADS", "0"), ("THREADS", "many"), ("MEMORY_GB", "0"), ("MEMORY_GB", "-1")):
-        with monkeypatch.context() as patch:
-            patch.setenv(f"TRUEBAR_TRAINING_{name}", wrong)
-            with pytest.raises(Stop, match=f"setting TRUEBAR_TRAINING_{name}: "):
-                load()
-    monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
-    assert Budget.of_settings().memory > 10**8
 
 
 @pytest.mark.usefixtures("state")

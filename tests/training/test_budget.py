@@ -1,0 +1,87 @@
+"""How many cores and how much memory a search takes, where settings say it and where they do not."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from training import budget
+from training.budget import SHARE, Budget
+from warehouse.errors import Stop
+from warehouse.settings import load
+
+NOT_FINITE = (("MEMORY_GB", "inf"), ("MEMORY_GB", "nan"))
+
+
+def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "3")
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "1.5")
+    found = Budget.of_settings()
+    assert found == Budget(3, 1_500_000_000)
+    values = 50_000_000
+    assert budget.needed(values) == 18 * values
+    assert found.told(values) is None
+    assert found.threads_for(values) == 2, "a third fit beside them has no room"
+    assert found.threads_for(values // 2) == 3
+    assert found.told(2 * values) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
+    assert found.threads_for(2 * values) == 1, "of those in files one at a time"
+    for name, wrong in (("THREADS", "0"), ("THREADS", "many"), ("MEMORY_GB", "0"), ("MEMORY_GB", "-1"), *NOT_FINITE):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"TRUEBAR_TRAINING_{name}", wrong)
+            with pytest.raises(Stop, match=f"setting TRUEBAR_TRAINING_{name}: "):
+                load()
+    monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
+    assert Budget.of_settings().memory > 10**8
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRUEBAR_TRAINING_THREADS", raising=False)
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert Budget.of_settings().threads == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert Budget.of_settings().threads == len(before)
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "lowest"),
+    [
+        # a container: the tree begins at its own group
+        ("0::/", {"memory.max": "3000000"}, 3_000_000),
+        ("0::/", {"memory.max": "max"}, None),
+        # MemoryMax of a systemd slice above the service
+        ("0::/a.slice/b.service", {"a.slice/memory.max": "2000000", "a.slice/b.service/memory.max": "max"}, 2_000_000),
+        ("0::/a.slice/b.service", {"a.slice/b.service/memory.max": "1000000", "memory.max": "9000000"}, 1_000_000),
+        # Slurm with version 1, beside a tree of version 2 that has no memory
+        (
+            "5:cpuset:/other\n4:cpu,memory:/slurm/job_7/step_0\n0::/",
+            {
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/slurm/job_7/memory.limit_in_bytes": "4000000",
+                "memory/other/memory.limit_in_bytes": "1000000",
+            },
+            4_000_000,
+        ),
+        # Docker with version 1 shows the machine's path and mounts its own group
+        ("4:memory:/docker/c0ffee", {"memory/memory.limit_in_bytes": "5000000"}, 5_000_000),
+        ("0::/../above", {"memory.max": "6000000"}, 6_000_000),
+        ("", {}, None),
+    ],
+)
+def test_the_lowest_limit_of_a_control_group_bounds_memory(
+    groups: str, limits: dict[str, str], lowest: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files as the kernel shows them."""
+    (tmp_path / "groups").write_text(groups)
+    for name, text in limits.items():
+        path = tmp_path / "mount" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    monkeypatch.setattr(budget, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(budget, "_MOUNT", tmp_path / "mount")
+    monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB", raising=False)
+    total = psutil.virtual_memory().total
+    assert Budget.of_settings().memory == int(SHARE * (lowest or total))
