@@ -315,7 +315,7 @@ def test_the_backtest_is_what_the_fold_package_says_alone() -> None:
 
 def test_the_number_of_cores_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     data = worlds.dataset()
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "1")
     one = run(data)
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "7")
     assert run(data).scores.tobytes() == one.scores.tobytes()

@@ -351,7 +351,7 @@ def in_the_third(*arguments, number, **named):
     return choose(*arguments, number=number, **named)
 
 tuning.choose = in_the_third
-os.cpu_count = lambda: 1
+os.environ["TRUEBAR_TRAINING_THREADS"] = "1"
 train(worlds.hypothesis(experiment_id="was_killed", training={training!r}), source_file="x.yaml")
 """
 
