@@ -138,11 +138,11 @@ class Ledger:
                 orders.retirement_id
                 from ledger.orders inner join ledger.intents using (client_order_id)
                 left join ledger.decisions on decisions.decision_id = orders.decision_id
-                where orders.account_id = %s and (orders.status = any(%s) or reported_quantity <> filled_quantity)
+                where orders.account_id = %s and not orders.is_settled
                 and orders.written_at >= ledger.epoch_start(orders.account_id)
                 order by orders.written_at, orders.client_order_id
                 """,
-                (self.account_id, [status.value for status in OrderStatus if not status.is_terminal]),
+                (self.account_id,),
             )
             return tuple(OpenOrder(as_order(row[:7]), *row[7:]) for row in cursor)
 

@@ -4,10 +4,33 @@ from decimal import Decimal
 
 from tests.execution.world import rows
 
+# what the state of each order is by all that was written of it
+_WORKED_OUT = """
+select client_order_id, coalesce(newest.status, 'not_sent'), coalesce(newest.filled_quantity, 0),
+    (select coalesce(sum(quantity), 0) from ledger.fills where fills.client_order_id = intents.client_order_id)
+from ledger.intents
+left join lateral (
+    select status, filled_quantity from ledger.order_events
+    where order_events.client_order_id = intents.client_order_id order by event_id desc limit 1
+) as newest on true
+where account_id = %s and verdict = 'approved'
+"""
+
+
+def assert_states_hold(account: str) -> None:
+    """The state that is kept of each order is what its events and fills come to."""
+    kept = rows(
+        "select client_order_id, status, reported_quantity, filled_quantity from ledger.order_states"
+        " where account_id = %s",
+        account,
+    )
+    assert sorted(kept) == sorted(rows(_WORKED_OUT, account))
+
 
 def assert_agree(book: dict) -> None:
     """Every order, fill, position, booking and cent is the same on both sides."""
     account = book["account_id"]
+    assert_states_hold(account)
     orders = rows(
         "select client_order_id, broker_order_id, side, quantity, status, filled_quantity"
         " from ledger.orders where account_id = %s and status not in ('not_sent', 'rejected')",
