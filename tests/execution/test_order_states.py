@@ -43,6 +43,8 @@ values ('years3', 'canceled', 'Byears3', 10);
 def years(warehouse_db: Path) -> None:
     """Thousands of orders that were filled; of four the newest word is open, or does not fit the fills."""
     with connect("executor") as connection:
+        if connection.execute("select from ledger.accounts where account_id = 'years'").fetchone() is not None:
+            return
         for statement in WORLD.split(";\n"):
             if statement.strip():
                 connection.execute(statement.replace("%(count)s", str(ENDED)))

@@ -10,9 +10,12 @@ create table ledger.order_states (
     status text not null,
     reported_quantity numeric not null,
     filled_quantity numeric not null,
-    is_settled boolean not null generated always as (
-        status in ('filled', 'canceled', 'expired', 'rejected', 'not_sent') and reported_quantity = filled_quantity
-    ) stored
+    is_settled boolean not null,
+    check (
+        is_settled = (
+            status in ('filled', 'canceled', 'expired', 'rejected', 'not_sent') and reported_quantity = filled_quantity
+        )
+    )
 );
 comment on table ledger.order_states is
 'One row per approved order: what its newest event and its fills come to. Only triggers write it.';
@@ -22,8 +25,13 @@ comment on column ledger.order_states.filled_quantity is 'What the fills on reco
 
 comment on column ledger.order_states.is_settled is 'Whether it has ended and its fills add up to what the broker said.';
 
-insert into ledger.order_states (client_order_id, account_id, status, reported_quantity, filled_quantity)
-select client_order_id, account_id, status, reported_quantity, filled_quantity from ledger.orders;
+insert into ledger.order_states (
+    client_order_id, account_id, status, reported_quantity, filled_quantity, is_settled
+)
+select
+    client_order_id, account_id, status, reported_quantity, filled_quantity,
+    status in ('filled', 'canceled', 'expired', 'rejected', 'not_sent') and reported_quantity = filled_quantity
+from ledger.orders;
 
 create index on ledger.order_states (account_id, status);
 create index on ledger.order_states (account_id) where not is_settled;
@@ -32,8 +40,10 @@ create function ledger.begin_order_state() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    insert into ledger.order_states (client_order_id, account_id, status, reported_quantity, filled_quantity)
-    values (new.client_order_id, new.account_id, 'not_sent', 0, 0);
+    insert into ledger.order_states (
+        client_order_id, account_id, status, reported_quantity, filled_quantity, is_settled
+    )
+    values (new.client_order_id, new.account_id, 'not_sent', 0, 0, true);
     return null;
 end $$;
 create trigger has_a_state after insert on ledger.intents
@@ -43,29 +53,31 @@ for each row when (new.verdict = 'approved') execute function ledger.begin_order
 create function ledger.keep_order_state() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    state ledger.order_states;
 begin
-    perform from ledger.order_states where order_states.client_order_id = new.client_order_id for update;
+    select * into state from ledger.order_states where order_states.client_order_id = new.client_order_id for update;
     if not found then
         raise exception 'order % has no state', new.client_order_id using errcode = 'check_violation';
     end if;
-    if tg_table_name = 'fills' then
-        update ledger.order_states
-        set filled_quantity = (
-            select sum(fills.quantity) from ledger.fills where fills.client_order_id = new.client_order_id
-        )
-        where order_states.client_order_id = new.client_order_id;
-    else
-        update ledger.order_states
-        set status = newest.status, reported_quantity = newest.filled_quantity
-        from (
-            select order_events.status, order_events.filled_quantity
-            from ledger.order_events
-            where order_events.client_order_id = new.client_order_id
-            order by order_events.event_id desc
-            limit 1
-        ) as newest
-        where order_states.client_order_id = new.client_order_id;
-    end if;
+    select order_events.status, order_events.filled_quantity into state.status, state.reported_quantity
+    from ledger.order_events
+    where order_events.client_order_id = new.client_order_id
+    order by order_events.event_id desc
+    limit 1;
+    update ledger.order_states
+    set
+        status = coalesce(state.status, 'not_sent'),
+        reported_quantity = coalesce(state.reported_quantity, 0),
+        filled_quantity = filled.quantity,
+        is_settled = coalesce(state.status, 'not_sent') in ('filled', 'canceled', 'expired', 'rejected', 'not_sent')
+            and coalesce(state.reported_quantity, 0) = filled.quantity
+    from (
+        select coalesce(sum(fills.quantity), 0) as quantity
+        from ledger.fills
+        where fills.client_order_id = new.client_order_id
+    ) as filled
+    where order_states.client_order_id = new.client_order_id;
     return null;
 end $$;
 create trigger moves_its_state after insert on ledger.order_events
