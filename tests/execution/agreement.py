@@ -24,7 +24,7 @@ def assert_states_hold(account: str) -> None:
         " where account_id = %s",
         account,
     )
-    assert sorted(kept) == sorted(rows(_WORKED_OUT, account))
+    assert sorted(kept) == sorted(rows(_WORKED_OUT, account)), "a state is not what events and fills come to"
 
 
 def assert_agree(book: dict) -> None:

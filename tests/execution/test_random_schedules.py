@@ -173,8 +173,8 @@ def test_the_judge_sees_what_is_wrong(stocks):
     _walk(place, replace(schedule, bars=()))
     for corruption, said in (
         ("update ledger.activities set cash = cash - 1 where account_id = %s", "cash is"),
-        ("delete from ledger.fills where account_id = %s", "assert"),
         ("update ledger.intents set quantity = quantity + 1 where account_id = %s", "nobody intended"),
+        ("delete from ledger.fills where account_id = %s", "not what events and fills come to"),
     ):
         with as_owner(past_triggers=True) as connection:
             connection.execute(corruption, (place.account(),))
