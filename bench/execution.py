@@ -19,6 +19,7 @@ import threading
 import time
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def _play(
             if number == UNTIMED + 1:
                 before, timed_from = asked.value, end - MINUTE
             market.land(end)
-            wait_until(lambda: is_decided(end), 60, f"the bar that ended {end}")  # noqa: B023
+            wait_until(partial(is_decided, end), 60, f"the bar that ended {end}")
             time.sleep(pause)
             end += MINUTE
     requests = (asked.value - before) / (bars - UNTIMED)

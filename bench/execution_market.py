@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -274,7 +274,7 @@ def exchange(folder: Path, start: datetime) -> Iterator[Exchange]:
         process.wait(30)
 
 
-def wait_until(is_done, seconds: float, what: str) -> None:  # type: ignore[no-untyped-def]
+def wait_until(is_done: Callable[[], bool], seconds: float, what: str) -> None:
     """Raises TimeoutError when it does not come."""
     deadline = time.monotonic() + seconds
     while not is_done():
