@@ -14,8 +14,8 @@ from execution.brokers.base import Broker, BrokerPosition, Mode, SymbolTerms
 from execution.flatten import Closing
 from execution.ledger import Ledger
 from execution.orders import Order, Side, retirement_order_id
-from execution.planning import Situation
 from execution.records import Intent, LeftBehind
+from execution.situation import Situation
 from execution.submission import Sender
 from execution.validation.account import ACCOUNT_RULES, NoOrderMayArrive
 from execution.validation.bars import NoSplitBeforeOpen

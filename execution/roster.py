@@ -5,7 +5,7 @@ wants a symbol that an earlier model has, is set aside with a sentence. Its shar
 trade as they would beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -149,3 +149,40 @@ def concerns(connection: psycopg.Connection) -> tuple[str, ...]:
         """
     ).fetchall()
     return tuple(f"model {model_id} since {at:%F %R} UTC: {concern}" for model_id, concern, at in rows)
+
+
+def not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) -> tuple[SetAside, ...]:
+    """Models that want a symbol which the account holds apart."""
+    return tuple(
+        SetAside(package.model_id, broker, f"it trades {foreign[0]}, {HELD_APART}")
+        for package in packages
+        if (foreign := sorted(apart.intersection(package.symbols)))
+    )
+
+
+def checked_packages(packages: tuple[Package, ...], *, winds_up: bool) -> tuple[Package, ...]:
+    """The same. Raises Stop when there is none and nothing is wound up, or when two want one symbol."""
+    if not packages and not winds_up:
+        raise Stop("a session needs at least one model")
+    owners: dict[str, str] = {}
+    for package in packages:
+        if package.timeframe not in TIMEFRAMES:
+            raise Stop(
+                f"model {package.model_id} trades {package.timeframe} bars: sessions know {', '.join(TIMEFRAMES)}"
+            )
+        for symbol in package.symbols:
+            if symbol in owners:
+                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model per symbol")
+            owners[symbol] = package.model_id
+    return packages
+
+
+def checked_shares(packages: Sequence[Package], shares: Mapping[str, Decimal] | None) -> dict[str, Decimal]:
+    """Each model's share of equity, equal ones where none are given. Raises Stop when they exceed the whole."""
+    if shares is None:
+        return {package.model_id: Decimal(1) / len(packages) for package in packages}
+    if shares.keys() != {package.model_id for package in packages}:
+        raise Stop("every model of the session needs a share of equity, and no other does")
+    if min(shares.values(), default=0) < 0 or sum(shares.values()) > 1:
+        raise Stop("shares of equity must be positive and together at most 1")
+    return dict(shares)

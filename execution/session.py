@@ -16,29 +16,27 @@ from decimal import Decimal
 from typing import Self
 
 from execution import registration
-from execution.brokers.base import Broker, BrokerClock, StreamConnected
+from execution.brokers.base import Broker, StreamConnected
 from execution.flatten import close_positions
 from execution.holding import Holding
+from execution.in_flight import InFlight
 from execution.ledger import Ledger, Superseded
 from execution.limits import Limits
 from execution.market import Market, Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
-from execution.planning import Plan, Situation, open_questions, plan, refused_bars, revised_since
+from execution.planning import Plan, open_questions, plan
 from execution.policy import TradingPolicy
 from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
 from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
 from execution.retirement import wind_up
-from execution.roster import FAILED, HELD_APART, SetAside
+from execution.roster import FAILED, SetAside, checked_packages, checked_shares, not_ours
+from execution.situation import Situation
 from execution.submission import Sender
-from execution.timing import SessionTimes
-from execution.validation.orders import order_rules
-from execution.validation.rules import refusals
-from execution.withdrawals import AT_THE_END, Action, Cause, Withdrawal
+from execution.withdrawals import AT_THE_END, Action
 from warehouse.errors import Retry, Stop
-from warehouse.timeframes import TIMEFRAMES
 
 _SETTLE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -90,12 +88,13 @@ class Session:
         self._ledger = ledger
         self._market = market
         self._sender = Sender(broker, ledger, pause)
+        self._in_flight = InFlight(packages, policy, limits, ledger, market, self._sender)
         self._pause = pause
         self._opened_after = ledger.newest_event()
         self._aside: tuple[SetAside, ...] = ()
         self._failing: dict[str, str] = {}
         self._left_behind: tuple[str, ...] = ()
-        self._timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
+        self._symbols = [symbol for package in packages for symbol in package.symbols]
 
     @classmethod
     def open(
@@ -118,14 +117,14 @@ class Session:
         are not in order; Occupied, which is one of these, when another session has the account: its sentence names
         `purpose`.
         """
-        chosen = _checked(tuple(packages), winds_up=winds_up)
+        chosen = checked_packages(tuple(packages), winds_up=winds_up)
         with ExitStack() as opened:
             opened.callback(broker.close)
             account = broker.account()
             names = [package.model_id for package in chosen]
             ledger = opened.enter_context(registration.opened(broker, account.account_id, purpose, names))
-            its_shares = _checked_shares(chosen, shares)
-            aside = _not_ours(chosen, ledger.apart(), broker.name)
+            its_shares = checked_shares(chosen, shares)
+            aside = not_ours(chosen, ledger.apart(), broker.name)
             chosen = tuple(package for package in chosen if package.model_id not in {one.model_id for one in aside})
             # it looks after what retired models left behind all the same
             if aside and not chosen and not ledger.left_behind():
@@ -137,7 +136,7 @@ class Session:
             ledger.note_models({one.model_id: one.reason for one in aside})
             broker.open_stream()
             result = session.reconcile("start")
-            session._resolve(result.clock)
+            session._in_flight.resolve(result.clock)
             # whatever ends the block before this line, Ctrl-C too, lets go of the account
             opened.pop_all()
             return session
@@ -170,10 +169,12 @@ class Session:
         if self._halt_by_drawdown(situation):
             # what is open is taken back as after any halt
             situation = self._situation(self._recalled(result))
-        if self._take_back(situation):
+        if self._in_flight.take_back(situation):
             situation = self._situation(self._recalled(result))
         closing = self._wind_up(situation)
-        resent = [*closing, *self._resume(situation)]
+        waiting = self._in_flight.resolve(situation.clock)
+        priced = self._quoted(situation, {entry.order.symbol for entry in waiting})
+        resent = [*closing, *self._in_flight.send_again(waiting, priced)]
         if resent:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
@@ -212,9 +213,9 @@ class Session:
             followed = [follow(event, open_orders, self._ledger) for event in events]
             if not followed or not all(followed):
                 result = self.reconcile(_occasion(events))
-                self._take_back_aged(result.clock)
+                self._in_flight.take_back_aged(result.clock)
                 result = self._recalled(result)
-                self._resolve(result.clock)
+                self._in_flight.resolve(result.clock)
         return unsettled
 
     def flatten(self, timeout: float) -> bool:
@@ -293,7 +294,7 @@ class Session:
         apart = self._ledger.apart()
         ours = tuple(position for position in result.broker.positions if position.symbol not in apart)
         held = [position.symbol for position in ours]
-        terms = self._broker.terms(list(self._timeframes))
+        terms = self._broker.terms(self._symbols)
         situation = Situation.of(
             self._broker.mode,
             result.clock,
@@ -382,69 +383,9 @@ class Session:
         self._left_behind = done.left
         return done.sent
 
-    def _resume(self, situation: Situation) -> list[Order]:
-        """Send what was written ahead and, for all the broker knows, never arrived, where it would be sent now too."""
-        packages = {package.model_id: package for package in self._packages}
-        rules = order_rules(self._policy, self._limits)
-        resent, committed, usage = [], Decimal(0), situation.usage
-        waiting = self._resolve(situation.clock)
-        situation = self._quoted(situation, {entry.order.symbol for entry in waiting})
-        for entry in waiting:
-            order, package = entry.order, packages.get(entry.model_id or "")
-            if package is None or refused_bars(package, [order.symbol], situation, resumed=order.client_order_id):
-                continue
-            worth = order.quantity * (entry.reference_price or Decimal(0))
-            exposure = situation.exposure(order.symbol)
-            its = usage and usage.without_order(entry.model_id, order.symbol, order.side, worth, exposure)
-            proposal = situation.proposal(order, entry.reference_price, committed, entry.model_id, its)
-            if not refusals(rules, proposal):
-                committed += proposal.cost
-                usage = None if its is None else its.with_order(entry.model_id, proposal)
-                resent.append(self._sender.send_again(order, situation.market.sessions[order.symbol]))
-        return resent
-
     def _recalled(self, result: Reconciliation) -> Reconciliation:
         """Take back at the broker what is to be taken back; the comparison after that, when there was anything."""
         return self.reconcile("continuous") if recall(self._broker, self._ledger) else result
-
-    def _take_back(self, situation: Situation) -> bool:
-        """Write down that orders are taken back whose bar was revised while they wait for their open, or that aged."""
-        packages = {package.model_id: package for package in self._packages}
-        was_aged = self._take_back_aged(situation.clock)
-        revised = []
-        for entry in situation.unsettled:
-            package = packages.get(entry.model_id or "")
-            times = situation.market.sessions.get(entry.order.symbol)
-            is_waiting = (
-                times is not None and entry.bar_end is not None and times.is_timely(entry.bar_end, situation.clock)
-            )
-            if package is None or not is_waiting or entry.filled or entry.is_withdrawn:
-                continue
-            if (reason := revised_since(entry, package, situation)) is not None:
-                revised.append(Withdrawal(entry.order, Cause.REVISED, reason))
-        for withdrawal in revised:
-            self._ledger.record_withdrawal(withdrawal)
-        return was_aged or bool(revised)
-
-    def _take_back_aged(self, clock: BrokerClock) -> bool:
-        """Write down that orders are taken back that are open for too long after the open they were for."""
-        waiting = [entry for entry in self._ledger.unsettled() if not entry.is_withdrawn and entry.bar_end is not None]
-        if not waiting:
-            return False
-        sessions = self._sessions(waiting, clock)
-        limit, aged = self._policy.order_age_limit, []
-        for entry in waiting:
-            times = sessions.get(entry.order.symbol, SessionTimes())
-            opened = None if entry.bar_end is None else times.opened_for(entry.bar_end)
-            if opened is None or clock.now - opened <= limit:
-                continue
-            if not entry.order.status.is_unresolved:
-                aged.append(
-                    Withdrawal(entry.order, Cause.AGED, f"it is open since {opened:%F %R} UTC, longer than {limit}")
-                )
-        for withdrawal in aged:
-            self._ledger.record_withdrawal(withdrawal)
-        return bool(aged)
 
     def _send(self, orders: Sequence[Order], situation: Situation) -> list[Order]:
         """Send until done or halted; a halt, by hand or by what the broker answers, stops the orders behind it.
@@ -462,78 +403,7 @@ class Session:
             self.reconcile("continuous")
         return sent
 
-    def _resolve(self, clock: BrokerClock) -> list[OpenOrder]:
-        """Ask about every order without an answer. Returns those the broker does not have and that still have time."""
-        standing = self._ledger.standing()
-        # what closes a position is continued by the next pass over the positions
-        flattening = standing.halt_id if standing.action is Action.FLATTEN else None
-        unresolved = [
-            entry
-            for entry in self._ledger.unsettled()
-            if entry.order.status.is_unresolved
-            and entry.retirement_id is None
-            and (entry.halt_id is None or entry.halt_id != flattening)
-        ]
-        if not unresolved:
-            return []
-        sessions = self._sessions(unresolved, clock)
-        waiting = []
-        for entry in unresolved:
-            found = self._sender.look_up(entry.order)
-            times = sessions.get(entry.order.symbol)
-            if found is not None:
-                self._sender.adopt(entry.order, found)
-            elif self._sender.may_arrive(entry.order):
-                continue
-            elif entry.is_withdrawn or entry.bar_end is None:
-                self._sender.give_up(entry.order, clock.now, "it was taken back and the broker does not know it")
-            elif times is not None and times.is_timely(entry.bar_end, clock):
-                waiting.append(entry)
-            else:
-                self._sender.give_up(entry.order, clock.now, "its open passed and the broker does not know it")
-        return waiting
-
-    def _sessions(self, entries: Sequence[OpenOrder], clock: BrokerClock) -> dict[str, SessionTimes]:
-        """The calendars of these orders' symbols; of one that no model trades now, as for daily bars."""
-        symbols = {entry.order.symbol for entry in entries}
-        return self._market.sessions({symbol: self._timeframes.get(symbol, "1d") for symbol in symbols}, clock.now)
-
 
 def _occasion(events: Sequence[object]) -> str:
     reconnected = any(isinstance(event, StreamConnected) and event.is_reconnect for event in events)
     return "reconnect" if reconnected else "continuous"
-
-
-def _not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) -> tuple[SetAside, ...]:
-    """Models that want a symbol which the account holds apart."""
-    return tuple(
-        SetAside(package.model_id, broker, f"it trades {foreign[0]}, {HELD_APART}")
-        for package in packages
-        if (foreign := sorted(apart.intersection(package.symbols)))
-    )
-
-
-def _checked(packages: tuple[Package, ...], *, winds_up: bool) -> tuple[Package, ...]:
-    if not packages and not winds_up:
-        raise Stop("a session needs at least one model")
-    owners: dict[str, str] = {}
-    for package in packages:
-        if package.timeframe not in TIMEFRAMES:
-            raise Stop(
-                f"model {package.model_id} trades {package.timeframe} bars: sessions know {', '.join(TIMEFRAMES)}"
-            )
-        for symbol in package.symbols:
-            if symbol in owners:
-                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model per symbol")
-            owners[symbol] = package.model_id
-    return packages
-
-
-def _checked_shares(packages: Sequence[Package], shares: Mapping[str, Decimal] | None) -> dict[str, Decimal]:
-    if shares is None:
-        return {package.model_id: Decimal(1) / len(packages) for package in packages}
-    if shares.keys() != {package.model_id for package in packages}:
-        raise Stop("every model of the session needs a share of equity, and no other does")
-    if min(shares.values(), default=0) < 0 or sum(shares.values()) > 1:
-        raise Stop("shares of equity must be positive and together at most 1")
-    return dict(shares)
