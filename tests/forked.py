@@ -5,12 +5,17 @@ import importlib
 import logging
 import multiprocessing
 import os
+import runpy
 import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from tests.machine import ROOT
 from warehouse.connection import endpoint
 
 # a file in dbt's target folder
@@ -18,7 +23,15 @@ _SAID = "said.txt"
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["loaders.__main__", "loaders.vendors.binance", "dbt.cli.main", "dbt.adapters.postgres.impl"]
+    [
+        "warehouse.__main__",
+        "loaders.__main__",
+        "loaders.vendors.binance",
+        "execution.__main__",
+        "training.__main__",
+        "dbt.cli.main",
+        "dbt.adapters.postgres.impl",
+    ]
 )
 
 
@@ -43,6 +56,21 @@ def start(
     )
     process.start()
     return process
+
+
+def run(
+    module: str, *arguments: str, environment: Mapping[str, str], timeout: float = 300
+) -> "subprocess.CompletedProcess[str]":
+    """`python -m MODULE ARGUMENTS` in the checkout, with this environment alone. Raises TimeoutError."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder, "out"), Path(folder, "errors")
+        process = _FORKS.Process(target=_run_module, args=(module, arguments, said, dict(environment)))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"python -m {module} {' '.join(arguments)}: {said[1].read_text()}")
+        return subprocess.CompletedProcess([module, *arguments], process.exitcode, *(file.read_text() for file in said))
 
 
 @dataclass(frozen=True)
@@ -106,3 +134,20 @@ def _run(
         gc.disable()
         importlib.import_module("dbt.cli.main").cli(list(arguments))
     sys.exit(importlib.import_module(f"{module}.__main__").main(list(arguments)))
+
+
+def _run_module(module: str, arguments: tuple[str, ...], said: tuple[Path, Path], environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(ROOT)
+    for number, path in enumerate(said, start=1):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), number)
+    sys.argv = [module, *arguments]
+    sys.path[:0] = [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    # of what was imported and is run now, Python warns
+    for name in (f"{module}.__main__", module):
+        if not hasattr(sys.modules.get(name), "__path__"):
+            sys.modules.pop(name, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

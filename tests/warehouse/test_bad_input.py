@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from loaders.history.ingest import instruments_of
+from tests import forked
 from tests.machine import ROOT
 from warehouse import settings as own_settings
 from warehouse.connection import connect, endpoint
@@ -24,15 +24,7 @@ pytestmark = pytest.mark.long
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forked.run(*arguments, environment={**os.environ, **environment}, timeout=60)
 
 
 @pytest.mark.parametrize("module", ["loaders ingest", "warehouse status", "execution status", "flows.demo"])

@@ -12,6 +12,7 @@ from threading import Thread
 import psycopg
 import pytest
 
+from tests import forked
 from tests.machine import ROOT
 from warehouse import embedded, needs
 from warehouse.errors import Stop
@@ -23,25 +24,18 @@ NO_MIGRATION = "delete from warehouse.migrations where version = (select max(ver
 UNKNOWN_MIGRATION = "insert into warehouse.migrations (version, name, checksum) values (9999, '9999_later', '')"
 
 
-def run(
-    state_dir: Path, *command: str, limit: int | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def _clean(state_dir: Path, **environment: str) -> dict[str, str]:
+    """The environment with nothing of the user's but what is given."""
     clean = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PG", "DATABASE", "TRUEBAR", "PREFECT"))
     }
-    limited = (lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))) if limit else None
-    return subprocess.run(
-        [sys.executable, "-m", "warehouse", *command],
-        cwd=ROOT,
-        env={**clean, "TRUEBAR_STATE_DIR": str(state_dir), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-        preexec_fn=limited,
-    )
+    return {**clean, "TRUEBAR_STATE_DIR": str(state_dir), **environment}
+
+
+def run(state_dir: Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return forked.run("warehouse", *command, environment=_clean(state_dir, **environment))
 
 
 def wrong(done: subprocess.CompletedProcess[str]) -> list[tuple[str, str]]:
@@ -200,7 +194,18 @@ def test_a_collector_that_has_died(state_dir: Path) -> None:
 
 def test_little_memory(state_dir: Path) -> None:
     """In the address space that the interpreter needs itself, or in a machine that is full."""
-    (found,) = wrong(run(state_dir, "doctor", limit=1_500_000_000))
+    limit = (1_500_000_000, 1_500_000_000)
+    done = subprocess.run(
+        [sys.executable, "-m", "warehouse", "doctor"],
+        cwd=ROOT,
+        env=_clean(state_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limit),
+    )
+    (found,) = wrong(done)
     assert "1,500" in found[0]
     assert found[1] == "ulimit -v unlimited"
     with pytest.raises(Stop, match="free memory"):
@@ -231,14 +236,8 @@ def test_versions(state_dir: Path, change: str, undo: str | None, command: str, 
         status = run(state_dir, "status")
         assert status.returncode == 0
         assert ("9999_later" in status.stdout) == (undo is not None)
-        done = subprocess.run(
-            [sys.executable, "-m", "loaders", "ingest"],
-            cwd=ROOT,
-            env={**os.environ, "TRUEBAR_STATE_DIR": str(state_dir), "POLYGON_API_KEY": "key"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, "TRUEBAR_STATE_DIR": str(state_dir), "POLYGON_API_KEY": "key"}
+        done = forked.run("loaders", "ingest", environment=environment)
         assert done.returncode == 2
         assert words in done.stderr
         assert done.stderr.count("\n") == 1

@@ -1,12 +1,11 @@
 """`--help` of everything that can be run prints help, and runs nothing."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.machine import ROOT
 
 pytestmark = pytest.mark.long
@@ -25,15 +24,7 @@ def _runnable() -> list[str]:
 
 @pytest.mark.parametrize("module", _runnable())
 def test_help_runs_nothing(module: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
-        cwd=ROOT,
-        env={**os.environ, "TRUEBAR_STATE_DIR": str(tmp_path / "state")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    done = forked.run(module, "--help", environment={**os.environ, "TRUEBAR_STATE_DIR": str(tmp_path / "state")})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: {CALLED.get(module, f'python -m {module}')}")
     assert not (tmp_path / "state").exists()

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.machine import ROOT
+from tests import forked
 from warehouse import embedded
 
 # a server of its own per test
@@ -28,8 +27,7 @@ def clean(state_dir: Path) -> dict[str, str]:
 
 
 def product(state_dir: Path, *words: str) -> str:
-    command = [sys.executable, "-m", *words]
-    done = subprocess.run(command, cwd=ROOT, env=clean(state_dir), capture_output=True, text=True, check=False)
+    done = forked.run(*words, environment=clean(state_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout
 

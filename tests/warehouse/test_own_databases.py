@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import forked
 from tests.machine import ROOT
 from tests.warehouse.own_server import Server, own_server
 
@@ -25,16 +26,8 @@ def warehouse(
     state_dir: Path, url: str, *command: str, prefix: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE", "TRUEBAR"))}
-    return subprocess.run(
-        [sys.executable, "-m", "warehouse", *command],
-        cwd=ROOT,
-        env={**clean, "TRUEBAR_STATE_DIR": str(state_dir), "DATABASE_URL": url, "TRUEBAR_ROLE_PREFIX": prefix}
-        | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    theirs = {"TRUEBAR_STATE_DIR": str(state_dir), "DATABASE_URL": url, "TRUEBAR_ROLE_PREFIX": prefix}
+    return forked.run("warehouse", *command, environment={**clean, **theirs, **environment})
 
 
 def refused(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
