@@ -78,7 +78,7 @@ def _results_of(
     for unit in units:
         future = client.submit(_fitted, query, unit, here, pure=False)
         asked[str(future.key)] = unit
-        future.add_done_callback(done.put)  # type: ignore[no-untyped-call]
+        future.add_done_callback(done.put)
     # the cluster forgets what nobody here holds: a worker that dies takes nothing along that was fetched already, which
     # would have to be done again
     del future
@@ -134,7 +134,7 @@ def _workers(client: Client, address: str) -> dict[str, Any]:
     `Client.scheduler_info` may return what the client's own heartbeat has asked for, which is no worker.
     """
     try:
-        found = client.sync(client.scheduler.identity, n_workers=-1)  # type: ignore[no-untyped-call, union-attr]
+        found = client.sync(client.scheduler.identity, n_workers=-1)
     except (CancelledError, OSError):
         raise ClusterError(_gone(address)) from None
     return dict(found["workers"])
@@ -173,9 +173,7 @@ def _refuse_without_port(address: str) -> None:
 def _connected(address: str) -> Iterator[Client]:
     _refuse_without_port(address)
     try:
-        client = Client(  # type: ignore[no-untyped-call]
-            address, timeout=_SECONDS_TO_ANSWER, set_as_default=False, name="truebar"
-        )
+        client = Client(address, timeout=_SECONDS_TO_ANSWER, set_as_default=False, name="truebar")
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {address} ({_reason(error)}): start one with `dask scheduler`, give its "
@@ -184,7 +182,7 @@ def _connected(address: str) -> Iterator[Client]:
     try:
         yield client
     finally:
-        client.close(timeout=_SECONDS_TO_ANSWER)  # type: ignore[no-untyped-call]
+        client.close(timeout=_SECONDS_TO_ANSWER)
 
 
 def _reason(error: BaseException) -> str:

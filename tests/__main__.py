@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
         case "coverage":
             failed = [COVERAGE.title] if not _passes(COVERAGE) else []
         case _:
-            failed = [stage.title for stage in (*LINT, TYPES, TESTS) if not _passes(stage)]
+            failed = [stage.title for stage in LINT if not _passes(stage)]
+            with _beside(TYPES) as untyped:
+                failed += [] if _passes(TESTS) else [TESTS.title]
+            failed += untyped
     if failed:
         print(f"\nfailed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -80,30 +85,43 @@ def _passes(stage: Stage) -> bool:
     return done.returncode == 0
 
 
+@contextmanager
+def _beside(stage: Stage) -> Iterator[list[str]]:
+    """Run a stage while the block runs, and print what it said after it; yields the titles of what failed by then."""
+    failed: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_captured, stage)
+        yield failed
+        failed += _told(running.result())
+
+
 def _side_by_side(*stages: Stage) -> list[str]:
     """Run stages at once, each on what the others leave idle; print what each said when it has ended."""
-
-    def run(stage: Stage) -> tuple[Stage, subprocess.CompletedProcess[str], float]:
-        started = time.monotonic()
-        done = subprocess.run(
-            stage.command,
-            cwd=ROOT,
-            env={**os.environ, **stage.environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        return stage, done, time.monotonic() - started
-
-    failed = []
     print(f"\n▸ {' | '.join(stage.title for stage in stages)}", flush=True)
     with ThreadPoolExecutor(len(stages)) as pool:
-        for stage, done, seconds in pool.map(run, stages):
-            print(f"\n▸ {stage.title}\n{done.stdout}  done in {seconds:.1f} s", flush=True)
-            if done.returncode != 0:
-                failed.append(stage.title)
-    return failed
+        return [title for captured in pool.map(_captured, stages) for title in _told(captured)]
+
+
+def _captured(stage: Stage) -> tuple[Stage, "subprocess.CompletedProcess[str]", float]:
+    """A stage that has ended, and how many seconds it took."""
+    started = time.monotonic()
+    done = subprocess.run(
+        stage.command,
+        cwd=ROOT,
+        env={**os.environ, **stage.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return stage, done, time.monotonic() - started
+
+
+def _told(captured: tuple[Stage, "subprocess.CompletedProcess[str]", float]) -> list[str]:
+    """Print what a stage said; returns its title when it failed."""
+    stage, done, seconds = captured
+    print(f"\n▸ {stage.title}\n{done.stdout}  done in {seconds:.1f} s", flush=True)
+    return [stage.title] if done.returncode else []
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def shifted_earnings(positions: np.ndarray, asset_returns: np.ndarray) -> np.nda
     Costs do not depend on the shift.
     """
     spectrum = fft.rfft(asset_returns, axis=0) * np.conj(fft.rfft(positions, axis=0))
-    return fft.irfft(spectrum.sum(axis=1), n=positions.shape[0])
+    earned: np.ndarray = fft.irfft(spectrum.sum(axis=1), n=positions.shape[0])
+    return earned
 
 
 def without_early_shifts(earned: np.ndarray) -> np.ndarray:
