@@ -64,6 +64,7 @@ def test_one_that_cannot_be_computed_is_one_sentence(judged: Judged, monkeypatch
             ensure_sessions(loader, "XTAE", TODAY)
 
 
+@pytest.mark.whole
 def test_a_changed_calendar_is_noticed_told_and_followed(judged: Judged, caplog: pytest.LogCaptureFixture) -> None:
     """A holiday, a Saturday session and a half day that the library does not know."""
     days = judged.exchange.days

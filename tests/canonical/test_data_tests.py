@@ -53,6 +53,7 @@ def growths(owner: Connection) -> int:
     return count
 
 
+@pytest.mark.whole
 def test_what_has_passed_is_read_again_by_the_full_test_alone(market: Market) -> None:
     """Bad rows appear in old history: what the full test finds, every test finds until it is gone."""
     where = endpoint()
@@ -86,6 +87,7 @@ def test_what_has_passed_is_read_again_by_the_full_test_alone(market: Market) ->
         assert failing() == set()
 
 
+@pytest.mark.whole
 def test_what_is_new_is_read_until_it_passes(market: Market) -> None:
     """Doubled rows that land, bad rows that a build makes: found at once, and after more has been built."""
     where = endpoint()
@@ -137,6 +139,7 @@ def test_what_is_built_anew_is_tested_anew(market: Market) -> None:
         assert failing() == set()
 
 
+@pytest.mark.whole
 def test_a_dry_run_passes_no_test(market: Market) -> None:
     look = "select test, snapshot::text, passed_at from canonical.passed_tests order by test"
     with connect("analyst", autocommit=True) as connection:

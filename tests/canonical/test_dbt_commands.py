@@ -77,6 +77,7 @@ def test_source_freshness_tells_when_rows_landed(target: Path) -> None:
         assert told["max_loaded_at"] == _one(reader, "select max(landed_at) from raw.polygon_aggregates").isoformat()
 
 
+@pytest.mark.whole
 def test_an_interrupted_run_is_carried_on(target: Path) -> None:
     """What was done before Ctrl-C stays, what was not is as it was, and the next run does it.
 
@@ -109,6 +110,7 @@ def test_an_interrupted_run_is_carried_on(target: Path) -> None:
         assert reader.execute(WHOLE).fetchall() == whole
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "option",
     ["--full-refresh", *(pytest.param(option, marks=pytest.mark.whole) for option in ("--fail-fast", "--quiet"))],
@@ -147,6 +149,7 @@ def test_a_view_that_somebody_dropped_comes_back_over_its_history(target: Path) 
     assert _histories() == histories
 
 
+@pytest.mark.whole
 def test_runs_at_once_take_turns(target: Path, tmp_path: Path) -> None:
     """A model by itself beside the build of it and of what it stands on (dbt-core 3508, 5500)."""
     first = _rows("canonical.ohlcv_1d")

@@ -189,6 +189,7 @@ def test_a_line_that_names_no_bar_decides_nothing_and_is_told(judged: Judged, tm
     assert "'perhaps', which is none of accept, reject, replace" in told[-1]
 
 
+@pytest.mark.whole
 def test_a_later_decision_changes_its_symbol_alone(judged: Judged) -> None:
     """And what is live, stored and refreshed after it is the same."""
     before = dict(judged.reader.execute(ALL.format("1d")).fetchall())
@@ -204,6 +205,7 @@ def test_a_later_decision_changes_its_symbol_alone(judged: Judged) -> None:
     assert dict(judged.reader.execute(ALL.format("1d")).fetchall()) == stored
 
 
+@pytest.mark.whole
 def test_the_tail_decides_as_the_history_does(judged: Judged) -> None:
     for timeframe, model in (("1m", "ohlcv_1m"), ("1d", "ohlcv_1d")):
         stored = dict(judged.reader.execute(ALL.format(timeframe)).fetchall())

@@ -72,6 +72,7 @@ def test_a_full_refresh_agrees(market: Market, refreshed: tuple[str, ...]) -> No
     assert kept_ledgers_differ() == []
 
 
+@pytest.mark.whole
 def test_the_ledger_says_why(market: Market) -> None:
     """A halt explains a silent minute, and takes its flat bar away; what nobody was asked for is open."""
     start = datetime(2025, 11, 25, tzinfo=UTC)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.machine import ROOT
 
+pytestmark = pytest.mark.long
+
 SOURCES = ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE")
 
 # what a browser fetches by itself, and not when a person follows a link

@@ -227,6 +227,7 @@ def test_a_side_that_the_sizing_may_not_take_is_not_kept():
         assert weight == kept
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_bar_decided_alone_from_the_prices_since_the_entry_is_what_the_backtest_decides(data: st.DataObject) -> None:

@@ -77,6 +77,7 @@ def contradictory_stories(draw) -> list[tuple[OrderStatus, Decimal]]:
     return [*story, (OrderStatus.PARTIALLY_FILLED, Decimal(steps[-1]))]
 
 
+@pytest.mark.long
 @given(contradictory_stories(), st.data())
 def test_several_ends_in_any_order_lead_to_one_state(story, data):
     def told(reports):

@@ -93,6 +93,7 @@ def test_a_symbol_that_cannot_be_computed_is_its_own_affair(model: str, refused:
     assert _whole() == recovered
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("days")
 def test_a_revision_mends_it() -> None:
     with planted("ohlcv_1d"):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from flows.artifacts import _in_json
 from tests.machine import ROOT
 
@@ -17,6 +19,7 @@ print("goes on")
 """
 
 
+@pytest.mark.long
 def test_a_server_that_is_away_is_told_and_the_run_goes_on() -> None:
     environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
     done = subprocess.run(

@@ -242,6 +242,7 @@ def test_a_server_that_is_not_there_yet_is_waited_for(
         Deployments(tmp_path, patience=0.0).are_made()
 
 
+@pytest.mark.whole
 def test_a_server_that_lost_a_deployment_gets_it_again(
     server: Server, client: SyncPrefectClient, pool: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

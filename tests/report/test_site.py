@@ -130,6 +130,7 @@ def test_what_needs_a_person_comes_first(site: Site) -> None:
     assert "halted" in items[0]
 
 
+@pytest.mark.whole
 def test_what_drifts_is_named_and_fails_its_flow(site: Site) -> None:
     """Scores and one feature are far from where they were in training; the other feature is not."""
     shown = reading_pages.text(reading_pages.pages(site.index)["paper.html"])
@@ -282,6 +283,7 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+@pytest.mark.whole
 def test_a_reader_never_meets_half_a_site(site: Site, warehouse: Path) -> None:
     """While the site is written again and again, each look finds a whole start page and the page that it links to."""
     is_over = threading.Event()

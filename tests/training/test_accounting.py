@@ -49,6 +49,7 @@ def a_dataset(
     )
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
@@ -105,6 +106,7 @@ def test_it_equals_an_account_of_money_and_units(data: st.DataObject) -> None:
     np.testing.assert_allclose(net, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), cut=st.integers(5, 15))
 def test_nothing_depends_on_whether_a_later_bar_exists(seed: int, cut: int) -> None:

@@ -41,6 +41,7 @@ def test_noise_is_not() -> None:
     assert path.skill_out_of_sample < 0.01
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", [600, 777, 1000])
 def test_changing_the_future_changes_no_decision_before_it(cut: int) -> None:
     data = worlds.dataset()
@@ -220,6 +221,7 @@ def test_holes_do_not_double_a_ranking() -> None:
     assert np.abs(path.positions).sum(axis=1).max() < 1.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [
@@ -313,6 +315,7 @@ def test_the_backtest_is_what_the_fold_package_says_alone() -> None:
     assert np.array(alone).tobytes() == path.scores[path.fold == 3, 0].tobytes()
 
 
+@pytest.mark.long
 def test_the_number_of_cores_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     data = worlds.dataset()
     monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "1")

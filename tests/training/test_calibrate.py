@@ -114,12 +114,14 @@ def test_bars_that_are_missing_after_the_last_change_no_world() -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
+@pytest.mark.long
 def test_no_edge_never_passes_and_a_large_one_does() -> None:
     none, large = calibrate.calibrate(prepared(), worlds=4, sharpes=[8.0])
     assert (none.passed, none.worlds, large.worlds) == (0, 4, 4)
     assert large.passed >= 3
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_count_with_what_was_finished() -> None:
     done = []
 

@@ -110,6 +110,7 @@ def test_a_doubtful_range_is_its_open() -> None:
     assert held == [1, 1, 1, 0]
 
 
+@pytest.mark.long
 def test_a_trial_with_exits_keeps_its_package_and_changes_no_trial_beside_it() -> None:
     training = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 20}}
     data = worlds.dataset()

@@ -64,11 +64,12 @@ def bins(state: Path) -> list[Path]:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_fit_by_parts_comes_to_the_same_bits(state: Path) -> None:
+@pytest.mark.parametrize("varied", [VARIED[:8], pytest.param(VARIED, marks=pytest.mark.whole)], ids=["few", "all"])
+def test_a_fit_by_parts_comes_to_the_same_bits(state: Path, varied: list[dict]) -> None:
     target, whole = worlds.hypothesis().target, sample()
     filed, shared = on_disk(whole), Matrices()
     assert len(filed.features.ends) == 25
-    for asked in VARIED:
+    for asked in varied:
         parameters = XGBoostParameters(n_estimators=15, **asked)
         if parameters.booster == "gblinear":
             with pytest.raises(ModelError, match="gblinear reads a whole fold at once"):
@@ -89,6 +90,8 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print("locked", flush=True)
 sys.stdin.read()
 """
+
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -15,6 +15,8 @@ from training.rows import Rows
 from training.train import Search
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.long
+
 
 def sample(rows: int = 3000, seed: int = 1) -> Sample:
     generator = np.random.default_rng(seed)

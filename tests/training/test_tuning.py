@@ -27,6 +27,7 @@ def search(hypothesis: Hypothesis, data: object = None) -> Search:
     return Search(hypothesis, data or worlds.dataset(), "cpu", "run")
 
 
+@pytest.mark.long
 def test_each_fold_is_searched_on_its_training_bars_and_the_whole_is_one_trial() -> None:
     found = search(tuned())
     assert len(found.trials) == 1
@@ -67,6 +68,7 @@ def test_a_label_of_the_inner_training_is_known_before_the_inner_test() -> None:
     assert parts[0][1][-1] + 1 == parts[1][1][0]
 
 
+@pytest.mark.long
 def test_what_was_chosen_before_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     (_, one), *_ = search(tuned()).trials.values()
     whole = one.run({"t0000000": one.hypothesis.training.xgboost})["t0000000"]

@@ -129,6 +129,7 @@ def test_a_signal_that_died_fails_however_short_the_record(trial_of, world):
     assert last.outcome == "failed"
 
 
+@pytest.mark.long
 def test_a_signal_that_died_fails_nine_times_in_ten(trial_of, planted):
     """The last two folds without timing pass the test of them in one case of ten."""
     trial = planted.trials[0]
