@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psycopg
 
-from warehouse import embedded, migrate
+from tests import servers
+from warehouse import migrate
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.locks import exclusive
 from warehouse.migrate import bring_up
@@ -69,18 +70,17 @@ def running_warehouse(state_dir: Path, kind: Kind = MIGRATED) -> Iterator[Path]:
 
     Each kind is made once in a run of the tests, by whoever needs it first, and copied from then on.
     """
-    with _environment_of(state_dir):
+    with environment_of(state_dir):
         template = _made(kind)
         make_state_dir(state_dir)
-        # with its owner: where root runs the tests, the server has a user of its own
-        subprocess.run(["cp", "-a", str(template / "pg"), str(state_dir)], check=True)
+        servers.copy(template, state_dir)
         try:
-            embedded.start(state_dir)
+            servers.start(state_dir)
             if (template / "dbt").exists():
                 _copy_parsed(template, state_dir / "dbt" / "target")
             yield state_dir
         finally:
-            embedded.stop(state_dir)
+            servers.stop(state_dir)
 
 
 def lend_parsed(target: Path) -> None:
@@ -132,24 +132,29 @@ def _copy_parsed(template: Path, target: Path) -> None:
     # imported here, because most tests need no dbt
     from tests import parse_cache
 
-    made_at = (template / "pg_socket").read_text()
-    parse_cache.copy(template / "dbt" / "target", made_at, target, endpoint().environment("transformer")["PGHOST"])
+    parse_cache.copy(
+        template / "dbt" / "target", servers.host(template), target, endpoint().environment("transformer")["PGHOST"]
+    )
 
 
 @contextmanager
 def _empty_server(state_dir: Path) -> Iterator[None]:
-    with _environment_of(state_dir):
+    with environment_of(state_dir):
         try:
-            embedded.start(state_dir)
+            make_state_dir(state_dir)
+            servers.start(state_dir)
             yield
         finally:
-            embedded.stop(state_dir)
+            servers.stop(state_dir)
+    if servers.ASKED_FOR:
+        return
     with (state_dir / "pg" / "postgresql.conf").open("a") as file:
         file.write(_SETTINGS)
 
 
 @contextmanager
-def _environment_of(state_dir: Path) -> Iterator[None]:
+def environment_of(state_dir: Path) -> Iterator[None]:
+    """Let the environment name this state folder and no database until the end of the block, as on a new machine."""
     before = dict(os.environ)
     for name in _DATABASE_VARIABLES:
         os.environ.pop(name, None)
@@ -164,11 +169,12 @@ def _environment_of(state_dir: Path) -> Iterator[None]:
 
 def as_owner(*, past_triggers: bool = False) -> psycopg.Connection:
     """The administrator's connection, for what no role of the product may do; past triggers, for what nobody may."""
-    where = endpoint()
-    connection = open_connection(where, where.conninfo())
-    if past_triggers:
-        connection.execute("set session_replication_role = replica")
-        connection.commit()
+    if not past_triggers:
+        where = endpoint()
+        return open_connection(where, where.conninfo())
+    connection = servers.as_superuser()
+    connection.execute("set session_replication_role = replica")
+    connection.commit()
     return connection
 
 

@@ -7,7 +7,7 @@ from psycopg import Connection
 
 from flows.dbt_command import run_dbt
 from tests.canonical.market import Market
-from tests.machine import lend_parsed
+from tests.machine import as_owner, lend_parsed
 from warehouse.connection import connect, endpoint, open_connection
 from warehouse.errors import Stop
 
@@ -62,14 +62,14 @@ def test_what_has_passed_is_read_again_by_the_full_test_alone(market: Market) ->
         owner.execute(
             "update canonical.ohlcv_1m__history set low = -low where symbol = 'AAPL' and bar_start = %s", (OLD,)
         )
-        # a row that was not landed now, which a trigger refuses
-        owner.execute("set local session_replication_role = replica")
-        owner.execute(
-            "insert into raw.binance_klines select * from raw.binance_klines"
-            " where symbol = 'BTCUSDT' and open_time = %s",
-            (OLD,),
-        )
         owner.commit()
+        # a row that was not landed now, which a trigger refuses
+        with as_owner(past_triggers=True) as past_triggers:
+            past_triggers.execute(
+                "insert into raw.binance_klines select * from raw.binance_klines"
+                " where symbol = 'BTCUSDT' and open_time = %s",
+                (OLD,),
+            )
         assert failing() == set(), "nothing was built or landed since"
         assert failing(*FULL) == {SANE, KEY}
         # another value of a variable has made dbt forget what it had read of the project

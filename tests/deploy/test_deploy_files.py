@@ -20,7 +20,7 @@ from prefect.settings.legacy import _get_valid_setting_names
 from flows.deployments import POOL
 from flows.truebar import main
 from tests.machine import ROOT, as_owner
-from tests.warehouse.own_server import own_server
+from tests.own_server import own_server
 from warehouse.errors import Retry, Stop, Unreachable
 from warehouse.settings import Settings
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.tape.files import Tape, load
+from tests import servers
 from tests.execution.spot import write_spot_tape
 from tests.execution.world import AFTER_CLOSE, Exchange, SignalPackage, Warehouse, trading_days, write_tape
 from tests.machine import MIGRATED, Kind, as_owner, running_warehouse
@@ -67,7 +68,8 @@ def nobody_else(ledger_db: None) -> None:
 def _point_to(state_dir: Path, patch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PG") or name == "DATABASE_URL"]:
         patch.delenv(name)
-    patch.setenv("TRUEBAR_STATE_DIR", str(state_dir))
+    for name, value in servers.variables(state_dir).items():
+        patch.setenv(name, value)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 
 from tests.flows.test_processes import as_in_a_terminal
 from tests.machine import ROOT
-from tests.warehouse.own_server import own_server
+from tests.own_server import own_server
 
 pytestmark = pytest.mark.slow
 

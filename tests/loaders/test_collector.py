@@ -15,12 +15,12 @@ from loaders.client.base import UnknownFormat
 from loaders.live.collector import Collector, Pace
 from loaders.raw.instruments import Instrument
 from loaders.vendors.binance import BinanceSource
+from tests import servers
 from tests.loaders.exchange import klines, milliseconds
 from tests.loaders.landings import missing
 from tests.loaders.streams import MINUTE, Exchange, live_kline
 from tests.loaders.vendors import NOW, Answer, CountingBudget
 from tests.loaders.watching import ask, assert_whole, covered, feed, is_whole, starts, until
-from warehouse import embedded
 from warehouse.errors import Stop
 
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
@@ -205,12 +205,12 @@ def test_a_restarted_database_loses_no_row(market: Exchange, seeded_warehouse: P
 
     async def scenario() -> None:
         async with collecting(market, replace(FAST, ask_every_s=1e5)) as run:
-            embedded.stop(seeded_warehouse)
+            servers.stop(seeded_warehouse)
             try:
                 await until(run.said("rows wait, trying again"))
                 await asyncio.sleep(0.7)
             finally:
-                embedded.start(seeded_warehouse)
+                servers.start(seeded_warehouse)
             back = market.now()
             await until(lambda: starts()[-1] > back + 3 * MINUTE)
             assert run.collector.feed.reconnects == 0
@@ -227,12 +227,12 @@ def test_with_its_memory_full_it_stops_reading_and_rest_brings_the_rest(
     async def scenario() -> None:
         pace = replace(FAST, most_buffered=3, ask_every_s=0.5)
         async with collecting(market, pace) as run:
-            embedded.stop(seeded_warehouse)
+            servers.stop(seeded_warehouse)
             try:
                 await until(run.said("reading stops"))
                 await asyncio.sleep(0.5)
             finally:
-                embedded.start(seeded_warehouse)
+                servers.start(seeded_warehouse)
             back = market.now()
             await until(lambda: starts()[-1] > back + 3 * MINUTE and covered() > back)
 

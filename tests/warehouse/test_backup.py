@@ -17,7 +17,7 @@ import pytest
 
 from loaders.client.calendars import ensure_sessions
 from tests.machine import BUILT, ROOT, as_owner, running_warehouse
-from tests.warehouse.own_server import own_server
+from tests.own_server import own_server
 from warehouse import backup as backing
 from warehouse import backups, embedded, transactions
 from warehouse.__main__ import main

@@ -11,7 +11,7 @@ import pytest
 
 from tests import forked
 from tests.machine import ROOT
-from tests.warehouse.own_server import Server, own_server
+from tests.own_server import Server, own_server
 
 pytestmark = pytest.mark.long
 

@@ -13,8 +13,8 @@ import pytest
 from psycopg import errors, sql
 
 from tests.machine import BUILT, as_owner, running_warehouse
+from tests.own_server import own_server
 from tests.warehouse import rights
-from tests.warehouse.own_server import own_server
 from tests.warehouse.rights import COLUMN_VERBS, VERBS, Relation, Rights
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Unreachable
