@@ -18,7 +18,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from warehouse import embedded, homes, sessions, transactions, versions
-from warehouse.errors import NotStarted, Stop, Unreachable
+from warehouse.errors import LoginRefused, NotStarted, Stop, Unreachable
 from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
 
@@ -161,11 +161,15 @@ def reading(connection: psycopg.Connection) -> Iterator[None]:
 
 
 def open_connection(where: Endpoint, conninfo: str, *, autocommit: bool = False) -> psycopg.Connection:
-    """Connect with libpq's own words turned into one sentence. Raises Unreachable, or Stop for an old server."""
+    """Connect with libpq's own words turned into one sentence.
+
+    Raises LoginRefused when the server does not let this user in, Unreachable when it does not answer or has no room,
+    and Stop for an old server.
+    """
     try:
         connection = psycopg.connect(conninfo, autocommit=autocommit, connect_timeout=10, application_name="truebar")
     except psycopg.OperationalError as error:
-        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
+        raise _not_connected(where, str(error), str(conninfo_to_dict(conninfo).get("user"))) from None
     major = connection.info.server_version // 10000
     if major < MINIMUM_VERSION:
         connection.close()
@@ -186,7 +190,7 @@ def arrow(role: str, sql: str, parameters: tuple[object, ...] = ()) -> "pyarrow.
         database = _with_types(where.reading_uri(role))
         connection = dbapi.Connection(_KEPT, AdbcConnection(database))
     except dbapi.Error as error:
-        raise Unreachable(f"cannot connect to PostgreSQL at {where.place}: {libpq_reason(str(error))}") from None
+        raise _not_connected(where, str(error), where.role_name(role)) from None
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(sql, parameters or None)
@@ -225,6 +229,37 @@ class _Kept:
 
 
 _KEPT: Any = _Kept()
+
+
+# Of a connection that fails libpq gives no SQLSTATE, only words. They are English here; where a server speaks another
+# language it counts as one that is away, as every other failure does.
+_REFUSALS = (
+    (r'database ".*" does not exist', "make it, or name another one in DATABASE_URL or PGDATABASE"),
+    (r"pg_hba\.conf", "let it in there, or connect from elsewhere"),
+    (r"is not permitted to log in", "somebody took that right from it: give it back, or take another user"),
+    (r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist", None),
+)
+
+
+def _not_connected(where: Endpoint, said: str, user: str) -> Unreachable:
+    """What to raise for a connection as a user that failed with these words."""
+    reason = libpq_reason(said)
+    sentence = f"cannot connect to PostgreSQL at {where.place}: {reason}"
+    for pattern, remedy in _REFUSALS:
+        if re.search(pattern, reason):
+            return LoginRefused(f"{sentence}; {remedy or _login_remedy(where, user)}")
+    return Unreachable(sentence)
+
+
+def _login_remedy(where: Endpoint, user: str) -> str:
+    if where.is_embedded:
+        return "it lets in who started it, and nobody else"
+    if user in map(where.role_name, ROLES):
+        return (
+            f"the passwords of truebar's roles were made elsewhere: copy {where.passfile.name} from the state folder "
+            f"there to {where.passfile}, or give new ones with `python -m warehouse rotate`"
+        )
+    return "set DATABASE_URL, or PGUSER and PGPASSWORD, in the environment or .env"
 
 
 def libpq_reason(text: str) -> str:

@@ -26,6 +26,12 @@ class NotStarted(Unreachable):
     exit_status = 2
 
 
+class LoginRefused(Unreachable):
+    """The database answers and refuses the login: a wrong password, for example, which only a person can mend."""
+
+    exit_status = 2
+
+
 class Skip(OperatorError):
     """This item cannot be done, others can: an unknown symbol, a window the plan does not include."""
 

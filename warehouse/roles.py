@@ -12,7 +12,7 @@ from psycopg import errors, sql
 
 from warehouse import sessions
 from warehouse.connection import Endpoint, open_connection
-from warehouse.errors import OperatorError, Stop
+from warehouse.errors import Stop
 from warehouse.sessions import ROLES
 from warehouse.settings import make_state_dir
 
@@ -88,16 +88,10 @@ def check_ours(connection: psycopg.Connection, where: Endpoint) -> None:
 
 
 def check_logins(where: Endpoint) -> None:
-    """Raises Stop when the roles' passwords were given by another checkout."""
+    """Raises LoginRefused when the roles' passwords were given by another checkout."""
     if where.is_embedded or _entry_start(where, ROLES[0]) in _passfile_text(where.passfile):
         return
-    try:
-        open_connection(where, where.conninfo(ROLES[0])).close()
-    except OperatorError as error:
-        raise Stop(
-            f"{error}. The roles' passwords were made elsewhere: copy {where.passfile.name} from the state folder "
-            f"there to {where.passfile}, or give new ones with `python -m warehouse rotate`"
-        ) from None
+    open_connection(where, where.conninfo(ROLES[0])).close()
 
 
 def rotate(connection: psycopg.Connection, where: Endpoint) -> None:

@@ -104,7 +104,7 @@ def test_passwords_made_elsewhere(first: tuple[Path, str], tmp_path: Path) -> No
     assert warehouse(tmp_path, url, "rotate").returncode == 0
     assert warehouse(tmp_path, url, "status").returncode == 0
     # whoever has the older ones is locked out, until they rotate or copy the file
-    assert warehouse(state_dir, url, "status").returncode == 75
+    assert "rotate" in refused(warehouse(state_dir, url, "status"))
     (state_dir / "pgpass").write_text((tmp_path / "pgpass").read_text())
     assert warehouse(state_dir, url, "status").returncode == 0
 
@@ -127,6 +127,25 @@ def test_a_password_that_a_url_cannot_take(tmp_path: Path, password: str) -> Non
     sentence = refused(warehouse(tmp_path, f"postgresql://user:{password}@localhost:1/db", "up"))
     assert "%40" in sentence
     assert "ss@" not in sentence
+
+
+def test_a_refused_login_is_a_persons_to_mend(server: Server, tmp_path: Path) -> None:
+    """Trying again every ten seconds, as for a server that is away, mends none of these."""
+    url = server.owned_by("seventh")
+    for wrong, remedy in (
+        (url.replace(":seventh@", ":hunter2@"), "set DATABASE_URL, or PGUSER and PGPASSWORD"),
+        (url.replace(":seventh@", "@"), "set DATABASE_URL, or PGUSER and PGPASSWORD"),
+        (url.replace("seventh_db", "nowhere"), "name another one in DATABASE_URL or PGDATABASE"),
+    ):
+        sentence = refused(warehouse(tmp_path, wrong, "up", prefix="seventh_"))
+        assert "cannot connect to PostgreSQL" in sentence
+        assert remedy in sentence
+        assert "hunter2" not in sentence
+    server.execute('alter role "seventh" nologin')
+    assert "take another user" in refused(warehouse(tmp_path, url, "up", prefix="seventh_"))
+    server.execute('alter role "seventh" login connection limit 0')
+    # somebody else may leave
+    refused(warehouse(tmp_path, url, "up", prefix="seventh_"), status=75)
 
 
 def test_the_reason_is_shown_and_not_the_hint(tmp_path: Path) -> None:
