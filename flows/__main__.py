@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flows import processes
 from flows.prefect_server import access, prefect_server, serve
+from flows.prune import DAYS, prune
 from warehouse.command_names import name_command
 from warehouse.errors import OperatorError
 from warehouse.refusals import in_words
@@ -44,6 +45,16 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     report.add_argument(
         "--to", type=Path, metavar="DIR", help="folder of the site (default: report in the state folder)"
     )
+    pruning = commands.add_parser("prune", help="remove Prefect's history of runs that ended long ago")
+    pruning.add_argument(
+        "--older-than",
+        type=int,
+        default=DAYS,
+        metavar="DAYS",
+        help="what ended more than so many days ago (default: %(default)s)",
+    )
+    pruning.add_argument("--dry-run", action="store_true", help="only say what would be removed (the default)")
+    pruning.add_argument("--yes", action="store_true", help="remove it")
     for name, what in (
         ("serve", "a Prefect server, the deployments and a worker, until Ctrl-C"),
         ("server", "the server alone, for workers elsewhere"),
@@ -89,7 +100,12 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
                         service.deploy(load().state_dir)
             return 0
         with in_words(), prefect_server() as wait_until_ready:
-            _run(options, wait_until_ready)
+            if options.command == "prune":
+                logging.getLogger("truebar").setLevel(logging.INFO)
+                wait_until_ready()
+                prune(options.older_than, removes=options.yes and not options.dry_run)
+            else:
+                _run(options, wait_until_ready)
     except OperatorError as error:
         print(f"flows: {error}", file=sys.stderr)
         return error.exit_status

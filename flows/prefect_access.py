@@ -54,6 +54,8 @@ def server_environment(environment: Mapping[str, str], home: Path, port: int) ->
     return {
         # its pages would call the address at which it listens, and a browser reaches nobody at 0.0.0.0
         "PREFECT_SERVER_UI_API_URL": f"{own}/api",
+        # what it keeps of runs that somebody removed goes once a day, beside its events, which go after a week
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         **passed,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_AUTH_STRING": _given(environment) or credential(home),

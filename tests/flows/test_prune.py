@@ -1,0 +1,92 @@
+"""What `truebar prune` removes is Prefect's own history of runs, and of that only what ended long ago."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.machine import ROOT
+from warehouse.locks import exclusive
+
+pytestmark = pytest.mark.long
+
+# three runs with a log and a table each: two that have ended, of which one is old, and one that waits
+_HISTORY = """
+import logging, sys, time
+from datetime import UTC, datetime, timedelta
+from flows.prefect_server import prefect_server
+
+# as the command does, before Prefect is imported
+logging.basicConfig(format="%(message)s", stream=sys.stdout, level=logging.WARNING)
+logging.getLogger("truebar").setLevel(logging.INFO)
+with prefect_server() as wait_until_ready:
+    from prefect import flow, get_run_logger
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, LogFilter
+    from flows.artifacts import keep_table
+    from flows.prune import prune
+
+    wait_until_ready()
+
+    @flow
+    def one(name):
+        get_run_logger().critical("a line of %s", name)
+        keep_table(name, "words", [{"name": name}])
+
+    one("first")
+    one("second")
+    in_a_while = datetime.now(UTC) + timedelta(days=90, seconds=1)
+    with get_client(sync_client=True) as client:
+        waiting = client.create_flow_run(one, parameters={"name": "third"})
+        def lines():
+            return sorted(line.message.split()[-1] for line in client.read_logs())
+        while len(lines()) < 2:
+            time.sleep(0.1)
+        def left():
+            return len(client.read_flow_runs()), sorted(one.key for one in client.read_artifacts()), lines()
+        print(prune(removes=True), left())
+        print(prune(removes=False, now=in_a_while), left())
+        print(prune(removes=True, now=in_a_while), left())
+        print(prune(removes=True, now=in_a_while), left())
+"""
+
+
+def _run(state_dir: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "TRUEBAR_STATE_DIR": str(state_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_what_ended_long_ago_goes_when_that_is_said(tmp_path: Path) -> None:
+    done = _run(tmp_path, "-c", _HISTORY)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line]
+    kept, gone = "(3, ['first', 'second'], ['first', 'second'])", "(1, [], [])"
+    assert [line for line in said if line[0].isdigit() and line.endswith(")")] == [
+        f"0 {kept}",
+        f"0 {kept}",
+        f"2 {gone}",
+        f"0 {gone}",
+    ]
+    assert "nothing to remove: of 2 runs that ended, none did before" in done.stdout
+    assert "2 of 2 runs that ended did so before" in done.stdout
+    assert "`truebar prune --yes` removes them" in done.stdout
+    assert f"{tmp_path / 'prefect' / 'prefect.db'} has" in done.stdout
+
+
+def test_two_do_not_prune_at_once_and_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    done = _run(tmp_path, "-m", "flows", "prune", "--older-than", "0")
+    assert (done.returncode, done.stderr) == (2, "flows: runs of the last day are kept: name a day or more, not 0\n")
+    with exclusive(tmp_path / "prefect" / "prune.lock", "pruning"):
+        done = _run(tmp_path, "-m", "flows", "prune", "--yes")
+    assert done.returncode == 2
+    assert f"process {os.getpid()} is pruning here" in done.stderr
+    assert done.stderr.count("\n") == 1
