@@ -39,7 +39,13 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     universe.add_argument("file", type=Path, metavar="FILE", help="CSV with symbol, opt-in and opt-out")
     commands.add_parser("paper-trade", help="decide the newest bars of all models in state paper, and send")
     commands.add_parser("shadow", help="decide what landed for models in state shadow, and take the looks that are due")
-    commands.add_parser("drift", help="compare what models read and predict now with what they were trained on")
+    drift = commands.add_parser("drift", help="compare what models read and predict now with what they were trained on")
+    drift.add_argument(
+        "--retire-after",
+        type=int,
+        metavar="LOOKS",
+        help="retire a model whose scores drifted at so many looks in a row, 2 or more (default: none is retired)",
+    )
     commands.add_parser("reconcile", help="compare the ledger with the broker")
     report = commands.add_parser("report", help="write a site of what happened, and say where it lies")
     report.add_argument(
@@ -125,6 +131,8 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
         case "train":
             parameters["experiments"] = options.files or None
             parameters["cluster"] = options.cluster
+        case "drift":
+            parameters["retire_after"] = options.retire_after
         case "report":
             parameters["folder"] = options.to
     name = options.command.replace("-", "_")

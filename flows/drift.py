@@ -6,7 +6,8 @@ from prefect import flow, task
 
 from flows.artifacts import keep_table
 from flows.attention import say
-from training.drift import Drift, drifts
+from models_registry.registry import ModelRecord
+from training.drift import Drift, drifts, take_looks
 
 log = logging.getLogger("truebar")
 
@@ -35,13 +36,27 @@ def compare() -> tuple[Drift, ...]:
     return found
 
 
+@task
+def note_looks(found: tuple[Drift, ...], retire_after: int | None) -> tuple[ModelRecord, ...]:
+    """Keep what was seen, and retire what the rule says."""
+    return take_looks(found, retire_after)
+
+
 @flow
-def drift() -> int:
+def drift(retire_after: int | None = None) -> int:
     """Compare every model in shadow, paper or live; returns how many there are.
 
-    It fails when the scores of one drift, so that an alarm can hang on it. Nothing is retired: whether a model is wrong
-    or the market is new, a person decides.
+    It fails when the scores of one drift, so that an alarm can hang on it. With `retire_after` a model is retired whose
+    scores drifted at so many looks in a row, each with a newer bar than the one before. Without it nothing is retired:
+    whether a model is wrong or the market is new, a person decides.
     """
     found = compare()
-    say(f"models compared with their training: {len(found)}", [str(one) for one in found if one.is_drifting])
+    retired = note_looks(found, retire_after)
+    say(
+        f"models compared with their training: {len(found)}",
+        [
+            *(str(one) for one in found if one.is_drifting),
+            *(f"model {one.model_id} is retired: {one.reason}" for one in retired),
+        ],
+    )
     return len(found)

@@ -1,14 +1,27 @@
-"""Whether models that decide now still read and predict what they were trained on: `results.drift` in sentences."""
+"""Whether models that decide now still read and predict what they were trained on: `results.drift` in sentences.
 
+Each look at a model's scores is noted, and a rule may retire a model whose scores drifted at so many looks in a row.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from psycopg.rows import class_row
 
+from models_registry import registry
+from models_registry.registry import ModelRecord
 from warehouse.connection import connect
+from warehouse.errors import Stop
+from warehouse.rows import scalar
+from warehouse.turns import take_turn
+
+# with fewer there would be no telling one bad week from a new market
+LEAST_LOOKS = 2
 
 DRIFTS = """
     select
-        model_id, max(bars) as bars, max(wanted_bars) as wanted_bars,
+        model_id, max(bars) as bars, max(wanted_bars) as wanted_bars, max(last_bar) as last_bar,
         max(psi) filter (where quantity = 'score') as score_psi,
         max(largest_psi_in_training) filter (where quantity = 'score') as largest_psi,
         bool_or(is_drifting) filter (where quantity = 'score') as is_drifting,
@@ -29,12 +42,14 @@ _NAMED = 5
 class Drift:
     """One model: its population stability indexes over the newest bars that it decided, and what drifts.
 
-    `is_drifting` is of its scores, None while it has decided too few bars. `drifting_features` come the worst first.
+    `last_bar` is the newest of these bars, in UTC. `is_drifting` is of its scores, None while it has decided too few
+    bars. `drifting_features` come the worst first.
     """
 
     model_id: str
     bars: int
     wanted_bars: int
+    last_bar: datetime | None
     score_psi: float | None
     largest_psi: float | None
     is_drifting: bool | None
@@ -63,3 +78,33 @@ def drifts() -> tuple[Drift, ...]:
     """Of every model in shadow, paper or live that was registered with what it was trained on."""
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Drift)) as cursor:
         return tuple(cursor.execute(DRIFTS).fetchall())
+
+
+def take_looks(found: Sequence[Drift], retire_after: int | None = None) -> tuple[ModelRecord, ...]:
+    """Note a look at each model with enough bars, one per newest bar; returns the models that were retired.
+
+    A model is retired when its scores drifted at the last `retire_after` looks, or never when that is None. Raises Stop
+    for less than two looks.
+    """
+    if retire_after is not None and retire_after < LEAST_LOOKS:
+        raise Stop(
+            f"a model is retired after {LEAST_LOOKS} drifting looks in a row or more, and {retire_after} is less"
+        )
+    retired = []
+    for one in found:
+        if one.is_drifting is None:
+            continue
+        with connect("gate") as connection:
+            take_turn(connection, f"model {one.model_id}")
+            # a person may have retired it meanwhile
+            if registry.states(connection)[one.model_id] not in ("shadow", "paper", "live"):
+                continue
+            is_retired = scalar(
+                connection.execute(
+                    "select research.record_drift_look(%s, %s, %s, %s)",
+                    (one.model_id, one.last_bar, one.score_psi, retire_after),
+                )
+            )
+        if is_retired:
+            retired.append(registry.get(one.model_id, role="analyst"))
+    return tuple(retired)

@@ -148,6 +148,9 @@ def test_what_drifts_is_named_and_fails_its_flow(site: Site) -> None:
         "1 of its 2 features drift: rsi",
     ):
         assert words in done.stderr
+    with connect("analyst") as connection:
+        looks = connection.execute("select model_id, psi > limit_psi from research.drift_looks").fetchall()
+    assert looks == [("reversal-2", True)]
 
 
 def test_what_drifts_is_found_without_the_decisions_of_years(site: Site) -> None:
