@@ -10,7 +10,10 @@ from tests.machine import as_owner
 from warehouse.errors import Retry, Stop
 
 DAYS = trading_days()
-_CUT = "select pg_terminate_backend(pid) from pg_stat_activity where usename <> current_user"
+_CUT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where backend_type = 'client backend' and usename <> current_user
+"""
 
 
 @pytest.mark.parametrize(

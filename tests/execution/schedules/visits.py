@@ -18,7 +18,10 @@ from tests.machine import as_owner
 from warehouse.errors import Retry, Stop
 
 SECONDS = 60
-_CUT = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename <> %s"
+_CUT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where backend_type = 'client backend' and pid <> pg_backend_pid() and usename <> %s
+"""
 
 
 class Broken(AssertionError):
