@@ -65,6 +65,8 @@ def render(spec: Spec, alt: str) -> Markup:
     svg = re.sub(r'(id="|url\(#)(?=[a-z_]+\d+)', rf"\1c{number}-", svg)
     # within a page the namespaces are known
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg, count=2)
+    # a picture is one thing with one name: its parts have roles without any
+    svg = re.sub(r"<[a-z][^>]*>", lambda tag: re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", tag[0]), svg)
     svg = re.sub(r"^<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", lambda found: _head(found[1], alt), svg, count=1)
     # Vega has escaped the texts in it
     return Markup(svg)

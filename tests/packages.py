@@ -28,6 +28,7 @@ LICENCES = FOLDER / "licences.csv"
 LOOKED_AT = {
     "async-timeout": ("Apache-2.0", "https://github.com/aio-libs/async-timeout/blob/master/LICENSE"),
     "apprise": ("BSD-2-Clause", "its LICENSE file"),
+    "axe-core-python": ("MIT AND MPL-2.0", "its LICENSE file, and the head of axe.min.js"),
     "bottleneck": ("BSD-2-Clause", "its LICENSE file"),
     "isodate": ("BSD-3-Clause", "its LICENSE file"),
     "partd": ("BSD-3-Clause", "its LICENSE.txt"),
