@@ -23,7 +23,7 @@ SCORE = "score"
 @dataclass(frozen=True)
 class Distribution:
     """The bins of a quantity: E bounds ascending, E + 1 shares; of windows the usual number of values and the largest
-    index, both None if there are too few windows.
+    index, both None if there are too few windows. `contribution`: see `ModelPackage.contributions`; None of scores.
 
     A value on a bound belongs to the bin above it. A value that is there often has a bin of its own.
     """
@@ -33,6 +33,7 @@ class Distribution:
     shares: tuple[float, ...]
     window_rows: int | None
     largest_psi: float | None
+    contribution: float | None = None
 
 
 def distributions(quantities: Iterable[tuple[str, np.ndarray]], bars: np.ndarray) -> tuple[Distribution, ...]:

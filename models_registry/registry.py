@@ -204,7 +204,8 @@ def _members(connection: psycopg.Connection, universe: str, timeframe: str) -> l
 def register(package: ModelPackage, reason: str, trained_on: Sequence[Distribution] = ()) -> ModelRecord:
     """Save a package to the models folder and record it as a candidate. The same package again changes nothing.
 
-    `trained_on` says how its features and scores were distributed in training, for `results.drift`.
+    `trained_on` says how its features and scores were distributed in training, for `results.drift`, and how much each
+    feature moves what it predicts, for `results.model_features`.
 
     Raises RegistryError when another package already has this model_id.
     """
@@ -239,12 +240,15 @@ def register(package: ModelPackage, reason: str, trained_on: Sequence[Distributi
         connection.cursor().executemany(
             """
             insert into research.model_distributions (
-                model_id, quantity, edges, shares, window_bars, window_rows, largest_psi
+                model_id, quantity, edges, shares, window_bars, window_rows, largest_psi, contribution
             )
-            values (%s, %s, %s, %s, %s, %s, %s)
+            values (%s, %s, %s, %s, %s, %s, %s, %s)
             """,
             [
-                (model_id, one.quantity, [*one.edges], [*one.shares], WINDOW, one.window_rows, one.largest_psi)
+                (
+                    *(model_id, one.quantity, [*one.edges], [*one.shares]),
+                    *(WINDOW, one.window_rows, one.largest_psi, one.contribution),
+                )
                 for one in trained_on
             ],
         )

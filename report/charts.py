@@ -22,7 +22,7 @@ VARIABLES = dict(
     zip((INK, MUTED, GRID, MODEL, OTHER, GOOD, BAD, FAINT),
         ("ink", "muted", "grid", "model", "other", "good", "bad", "faint"), strict=True)
 )  # fmt: skip
-_WIDTH = 560
+WIDTH = 560
 _VERDICT_COLOURS = {"Passed": GOOD, "Failed": BAD, "Not enough evidence": OTHER, "Not judged yet": MUTED}
 
 _CONFIG = {
@@ -49,6 +49,7 @@ _CONFIG = {
     },
     "text": {"color": INK, "fontSize": 12},
     "rule": {"color": MUTED},
+    "title": {"color": INK},
 }
 _numbers = count(1)
 
@@ -96,13 +97,13 @@ def curve(rows: Sequence[Row]) -> Spec:
     span = [rows[0]["day"].isoformat(), rows[-1]["day"].isoformat()]
     day = {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False}, "scale": {"domain": span}}
     panels: list[Spec] = [
-        _panel(190, _line(day, "wealth", "wealth, from 1", colour, logarithmic=True)),
-        _panel(110, _line(day, "drawdown", "drawdown", colour, form="%")),
+        panel(190, _line(day, "wealth", "wealth, from 1", colour, logarithmic=True)),
+        panel(110, _line(day, "drawdown", "drawdown", colour, form="%")),
     ]
     if any(row["sharpe_of_a_year"] is not None for row in rows):
         sharpe = _line(day, "sharpe", "Sharpe of a year", colour)
         zero = {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0}}}
-        panels.append(_panel(110, {"layer": [zero, sharpe], "transform": [{"filter": "isValid(datum.sharpe)"}]}))
+        panels.append(panel(110, {"layer": [zero, sharpe], "transform": [{"filter": "isValid(datum.sharpe)"}]}))
     return {"data": {"values": points}, "vconcat": panels, "spacing": 14}
 
 
@@ -132,7 +133,7 @@ def wealth_of_trials(curves: dict[str, Sequence[Row]], best: str) -> Spec:
     ]
     for layer in layers:
         layer["encoding"]["detail"] = {"field": "trial", "type": "nominal"}
-    return _panel(240, {"data": {"values": series}, "layer": layers})
+    return panel(240, {"data": {"values": series}, "layer": layers})
 
 
 def months(rows: Sequence[Row]) -> Spec:
@@ -145,7 +146,7 @@ def months(rows: Sequence[Row]) -> Spec:
         "y": {"field": "year", "type": "ordinal", "title": None, "axis": {"domain": False, "ticks": False}},
     }  # fmt: skip
     return {
-        "width": _WIDTH,
+        "width": WIDTH,
         "height": {"step": 24},
         "data": {"values": cells},
         "layer": [
@@ -176,7 +177,7 @@ def folds(rows: Sequence[Row]) -> Spec:
         for row in rows
         for series, column in (("this trial", "net_return"), ("buy and hold", "buy_and_hold"))
     ]
-    return _panel(
+    return panel(
         150,
         {
             "data": {"values": bars},
@@ -201,7 +202,7 @@ def sharpes(rows: Sequence[Row]) -> Spec:
         for row in rows
     ]
     return {
-        "width": _WIDTH - 100,
+        "width": WIDTH - 100,
         "height": {"step": 26},
         "data": {"values": points},
         "layer": [
@@ -227,7 +228,7 @@ def account(rows: Sequence[Row]) -> Spec:
     days = sorted({point["day"] for point in points})
     scale = {"domain": [days[0], days[-1]]} if len(days) > 1 else {}
     panels = [
-        _panel(
+        panel(
             200,
             {
                 "title": {"text": name, "anchor": "start", "color": INK, "fontSize": 13, "fontWeight": "normal"},
@@ -248,7 +249,7 @@ def account(rows: Sequence[Row]) -> Spec:
 def slippage(rows: Sequence[Row]) -> Spec:
     """Slippage of each order against the next open, by day."""
     points = [{"day": row["day"].isoformat(), "slippage": row["slippage_bps"], "side": row["side"]} for row in rows]
-    return _panel(
+    return panel(
         150,
         {
             "data": {"values": points},
@@ -270,17 +271,13 @@ def coverage(rows: Sequence[Row]) -> Spec:
             "symbol": row["symbol"],
             "month": row["month"].isoformat(),
             "missing": 1 - row["bars"] / (row["bars"] + row["missing_explained"] + row["missing_open"]),
-            "state": "may still come"
-            if row["missing_open"]
-            else "explained"
-            if row["missing_explained"]
-            else "complete",
+            "state": _completeness(row),
         }
         for row in rows
     ]
     months = sorted({row["month"] for row in rows})
     return {
-        "width": _WIDTH - 60,
+        "width": WIDTH - 60,
         "height": {"step": 24},
         "data": {"values": cells},
         "mark": {"type": "rect", "cornerRadius": 2},
@@ -309,7 +306,7 @@ def counts(rows: Sequence[Row], name: str, amount: str) -> Spec:
     bars = [{"name": key, "count": value} for key, value in sorted(totals.items(), key=lambda item: -item[1])[:20]]
     place = {"y": {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 300}}}
     return {
-        "width": _WIDTH - 240,
+        "width": WIDTH - 240,
         "height": {"step": 26},
         "data": {"values": bars},
         "layer": [
@@ -334,8 +331,9 @@ def _labels(months: Sequence[date]) -> list[str]:
     return [month.isoformat() for month in months[::-1][::step]]
 
 
-def _panel(height: int, spec: Spec) -> Spec:
-    return {"width": _WIDTH, "height": height, **spec}
+def panel(height: int, spec: Spec) -> Spec:
+    """A chart of the usual width."""
+    return {"width": WIDTH, "height": height, **spec}
 
 
 def _line(

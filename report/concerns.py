@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from report import queries
 from report.reading import Snapshot, Table
-from report.words import plural
+from report.words import percent, plural
 
 # a collector says every ten seconds that it is alive
 _DEAD_AFTER = timedelta(minutes=2)
@@ -38,6 +38,7 @@ class Health:
     suspected_actions: Table
     parity: Table
     drift: Table
+    expected: Table
 
 
 def concerns(health: Health, now: datetime) -> list[Concern]:
@@ -48,6 +49,7 @@ def concerns(health: Health, now: datetime) -> list[Concern]:
         *_feeds(health.feeds, now),
         *_data(health),
         *_drift(health.drift),
+        *_below_expectation(health.expected),
         *_models(health.leaderboard),
     ]
 
@@ -140,6 +142,19 @@ def _drift(drift: Table) -> Iterator[Concern]:
             )
 
 
+def _below_expectation(expected: Table) -> Iterator[Concern]:
+    # the last day of each model counts
+    for row in {row["model"]: row for row in expected.rows}.values():
+        if row["realised"] < row["band_low"]:
+            yield Concern(
+                f"The decisions of model {row['model']} have made {percent(row['realised'])} "
+                f"in {plural(row['decided_days'], 'day')}; "
+                f"its record lets one expect {percent(row['band_low'])} at least.",
+                "paper.html",
+                f'python -m models_registry retire {row["model"]} --reason "…"',
+            )
+
+
 def _models(leaderboard: Table) -> Iterator[Concern]:
     unjudged = [row for row in leaderboard.rows if row["verdict"] is None]
     if unjudged:
@@ -168,4 +183,5 @@ def health(snapshot: Snapshot, leaderboard: Table, accounts: Table) -> Health:
         suspected_actions=snapshot.table(queries.SUSPECTED_ACTIONS),
         parity=snapshot.table(queries.PARITY),
         drift=snapshot.table(queries.DRIFT),
+        expected=snapshot.table(queries.EXPECTED, states=["paper", "live"]),
     )

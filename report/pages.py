@@ -11,11 +11,13 @@ from report.blocks import Block, Page, chart, hypothesis_path, state
 from report.concerns import Health, concerns, health
 from report.reading import Row, Snapshot, Table
 from report.research import research_pages
+from report.trading import account_block, paper_page, shadow_page
 
 NAVIGATION = (
     ("index.html", "What happened"),
     ("leaderboard.html", "Leaderboard"),
     ("paper.html", "Paper trading"),
+    ("shadow.html", "Shadow"),
     ("data.html", "Data health"),
     ("parity.html", "Parity"),
 )
@@ -36,7 +38,8 @@ def pages(snapshot: Snapshot) -> Iterator[Page]:
     hypotheses = _by_hypothesis(leaderboard)
     yield _index(snapshot, found, equity, hypotheses)
     yield _leaderboard(leaderboard)
-    yield _paper(snapshot, accounts, equity)
+    yield paper_page(snapshot, accounts, equity, found.expected)
+    yield shadow_page(snapshot)
     yield _data(snapshot, found)
     yield _parity(snapshot, found.parity)
     yield from research_pages(snapshot, hypotheses)
@@ -96,7 +99,7 @@ def _index(snapshot: Snapshot, found: Health, equity: Table, hypotheses: Mapping
         "What happened",
         {
             "concerns": concerns(found, snapshot.taken_at),
-            "blocks": [verdicts, _account_block(equity), newest],
+            "blocks": [verdicts, account_block(equity), newest],
             "links": [(hypothesis_path(name), name, _best_in_words(trials)) for name, trials in hypotheses.items()],
         },
     )
@@ -128,70 +131,6 @@ def _leaderboard(leaderboard: Table) -> Page:
     )
 
 
-def _paper(snapshot: Snapshot, accounts: Table, equity: Table) -> Page:
-    slipped = snapshot.table(queries.SLIPPAGE)
-    return Page(
-        "paper.html",
-        "blocks.html",
-        "Paper trading",
-        {
-            "lead": "What models in state paper decided, sent and earned. Every figure is from the ledger.",
-            "blocks": [
-                Block(
-                    "Accounts",
-                    accounts,
-                    empty="No account has traded yet: `python -m flows paper-trade`.",
-                    is_open=True,
-                ),
-                _account_block(equity),
-                Block("Positions", snapshot.table(queries.POSITIONS), empty="Nothing is held.", is_open=True),
-                Block(
-                    "Profit and loss, by model and symbol",
-                    snapshot.table(queries.PAPER_RECORD),
-                    note="The symbol's own return is since the first decision, dividends included.",
-                    empty="No order was sent yet.",
-                    is_open=True,
-                ),
-                Block(
-                    "Slippage",
-                    slipped,
-                    chart(charts.slippage, slipped.rows, "Slippage of each order in basis points, by day"),
-                    "Fill against the next bar's open; positive is a cost. The newest 500 orders of daily bars.",
-                    "No order of a daily bar was filled yet.",
-                ),
-                Block(
-                    "Drift",
-                    snapshot.table(queries.DRIFT),
-                    note="How far the scores of each model, and features that drift, are from what it was trained on: "
-                    "population stability indexes of its newest bars, beside the largest of as many bars in training.",
-                    empty="No model decides yet.",
-                    is_open=True,
-                ),
-                Block("Orders", snapshot.table(queries.ORDERS), note="The newest 200.", empty="No order was sent yet."),
-                Block(
-                    "Halts and releases",
-                    snapshot.table(queries.HALTS),
-                    note="The newest 50 acts. docs/runbook.md says what each means.",
-                    empty="No account was ever halted.",
-                    is_open=True,
-                ),
-                Block(
-                    "Bars that were not decided",
-                    snapshot.table(queries.REFUSALS),
-                    note="The newest 50, with the reason.",
-                    empty="No bar was refused.",
-                ),
-                Block(
-                    "Reconciliations",
-                    snapshot.table(queries.RECONCILIATIONS),
-                    note="The newest 50 comparisons of ledger and broker.",
-                    empty="Ledger and broker were never compared.",
-                ),
-            ],
-        },
-    )
-
-
 def _data(snapshot: Snapshot, found: Health) -> Page:
     covered, gaps = snapshot.table(queries.DATA_HEALTH), found.gaps
     quarantined = snapshot.table(queries.QUARANTINE)
@@ -215,6 +154,14 @@ def _data(snapshot: Snapshot, found: Health) -> Page:
                     chart(charts.coverage, covered.rows, "Months of each symbol: complete, or with missing daily bars"),
                     "The newest three years. The stronger the colour, the more of the month is missing.",
                     "No daily bar is there yet: `python -m flows ingest`, then `python -m flows build`.",
+                ),
+                Block(
+                    "Sources and corrections",
+                    snapshot.table(queries.SOURCES),
+                    note="Of daily bars: whose they are, and how many are a vendor's later word. "
+                    "Aggregate: made of minutes. Without a source: nobody traded.",
+                    empty="No daily bar is there yet: `python -m flows ingest`, then `python -m flows build`.",
+                    is_open=True,
                 ),
                 Block(
                     "Missing bars",
@@ -282,22 +229,6 @@ def _parity(snapshot: Snapshot, parity: Table) -> Page:
                 ),
             ],
         },
-    )
-
-
-def _account_block(equity: Table) -> Block:
-    ends = [
-        f"{account}: from {words.cell('equity', rows[0]['equity'])} on {rows[0]['day']} "
-        f"to {words.cell('equity', rows[-1]['equity'])} on {rows[-1]['day']}."
-        for account, grouped in groupby(equity.rows, key=lambda row: row["account"])
-        if (rows := list(grouped))
-    ]
-    return Block(
-        "Equity of the accounts",
-        equity,
-        chart(charts.account, equity.rows, "Equity of each account by day"),
-        " ".join(ends),
-        "No account has traded yet: `python -m flows paper-trade`.",
     )
 
 

@@ -8,7 +8,9 @@ RELATIONS = (
     *("results.leaderboard", "results.trial_sheets", "results.gate_report", "results.equity_curve"),
     *("results.accounts", "results.positions", "results.halts", "results.reconciliations", "results.refusals"),
     *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
-    "results.drift",
+    *("results.paper_vs_backtest", "canonical.ohlcv_1d"),
+    *("results.drift", "results.calibration", "results.model_features", "results.expected_returns"),
+    *("results.shadow", "results.shadow_decisions"),
     *("results.data_health", "features.freshness", "canonical.gaps", "canonical.quarantine"),
     "canonical.suspected_actions",
 )
@@ -126,6 +128,20 @@ group by trial_id, fold
 order by trial_id, fold
 """
 
+CALIBRATION = """
+select trial_id, tenth, decisions, lowest_score, highest_score, mean_score, predicted_up, share_up, mean_return
+from results.calibration
+where trial_id = any(%(trials)s)
+order by trial_id, tenth
+"""
+
+MODEL_FEATURES = """
+select trial_id, feature, share_of_all, contribution
+from results.model_features
+where trial_id = any(%(trials)s)
+order by trial_id asc, contribution desc, feature asc
+"""
+
 ACCOUNTS = """
 select account_id as account, broker, mode, cash, standing, reason, acted_at, reconciled, reconciled_at
 from results.accounts
@@ -157,6 +173,17 @@ from results.paper_record
 order by account_id, model_id, symbol
 """
 
+PAPER_VS_BACKTEST = """
+select
+    account_id as account, model_id as model, symbol, count(*) as orders, sum(paper) as paper,
+    sum(backtest) as backtest, sum(paper) - sum(backtest) as difference, sum(from_price) as from_price,
+    sum(from_timing) as from_timing, sum(from_refusal) as from_refusal, sum(from_cost) as from_cost
+from results.paper_vs_backtest
+where paper is not null and backtest is not null
+group by account_id, model_id, symbol
+order by account_id, model_id, symbol
+"""
+
 ORDERS = """
 select
     written_at, account_id as account, model_id as model, symbol, side, quantity, filled_quantity, status,
@@ -181,6 +208,37 @@ select
 from results.drift
 where quantity = 'score' or is_drifting
 order by model_id asc, (quantity = 'score') desc, psi desc nulls last, quantity asc
+"""
+
+EXPECTED = """
+select model_id as model, day, decided_days, earned, realised, expected, band_low, band_high
+from results.expected_returns
+where model_state = any(%(states)s)
+order by model_id, day
+"""
+
+SHADOW = """
+select
+    model_id as model, model_state, days_in_time, next_look_after,
+    greatest(next_look_after + 2 - days_in_time, 0) as days_until_it, decisions, late_decisions, looks_taken, outcome,
+    luck_p, level as luck_allowed, net_sharpe, failed_checks, newest_bar, registered_at, reason
+from results.shadow
+order by (model_state = 'shadow') desc, registered_at asc, model_id asc
+"""
+
+SHADOW_POSITIONS = """
+select distinct on (model_id, symbol)
+    model_id as model, symbol, target_weight as weight, score, bar_start as decided_bar, decided_at
+from results.shadow_decisions
+where not is_late
+order by model_id asc, symbol asc, bar_start desc
+"""
+
+SHADOW_DECISIONS = """
+select model_id as model, symbol, bar_start, decided_at, is_late, score, target_weight as weight
+from results.shadow_decisions
+order by bar_start desc, model_id asc, symbol asc
+limit 200
 """
 
 HALTS = """
@@ -220,6 +278,15 @@ from (
 ) as months
 where month_start > newest - interval '3 years'
 order by symbol, month_start
+"""
+
+SOURCES = """
+select
+    source, count(*) as bars, count(*) filter (where revision > 1) as corrected, max(bar_start) as newest_bar,
+    max(landed_at) as newest_landing
+from canonical.ohlcv_1d
+group by source
+order by bars desc, source asc
 """
 
 GAPS = """

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from report import charts, queries, words
+from report import charts, model_charts, queries, words
 from report.blocks import Block, Page, chart, hypothesis_path, trial_path
 from report.reading import Row, Snapshot, Table
 
@@ -19,6 +19,8 @@ class _Evidence:
     curve: Table
     months: Table
     folds: Table
+    calibration: Table
+    features: Table
     sheet: Table
 
     @property
@@ -42,12 +44,24 @@ def research_pages(snapshot: Snapshot, hypotheses: Mapping[str, Sequence[Row]]) 
 
 def _evidence(snapshot: Snapshot, trials: Sequence[Row], sheets: Table) -> list[_Evidence]:
     ids = [trial["trial_id"] for trial in trials]
-    checks, curves, months, folds = (
+    checks, curves, months, folds, calibration, features = (
         snapshot.tables(sql, "trial_id", "trials", ids)
-        for sql in (queries.CHECKS, queries.CURVE, queries.MONTHS, queries.FOLDS)
+        for sql in (
+            *(queries.CHECKS, queries.CURVE, queries.MONTHS, queries.FOLDS),
+            *(queries.CALIBRATION, queries.MODEL_FEATURES),
+        )
     )
     return [
-        _Evidence(trial, checks[one], curves[one], months[one], folds[one], _sheet_of(sheets, one))
+        _Evidence(
+            trial=trial,
+            checks=checks[one],
+            curve=curves[one],
+            months=months[one],
+            folds=folds[one],
+            calibration=calibration[one],
+            features=features[one],
+            sheet=_sheet_of(sheets, one),
+        )
         for trial, one in zip(trials, ids, strict=True)
     ]
 
@@ -137,6 +151,31 @@ def _trial(found: _Evidence) -> Page:
                     found.folds,
                     chart(charts.folds, found.folds.rows, f"Returns of {name} by fold, beside buy-and-hold"),
                     empty="It has no returns.",
+                ),
+                Block(
+                    "Did its scores come true?",
+                    found.calibration,
+                    chart(
+                        model_charts.calibration,
+                        found.calibration.rows,
+                        f"What came after the scores of {name}, by tenths of the score",
+                    ),
+                    "Out of sample. The dashed line is where as many rise as was predicted. Returns are of the symbol, "
+                    "over the bars that the target spans, before costs.",
+                    "It has no scores.",
+                ),
+                Block(
+                    "What moves its scores",
+                    found.features,
+                    chart(
+                        model_charts.contributions,
+                        found.features.rows,
+                        f"The features that move the score of {name} most",
+                    ),
+                    "Mean absolute contribution (SHAP) to the margin of the model that was fitted on all data, over "
+                    "rows that it was fitted on.",
+                    "Only what became a model has a fit of its own on all data. Models registered before this was kept "
+                    "have none either.",
                 ),
                 Block("Its sheet", found.sheet, is_open=True),
             ],

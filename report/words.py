@@ -12,9 +12,13 @@ NOTHING = "\N{EN DASH}"
 
 _FRACTIONS = (
     *("total_return", "benchmark_total_return", "drawdown", "benchmark_drawdown", "net_return", "buy_and_hold_return"),
-    *("tail_cost", "symbol_return", "drawdown_of_buy_and_hold", "exposure", "charged", "interest"),
+    *("tail_cost", "symbol_return", "drawdown_of_buy_and_hold", "exposure", "charged", "interest", "share_of_all"),
+    *("expected", "band_low", "band_high", "realised", "earned", "predicted_up", "share_up", "weight"),
 )
-_MONEY = ("cash", "invested", "equity", "worth", "profit")
+_MONEY = (
+    *("cash", "invested", "equity", "worth", "profit", "paper", "backtest", "difference"),
+    *("from_price", "from_timing", "from_refusal", "from_cost"),
+)
 # what has no room beside others is in the SQL
 _LONGEST = 400
 

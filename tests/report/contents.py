@@ -38,7 +38,7 @@ insert into research.trial_returns (
     net_return
 )
 select
-    trial_id, symbol, day, 1 + extract(year from day) - 2020, 0.1, 0.5,
+    trial_id, symbol, day, 1 + extract(year from day) - 2020, 0.2 * sin(extract(day from day)), 0.5,
     case when mod(extract(day from day), 9) = 0 then 0.1 else 0 end,
     0.001 * sin(extract(day from day)), 0.0005 * sin(extract(day from day)), 0, 0,
     0.0005 * cos(extract(day from day) + trial_no) + 0.0001 * trial_no
@@ -78,8 +78,15 @@ values ('reversal-2', 't1-2', 'r1', 'h1', 'reversal-2', 'x', '2022-01-02');
 
 insert into research.model_states (model_id, state, reason) values ('reversal-2', 'shadow', 'contents of a report');
 
-insert into research.model_distributions (model_id, quantity, edges, shares, window_bars, window_rows, largest_psi)
-select 'reversal-2', quantity, array[0, 1], array[0.3, 0.4, 0.3], 60, 60, 0.4
+insert into research.shadow_registrations (model_id, looks, levels, related_no, reason)
+values ('reversal-2', array[100, 200], array[0.001, 0.004], 1, %(evil)s);
+
+insert into research.model_distributions (
+    model_id, quantity, edges, shares, window_bars, window_rows, largest_psi, contribution
+)
+select
+    'reversal-2', quantity, array[0, 1], array[0.3, 0.4, 0.3], 60, 60, 0.4,
+    case quantity when 'rsi' then 0.3 when 'roc_5' then 0.1 end
 from unnest(array['score', 'roc_5', 'rsi']) as quantity;
 """
 

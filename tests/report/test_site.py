@@ -54,7 +54,7 @@ def test_an_empty_warehouse_says_what_to_run(empty: Site) -> None:
 
 def test_every_page_is_there_and_well_formed(site: Site) -> None:
     found = reading_pages.pages(site.index)
-    assert site.pages == len(found) == 5 + 2 + 8
+    assert site.pages == len(found) == 6 + 2 + 8
     assert {path for path, _ in NAVIGATION} <= set(found)
     assert found["index.html"].find(".//main") is not None
 
@@ -177,6 +177,37 @@ def test_a_trial_says_why(site: Site) -> None:
     assert ">= 0.5" in said[2]
 
 
+def test_a_page_says_what_is_in_the_shadow_and_when_it_is_judged(site: Site) -> None:
+    page = reading_pages.pages(site.index)["shadow.html"]
+    models, held, _ = (
+        [[reading_pages.text(cell) for cell in row.findall("td")] for row in table.findall("./tbody/tr")]
+        for table in page.findall(".//table")
+    )
+    # 77 days of decisions; a look at 100 of them is due two days later
+    assert [row[:7] for row in models] == [["reversal-2", "shadow", "77", "100", "25", "77", "0"]]
+    assert [row[:3] + row[4:5] for row in held] == [["reversal-2", "AAPL", "100.0 %", "2022-03-20 14:30"]]
+    said = reading_pages.text(page)
+    assert "No model of daily bars has decided in the shadow and seen the two opens after it yet." in said
+
+
+def test_scores_stand_beside_what_came_and_what_moves_them(site: Site) -> None:
+    """Scores follow the returns here: the lowest tenth fell, and the highest rose."""
+    found = reading_pages.pages(site.index)
+    with snapshot() as moment:
+        tenths = moment.table(queries.CALIBRATION, trials=["t1-2"]).rows
+        features = moment.table(queries.MODEL_FEATURES, trials=["t1-2"]).rows
+    assert sum(row["decisions"] for row in tenths) == 2 * 729
+    assert tenths[0]["predicted_up"] < 0.45
+    assert (tenths[0]["share_up"], tenths[-1]["share_up"]) == (0, 1)
+    assert tenths[-1]["mean_return"] == pytest.approx(0.001, rel=0.05)
+    assert [(row["feature"], row["share_of_all"]) for row in features] == [
+        ("rsi", pytest.approx(0.75)),
+        ("roc_5", pytest.approx(0.25)),
+    ]
+    assert "75.0 %" in reading_pages.text(found["trials/t1-2.html"])
+    assert "Only what became a model has a fit of its own" in reading_pages.text(found["trials/t1-3.html"])
+
+
 def test_figures_are_those_of_the_views(site: Site) -> None:
     """The last point of the curve is the sheet's total return, and so is the product of the months."""
     with snapshot() as moment:
@@ -211,9 +242,9 @@ def test_the_sql_beside_a_table_yields_it(site: Site) -> None:
     page = reading_pages.pages(site.index)["trials/t1-2.html"]
     statements = [reading_pages.text(code).rstrip(";") for code in page.findall(".//pre/code")]
     tables = page.findall(".//table")
-    assert len(statements) == len(tables) == 5
+    assert len(statements) == len(tables) == 7
     with snapshot() as moment:
-        for statement, table in list(zip(statements, tables, strict=True))[:4]:
+        for statement, table in list(zip(statements, tables, strict=True))[:6]:
             assert "t1-2" in statement
             assert len(moment.table(statement).rows) == len(table.findall("./tbody/tr"))
 

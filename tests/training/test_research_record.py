@@ -260,10 +260,13 @@ def _says_what_it_was_trained_on(model: str, features: tuple[str, ...]) -> None:
     """Each feature and the scores, in tenths; the windows of stationary noise are near the whole."""
     with connect("analyst") as connection:
         found = connection.execute(
-            "select quantity, shares, largest_psi from research.model_distributions where model_id = %s", (model,)
+            "select quantity, shares, largest_psi, contribution from research.model_distributions where model_id = %s",
+            (model,),
         ).fetchall()
     assert {quantity for quantity, *_ in found} == {*features, "score"}
-    for quantity, shares, largest in found:
+    for quantity, shares, largest, contribution in found:
+        assert (contribution is None) == (quantity == "score")
+        assert contribution is None or contribution >= 0
         assert sum(shares) == pytest.approx(1)
         assert 0 < largest < (3 if quantity == "score" else 1)
 

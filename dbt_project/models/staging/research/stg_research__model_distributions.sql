@@ -10,7 +10,8 @@ listed as (
         shares,
         window_bars,
         window_rows,
-        largest_psi
+        largest_psi,
+        contribution
     from source
 )
 
