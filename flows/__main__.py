@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     )
     pruning.add_argument("--dry-run", action="store_true", help="only say what would be removed (the default)")
     pruning.add_argument("--yes", action="store_true", help="remove it")
+    commands.add_parser("dbt-docs", help="dbt's documentation as one file, which the report links from then on")
     for name, what in (
         ("serve", "a Prefect server, the deployments and a worker, until Ctrl-C"),
         ("server", "the server alone, for workers elsewhere"),

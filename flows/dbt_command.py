@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 from dbt_common.events.event_manager_client import cleanup_event_logger
@@ -35,8 +36,15 @@ class Node:
     message: str
 
 
-def run_dbt(*arguments: str) -> list[Node]:
+def target_dir() -> Path:
+    """Where dbt leaves its files."""
+    return load().state_dir / "dbt" / "target"
+
+
+def run_dbt(*arguments: str, keeps_json: bool = False) -> list[Node]:
     """Run a dbt command as the transformer, e.g. `run_dbt("build", "--select", "features_1d")`.
+
+    With `keeps_json` dbt leaves its artifacts in `target_dir()`.
 
     Raises Stop that names every node that failed and where dbt's log lies.
     """
@@ -48,8 +56,8 @@ def run_dbt(*arguments: str) -> list[Node]:
         # dbt's own default, debug, writes seven megabytes for a build; the SQL of each node lies in the target folder
         "--log-level-file",
         os.environ.get("DBT_LOG_LEVEL_FILE", "info"),
-        # seconds for files that nobody reads: who wants dbt's artifacts runs dbt
-        "--no-write-json",
+        # seconds for files that nobody reads
+        "--write-json" if keeps_json else "--no-write-json",
         "--log-path",
         str(state_dir / "dbt" / "logs"),
         *arguments,
@@ -58,7 +66,7 @@ def run_dbt(*arguments: str) -> list[Node]:
         "--profiles-dir",
         str(DBT_PROJECT_DIR),
         "--target-path",
-        str(state_dir / "dbt" / "target"),
+        str(target_dir()),
     ]
     with _one_at_a_time, _environment(endpoint().environment("transformer")), _rare_collections():
         outcome = dbtRunner().invoke(options)

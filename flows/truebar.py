@@ -59,6 +59,7 @@ COMMANDS = {
     "release": Command("let an account trade again", "execution"),
     "report": Command("write a site of what happened", "flows"),
     "prune": Command("remove Prefect's history of runs that ended long ago", "flows"),
+    "dbt-docs": Command("every column and what follows from what, as one file that the report links", "flows"),
     "demo": Command("everything, from nothing to models trading on paper, offline", "flows.demo", ""),
     "serve": Command("a Prefect server, the deployments and a worker, until Ctrl-C", "flows"),
     "server": Command("the Prefect server alone, for workers elsewhere", "flows"),

@@ -45,13 +45,14 @@ def pages(snapshot: Snapshot) -> Iterator[Page]:
     yield from research_pages(snapshot, hypotheses)
 
 
-def render(environment: Environment, page: Page, snapshot: Snapshot) -> str:
-    """A page as HTML that is XML too, which a test reads as such."""
+def render(environment: Environment, page: Page, snapshot: Snapshot, columns: str | None = None) -> str:
+    """A page as HTML that is XML too, which a test reads as such. `columns`: where the site has dbt's documentation."""
     return environment.get_template(page.template).render(
         page=page,
         root="../" * page.path.count("/"),
         navigation=NAVIGATION,
         taken_at=snapshot.taken_at,
+        columns=columns,
         **page.context,
     )
 

@@ -12,7 +12,15 @@ from report import pages
 from report.reading import snapshot
 from warehouse.errors import Stop
 from warehouse.locks import exclusive
-from warehouse.settings import make_state_dir
+from warehouse.settings import load, make_state_dir
+
+# where the site has dbt's documentation, when there is one
+_COLUMNS = "columns.html"
+
+
+def documentation() -> Path:
+    """Where `python -m flows dbt-docs` leaves dbt's documentation. A site that is written then has it, and links it."""
+    return load().state_dir / "dbt-docs.html"
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,27 @@ def write(folder: Path) -> Site:
 
 def _write_pages(folder: Path) -> int:
     environment = pages.environment()
+    columns = _COLUMNS if _has_documentation(folder) else None
     count = 0
     with snapshot() as moment:
         for page in pages.pages(moment):
             path = folder / page.path
             path.parent.mkdir(exist_ok=True)
-            path.write_text(pages.render(environment, page, moment), encoding="utf-8")
+            path.write_text(pages.render(environment, page, moment, columns), encoding="utf-8")
             count += 1
     return count
+
+
+def _has_documentation(folder: Path) -> bool:
+    """Whether there is one; then it is in the folder too."""
+    try:
+        # megabytes that never change: whoever writes a new one writes another file
+        os.link(documentation(), folder / _COLUMNS)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        shutil.copyfile(documentation(), folder / _COLUMNS)
+    return True
 
 
 def _leads_into(versions: Path, link: Path) -> bool:

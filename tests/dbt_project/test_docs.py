@@ -1,32 +1,23 @@
 """dbt's documentation is one file that needs no server, and shows what follows from what."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flows.dbt_command import target_dir
+from report.site import documentation
 from tests.machine import ROOT, SEEDED, lend_parsed, running_warehouse
-from warehouse.connection import endpoint
 
 
 @pytest.mark.whole
 def test_the_documentation_holds_the_lineage(tmp_path: Path) -> None:
-    target = tmp_path / "target"
     with running_warehouse(tmp_path / "state", SEEDED):
-        lend_parsed(target)
-        subprocess.run(
-            [
-                str(Path(sys.executable).parent / "dbt"), "docs", "generate", "--static", "--quiet",
-                "--target-path", str(target),
-            ],
-            cwd=ROOT / "dbt_project",
-            env={**os.environ, **endpoint().environment("transformer"), "DBT_LOG_PATH": str(tmp_path / "logs")},
-            check=True,
-        )  # fmt: skip
-    page = (target / "static_index.html").read_text()
+        lend_parsed(target_dir())
+        subprocess.run([sys.executable, "-m", "flows", "dbt-docs"], cwd=ROOT, check=True)
+        page = documentation().read_text()
     # the page holds the manifest, from which it draws; the first of these two is where it begins
     manifest, _ = json.JSONDecoder().raw_decode(page, page.index('{"metadata": {"dbt_schema_version"'))
     parents = manifest["parent_map"]

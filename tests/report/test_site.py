@@ -15,7 +15,7 @@ from flows.summary import SECTIONS
 from report import charts, queries
 from report.pages import NAVIGATION
 from report.reading import snapshot
-from report.site import Site, write
+from report.site import Site, documentation, write
 from tests.machine import BUILT, ROOT, as_owner, running_warehouse
 from tests.plans import plan_of, rows_of
 from tests.report import browser, contents, reading_pages
@@ -65,6 +65,19 @@ def test_no_page_has_a_script_or_an_address_outside(site: Site) -> None:
         assert not [element for element in page.iter() if element.tag.lower() in ("script", "iframe", "object", "link")]
         assert not [name for element in page.iter() for name in element.attrib if name.lower().startswith("on")]
         assert not re.search(r"(https?:|url\((?!#)|@import|//[a-z])", source), path
+
+
+def test_the_documentation_of_columns_is_linked_when_there_is_one(site: Site, warehouse: Path) -> None:
+    without = reading_pages.pages(site.index)
+    assert [path for path, page in without.items() if "Every column" in reading_pages.text(page)] == []
+    documentation().write_text("<html>all columns</html>")
+    try:
+        root = write(warehouse / "documented").index.parent
+    finally:
+        documentation().unlink()
+    for path in without:
+        (address,) = re.findall(r'<a href="([./]*columns\.html)">', (root / path).read_text())
+        assert reading_pages.target(root, path, address)[0].read_text() == "<html>all columns</html>"
 
 
 def test_links_lead_somewhere(site: Site) -> None:

@@ -1,0 +1,25 @@
+"""dbt's documentation as one file: every column, and what follows from what. The report links it."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from prefect import flow
+
+from flows.dbt_command import run_dbt, target_dir
+from report.site import documentation
+
+log = logging.getLogger("truebar")
+
+
+@flow
+def dbt_docs() -> Path:
+    """Write it anew beside the report; returns where it lies. Reports from now on link it."""
+    run_dbt("docs", "generate", "--static", keeps_json=True)
+    # a report that is being written links the old file or the new one
+    aside = documentation().with_suffix(".new")
+    shutil.copyfile(target_dir() / "static_index.html", aside)
+    os.replace(aside, documentation())
+    log.info("dbt's documentation: %s; `python -m flows report` links it", documentation())
+    return documentation()
