@@ -34,8 +34,8 @@ TYPES = Stage("types", (str(BIN / "mypy"),))
 PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "40")
 QUICK_TESTS = Stage(
     "quick tests that need no database",
-    # many of them wait for a socket
-    (*PYTEST, "-n", "3", "-m", "not slow and not whole and not long"),
+    # beside types, which keep a core busy
+    (*PYTEST, "-n", "2", "-m", "not slow and not whole and not long"),
     {"TRUEBAR_TESTS": "no-database"},
 )
 # each waits for its PostgreSQL as often as it computes: three keep two cores busy
