@@ -56,9 +56,13 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     [
         (("run", "--empty", "--full-refresh", *SELECTED), ""),
         (("run", "--sample", "1 day", *SELECTED), "a sample of its inputs would stand in the place of every relation"),
-        (("clone", *SELECTED), "already exists"),
-        (("clone", "--full-refresh", *SELECTED, "int_benchmarks"), "dbt clone copies into another schema"),
-        (("run", "--defer", "--favor-state", "--select", "features_1d"), ""),
+        pytest.param(("clone", *SELECTED), "already exists", marks=pytest.mark.whole),
+        pytest.param(
+            ("clone", "--full-refresh", *SELECTED, "int_benchmarks"),
+            "dbt clone copies into another schema",
+            marks=pytest.mark.whole,
+        ),
+        pytest.param(("run", "--defer", "--favor-state", "--select", "features_1d"), "", marks=pytest.mark.whole),
     ],
 )
 def test_a_command_changes_no_history(target: Path, command: tuple[str, ...], says: str) -> None:

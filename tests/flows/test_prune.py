@@ -10,7 +10,8 @@ import pytest
 from tests.machine import ROOT
 from warehouse.locks import exclusive
 
-pytestmark = pytest.mark.long
+# two servers of Prefect
+pytestmark = pytest.mark.whole
 
 # three runs with a log and a table each: two that have ended, of which one is old, and one that waits
 _HISTORY = """

@@ -35,7 +35,7 @@ _WITH_PASSWORDS = "with passwords and no superuser"
     scope="module",
     params=[
         pytest.param(None, id="embedded"),
-        pytest.param(15, id=f"PostgreSQL 15, {_WITH_PASSWORDS}"),
+        pytest.param(15, id=f"PostgreSQL 15, {_WITH_PASSWORDS}", marks=pytest.mark.whole),
         pytest.param(18, id=f"PostgreSQL 18, {_WITH_PASSWORDS}", marks=pytest.mark.whole),
     ],
 )

@@ -56,7 +56,7 @@ def test_noise_does_not_pass_in_any_market(world, drift):
         assert not [verdict for verdict in verdicts.values() if verdict.verdict == "PASSED"]
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_power_at_a_true_sharpe_of_two_on_two_and_a_half_years(world):
     """Some trial of the search passes in most worlds; the design's own measurement is 81 %."""
     found = 0
@@ -129,7 +129,7 @@ def test_a_signal_that_died_fails_however_short_the_record(trial_of, world):
     assert last.outcome == "failed"
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_a_signal_that_died_fails_nine_times_in_ten(trial_of, planted):
     """The last two folds without timing pass the test of them in one case of ten."""
     trial = planted.trials[0]
