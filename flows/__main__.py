@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         "--retire-after",
         type=int,
         metavar="LOOKS",
-        help="retire a model whose scores drifted at so many looks in a row, 2 or more (default: none is retired)",
+        help="retire a model whose scores drifted in so many windows in a row that share no bar, 2 or more",
     )
     commands.add_parser("reconcile", help="compare the ledger with the broker")
     report = commands.add_parser("report", help="write a site of what happened, and say where it lies")

@@ -47,7 +47,7 @@ def drift(retire_after: int | None = None) -> int:
     """Compare every model in shadow, paper or live; returns how many there are.
 
     It fails when the scores of one drift, so that an alarm can hang on it. With `retire_after` a model is retired whose
-    scores drifted at so many looks in a row, each with a newer bar than the one before. Without it nothing is retired:
+    scores drifted in so many windows in a row that share no bar. Without it nothing is retired:
     whether a model is wrong or the market is new, a person decides.
     """
     found = compare()

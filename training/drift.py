@@ -1,6 +1,7 @@
 """Whether models that decide now still read and predict what they were trained on: `results.drift` in sentences.
 
-Each look at a model's scores is noted, and a rule may retire a model whose scores drifted at so many looks in a row.
+Each look at a model's scores is noted, and a rule may retire a model whose scores drifted in so many windows in a row
+that share no bar.
 """
 
 from collections.abc import Sequence
@@ -17,11 +18,12 @@ from warehouse.rows import scalar
 from warehouse.turns import take_turn
 
 # with fewer there would be no telling one bad week from a new market
-LEAST_LOOKS = 2
+LEAST_WINDOWS = 2
 
 DRIFTS = """
     select
-        model_id, max(bars) as bars, max(wanted_bars) as wanted_bars, max(last_bar) as last_bar,
+        model_id, max(bars) as bars, max(wanted_bars) as wanted_bars,
+        min(first_bar) as first_bar, max(last_bar) as last_bar,
         max(psi) filter (where quantity = 'score') as score_psi,
         max(largest_psi_in_training) filter (where quantity = 'score') as largest_psi,
         bool_or(is_drifting) filter (where quantity = 'score') as is_drifting,
@@ -42,13 +44,14 @@ _NAMED = 5
 class Drift:
     """One model: its population stability indexes over the newest bars that it decided, and what drifts.
 
-    `last_bar` is the newest of these bars, in UTC. `is_drifting` is of its scores, None while it has decided too few
-    bars. `drifting_features` come the worst first.
+    `first_bar` and `last_bar` are the oldest and the newest of these bars, in UTC. `is_drifting` is of its scores,
+    None while it has decided too few bars. `drifting_features` come the worst first.
     """
 
     model_id: str
     bars: int
     wanted_bars: int
+    first_bar: datetime | None
     last_bar: datetime | None
     score_psi: float | None
     largest_psi: float | None
@@ -83,12 +86,12 @@ def drifts() -> tuple[Drift, ...]:
 def take_looks(found: Sequence[Drift], retire_after: int | None = None) -> tuple[ModelRecord, ...]:
     """Note a look at each model with enough bars, one per newest bar; returns the models that were retired.
 
-    A model is retired when its scores drifted at the last `retire_after` looks, or never when that is None. Raises Stop
-    for less than two looks.
+    A model is retired when its scores drifted in the last `retire_after` windows that share no bar, and at every look
+    since the oldest of these; never when it is None. Raises Stop for less than two windows.
     """
-    if retire_after is not None and retire_after < LEAST_LOOKS:
+    if retire_after is not None and retire_after < LEAST_WINDOWS:
         raise Stop(
-            f"a model is retired after {LEAST_LOOKS} drifting looks in a row or more, and {retire_after} is less"
+            f"a model is retired after {LEAST_WINDOWS} drifting windows in a row or more, and {retire_after} is less"
         )
     retired = []
     for one in found:
@@ -101,8 +104,8 @@ def take_looks(found: Sequence[Drift], retire_after: int | None = None) -> tuple
                 continue
             is_retired = scalar(
                 connection.execute(
-                    "select research.record_drift_look(%s, %s, %s, %s)",
-                    (one.model_id, one.last_bar, one.score_psi, retire_after),
+                    "select research.record_drift_look(%s, %s, %s, %s, %s)",
+                    (one.model_id, one.first_bar, one.last_bar, one.score_psi, retire_after),
                 )
             )
         if is_retired:
