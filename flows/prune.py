@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("truebar")
 
 DAYS = 90
+_MOST_DAYS = 36_500
 _ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 _A_PAGE = 100
 _SECONDS_BETWEEN_WORDS = 2.0
@@ -36,8 +37,8 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
     Returns how many were removed. Each goes by itself, so one that is interrupted has removed what it said, and the
     next one goes on. Raises Stop for less than a day, and when somebody else prunes here.
     """
-    if older_than < 1:
-        raise Stop(f"runs of the last day are kept: name a day or more, not {older_than}")
+    if not 1 <= older_than <= _MOST_DAYS:
+        raise Stop(f"runs of the last day are kept: name a day or more, up to {_MOST_DAYS}, not {older_than}")
     from prefect.client.orchestration import get_client
 
     before = (now or datetime.now(UTC)) - timedelta(days=older_than)
@@ -50,7 +51,7 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
         if not removes:
             log.info(
                 "%d of %d runs that ended did so before %s UTC: `truebar prune --yes` removes them and their logs%s",
-                *(old, ended, _day(before), _size(home)),
+                *(old, ended, _day(before), f" from {client.api_url}{_size(home)}"),
             )
             return 0
         removed, said = 0, time.monotonic()
@@ -92,12 +93,12 @@ def _remove(client: "SyncPrefectClient", run: "FlowRun") -> None:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
     from prefect.exceptions import ObjectNotFound
 
-    # somebody may remove the same on the pages
-    with suppress(ObjectNotFound):
-        for artifact in client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-        ):
+    its = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    for artifact in client.read_artifacts(artifact_filter=its):
+        # somebody may remove the same on the pages
+        with suppress(ObjectNotFound):
             client.delete_artifact(artifact.id)
+    with suppress(ObjectNotFound):
         client.delete_flow_run(run.id)
 
 

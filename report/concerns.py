@@ -17,6 +17,10 @@ _STANDINGS = {
 }
 
 
+# of fewer days a band says little: one bad day is out of it
+_LEAST_DAYS = 20
+
+
 @dataclass(frozen=True)
 class Concern:
     """A sentence that names what is wrong, where to read more, and what to run next."""
@@ -145,7 +149,7 @@ def _drift(drift: Table) -> Iterator[Concern]:
 def _below_expectation(expected: Table) -> Iterator[Concern]:
     # the last day of each model counts
     for row in {row["model"]: row for row in expected.rows}.values():
-        if row["realised"] < row["band_low"]:
+        if row["realised"] < row["band_low"] and row["decided_days"] >= _LEAST_DAYS:
             yield Concern(
                 f"The decisions of model {row['model']} have made {percent(row['realised'])} "
                 f"in {plural(row['decided_days'], 'day')}; "

@@ -235,16 +235,21 @@ _KEPT: Any = _Kept()
 # language it counts as one that is away, as every other failure does.
 _REFUSALS = (
     (r'database ".*" does not exist', "make it, or name another one in DATABASE_URL or PGDATABASE"),
-    (r"pg_hba\.conf", "let it in there, or connect from elsewhere"),
     (r"is not permitted to log in", "somebody took that right from it: give it back, or take another user"),
-    (r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist", None),
+    (r"(password|[Pp]eer|[Ii]dent|SASL) authentication failed|no password supplied|role \".*\" does not exist", None),
+    # last: libpq tries again without TLS and tells of both, and of the second only this
+    (r"pg_hba\.conf", "let it in there, or connect from elsewhere"),
 )
+# beside one of these, which pass, what else is told decides nothing
+_PASSES = r"too many clients|connection slots are reserved|starting up|server_login_retry"
 
 
 def _not_connected(where: Endpoint, said: str, user: str) -> Unreachable:
     """What to raise for a connection as a user that failed with these words."""
     reason = libpq_reason(said)
     sentence = f"cannot connect to PostgreSQL at {where.place}: {reason}"
+    if re.search(_PASSES, reason):
+        return Unreachable(sentence)
     for pattern, remedy in _REFUSALS:
         if re.search(pattern, reason):
             return LoginRefused(f"{sentence}; {remedy or _login_remedy(where, user)}")

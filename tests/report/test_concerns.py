@@ -12,7 +12,13 @@ def test_a_model_below_its_band_is_told() -> None:
     def row(model: str, days: int, realised: float) -> dict[str, object]:
         return {"model": model, "decided_days": days, "realised": realised, "band_low": -0.05}
 
-    rows = (row("good", 1, -0.2), row("good", 2, 0.01), row("bad", 1, 0.01), row("bad", 2, -0.08))
+    rows = (
+        row("good", 21, -0.2),
+        row("good", 22, 0.01),
+        row("bad", 21, 0.01),
+        row("bad", 22, -0.08),
+        row("new", 19, -0.2),
+    )
     found = concerns(
         Health(
             leaderboard=NONE,
@@ -28,6 +34,6 @@ def test_a_model_below_its_band_is_told() -> None:
         datetime(2026, 3, 1, tzinfo=UTC),
     )
     assert [one.text for one in found] == [
-        "The decisions of model bad have made -8.0\u202f% in 2 days; its record lets one expect -5.0\u202f% at least."
+        "The decisions of model bad have made -8.0\u202f% in 22 days; its record lets one expect -5.0\u202f% at least."
     ]
     assert found[0].command == 'python -m models_registry retire bad --reason "…"'

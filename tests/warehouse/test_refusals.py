@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from warehouse.connection import arrow, connect, endpoint, open_connection
+from warehouse.connection import _not_connected, arrow, connect, endpoint, open_connection
 from warehouse.errors import Stop, Unreachable
 from warehouse.refusals import in_words
 
@@ -55,6 +55,38 @@ def test_too_many_connections_may_pass(warehouse_db: Path) -> None:
         finally:
             administrator.execute("alter role analyst connection limit -1")
     assert "\n" not in str(said.value)
+
+
+_AT = 'connection to server at "db.example" (192.0.2.7), port 5432 failed: '
+_WITHOUT_TLS = 'FATAL:  no pg_hba.conf entry for host "198.51.100.4", user "loader", database "db", no encryption'
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "words"),
+    [
+        # libpq tries without TLS what was refused with it, asyncpg#1306
+        (f'FATAL:  password authentication failed for user "loader"\n{_AT}{_WITHOUT_TLS}', 2, "rotate"),
+        (f"FATAL:  sorry, too many clients already\n{_AT}{_WITHOUT_TLS}", 75, "too many clients"),
+        (_WITHOUT_TLS, 2, "let it in there"),
+        ('FATAL:  LDAP authentication failed for user "loader"', 75, "LDAP"),
+        # a pooler's own wait, pgbouncer#586
+        (
+            "FATAL:  server login has been failing, cached error: password authentication failed for user"
+            ' "loader" (server_login_retry)',
+            75,
+            "server_login_retry",
+        ),
+    ],
+)
+def test_a_login_is_refused_where_only_a_person_can_mend_it(
+    warehouse_db: Path, said: str, status: int, words: str
+) -> None:
+    url = "postgresql://owner@db.example/db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        found = _not_connected(endpoint(), f"{_AT}{said}", "loader")
+    assert found.exit_status == status
+    assert words in str(found)
 
 
 def test_who_holds_a_lock_is_named(warehouse_db: Path) -> None:
