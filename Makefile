@@ -8,6 +8,8 @@ SOURCE ?= polygon
 INSTALLED := .venv/.installed
 PACKAGES := --require-hashes -r constraints.txt
 CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
+# the checker of types, in a folder of its own: it and dbt ask for different versions of one package
+TYPES := --require-hashes --target .venv/types -r constraints-types.txt
 
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,23 +23,26 @@ install: $(INSTALLED) ## make .venv with exactly the versions in constraints.txt
 
 # uv installs in a sixth of pip's time; where it cannot reach a registry that pip can, pip does the work.
 # The sandbox is equipment beside the product, a distribution of its own.
-$(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt constraints-types.txt
 	@set -e; started=$$SECONDS; \
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "truebar needs Python 3.11 or newer")'; \
 	echo "▸ installing $$(grep -c '^[a-z]' constraints.txt) packages into .venv: 2 GB, from half a minute to some minutes"; \
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
 	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt; \
 	if $(BIN)/python -m pip install -q --require-hashes -r .venv/uv.txt 2>/dev/null && $(BIN)/uv pip install -q -p $(BIN)/python $(PACKAGES); \
-	then $(BIN)/uv pip install -q -p $(BIN)/python $(CHECKOUT); \
-	else $(BIN)/python -m pip install -q $(PACKAGES) && $(BIN)/python -m pip install -q $(CHECKOUT); fi; \
+	then $(BIN)/uv pip install -q -p $(BIN)/python $(CHECKOUT) && $(BIN)/uv pip install -q -p $(BIN)/python $(TYPES); \
+	else $(BIN)/python -m pip install -q $(PACKAGES) && $(BIN)/python -m pip install -q $(CHECKOUT) \
+	&& $(BIN)/python -m pip install -q --upgrade $(TYPES); fi; \
 	touch $@; echo "  done in $$((SECONDS - started)) s"
 
-lock: $(INSTALLED) ## write constraints.txt anew: the newest versions that pyproject.toml allows, with hashes
-	@$(BIN)/uv pip compile -q pyproject.toml sandbox/pyproject.toml --all-extras --universal --python-version 3.11 \
-	    --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade -o constraints.txt
+LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade
+
+lock: $(INSTALLED) ## write both files of versions anew: the newest that pyproject.toml allows, with hashes
+	@$(BIN)/uv $(LOCK) pyproject.toml sandbox/pyproject.toml --all-extras -o constraints.txt
+	@$(BIN)/uv $(LOCK) --group types -o constraints-types.txt
 
 audit: $(INSTALLED) ## ask the public lists whether a package of constraints.txt has a known weakness (needs a network)
-	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r constraints.txt
+	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r constraints.txt -r constraints-types.txt
 
 demo: $(INSTALLED) ## the whole system on this machine, offline: data, features, gate, paper trading
 	@$(BIN)/python -m flows.demo

@@ -29,7 +29,7 @@ LINT = (
     Stage("ruff: format", (str(BIN / "ruff"), "format", "--check", ".")),
     Stage("import boundaries", (str(BIN / "lint-imports"), "--no-cache")),
 )
-TYPES = Stage("types", (str(BIN / "mypy"),))
+TYPES = Stage("types", (sys.executable, "-m", "mypy"), {"PYTHONPATH": str(BIN.parent / "types")})
 # reordering would start with the files of many small tests and end with one worker on the longest
 PYTEST = (sys.executable, "-m", "pytest", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations", "40")
 QUICK_TESTS = Stage(

@@ -26,7 +26,7 @@ CHANCE = 0.80
 
 def needed_for_test(critical: float) -> float:
     """Mean of t at which a one-sided test with this critical value rejects with 80 % probability."""
-    return critical + norm.ppf(CHANCE)
+    return critical + float(norm.ppf(CHANCE))
 
 
 def needed_for_folds(required: int, folds: int) -> float:
@@ -34,7 +34,7 @@ def needed_for_folds(required: int, folds: int) -> float:
 
     The binomial tail P(X >= m) of n folds is the regularised incomplete beta function I_q(m, n - m + 1).
     """
-    return norm.ppf(beta.ppf(CHANCE, required, folds - required + 1)) if required > 0 else 0.0
+    return float(norm.ppf(beta.ppf(CHANCE, required, folds - required + 1))) if required > 0 else 0.0
 
 
 @lru_cache
@@ -63,4 +63,4 @@ def years_missing(annual_sharpe: float, needed_t: float, years: float, floor: fl
 
 def is_worse_than(t: float, annual_sharpe: float, years: float) -> bool:
     """Whether a part of the record, `years` long with statistic `t`, is significantly (5 %) below the Sharpe."""
-    return t < annual_sharpe * sqrt(years) + norm.ppf(0.05)
+    return t < annual_sharpe * sqrt(years) + float(norm.ppf(0.05))
