@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ gc.set_threshold(100_000, 50, 50)
 # seconds of each run of dbt, for files that nobody reads; who does sets it
 os.environ["DBT_WRITE_JSON"] = "false"
 os.environ["DBT_LOG_LEVEL_FILE"] = "warn"
+
+# a file that runs dbt, or is marked as a whole as one that is long or works in a warehouse
+LEFT_OUT = re.compile(r"\brun_dbt\b|^pytestmark = .*(mark\.long|mark\.whole|_warehouse)", re.MULTILINE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,6 +42,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(ROOT / "tests").parts[0]
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """In `make check` a file that is left out as a whole is not even read: what it imports takes seconds."""
+    if os.environ.get("TRUEBAR_TESTS") != "no-database" or not collection_path.name.startswith("test_"):
+        return None
+    return True if LEFT_OUT.search(collection_path.read_text()) else None
 
 
 @pytest.fixture(autouse=True, scope="session")

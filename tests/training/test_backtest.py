@@ -17,6 +17,8 @@ from training.rows import Rows
 from training.train import Search
 from training.walk_forward import split
 
+pytestmark = pytest.mark.long
+
 
 def backtest(data: Dataset, hypothesis: Hypothesis) -> Backtest:
     folds = split(len(data.sessions), folds=5, out_of_sample_fraction=0.6, horizon=hypothesis.target.horizon)

@@ -13,6 +13,8 @@ from training.gate.economics import maximum_drawdown
 from training.gate.reality_check import reality_check
 from training.gate.sharpe import Moments, expected_best_sharpe, probabilistic_sharpe, sharpe
 
+pytestmark = pytest.mark.long
+
 worlds = given(
     days=st.integers(3, 900),
     seed=st.integers(0, 2**32),

@@ -9,6 +9,8 @@ from training.gate.alpha import fit_alpha
 from training.gate.economics import maximum_drawdown
 from training.gate.tail import tail_cost
 
+pytestmark = pytest.mark.long
+
 
 def look(family, **arguments):
     return judge(family, **({"look_no": 1, "thresholds": Thresholds(), "seed": 7} | arguments))
