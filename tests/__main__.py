@@ -43,12 +43,12 @@ QUICK_TESTS = (
         {"TRUEBAR_TESTS": "no-database"},
     ),
 )
-# each waits for its PostgreSQL as often as it computes: three keep two cores busy
+# each waits for its PostgreSQL as often as it computes: three or four keep two cores busy
 COVERAGE = Stage(
     "tests, with the lines that none of them ran",
     (*PYTEST, "-n", "3", "-m", "not slow", "--cov", "--cov-report", "term"),
 )
-TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "3"))
+TESTS = Stage("tests: SQL lint, dbt tests and unit tests included", (*PYTEST, "-n", "4"))
 WHOLE = Stage("the demo, and whole histories", (*PYTEST, "-n", "3", "-m", "whole and not slow"))
 
 
@@ -73,10 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
         case "coverage":
             failed = [COVERAGE.title] if not _passes(COVERAGE) else []
         case _:
-            failed = [stage.title for stage in LINT if not _passes(stage)]
-            with _beside(TYPES) as untyped:
-                failed += [] if _passes(TESTS) else [TESTS.title]
-            failed += untyped
+            with _beside(TYPES, *LINT) as unclean:
+                failed = [] if _passes(TESTS) else [TESTS.title]
+            failed += unclean
     if failed:
         print(f"\nfailed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -91,13 +90,17 @@ def _passes(stage: Stage) -> bool:
 
 
 @contextmanager
-def _beside(stage: Stage) -> Iterator[list[str]]:
-    """Run a stage while the block runs, and print what it said after it; yields the titles of what failed by then."""
+def _beside(*stages: Stage) -> Iterator[list[str]]:
+    """Run stages one after another while the block runs, and print what they said after it.
+
+    Yields the titles of those that failed by then.
+    """
     failed: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_captured, stage)
+        running = [pool.submit(_captured, stage) for stage in stages]
         yield failed
-        failed += _told(running.result())
+        for stage in running:
+            failed += _told(stage.result())
 
 
 def _side_by_side(*stages: Stage) -> list[str]:
