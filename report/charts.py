@@ -136,65 +136,6 @@ def wealth_of_trials(curves: dict[str, Sequence[Row]], best: str) -> Spec:
     return panel(240, {"data": {"values": series}, "layer": layers})
 
 
-def months(rows: Sequence[Row]) -> Spec:
-    """Returns of months, a row per year."""
-    cells = [{"year": row["month"].year, "month": row["month"].month, "return": row["net_return"]} for row in rows]
-    largest = max(abs(cell["return"]) for cell in cells) or 1.0
-    place = {
-        "x": {"field": "month", "type": "ordinal", "scale": {"domain": list(range(1, 13))},
-              "axis": {"labelAngle": 0, "domain": False, "ticks": False}},
-        "y": {"field": "year", "type": "ordinal", "title": None, "axis": {"domain": False, "ticks": False}},
-    }  # fmt: skip
-    return {
-        "width": WIDTH,
-        "height": {"step": 24},
-        "data": {"values": cells},
-        "layer": [
-            {
-                "mark": {"type": "rect", "cornerRadius": 2},
-                "encoding": place
-                | {
-                    "color": {"condition": {"test": "datum.return < 0", "value": BAD}, "value": GOOD},
-                    "opacity": {
-                        "field": "size", "type": "quantitative", "legend": None,
-                        "scale": {"domain": [0, largest], "range": [0.05, 0.65]},
-                    },
-                },
-                "transform": [{"calculate": "abs(datum.return)", "as": "size"}],
-            },
-            {
-                "mark": {"type": "text", "fontSize": 12},
-                "encoding": place | {"text": {"field": "return", "type": "quantitative", "format": "+.1%"}},
-            },
-        ],
-    }  # fmt: skip
-
-
-def folds(rows: Sequence[Row]) -> Spec:
-    """What each fold earned, beside buy-and-hold."""
-    bars = [
-        {"fold": row["fold"], "series": series, "return": row[column]}
-        for row in rows
-        for series, column in (("this trial", "net_return"), ("buy and hold", "buy_and_hold"))
-    ]
-    return panel(
-        150,
-        {
-            "data": {"values": bars},
-            "mark": "bar",
-            "encoding": {
-                "x": {"field": "fold", "type": "ordinal", "axis": {"labelAngle": 0}},
-                "xOffset": {"field": "series", "sort": ["this trial", "buy and hold"]},
-                "y": {"field": "return", "type": "quantitative", "title": "return", "axis": {"format": "%"}},
-                "color": {
-                    "field": "series",
-                    "scale": {"domain": ["this trial", "buy and hold"], "range": [MODEL, OTHER]},
-                },
-            },
-        },
-    )
-
-
 def sharpes(rows: Sequence[Row]) -> Spec:
     """Net Sharpe ratio of every trial, a line per hypothesis, by verdict."""
     points = [

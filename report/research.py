@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from report import charts, model_charts, queries, words
 from report.blocks import Block, Page, chart, hypothesis_path, trial_path
+from report.month_grid import month_grid
 from report.reading import Row, Snapshot, Table
 
 
@@ -142,16 +143,11 @@ def _trial(found: _Evidence) -> Page:
                 Block(
                     "Months",
                     found.months,
-                    chart(charts.months, found.months.rows, f"Returns of {name} by year and month"),
+                    month_grid(found.months.rows, f"Returns of {name} by year and month"),
                     "After costs.",
                     "It has no returns.",
                 ),
-                Block(
-                    "Folds",
-                    found.folds,
-                    chart(charts.folds, found.folds.rows, f"Returns of {name} by fold, beside buy-and-hold"),
-                    empty="It has no returns.",
-                ),
+                Block("Folds", found.folds, empty="It has no returns.", is_open=True),
                 Block(
                     "Did its scores come true?",
                     found.calibration,

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from report import charts, model_charts
+from report.month_grid import month_grid
 
 
 def test_each_account_is_drawn_at_its_own_size() -> None:
@@ -53,3 +54,21 @@ def test_tenths_of_a_score_are_drawn(is_binary: bool) -> None:
     drawn = str(charts.render(model_charts.calibration(rows), "What came by tenths of the score"))
     assert ">mean return</text>" in drawn
     assert (">share that rose</text>" in drawn) == is_binary
+
+
+def test_months_are_a_table_that_can_be_read() -> None:
+    rows = [
+        {"month": date(2020, 11, 1), "net_return": -0.02},
+        {"month": date(2021, 1, 1), "net_return": 0.041},
+        {"month": date(2021, 2, 1), "net_return": 0.0},
+    ]
+    drawn = str(month_grid(rows, "Returns of <one> by year and month"))
+    first, second = drawn.split("<tbody>")[1].split("</tr>")[:2]
+    # a year begins with the month that it begins with
+    assert first.startswith('<tr><th scope="row">2020</th>' + "<td></td>" * 10)
+    assert '<td class="number loss" style="--tint: 15%">-2.0\u202f%</td><td></td>' in first
+    assert '<td class="number gain" style="--tint: 30%">4.1\u202f%</td>' in second
+    assert '<td class="number gain" style="--tint: 0%">0.0\u202f%</td>' in second
+    assert "<one>" not in drawn
+    assert "&lt;one&gt;" in drawn
+    assert month_grid([], "Returns") is None
