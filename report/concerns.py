@@ -149,10 +149,10 @@ def _drift(drift: Table) -> Iterator[Concern]:
 def _below_expectation(expected: Table) -> Iterator[Concern]:
     # the last day of each model counts
     for row in {row["model"]: row for row in expected.rows}.values():
-        if row["realised"] < row["band_low"] and row["decided_days"] >= _LEAST_DAYS:
+        if row["realised"] < row["band_low"] and row["counted_days"] >= _LEAST_DAYS:
             yield Concern(
                 f"The decisions of model {row['model']} have made {percent(row['realised'])} "
-                f"in {plural(row['decided_days'], 'day')}; "
+                f"in {plural(row['counted_days'], 'day')}; "
                 f"its record lets one expect {percent(row['band_low'])} at least.",
                 "paper.html",
                 f'python -m models_registry retire {row["model"]} --reason "…"',

@@ -211,7 +211,7 @@ order by model_id asc, (quantity = 'score') desc, psi desc nulls last, quantity 
 """
 
 EXPECTED = """
-select model_id as model, day, decided_days, earned, realised, expected, band_low, band_high
+select model_id as model, day, counted_days, decisions, earned, realised, expected, band_low, band_high
 from results.expected_returns
 where model_state = any(%(states)s)
 order by model_id, day

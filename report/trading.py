@@ -151,7 +151,8 @@ def _expected_block(expected: Table, empty: str) -> Block:
             expected.rows,
             "What each model's decisions made, in the band that its record lets one expect",
         ),
-        "What the decisions made at the next opens, less the charges of the backtest. The band holds 95 of 100 records "
-        "whose days are drawn as the backtest's were.",
+        "What the decisions made at the next opens, less the charges of the backtest; what was not decided in time is "
+        "held. Interest on cash is in neither. The band holds 95 of 100 records whose days are drawn as the backtest's "
+        "were.",
         empty,
     )

@@ -10,7 +10,7 @@ NONE = Table((), (), "")
 
 def test_a_model_below_its_band_is_told() -> None:
     def row(model: str, days: int, realised: float) -> dict[str, object]:
-        return {"model": model, "decided_days": days, "realised": realised, "band_low": -0.05}
+        return {"model": model, "counted_days": days, "realised": realised, "band_low": -0.05}
 
     rows = (
         row("good", 21, -0.2),

@@ -37,15 +37,26 @@ charges as (
     group by models.model_id
 ),
 
--- what it earned on each day
-trial_days as (
+-- what it earned on each bar of its grid, where calendars differ several a day; without the interest, which no
+-- decision earns
+trial_bars as (
     select
         models.model_id,
         models.model_state,
-        ln(greatest(1 + sum(returns.net_return), 1e-9)) as log_return
+        returns.bar_start,
+        ln(greatest(1 + sum(returns.net_return - returns.interest), 1e-9)) as log_return
     from models
     inner join returns on models.trial_id = returns.trial_id
     group by models.model_id, models.model_state, returns.bar_start
+),
+
+trial_days as (
+    select
+        model_id,
+        model_state,
+        sum(log_return) as log_return
+    from trial_bars
+    group by model_id, model_state, (bar_start at time zone 'UTC')::date
 ),
 
 records as (
@@ -85,23 +96,23 @@ last_decisions as (
         decisions.model_id,
         decisions.symbol,
         decisions.bar_start,
-        decisions.target_weight,
-        charges.rate
+        decisions.target_weight
     from decisions
-    inner join charges on decisions.model_id = charges.model_id
+    inner join models on decisions.model_id = models.model_id
     order by decisions.model_id asc, decisions.symbol asc, decisions.bar_start asc, decisions.decided_at desc
 ),
 
-weights as (
+firsts as (
     select
-        *,
-        target_weight - coalesce(
-            lag(target_weight) over (partition by model_id, symbol order by bar_start), 0
-        ) as traded
+        model_id,
+        symbol,
+        min(bar_start) as first_bar
     from last_decisions
+    group by model_id, symbol
 ),
 
--- entered at the next open, and measured at the one after it; the years before the first decision are not read
+-- entered at the next open at which somebody traded, and measured at the one after it; the years before the first
+-- decision are not read
 opens as (
     select
         symbol,
@@ -110,30 +121,78 @@ opens as (
         lead(adj_open, 2) over of_symbol as left_at
     from bars
     where
-        symbol in (select last_decisions.symbol from last_decisions)
-        and bar_start >= (select min(last_decisions.bar_start) from last_decisions)
+        symbol in (select firsts.symbol from firsts)
+        and bar_start >= (select min(firsts.first_bar) from firsts)
+        and not is_silent
     window of_symbol as (partition by symbol order by bar_start)
+),
+
+-- a bar that nobody decided is a bar too: what was held stays
+due as (
+    select
+        firsts.model_id,
+        opens.*,
+        last_decisions.target_weight,
+        (opens.bar_start at time zone 'UTC')::date as day,
+        count(last_decisions.target_weight) over (
+            partition by firsts.model_id, opens.symbol order by opens.bar_start
+        ) as decision_no
+    from firsts
+    inner join opens on firsts.symbol = opens.symbol and firsts.first_bar <= opens.bar_start
+    left join last_decisions
+        on
+            firsts.model_id = last_decisions.model_id and opens.symbol = last_decisions.symbol
+            and opens.bar_start = last_decisions.bar_start
+),
+
+held as (
+    select
+        *,
+        max(target_weight) over (partition by model_id, symbol, decision_no) as weight
+    from due
+    where decision_no > 0
+),
+
+weights as (
+    select
+        *,
+        weight - coalesce(lag(weight) over (partition by model_id, symbol order by bar_start), 0) as traded,
+        max(bar_start) over (partition by model_id) as newest_bar
+    from held
+),
+
+-- a day is told when all of its symbols have their result; a symbol without bars for ten days is not waited for
+waiting as (
+    select
+        model_id,
+        min(day) as first_day
+    from weights
+    where left_at is null and bar_start > newest_bar - interval '10 days'
+    group by model_id
 ),
 
 days as (
     select
         weights.model_id,
-        (weights.bar_start at time zone 'UTC')::date as day,
+        weights.day,
+        count(weights.target_weight) as decisions,
         sum(
-            weights.target_weight * (opens.left_at / opens.entered_at - 1) - abs(weights.traded) * weights.rate
+            weights.weight * (weights.left_at / weights.entered_at - 1) - abs(weights.traded) * charges.rate
         ) as earned
     from weights
-    inner join opens on weights.symbol = opens.symbol and weights.bar_start = opens.bar_start
-    where opens.left_at is not null
-    group by weights.model_id, (weights.bar_start at time zone 'UTC')::date
+    inner join charges on weights.model_id = charges.model_id
+    left join waiting on weights.model_id = waiting.model_id
+    where weights.left_at is not null and weights.day < coalesce(waiting.first_day, 'infinity')
+    group by weights.model_id, weights.day
 ),
 
 grown as (
     select
         model_id,
         day,
+        decisions,
         earned,
-        row_number() over so_far as decided_days,
+        row_number() over so_far as counted_days,
         sum(ln(greatest(1 + earned, 1e-9))) over so_far as log_wealth
     from days
     window so_far as (partition by model_id order by day)
@@ -145,11 +204,12 @@ spread as (
         grown.model_id,
         records.model_state,
         grown.day,
-        grown.decided_days,
+        grown.counted_days,
+        grown.decisions,
         grown.earned,
         grown.log_wealth,
-        grown.decided_days * records.mean as log_expected,
-        1.96 * records.deviation * sqrt(grown.decided_days + grown.decided_days ^ 2 / records.record_days) as half_width
+        grown.counted_days * records.mean as log_expected,
+        1.96 * records.deviation * sqrt(grown.counted_days + grown.counted_days ^ 2 / records.record_days) as half_width
     from grown
     inner join records on grown.model_id = records.model_id
 ),
@@ -159,7 +219,8 @@ banded as (
         model_id,
         model_state,
         day,
-        decided_days,
+        counted_days,
+        decisions,
         round(earned::numeric, 10) as earned,
         round((exp(log_wealth) - 1)::numeric, 10) as realised,
         round((exp(log_expected) - 1)::numeric, 10) as expected,
