@@ -29,6 +29,8 @@ from warehouse.settings import load, make_state_dir
 _SECONDS_TO_START = 120
 _SECONDS_TO_LEAVE_A_PORT = 3.0
 START = "--- start\n"
+# on each run that a command starts itself: a server may have runs of other projects
+TAG = "truebar"
 
 
 @contextmanager
@@ -55,7 +57,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
 
     if configured := PREFECT_API_URL.value():
         _check(configured, PREFECT_API_AUTH_STRING.value())
-        yield lambda: None
+        from prefect import tags
+
+        with tags(TAG):
+            yield lambda: None
         return
     log_file = home / "server.log"
     log_files.shorten(log_file)
@@ -81,7 +86,10 @@ def prefect_server() -> Iterator[Callable[[], None]]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
     }
     with temporary_settings(settings):
-        yield lambda: until_healthy(process, port, log_file)
+        from prefect import tags
+
+        with tags(TAG):
+            yield lambda: until_healthy(process, port, log_file)
 
 
 def serve(port: int, host: str) -> None:

@@ -1,6 +1,9 @@
 """Remove what nobody reads any more: Prefect's history of runs that ended long ago, with their logs and tables.
 
-Nothing else goes. What the product stores is read again: vendors' rows and their revisions by `truebar.as_of`, research
+Nothing else goes. A server may have runs of other projects: ours are those of the work pool, those that a command here
+tagged, and what these called. A flow's name tells nothing, since a server takes flows of one name for one flow.
+
+What the product stores is read again: vendors' rows and their revisions by `truebar.as_of`, research
 by the gate's next look, the ledger by reconciliation and parity, a model's package to decide its bars again.
 """
 
@@ -8,33 +11,70 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows.deployments import POOL
+from flows.prefect_server import TAG
 from warehouse.errors import Stop
 from warehouse.locks import exclusive
 from warehouse.settings import load
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun
 
 log = logging.getLogger("truebar")
 
 DAYS = 90
 _MOST_DAYS = 36_500
 _ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
-_A_PAGE = 100
+# what a server removes in one request at most
+_A_PAGE = 50
 _SECONDS_BETWEEN_WORDS = 2.0
 _SECONDS_FOR_LOGS = 30.0
 
 
-def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None) -> int:
-    """Say which runs ended more than so many days before `now` (UTC), and remove them if that is asked for.
+_WHOSE = f"of the work pool {POOL} or with the tag {TAG}"
 
-    Returns how many were removed. Each goes by itself, so one that is interrupted has removed what it said, and the
+
+@dataclass(frozen=True)
+class _Ours:
+    """Runs that ended, with those that they called: of the work pool, or else of commands, which tag them."""
+
+    client: "SyncPrefectClient"
+    before: datetime | None
+    in_pool: bool
+
+    @property
+    def _filters(self) -> dict[str, Any]:
+        from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+
+        # what another run called goes with that one
+        wanted: dict[str, object] = {"state": {"type": {"any_": _ENDED}}, "parent_task_run_id": {"is_null_": True}}
+        if self.before is not None:
+            wanted["end_time"] = {"before_": self.before}
+        if self.in_pool:
+            pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
+            return {"flow_run_filter": FlowRunFilter.model_validate(wanted), "work_pool_filter": pool}
+        tagged = {**wanted, "tags": {"all_": [TAG]}, "deployment_id": {"is_null_": True}}
+        return {"flow_run_filter": FlowRunFilter.model_validate(tagged)}
+
+    def count(self) -> int:
+        return self.client.count_flow_runs(**self._filters)
+
+    def pages(self) -> Iterator[list[UUID]]:
+        """A page at a time: what was removed is in no later one."""
+        while page := self.client.read_flow_runs(**self._filters, limit=_A_PAGE):
+            yield [run.id for run in page]
+
+
+def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None) -> int:
+    """Say which of our runs ended more than so many days before `now` (UTC), and remove them if that is asked for.
+
+    Returns how many were removed, each with what it called. One that is interrupted has removed what it said, and the
     next one goes on. Raises Stop for less than a day, and when somebody else prunes here.
     """
     if not 1 <= older_than <= _MOST_DAYS:
@@ -44,68 +84,59 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
     before = (now or datetime.now(UTC)) - timedelta(days=older_than)
     home = load().state_dir / "prefect"
     with exclusive(home / "prune.lock", "pruning", wait=0), get_client(sync_client=True) as client:
-        ended, old = _count(client), _count(client, before)
+        ended = sum(_Ours(client, None, in_pool).count() for in_pool in (True, False))
+        old = sum(_Ours(client, before, in_pool).count() for in_pool in (True, False))
         if not old:
-            log.info("nothing to remove: of %d runs that ended, none did before %s UTC", ended, _day(before))
+            log.info("nothing to remove: of %d runs %s that ended, none did before %s UTC", ended, _WHOSE, _day(before))
             return 0
         if not removes:
             log.info(
-                "%d of %d runs that ended did so before %s UTC: `truebar prune --yes` removes them and their logs%s",
-                *(old, ended, _day(before), f" from {client.api_url}{_size(home)}"),
+                "%d of %d runs %s that ended did so before %s UTC: `truebar prune --yes` removes them and their logs%s",
+                *(old, ended, _WHOSE, _day(before), f" from {client.api_url}{_size(home)}"),
             )
             return 0
         removed, said = 0, time.monotonic()
         newest: list[UUID] = []
-        for run in _runs(client, before):
-            _remove(client, run)
-            removed += 1
-            newest = [*newest[-_A_PAGE:], run.id]
-            if time.monotonic() - said > _SECONDS_BETWEEN_WORDS:
-                said = time.monotonic()
-                log.info("%d of %d runs are removed", removed, old)
+        for in_pool in (True, False):
+            for page in _Ours(client, before, in_pool).pages():
+                newest = _remove(client, page)
+                removed += len(page)
+                if time.monotonic() - said > _SECONDS_BETWEEN_WORDS:
+                    said = time.monotonic()
+                    log.info("%d of %d runs are removed", removed, old)
         _until_without_logs(client, newest)
-    log.info("%d runs that ended before %s UTC are removed%s", removed, _day(before), _size(home))
+    log.info("%d runs %s that ended before %s UTC are removed%s", removed, _WHOSE, _day(before), _size(home))
     return removed
 
 
-def _filter(before: datetime | None) -> dict[str, object]:
-    ended: dict[str, object] = {"state": {"type": {"any_": _ENDED}}}
-    return ended if before is None else {**ended, "end_time": {"before_": before}}
+def _remove(client: "SyncPrefectClient", runs: list[UUID]) -> list[UUID]:
+    """These runs, and before them what they called, so that none of it is left without them; returns all of them.
 
-
-def _count(client: "SyncPrefectClient", before: datetime | None = None) -> int:
-    from prefect.client.schemas.filters import FlowRunFilter
-
-    return client.count_flow_runs(flow_run_filter=FlowRunFilter.model_validate(_filter(before)))
-
-
-def _runs(client: "SyncPrefectClient", before: datetime) -> Iterator["FlowRun"]:
-    """A page at a time: what was removed is in no later one."""
-    from prefect.client.schemas.filters import FlowRunFilter
-
-    old = FlowRunFilter.model_validate(_filter(before))
-    while page := client.read_flow_runs(flow_run_filter=old, limit=_A_PAGE):
-        yield from page
-
-
-def _remove(client: "SyncPrefectClient", run: "FlowRun") -> None:
-    """Its tables first: they would stay without it. Its logs and tasks go with it."""
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+    Their tables go first: they would stay. Logs and tasks go with a run.
+    """
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter
     from prefect.exceptions import ObjectNotFound
 
-    its = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
-    for artifact in client.read_artifacts(artifact_filter=its):
-        # somebody may remove the same on the pages
-        with suppress(ObjectNotFound):
-            client.delete_artifact(artifact.id)
-    with suppress(ObjectNotFound):
-        client.delete_flow_run(run.id)
+    gone: list[UUID] = []
+    called = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": runs}})
+    while page := client.read_flow_runs(flow_run_filter=called, limit=_A_PAGE):
+        gone += _remove(client, [run.id for run in page])
+    theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=runs))
+    while artifacts := client.read_artifacts(artifact_filter=theirs):
+        for artifact in artifacts:
+            # somebody may remove the same on the pages
+            with suppress(ObjectNotFound):
+                client.delete_artifact(artifact.id)
+    # the client has no name for it. What somebody removed meanwhile is removed, and no error
+    ours = {"flow_runs": {"id": {"any_": [str(run) for run in runs]}}, "limit": _A_PAGE}
+    client.request("POST", "/flow_runs/bulk_delete", json=ours)  # type: ignore[arg-type]
+    return [*gone, *runs]
 
 
 def _until_without_logs(client: "SyncPrefectClient", runs: Sequence[UUID]) -> None:
     """The server removes logs after it has answered; one that ends with this process would leave the newest.
 
-    A server of ours looks for logs without a run once a day, so there is no need to wait for a slow one.
+    The server of the next pruning, and one that stays, look for logs without a run: nobody has to wait for a slow one.
     """
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
