@@ -7,7 +7,7 @@ Each subsystem logs in as its own role. The roles' passwords are in a libpq pass
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +49,11 @@ class Endpoint:
         parameters = self.parameters
         return f"{parameters.get('host', 'localhost')}:{parameters.get('port', '5432')}/{parameters['dbname']}"
 
+    @property
+    def new_passfile(self) -> Path:
+        """Where passwords wait for the database to know them."""
+        return self.passfile.with_name(self.passfile.name + ".new")
+
     def role_name(self, role: str) -> str:
         """What a role is called in the database. Raises Stop for what is not one of ROLES."""
         if role not in ROLES:
@@ -87,8 +92,34 @@ class Endpoint:
 
 
 def endpoint(settings: Settings | None = None) -> Endpoint:
-    """Resolve the database from settings. Raises Stop when it is the embedded server and that is down."""
-    settings = settings or load()
+    """Resolve the database from settings. Raises Stop when it is the embedded server and that is down.
+
+    Passwords that a rotation gave, and did not come to put in place, are put there.
+    """
+    where = _resolved(settings or load())
+    if not where.is_embedded and where.new_passfile.exists():
+        settle_passwords(where)
+    return where
+
+
+def settle_passwords(where: Endpoint) -> None:
+    """Put the new passwords in place where the database knows them; until then the older ones hold."""
+    user = where.role_name(ROLES[0])
+    login = make_conninfo(**where.parameters, user=user, password="", passfile=str(where.new_passfile))
+    try:
+        with psycopg.connect(login, connect_timeout=10) as connection:
+            # a server that asks for none tells nothing about them
+            is_known = bool(connection.pgconn.used_password)
+    except psycopg.OperationalError:
+        return
+    if not is_known:
+        return
+    # somebody else may have done it in this moment; where nobody may write, the file that was there is read
+    with suppress(OSError):
+        where.new_passfile.rename(where.passfile)
+
+
+def _resolved(settings: Settings) -> Endpoint:
     passfile = settings.state_dir / "pgpass"
     if settings.database_url:
         parameters = {key: str(value) for key, value in _parse(settings.database_url.get_secret_value()).items()}
@@ -125,7 +156,12 @@ def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> 
     of this code's version.
     """
     where = endpoint()
-    connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
+    try:
+        connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
+    except LoginRefused:
+        # a rotation may have given new passwords since the file was read
+        where = endpoint()
+        connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
     if role not in READERS and where.place not in _compared:
         if sentence := versions.compare(connection).sentence():
             connection.close()

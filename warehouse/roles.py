@@ -5,6 +5,7 @@ of that name without the comment is somebody else's, and nothing is done to it.
 """
 
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ from psycopg import errors, sql
 from warehouse import sessions
 from warehouse.connection import Endpoint, open_connection
 from warehouse.errors import Stop
+from warehouse.locks import exclusive
 from warehouse.sessions import ROLES
 from warehouse.settings import make_state_dir
 
@@ -95,29 +97,42 @@ def check_logins(where: Endpoint) -> None:
 
 
 def rotate(connection: psycopg.Connection, where: Endpoint) -> None:
-    """Give every role a new random password and write the password file; open sessions stay open."""
+    """Give every role a new random password and write the password file; open sessions stay open.
+
+    The new file lies beside the old one before the database has its passwords, and takes its place afterwards. Whenever
+    this ends, one of the two lets roles in, and `endpoint` puts that one in place.
+    """
     if where.is_embedded:
         raise Stop("the embedded PostgreSQL has no passwords: it asks the kernel who connects")
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
-    write_passwords(where, passwords)
-    with connection.transaction():
-        for role, password in passwords.items():
-            _set_password(connection, where.role_name(role), password)
+    make_state_dir(where.passfile.parent)
+    with exclusive(where.passfile.with_suffix(".lock"), "giving new passwords", wait=60):
+        _write_aside(where, passwords)
+        with connection.transaction():
+            for role, password in passwords.items():
+                _set_password(connection, where.role_name(role), password)
+        # a process that started in between may have done it
+        with suppress(FileNotFoundError):
+            where.new_passfile.rename(where.passfile)
 
 
 def write_passwords(where: Endpoint, passwords: dict[str, str]) -> None:
     """Put passwords into the password file (mode 0600), in place of older ones of the same roles and database."""
     if not passwords:
         return
+    _write_aside(where, passwords)
+    where.new_passfile.rename(where.passfile)
+
+
+def _write_aside(where: Endpoint, passwords: dict[str, str]) -> None:
     starts = tuple(_entry_start(where, role) for role in passwords)
     kept = [line for line in _passfile_text(where.passfile).splitlines() if not line.startswith(starts)]
     new = [start + password for start, password in zip(starts, passwords.values(), strict=True)]
     make_state_dir(where.passfile.parent)
-    aside = where.passfile.with_name(where.passfile.name + ".new")
+    aside = where.new_passfile
     aside.touch(mode=0o600)
     aside.chmod(0o600)
     aside.write_text("\n".join([*kept, *new]) + "\n")
-    aside.rename(where.passfile)
 
 
 def check_rights(connection: psycopg.Connection, where: Endpoint) -> bool:

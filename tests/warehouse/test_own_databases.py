@@ -1,8 +1,10 @@
 """A database of one's own: PostgreSQL 15 or 18, no superuser, strangers' roles, two of ours on one server."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +109,49 @@ def test_passwords_made_elsewhere(first: tuple[Path, str], tmp_path: Path) -> No
     assert "rotate" in refused(warehouse(state_dir, url, "status"))
     (state_dir / "pgpass").write_text((tmp_path / "pgpass").read_text())
     assert warehouse(state_dir, url, "status").returncode == 0
+
+
+# ends itself as `kill -9` does, at a call of the system's that Python tells of
+_ENDS = """
+import os, signal, sys
+step, name = sys.argv[1:3]
+def end(event, arguments):
+    if event == step and name in map(str, arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(end)
+from warehouse.__main__ import main
+sys.exit(main(["rotate"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [("open", "pgpass.lock"), ("open", "pgpass.new"), ("os.rename", "pgpass.new"), ("held", "")]
+)
+def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Path, step: str, name: str) -> None:
+    user = f"killed_{step.replace('.', '_')}_{name.removeprefix('pgpass.')}".rstrip("_")
+    url = server.owned_by(user)
+    state_dir = tmp_path / "state"
+    assert warehouse(state_dir, url, "up", prefix=f"{user}_").returncode == 0
+    clean = {one: text for one, text in os.environ.items() if not one.startswith(("PG", "DATABASE", "TRUEBAR"))}
+    theirs = {"DATABASE_URL": url, "TRUEBAR_STATE_DIR": str(state_dir), "TRUEBAR_ROLE_PREFIX": f"{user}_"}
+    command = [sys.executable, "-c", _ENDS, step, str(state_dir / name)]
+    dsn = f"host=127.0.0.1 port={server.port} dbname={user}_db user={user} password={user}"
+    with psycopg.connect(dsn) as other, subprocess.Popen(command, cwd=ROOT, env=clean | theirs) as rotating:
+        if step == "held":
+            # the last of the roles is changed by somebody else: the rotation waits in its transaction
+            other.execute(f"alter role {user}_analyst connection limit 7")
+            waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+            while other.execute(waits).fetchone() is None:
+                assert rotating.poll() is None
+                time.sleep(0.05)
+                other.execute("select pg_stat_clear_snapshot()")
+            rotating.kill()
+        assert rotating.wait() == -signal.SIGKILL
+        other.rollback()
+    assert warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
+    assert warehouse(state_dir, url, "rotate", prefix=f"{user}_").returncode == 0
+    assert warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
+    assert not (state_dir / "pgpass.new").exists()
 
 
 def test_each_missing_right_is_named(server: Server, tmp_path: Path) -> None:
