@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -45,8 +47,16 @@ def pages(snapshot: Snapshot) -> Iterator[Page]:
     yield from research_pages(snapshot, hypotheses)
 
 
-def render(environment: Environment, page: Page, snapshot: Snapshot, columns: str | None = None) -> str:
-    """A page as HTML that is XML too, which a test reads as such. `columns`: where the site has dbt's documentation."""
+@dataclass(frozen=True)
+class Documentation:
+    """Where a site has dbt's documentation, and when that was written (UTC)."""
+
+    path: str
+    written_at: datetime
+
+
+def render(environment: Environment, page: Page, snapshot: Snapshot, columns: Documentation | None = None) -> str:
+    """A page as HTML that is XML too, which a test reads as such. `columns`: dbt's documentation, if there is one."""
     return environment.get_template(page.template).render(
         page=page,
         root="../" * page.path.count("/"),

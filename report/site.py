@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from report import pages
@@ -55,7 +56,7 @@ def write(folder: Path) -> Site:
 
 def _write_pages(folder: Path) -> int:
     environment = pages.environment()
-    columns = _COLUMNS if _has_documentation(folder) else None
+    columns = _linked_documentation(folder)
     count = 0
     with snapshot() as moment:
         for page in pages.pages(moment):
@@ -66,16 +67,17 @@ def _write_pages(folder: Path) -> int:
     return count
 
 
-def _has_documentation(folder: Path) -> bool:
-    """Whether there is one; then it is in the folder too."""
+def _linked_documentation(folder: Path) -> pages.Documentation | None:
+    """The documentation, when there is one; then it is in the folder too."""
     try:
+        written_at = datetime.fromtimestamp(documentation().stat().st_mtime, UTC)
         # megabytes that never change: whoever writes a new one writes another file
         os.link(documentation(), folder / _COLUMNS)
     except FileNotFoundError:
-        return False
+        return None
     except OSError:
         shutil.copyfile(documentation(), folder / _COLUMNS)
-    return True
+    return pages.Documentation(_COLUMNS, written_at)
 
 
 def _leads_into(versions: Path, link: Path) -> bool:

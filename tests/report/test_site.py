@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,8 @@ def test_the_documentation_of_columns_is_linked_when_there_is_one(site: Site, wa
     without = reading_pages.pages(site.index)
     assert [path for path, page in without.items() if "Every column" in reading_pages.text(page)] == []
     documentation().write_text("<html>all columns</html>")
+    written_at = datetime(2026, 3, 1, 12, 30, tzinfo=UTC).timestamp()
+    os.utime(documentation(), (written_at, written_at))
     try:
         root = write(warehouse / "documented").index.parent
     finally:
@@ -78,6 +81,7 @@ def test_the_documentation_of_columns_is_linked_when_there_is_one(site: Site, wa
     for path in without:
         (address,) = re.findall(r'<a href="([./]*columns\.html)">', (root / path).read_text())
         assert reading_pages.target(root, path, address)[0].read_text() == "<html>all columns</html>"
+        assert "as of 2026-03-01 12:30 UTC" in " ".join((root / path).read_text().split())
 
 
 def test_links_lead_somewhere(site: Site) -> None:
