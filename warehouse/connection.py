@@ -270,14 +270,22 @@ _KEPT: Any = _Kept()
 # Of a connection that fails libpq gives no SQLSTATE, only words. They are English here; where a server speaks another
 # language it counts as one that is away, as every other failure does.
 _REFUSALS = (
-    (r'database ".*" does not exist', "make it, or name another one in DATABASE_URL or PGDATABASE"),
+    (r'database ".*" does not exist|no such database', "make it, or name another one in DATABASE_URL or PGDATABASE"),
     (r"is not permitted to log in", "somebody took that right from it: give it back, or take another user"),
     (r"(password|[Pp]eer|[Ii]dent|SASL) authentication failed|no password supplied|role \".*\" does not exist", None),
+    # PgBouncer, Supavisor and Amazon's RDS Proxy, before they ask PostgreSQL
+    (
+        r"no such user|Tenant or user not found|RDS proxy has no credentials",
+        "the pooler does not know this user: add it there, or name PostgreSQL itself in DATABASE_URL or PGHOST",
+    ),
     # last: libpq tries again without TLS and tells of both, and of the second only this
     (r"pg_hba\.conf", "let it in there, or connect from elsewhere"),
 )
 # beside one of these, which pass, what else is told decides nothing
-_PASSES = r"too many clients|connection slots are reserved|starting up|server_login_retry"
+_PASSES = (
+    r"too many clients|connection slots are reserved|starting up|server_login_retry|max_client_conn"
+    r"|Max client connections reached"
+)
 
 
 def _not_connected(where: Endpoint, said: str, user: str) -> Unreachable:
@@ -288,13 +296,18 @@ def _not_connected(where: Endpoint, said: str, user: str) -> Unreachable:
         return Unreachable(sentence)
     for pattern, remedy in _REFUSALS:
         if re.search(pattern, reason):
-            return LoginRefused(f"{sentence}; {remedy or _login_remedy(where, user)}")
+            if where.is_embedded or remedy is None:
+                remedy = _login_remedy(where, user)
+            return LoginRefused(f"{sentence}; {remedy}")
     return Unreachable(sentence)
 
 
 def _login_remedy(where: Endpoint, user: str) -> str:
     if where.is_embedded:
-        return "it lets in who started it, and nobody else"
+        return (
+            "the embedded server lets in the user who started it: run `python -m warehouse up` as that user, "
+            "which makes what is missing"
+        )
     if user in map(where.role_name, ROLES):
         return (
             f"the passwords of truebar's roles were made elsewhere: copy {where.passfile.name} from the state folder "

@@ -76,6 +76,19 @@ _WITHOUT_TLS = 'FATAL:  no pg_hba.conf entry for host "198.51.100.4", user "load
             75,
             "server_login_retry",
         ),
+        # pgbouncer#988, supabase/cli#4277, and Amazon's own
+        ("FATAL:  no such user: loader", 2, "the pooler does not know this user"),
+        ("FATAL:  no such database: db", 2, "make it, or name another one"),
+        ("FATAL:  Tenant or user not found", 2, "the pooler does not know this user"),
+        (
+            "FATAL:  This RDS proxy has no credentials for the role loader. Check the credentials for this role and try"
+            " again.",
+            2,
+            "the pooler does not know this user",
+        ),
+        # pgbouncer#293, supabase#21166
+        (f"FATAL:  no more connections allowed (max_client_conn)\n{_AT}{_WITHOUT_TLS}", 75, "max_client_conn"),
+        (f"FATAL:  Max client connections reached\n{_AT}{_WITHOUT_TLS}", 75, "Max client connections"),
     ],
 )
 def test_a_login_is_refused_where_only_a_person_can_mend_it(
@@ -87,6 +100,19 @@ def test_a_login_is_refused_where_only_a_person_can_mend_it(
         found = _not_connected(endpoint(), f"{_AT}{said}", "loader")
     assert found.exit_status == status
     assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [_WITHOUT_TLS, 'FATAL:  database "truebar" does not exist', 'FATAL:  role "loader" is not permitted to log in'],
+)
+def test_the_embedded_server_has_no_remedy_of_others(warehouse_db: Path, said: str) -> None:
+    where = endpoint()
+    assert where.is_embedded
+    sentence = str(_not_connected(where, f"{_AT}{said}", "loader"))
+    assert "python -m warehouse up" in sentence
+    assert "DATABASE_URL" not in sentence
+    assert "pgpass" not in sentence
 
 
 def test_who_holds_a_lock_is_named(warehouse_db: Path) -> None:
