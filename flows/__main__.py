@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
                     case _:
                         service.deploy(load().state_dir)
             return 0
-        with in_words(), prefect_server() as wait_until_ready:
+        with in_words(), prefect_server(sweeps=options.command == "prune") as wait_until_ready:
             if options.command == "prune":
                 logging.getLogger("truebar").setLevel(logging.INFO)
                 wait_until_ready()

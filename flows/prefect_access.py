@@ -44,8 +44,10 @@ def credential(home: Path) -> str:
     return found
 
 
-def server_environment(environment: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
+def server_environment(environment: Mapping[str, str], home: Path, port: int, *, sweeps: bool = True) -> dict[str, str]:
     """The environment of a server whose pages a browser opens at this port of loopback.
+
+    With `sweeps` it looks, when it starts and once a day, through all that it keeps for what belongs to no run.
 
     Its credential is its home's, unless PREFECT_SERVER_API_AUTH_STRING gives one, as for workers on other machines.
     """
@@ -54,8 +56,8 @@ def server_environment(environment: Mapping[str, str], home: Path, port: int) ->
     return {
         # its pages would call the address at which it listens, and a browser reaches nobody at 0.0.0.0
         "PREFECT_SERVER_UI_API_URL": f"{own}/api",
-        # what it keeps of runs that somebody removed goes once a day, beside its events, which go after a week
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
+        # what it keeps of runs that somebody removed, beside its events, which go after a week
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans" if sweeps else "events",
         **passed,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_AUTH_STRING": _given(environment) or credential(home),

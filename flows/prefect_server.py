@@ -34,8 +34,11 @@ TAG = "truebar"
 
 
 @contextmanager
-def prefect_server() -> Iterator[Callable[[], None]]:
+def prefect_server(*, sweeps: bool = False) -> Iterator[Callable[[], None]]:
     """Let flows in this block report to a server; yields the call that returns once it answers.
+
+    A server of a command's own looks for what removed runs left only where that is asked for: it would do so at each
+    start, and a server that stays does it once a day.
 
     A server wakes in seconds, in which the caller may import its flows: not earlier, because Prefect reads its
     settings at import. Raises Stop with the server's last words if it does not start.
@@ -73,7 +76,7 @@ def prefect_server() -> Iterator[Callable[[], None]]:
             state_dir,
             stdout=output,
             stderr=output,
-            env=prefect_access.server_environment(os.environ, home, port),
+            env=prefect_access.server_environment(os.environ, home, port, sweeps=sweeps),
         )
     # not with the block: Prefect's threads send their last events when the interpreter ends
     atexit.register(processes.end, process, state_dir)

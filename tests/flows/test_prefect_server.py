@@ -284,6 +284,36 @@ def test_the_server_says_whose_run_it_was(client: SyncPrefectClient, pool: None)
     assert [state and state.name for state in states] == ["Crashed", "Pending"]
 
 
+def test_a_server_of_one_command_does_not_look_through_all_that_is_kept(server: Server, tmp_path: Path) -> None:
+    asks = """
+import sys
+from flows.prefect_server import prefect_server
+with prefect_server(sweeps=sys.argv[1] == "prune") as wait_until_ready:
+    from prefect.client.orchestration import get_client
+    wait_until_ready()
+    with get_client(sync_client=True) as client:
+        print(*sorted(client.request("GET", "/admin/settings").json()["server"]["services"]["db_vacuum"]["enabled"]))
+"""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", asks, command],
+            cwd=ROOT,
+            env={**os.environ, "TRUEBAR_STATE_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for command in ("build", "prune")
+    ]
+    assert found == ["events\n", "events orphans\n"]
+    request = urllib.request.Request(f"{server.url}/admin/settings")
+    held = (server.home / "credential").read_text().encode()
+    request.add_header("Authorization", f"Basic {base64.b64encode(held).decode()}")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        stays = json.load(answer)["server"]["services"]["db_vacuum"]["enabled"]
+    assert sorted(stays) == ["events", "orphans"]
+
+
 def test_only_its_owner_can_read_the_credential(server: Server) -> None:
     path = server.home / "credential"
     assert path.stat().st_mode & 0o777 == 0o600
