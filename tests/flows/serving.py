@@ -79,7 +79,7 @@ class Service:
 def until(holds: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"not so after {seconds:.0f} seconds"
         assert process is None or process.poll() is None
         time.sleep(0.5)
 
