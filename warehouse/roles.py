@@ -4,6 +4,7 @@ Roles belong to the whole server, not to one database. So each of ours carries a
 of that name without the comment is somebody else's, and nothing is done to it.
 """
 
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -132,7 +133,11 @@ def _write_aside(where: Endpoint, passwords: dict[str, str]) -> None:
     aside = where.new_passfile
     aside.touch(mode=0o600)
     aside.chmod(0o600)
-    aside.write_text("\n".join([*kept, *new]) + "\n")
+    with aside.open("w") as file:
+        file.write("\n".join([*kept, *new]) + "\n")
+        file.flush()
+        # the database may outlive a loss of power, and then nobody else knows them
+        os.fsync(file.fileno())
 
 
 def check_rights(connection: psycopg.Connection, where: Endpoint) -> bool:
