@@ -55,6 +55,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ("command", "says"),
     [
         (("run", "--empty", "--full-refresh", *SELECTED), ""),
+        pytest.param(("build", "--empty", "--exclude-resource-type", "unit_test"), "", marks=pytest.mark.whole),
         (("run", "--sample", "1 day", *SELECTED), "a sample of its inputs would stand in the place of every relation"),
         pytest.param(("clone", *SELECTED), "already exists", marks=pytest.mark.whole),
         pytest.param(
@@ -70,6 +71,7 @@ def test_a_command_changes_no_history(target: Path, command: tuple[str, ...], sa
     before = _look()
     ran = _dbt(target, *command, *state)
     assert says in ran.printed
+    assert (ran.returncode == 0) == (not says or says == "already exists"), ran.printed
     assert _look() == before, ran.printed
 
 

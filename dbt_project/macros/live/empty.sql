@@ -1,14 +1,19 @@
 {#
-    dbt's `--empty` puts a subquery with a name of its own in place of every relation, which a model that names its
-    relations itself cannot follow. PostgreSQL 16 and newer need no name there.
+    dbt's `--empty` puts a subquery with a name of its own in place of every relation. A model that names its relations
+    itself cannot follow that, and PostgreSQL 15 takes no subquery without a name. A call of a function needs none in any
+    version: this one has the relation's columns and no row.
 #}
 {% macro ref() -%}
-    {%- set relation = builtins.ref(*varargs, **kwargs) -%}
-    {{ return(relation.replace(require_alias=False) if flags.EMPTY else relation) }}
+    {{ return(emptied(builtins.ref(*varargs, **kwargs))) }}
 {%- endmacro %}
 
 
 {% macro source() -%}
-    {%- set relation = builtins.source(*varargs, **kwargs) -%}
-    {{ return(relation.replace(require_alias=False) if flags.EMPTY else relation) }}
+    {{ return(emptied(builtins.source(*varargs, **kwargs))) }}
+{%- endmacro %}
+
+
+{# What dbt has limited to no rows, as text; any other relation as it is. #}
+{% macro emptied(relation) -%}
+    {{ return('unnest(null::' ~ relation.replace(limit=none) ~ '[])' if relation.limit == 0 else relation) }}
 {%- endmacro %}

@@ -14,7 +14,7 @@
     {%- set beginning = namespace(sql=sql | replace(live_watermarks(), live_beginnings())) -%}
     {%- for input in inputs if _is_live(input) -%}
         {%- set input_view = ref(input) -%}
-        {%- set input_history = input_view.incorporate(path={'identifier': input_view.identifier ~ '__history'}) -%}
+        {%- set input_history = live_table_beside(input_view, 'history') -%}
         {%- set beginning.sql = beginning.sql | replace(input_view | string, input_history | string) -%}
     {%- endfor -%}
     {%- set fill = _fill_of(table) -%}

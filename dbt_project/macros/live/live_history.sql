@@ -5,8 +5,9 @@
 {%- endmacro %}
 
 
-{# What a live model keeps beside its view. #}
+{# What a live model keeps beside its view; without rows beside a view that is emptied(). #}
 {% macro live_table_beside(view, name) -%}
+    {%- if view is string -%} {{ return(view | replace('"[]', '__' ~ name ~ '"[]')) }} {%- endif -%}
     {{ return(view.incorporate(path={'identifier': view.identifier ~ '__' ~ name}, type='table')) }}
 {%- endmacro %}
 
