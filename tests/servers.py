@@ -35,8 +35,8 @@ def start(state_dir: Path) -> None:
     data, server = _data(state_dir), _server(state_dir)
     is_new = not data.exists()
     if is_new:
-        own_server.make(data, _binaries())
-    _processes[state_dir] = own_server.start(server, data, _binaries())
+        own_server.make(data, programs())
+    _processes[state_dir] = own_server.start(server, data, programs())
     if is_new:
         server.owned_by(_ADMINISTRATOR, dbname=_DATABASE)
     os.environ |= variables(state_dir)
@@ -81,16 +81,19 @@ def host(state_dir: Path) -> str:
     return f"127.{digits[0]}.{digits[1]}.{digits[2] % 254 + 1}"
 
 
-def as_superuser() -> psycopg.Connection:
-    """A connection to the environment's database, past every right."""
+def as_superuser(dbname: str | None = None) -> psycopg.Connection:
+    """A connection to the environment's database, or another of its server, past every right."""
     where = endpoint()
     if not where.is_embedded:
         where = replace(where, admin_user="postgres", admin_password="super")
-    return open_connection(where, where.conninfo())
+    return open_connection(where, where.conninfo(dbname=dbname))
 
 
-def _binaries() -> Path:
-    name = str(ASKED_FOR)
+def programs() -> Path:
+    """The folder with the programs of the servers, `pg_dump` among them."""
+    if not ASKED_FOR:
+        return embedded.BIN_DIR
+    name = ASKED_FOR
     return BINARIES[int(name)] if name.isdigit() else Path(name)
 
 

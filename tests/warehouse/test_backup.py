@@ -16,16 +16,17 @@ import psutil
 import pytest
 
 from loaders.client.calendars import ensure_sessions
-from tests.machine import BUILT, ROOT, as_owner, running_warehouse
+from tests import servers
+from tests.machine import BUILT, ROOT, as_owner, environment_of, running_warehouse
 from tests.own_server import own_server
 from warehouse import backup as backing
-from warehouse import backups, embedded, transactions
+from warehouse import backups, transactions
 from warehouse.__main__ import main
 from warehouse.backup import backup, restore
 from warehouse.connection import connect, endpoint
 from warehouse.errors import Stop
 from warehouse.migrate import bring_up, migrate
-from warehouse.settings import load
+from warehouse.settings import load, make_state_dir
 
 pytestmark = pytest.mark.long
 
@@ -77,14 +78,14 @@ NOTHING = lambda line: None  # noqa: E731
 
 @contextmanager
 def another_machine(folder: Path) -> Iterator[Path]:
-    """A state folder with nothing in it; its server, if one is started, ends with the block."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRUEBAR_STATE_DIR", str(folder))
-        patch.setenv("TRUEBAR_MODELS_DIR", str(folder / "models"))
+    """A state folder with nothing in it, and a server with an empty database, which ends with the block."""
+    with environment_of(folder):
+        make_state_dir(folder)
+        servers.start(folder)
         try:
             yield folder
         finally:
-            embedded.stop(folder)
+            servers.stop(folder)
 
 
 def land_days(first: int, count: int) -> None:
@@ -189,23 +190,20 @@ def test_a_dump_by_other_means_is_caught_up_before_anything_lands(
         transactions.take(owner, transactions.upcoming(owner) + 5_000)
     land_days(20 if is_older else 10, 2)
     dump = tmp_path / "all.dump"
-    subprocess.run([embedded.BIN_DIR / "pg_dump", "-Fc", f"--file={dump}", endpoint().conninfo()], check=True, cwd="/")
+    programs = servers.programs()
+    subprocess.run([programs / "pg_dump", "-Fc", f"--file={dump}", endpoint().conninfo()], check=True, cwd="/")
     with as_owner() as owner:
         last = transactions.upcoming(owner)
     with another_machine(tmp_path / "other"):
         bring_up()
         there = endpoint()
         dbname = there.parameters["dbname"]
+        with servers.as_superuser("postgres") as superuser:
+            superuser.autocommit = True
+            superuser.execute(f"drop database {dbname}")
+            superuser.execute(f"create database {dbname} owner {there.admin_user}")
         subprocess.run(
-            [
-                *(embedded.BIN_DIR / "psql", "-q", "-d", there.conninfo(dbname="postgres")),
-                *("-c", f"drop database {dbname}", "-c", f"create database {dbname}"),
-            ],
-            check=True,
-            cwd="/",
-        )
-        subprocess.run(
-            [embedded.BIN_DIR / "pg_restore", "--exit-on-error", "-d", there.conninfo(), str(dump)], check=True, cwd="/"
+            [programs / "pg_restore", "--exit-on-error", "-d", there.conninfo(), str(dump)], check=True, cwd="/"
         )
         done = subprocess.run(
             [sys.executable, "-c", "from warehouse.connection import connect; connect('loader')"],
@@ -246,13 +244,12 @@ def test_bad_input_is_one_sentence(warehouse_db: Path, tmp_path: Path, capsys: p
     assert main(["backup", str(tmp_path / "file")]) == 2
     made = backup(tmp_path / "b", say=NOTHING)
     facts = (made / "backup.json").read_text()
-    for change, sentence in (
-        ('"role_prefix": ""', "TRUEBAR_ROLE_PREFIX was 'a_'"),
-        ('"postgres": 18', "restore into that version or a newer one"),
-        ('"migration": ', "taken by newer code"),
+    for changed, sentence in (
+        ({"role_prefix": "a_"}, "TRUEBAR_ROLE_PREFIX was 'a_'"),
+        ({"postgres": 99}, "restore into that version or a newer one"),
+        ({"migration": 9999}, "taken by newer code"),
     ):
-        changed = {'"role_prefix": ""': '"role_prefix": "a_"', '"postgres": 18': '"postgres": 99'}
-        (made / "backup.json").write_text(facts.replace(change, changed.get(change, '"migration": 9')))
+        (made / "backup.json").write_text(json.dumps(json.loads(facts) | changed))
         with another_machine(tmp_path / "other"), pytest.raises(Stop, match=sentence):
             restore(made, say=NOTHING)
     (made / "backup.json").write_text(facts[:-10])
@@ -479,10 +476,10 @@ def test_a_build_goes_on_where_the_backup_was_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("major", [15, 18])
-def test_an_owner_who_is_no_superuser_restores(major: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_who_is_no_superuser_restores(major: int, tmp_path: Path) -> None:
     """Each owner may create in a schema before it is given a relation there, and an old server gets no new setting."""
-    with own_server(major) as server, another_machine(tmp_path / "state"):
-        monkeypatch.setenv("DATABASE_URL", server.owned_by("fund"))
+    with own_server(major) as server, environment_of(tmp_path / "state"):
+        os.environ["DATABASE_URL"] = server.owned_by("fund")
         bring_up()
         with connect("transformer") as transformer:
             transformer.execute("create table features.built as select 1 as one")

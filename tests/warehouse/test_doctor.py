@@ -236,8 +236,7 @@ def test_versions(state_dir: Path, change: str, undo: str | None, command: str, 
         status = run(state_dir, "status")
         assert status.returncode == 0
         assert ("9999_later" in status.stdout) == (undo is not None)
-        environment = {**os.environ, "TRUEBAR_STATE_DIR": str(state_dir), "POLYGON_API_KEY": "key"}
-        done = forked.run("loaders", "ingest", environment=environment)
+        done = forked.run("loaders", "ingest", environment=_clean(state_dir, POLYGON_API_KEY="key"))
         assert done.returncode == 2
         assert words in done.stderr
         assert done.stderr.count("\n") == 1
