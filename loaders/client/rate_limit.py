@@ -33,8 +33,11 @@ _CLOSE = """
     on conflict (vendor) do update
     set closed_until = greatest(budget.closed_until, clock_timestamp() + %(seconds)s * interval '1 second')
 """
+# a vendor that was never closed has -infinity, of which PostgreSQL before 17 subtracts nothing
 _CLOSED_FOR = """
-    select extract(epoch from closed_until - clock_timestamp()) from raw.request_budgets where vendor = %(vendor)s
+    select extract(epoch from greatest(closed_until, 'epoch') - clock_timestamp())
+    from raw.request_budgets
+    where vendor = %(vendor)s
 """
 
 
