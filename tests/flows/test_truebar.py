@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.truebar import COMMANDS, main
+from tests import servers
 from tests.machine import ROOT
 
 TRUEBAR = Path(sys.executable).with_name("truebar")
@@ -63,7 +64,7 @@ def test_it_is_installed_and_passes_on_what_a_module_returns(tmp_path: Path) -> 
 def test_status_and_doctor_for_programs(warehouse_db: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
-    assert status["embedded"] is True
+    assert status["embedded"] is (servers.ASKED_FOR is None)
     assert status["not_applied"] == status["unknown"] == []
     code = main(["doctor", "--json"])
     findings = json.loads(capsys.readouterr().out)
