@@ -127,7 +127,7 @@ def _remove(client: "SyncPrefectClient", runs: list[UUID]) -> list[UUID]:
             # somebody may remove the same on the pages
             with suppress(ObjectNotFound):
                 client.delete_artifact(artifact.id)
-    # the client has no name for it. What somebody removed meanwhile is removed, and no error
+    # the client has no name for this route, and its types do not list it. What somebody removed meanwhile is no error
     ours = {"flow_runs": {"id": {"any_": [str(run) for run in runs]}}, "limit": _A_PAGE}
     client.request("POST", "/flow_runs/bulk_delete", json=ours)  # type: ignore[arg-type]
     return [*gone, *runs]
