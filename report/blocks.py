@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from report import charts, words
+from report import words
+from report.charts import Chart, Spec
 from report.reading import Row, Table
 
 _SHOWN_ROWS = 1000
@@ -29,7 +30,7 @@ class Block:
 
     title: str
     table: Table
-    chart: Markup | None = None
+    chart: Chart | Markup | None = None
     note: str = ""
     empty: str = ""
     is_open: bool = False
@@ -87,9 +88,9 @@ def _file_name(name: str) -> str:
     return kept if kept == name else f"{kept.strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def chart(draw: Callable[[Sequence[Row]], charts.Spec], rows: Sequence[Row], alt: str) -> Markup | None:
+def chart(draw: Callable[[Sequence[Row]], Spec], rows: Sequence[Row], alt: str) -> Chart | None:
     """A picture of the rows, with words for who does not see it; None where there are none."""
-    return charts.render(draw(rows), alt) if rows else None
+    return Chart(draw(rows), alt) if rows else None
 
 
 def class_of(column: str, value: Any) -> str:

@@ -6,13 +6,14 @@ light where the page is light.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from itertools import count
 from typing import Any
 
-import vl_convert
 from markupsafe import Markup, escape
 
+from report.drawing import Drawing
 from report.reading import Row
 
 Spec = dict[str, Any]
@@ -54,11 +55,17 @@ _CONFIG = {
 _numbers = count(1)
 
 
-def render(spec: Spec, alt: str) -> Markup:
-    """A specification as an SVG element with words for who does not see it."""
-    svg = vl_convert.vegalite_to_svg(
-        {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": _CONFIG, **spec}
-    )
+@dataclass(frozen=True)
+class Chart:
+    """What to draw, and words for who does not see it."""
+
+    spec: Spec
+    alt: str
+
+
+def render(chart: Chart, drawing: Drawing) -> Markup:
+    """A chart as an SVG element."""
+    svg = drawing.svg({"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "config": _CONFIG, **chart.spec})
     for colour, name in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name})")
     # names of parts are the page's: two charts must not share one
@@ -68,7 +75,7 @@ def render(spec: Spec, alt: str) -> Markup:
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg, count=2)
     # a picture is one thing with one name: its parts have roles without any
     svg = re.sub(r"<[a-z][^>]*>", lambda tag: re.sub(r' (?:role|aria-[a-z]+)="[^"]*"', "", tag[0]), svg)
-    svg = re.sub(r"^<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", lambda found: _head(found[1], alt), svg, count=1)
+    svg = re.sub(r"^<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", lambda found: _head(found[1], chart.alt), svg, count=1)
     # Vega has escaped the texts in it
     return Markup(svg)
 
@@ -96,11 +103,14 @@ def curve(rows: Sequence[Row]) -> Spec:
     # the first year has no Sharpe ratio, and its axis is that of the others all the same
     span = [rows[0]["day"].isoformat(), rows[-1]["day"].isoformat()]
     day = {"field": "day", "type": "temporal", "title": None, "axis": {"grid": False}, "scale": {"domain": span}}
+    # the panels share their days, which the lowest names: measuring a label costs as much as drawing a line
+    unnamed = day | {"axis": {"grid": False, "labels": False, "ticks": False}}
+    has_sharpe = any(row["sharpe_of_a_year"] is not None for row in rows)
     panels: list[Spec] = [
-        panel(190, _line(day, "wealth", "wealth, from 1", colour, logarithmic=True)),
-        panel(110, _line(day, "drawdown", "drawdown", colour, form="%")),
+        panel(190, _line(unnamed, "wealth", "wealth, from 1", colour, logarithmic=True)),
+        panel(110, _line(unnamed if has_sharpe else day, "drawdown", "drawdown", colour, form="%")),
     ]
-    if any(row["sharpe_of_a_year"] is not None for row in rows):
+    if has_sharpe:
         sharpe = _line(day, "sharpe", "Sharpe of a year", colour)
         zero = {"mark": {"type": "rule", "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0}}}
         panels.append(panel(110, {"layer": [zero, sharpe], "transform": [{"filter": "isValid(datum.sharpe)"}]}))

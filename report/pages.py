@@ -4,13 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from report import charts, queries, words
 from report.blocks import Block, Page, chart, hypothesis_path, state
 from report.concerns import Health, concerns, health
+from report.drawing import Drawing
 from report.reading import Row, Snapshot, Table
 from report.research import research_pages
 from report.trading import account_block, paper_page, shadow_page
@@ -55,25 +58,30 @@ class Documentation:
     written_at: datetime
 
 
-def render(environment: Environment, page: Page, snapshot: Snapshot, columns: Documentation | None = None) -> str:
+def render(page: Page, site: Environment, taken_at: datetime, columns: Documentation | None = None) -> str:
     """A page as HTML that is XML too, which a test reads as such. `columns`: dbt's documentation, if there is one."""
-    return environment.get_template(page.template).render(
+    return site.get_template(page.template).render(
         page=page,
         root="../" * page.path.count("/"),
         navigation=NAVIGATION,
-        taken_at=snapshot.taken_at,
+        taken_at=taken_at,
         columns=columns,
         **page.context,
     )
 
 
-def environment() -> Environment:
+def environment(drawing: Drawing) -> Environment:
     """Templates in which everything is escaped but what this package has drawn."""
     made = Environment(
         loader=PackageLoader("report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.globals |= {"verdict": words.verdict, "state": state}
+    made.globals |= {"verdict": words.verdict, "state": state, "picture": partial(_picture, drawing)}
     return made
+
+
+def _picture(drawing: Drawing, chart: charts.Chart | Markup) -> Markup:
+    """What stands above a table: a chart, or what is a picture in HTML."""
+    return charts.render(chart, drawing) if isinstance(chart, charts.Chart) else chart
 
 
 def _beginning(title: str, missing: list[str]) -> Page:

@@ -1,8 +1,6 @@
 """The pages of research: one per hypothesis, and one per trial of it."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from report import charts, model_charts, queries, words
@@ -35,12 +33,10 @@ def research_pages(snapshot: Snapshot, hypotheses: Mapping[str, Sequence[Row]]) 
     What a hypothesis' pages show is read once for all its trials, so no more than that is held at once.
     """
     sheets = snapshot.tables(queries.TRIAL_SHEETS, "hypothesis", "hypotheses", list(hypotheses))
-    # drawing computes outside Python, so threads use every core
-    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as drawing:
-        for name, trials in hypotheses.items():
-            found = _evidence(snapshot, trials, sheets[name])
-            yield _hypothesis(name, found, sheets[name])
-            yield from drawing.map(_trial, found)
+    for name, trials in hypotheses.items():
+        found = _evidence(snapshot, trials, sheets[name])
+        yield _hypothesis(name, found, sheets[name])
+        yield from map(_trial, found)
 
 
 def _evidence(snapshot: Snapshot, trials: Sequence[Row], sheets: Table) -> list[_Evidence]:
@@ -71,7 +67,7 @@ def _hypothesis(name: str, found: Sequence[_Evidence], sheets: Table) -> Page:
     best = found[0]
     picture = None
     if best.curve:
-        picture = charts.render(
+        picture = charts.Chart(
             charts.wealth_of_trials({one.trial["trial_id"]: one.curve.rows for one in found}, best.trial["trial_id"]),
             f"Wealth of {words.plural(len(found), 'trial')} of {name} beside buy-and-hold",
         )

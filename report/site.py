@@ -3,13 +3,17 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from report import pages
+from report.blocks import Page
+from report.drawing import AT_ONCE, drawing
 from report.reading import snapshot
 from warehouse.errors import Stop
 from warehouse.locks import exclusive
@@ -17,6 +21,8 @@ from warehouse.settings import load, make_state_dir
 
 # where the site has dbt's documentation, when there is one
 _COLUMNS = "columns.html"
+# as many as a usual hypothesis has trials: they are drawn while the next is read
+_PAGES_AHEAD = 24
 
 
 def documentation() -> Path:
@@ -55,16 +61,28 @@ def write(folder: Path) -> Site:
 
 
 def _write_pages(folder: Path) -> int:
-    environment = pages.environment()
+    """Pages are read one after another, and drawn and written on all cores meanwhile."""
     columns = _linked_documentation(folder)
-    count = 0
-    with snapshot() as moment:
-        for page in pages.pages(moment):
+    with snapshot() as moment, drawing() as processes, ThreadPoolExecutor(AT_ONCE) as writers:
+        site = pages.environment(processes)
+
+        def write_one(page: Page) -> None:
             path = folder / page.path
             path.parent.mkdir(exist_ok=True)
-            path.write_text(pages.render(environment, page, moment, columns), encoding="utf-8")
-            count += 1
-    return count
+            path.write_text(pages.render(page, site, moment.taken_at, columns), encoding="utf-8")
+
+        return sum(1 for _ in _in_turn(writers, write_one, pages.pages(moment)))
+
+
+def _in_turn(workers: Executor, work: Callable[[Page], None], given: Iterable[Page]) -> Iterator[None]:
+    """As `map` of the workers, but never further ahead than some pages: what waits is held in memory."""
+    waiting: deque[Future[None]] = deque()
+    for page in given:
+        waiting.append(workers.submit(work, page))
+        while len(waiting) > _PAGES_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _linked_documentation(folder: Path) -> pages.Documentation | None:
