@@ -7,19 +7,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from dbt.cli.main import dbtRunner
-from dbt_common.events.event_manager_client import cleanup_event_logger
+from typing import TYPE_CHECKING
 
 from warehouse.connection import endpoint
 from warehouse.errors import Stop
 from warehouse.refusals import lock_holders
 from warehouse.settings import PROJECT_DIR, load
 
-DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
 
-# from its import until it has read its options, dbt would print
-cleanup_event_logger()
+DBT_PROJECT_DIR = PROJECT_DIR / "dbt_project"
 
 # dbt keeps state of its own in the process: one invocation at a time
 _one_at_a_time = threading.Lock()
@@ -69,7 +67,7 @@ def run_dbt(*arguments: str, keeps_json: bool = False) -> list[Node]:
         str(target_dir()),
     ]
     with _one_at_a_time, _environment(endpoint().environment("transformer")), _rare_collections():
-        outcome = dbtRunner().invoke(options)
+        outcome = _invoke(options)
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):
         raise outcome.exception  # Ctrl-C, or Prefect's end of a flow
     if outcome.exception is not None:
@@ -91,6 +89,16 @@ def run_dbt(*arguments: str, keeps_json: bool = False) -> list[Node]:
         failed = "; ".join(f"{n.name}: {n.message}" for n in nodes if n.status in ("error", "fail")) or "no node ran"
         raise Stop(f"dbt {arguments[0]} failed: {failed} (log: {state_dir / 'dbt' / 'logs' / 'dbt.log'})")
     return nodes
+
+
+def _invoke(options: list[str]) -> "dbtRunnerResult":
+    # imported here: it takes seconds, and a flow that only looks needs none
+    from dbt.cli.main import dbtRunner
+    from dbt_common.events.event_manager_client import cleanup_event_logger
+
+    # from its import until it has read its options, dbt would print
+    cleanup_event_logger()
+    return dbtRunner().invoke(options)
 
 
 @contextmanager
