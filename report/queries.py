@@ -81,7 +81,7 @@ points as (
         (array_agg(benchmark_wealth order by day desc))[1] as buy_and_hold,
         max(drawdown) as drawdown,
         max(benchmark_drawdown) as drawdown_of_buy_and_hold,
-        sum(ln(1 + net_return)) as earned
+        sum(ln(greatest(1 + net_return, 1e-9))) as earned
     from days
     group by trial_id, day_no / days_a_point
 )
@@ -106,8 +106,8 @@ MONTHS = """
 select
     trial_id,
     date_trunc('month', day)::date as month,
-    exp(sum(ln(1 + net_return))) - 1 as net_return,
-    exp(sum(ln(1 + benchmark_return))) - 1 as buy_and_hold
+    exp(greatest(sum(ln(greatest(1 + net_return, 1e-9))), -700)) - 1 as net_return,
+    exp(greatest(sum(ln(greatest(1 + benchmark_return, 1e-9))), -700)) - 1 as buy_and_hold
 from results.equity_curve
 where trial_id = any(%(trials)s)
 group by trial_id, date_trunc('month', day)::date
@@ -120,8 +120,8 @@ select
     fold,
     min(day) as first_day,
     max(day) as last_day,
-    exp(sum(ln(1 + net_return))) - 1 as net_return,
-    exp(sum(ln(1 + benchmark_return))) - 1 as buy_and_hold
+    exp(greatest(sum(ln(greatest(1 + net_return, 1e-9))), -700)) - 1 as net_return,
+    exp(greatest(sum(ln(greatest(1 + benchmark_return, 1e-9))), -700)) - 1 as buy_and_hold
 from results.equity_curve
 where trial_id = any(%(trials)s)
 group by trial_id, fold

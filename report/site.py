@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +43,9 @@ def write(folder: Path) -> Site:
 
     Raises Stop where the folder is somebody else's or cannot be written, Unreachable when no database answers.
     """
+    folder = Path(os.path.abspath(folder))
+    if folder == folder.parent:
+        raise Stop(f"{folder} cannot be a report: name a folder that does not exist")
     versions = folder.with_name(f"{folder.name}.versions")
     if os.path.lexists(folder) and not _leads_into(versions, folder):
         raise Stop(f"{folder} is no report of ours: name a folder that does not exist")
@@ -50,11 +53,16 @@ def write(folder: Path) -> Site:
         make_state_dir(folder.parent)
         versions.mkdir(exist_ok=True)
         with exclusive(versions / "lock", "writing a report", wait=600):
+            before = folder.resolve()
             made = Path(tempfile.mkdtemp(prefix="site-", dir=versions))
             made.chmod(0o755)
-            count = _write_pages(made)
-            _turn(folder, made)
-            _forget(versions, keep=made)
+            try:
+                count = _write_pages(made)
+                _turn(folder, made)
+            except BaseException:
+                shutil.rmtree(made, ignore_errors=True)
+                raise
+            _forget(versions, keep=(made, before))
     except OSError as error:
         raise Stop(f"the report cannot be written to {folder}: {error.strerror or error}") from None
     return Site(folder / "index.html", count)
@@ -113,16 +121,12 @@ def _turn(link: Path, folder: Path) -> None:
     aside.replace(link)
 
 
-def _forget(versions: Path, keep: Path) -> None:
+def _forget(versions: Path, keep: Collection[Path]) -> None:
     """Remove all but this site and the one before it, whose pages somebody may be reading."""
-    older = sorted(_sites(versions, keep), key=lambda path: path.stat().st_mtime_ns)
-    for path in older[:-1]:
-        with suppress(OSError):
-            shutil.rmtree(path)
-    # what a run left that was killed before it turned the link
-    for left in versions.glob("site-*.link"):
-        left.unlink(missing_ok=True)
-
-
-def _sites(versions: Path, keep: Path) -> Iterator[Path]:
-    return (path for path in versions.glob("site-*") if path.is_dir() and not path.is_symlink() and path != keep)
+    for path in versions.glob("site-*"):
+        # the link that a run left that was killed before it turned it
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
+        elif path.resolve() not in {kept.resolve() for kept in keep}:
+            with suppress(OSError):
+                shutil.rmtree(path)

@@ -346,14 +346,50 @@ def test_a_failed_write_leaves_the_site_as_it_was(site: Site, warehouse: Path) -
             connection.execute("alter table results.parity rename column said to verdict")
     assert (warehouse / "site").resolve() == before
     assert (before / "index.html").exists()
+    kept = set((warehouse / "site.versions").glob("site-*"))
+    assert all((folder / "parity.html").exists() for folder in kept), "nothing is left of what failed"
+    write(warehouse / "site")
+    assert before in set((warehouse / "site.versions").glob("site-*")), "somebody may be reading the one before it"
 
 
-def test_somebody_elses_folder_is_left_alone(site: Site, tmp_path: Path) -> None:
+def test_somebody_elses_folder_is_left_alone(site: Site, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("mine")
     with pytest.raises(Stop, match="no report of ours"):
         write(tmp_path / "precious")
     assert (tmp_path / "precious" / "file").read_text() == "mine"
+    monkeypatch.chdir(tmp_path)
+    for name, said in ((".", "no report of ours"), ("precious/..", "no report of ours"), ("/", "cannot be a report")):
+        with pytest.raises(Stop, match=said):
+            write(Path(name))
+
+
+@pytest.mark.long
+def test_a_trial_that_lost_everything_is_a_page_beside_the_others(tmp_path: Path) -> None:
+    """Twice on each day: its wealth is less than a float holds, and its day's return is -1 to the last bit."""
+    with running_warehouse(tmp_path / "state", BUILT) as state_dir:
+        contents.write()
+        with as_owner(past_triggers=True) as connection:
+            connection.execute(
+                """
+                insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters, left_out)
+                values ('ruin', 'r1', 'h1', 'f', 9, '{}', '{}')
+                """
+            )
+            connection.execute(
+                """
+                insert into research.trial_returns (
+                    trial_id, symbol, bar_start, fold, score, position, trade, asset_return, benchmark_return, cost,
+                    interest, net_return
+                )
+                select 'ruin', 'AAPL', bar_start, 1, mod(extract(doy from bar_start), 7), 1, 0, -1, -1, 0, 0, -1
+                from generate_series('2020-01-02 14:30+00'::timestamptz, '2020-06-30', '12 hours') as bar_start
+                """
+            )
+        site = write(state_dir / "site")
+    found = reading_pages.pages(site.index)
+    assert {"trials/ruin.html", "trials/t1-1.html"} <= set(found)
+    assert "-100.0" in reading_pages.text(found["trials/ruin.html"])
 
 
 @pytest.mark.long

@@ -22,7 +22,7 @@ bars as (
     group by trial_id, bar_start
 ),
 
--- losing everything ends it: a logarithm has no room for that
+-- losing everything ends it: a logarithm has no room for that, nor a float for e to the power of -746
 days as (
     select
         trial_id,
@@ -37,8 +37,8 @@ days as (
 grown as (
     select
         *,
-        exp(sum(log_return) over so_far) as wealth,
-        exp(sum(log_benchmark) over so_far) as benchmark_wealth
+        exp(greatest(sum(log_return) over so_far, -700)) as wealth,
+        exp(greatest(sum(log_benchmark) over so_far, -700)) as benchmark_wealth
     from days
     window so_far as (partition by trial_id order by day)
 ),
@@ -60,8 +60,8 @@ curves as (
         trials.trial_no,
         fallen.day,
         fallen.fold,
-        exp(fallen.log_return) - 1 as net_return,
-        exp(fallen.log_benchmark) - 1 as benchmark_return,
+        exp(greatest(fallen.log_return, -700)) - 1 as net_return,
+        exp(greatest(fallen.log_benchmark, -700)) - 1 as benchmark_return,
         fallen.wealth,
         fallen.benchmark_wealth,
         fallen.drawdown,

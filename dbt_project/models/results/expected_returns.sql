@@ -222,10 +222,10 @@ banded as (
         counted_days,
         decisions,
         round(earned::numeric, 10) as earned,
-        round((exp(log_wealth) - 1)::numeric, 10) as realised,
-        round((exp(log_expected) - 1)::numeric, 10) as expected,
-        round((exp(log_expected - half_width) - 1)::numeric, 10) as band_low,
-        round((exp(log_expected + half_width) - 1)::numeric, 10) as band_high
+        round((exp(greatest(log_wealth, -700)) - 1)::numeric, 10) as realised,
+        round((exp(least(greatest(log_expected, -700), 700)) - 1)::numeric, 10) as expected,
+        round((exp(least(greatest(log_expected - half_width, -700), 700)) - 1)::numeric, 10) as band_low,
+        round((exp(least(greatest(log_expected + half_width, -700), 700)) - 1)::numeric, 10) as band_high
     from spread
 )
 

@@ -30,8 +30,8 @@ grown as (
     select
         *,
         coalesce(sum(pnl) over so_far, 0) as total_pnl,
-        -- losing everything ends it: a logarithm has no room for that
-        exp(sum(ln(greatest(1 + coalesce(daily_return, 0), 1e-9))::float8) over so_far) as wealth
+        -- losing everything ends it: a logarithm has no room for that, nor a float for e to the power of -746
+        exp(greatest(sum(ln(greatest(1 + coalesce(daily_return, 0), 1e-9))::float8) over so_far, -700)) as wealth
     from gains
     window so_far as (partition by account_id, epoch_no order by session_date)
 ),

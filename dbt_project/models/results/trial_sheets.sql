@@ -30,7 +30,7 @@ bars as (
     group by trial_id, bar_start
 ),
 
--- losing everything ends it: a logarithm has no room for that
+-- losing everything ends it: a logarithm has no room for that, nor a float for e to the power of -746
 grown as (
     select
         *,
@@ -43,8 +43,8 @@ grown as (
 fallen as (
     select
         *,
-        1 - exp(log_wealth - greatest(max(log_wealth) over so_far, 0)) as drawdown,
-        1 - exp(log_benchmark - greatest(max(log_benchmark) over so_far, 0)) as benchmark_drawdown
+        1 - exp(greatest(log_wealth - greatest(max(log_wealth) over so_far, 0), -700)) as drawdown,
+        1 - exp(greatest(log_benchmark - greatest(max(log_benchmark) over so_far, 0), -700)) as benchmark_drawdown
     from grown
     window so_far as (partition by trial_id order by bar_start)
 ),
@@ -52,8 +52,8 @@ fallen as (
 summed as (
     select
         trial_id,
-        exp(sum(ln(greatest(1 + net_return, 1e-9)))) - 1 as total_return,
-        exp(sum(ln(greatest(1 + benchmark_return, 1e-9)))) - 1 as benchmark_total_return,
+        exp(greatest(sum(ln(greatest(1 + net_return, 1e-9))), -700)) - 1 as total_return,
+        exp(greatest(sum(ln(greatest(1 + benchmark_return, 1e-9))), -700)) - 1 as benchmark_total_return,
         regr_intercept(net_return, benchmark_return) as alpha_per_bar,
         regr_slope(net_return, benchmark_return) as beta,
         max(drawdown) as drawdown,
