@@ -27,6 +27,7 @@ OFF_FOR_MACROS = {
     "RF02": "a step reads one relation beside the row `watermarks`, whose columns are qualified",
     "RF03": "likewise",
     "RF04": "units and names of features are words that PostgreSQL knows too",
+    "ST04": "a macro that writes a `case` stands in that of another",
     "ST05": "lateral joins hold subqueries that use what stands outside them",
     "ST09": "a condition reads in the order of its sentence",
     "ST11": "a lateral join is used by its columns, which a wildcard takes along",
@@ -61,7 +62,9 @@ def lint(folder: Path, off: dict[str, str]) -> str:
         text=True,
         check=False,
     )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
+    # a file that it did not read is a warning, and no failure of its own
+    said = done.stdout + done.stderr
+    return "" if done.returncode == 0 and "WARNING" not in said else said
 
 
 def test_models_and_tests_are_clean(warehouse_db: Path, tmp_path: Path) -> None:
