@@ -108,25 +108,16 @@ own as (
 ),
 
 -- what a score is about spans the target's horizon: the last decisions have no answer yet. An unchanged price is no
--- rise, whatever logarithms make of its last bits. No float is as small as e to the power of -746
+-- rise, whatever logarithms make of its last bits
 answered as (
     select
         *,
         case
             when mixed_timeframe is null
-                then
-                    round(
-                        (exp(greatest(lead(log_price, horizon - 1) over of_symbol - log_price + log_return, -700)) - 1)
-                        ::numeric,
-                        10
-                    )
+                then round((exp(lead(log_price, horizon - 1) over of_symbol - log_price + log_return) - 1)::numeric, 10)
             else
                 round(
-                    (
-                        exp(greatest(lead(log_open, 1 + horizon) over of_symbol - lead(log_open) over of_symbol, -700))
-                        - 1
-                    )::numeric,
-                    10
+                    (exp(lead(log_open, 1 + horizon) over of_symbol - lead(log_open) over of_symbol) - 1)::numeric, 10
                 )
         end as realised
     from own

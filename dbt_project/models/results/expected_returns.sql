@@ -111,19 +111,56 @@ firsts as (
     group by model_id, symbol
 ),
 
--- entered at the next open at which somebody traded, and measured at the one after it; the years before the first
--- decision are not read
-opens as (
+-- what a delisting leaves of the last close: where nobody knows, it is nothing, and a short position gains nothing
+ends as (
+    select distinct on (bars.symbol)
+        bars.symbol,
+        instruments.delisted_on::timestamp at time zone 'UTC' as bar_start,
+        bars.adj_close * (1 + coalesce(instruments.delisting_return, -1))::float8 as price,
+        instruments.delisting_return is null as is_assumed
+    from bars
+    inner join {{ ref('instruments') }} as instruments
+        on bars.symbol = instruments.symbol and bars.session_date < instruments.delisted_on
+    where
+        bars.symbol in (select firsts.symbol from firsts)
+        and instruments.delisted_on <= (now() at time zone 'UTC')::date
+        and not bars.is_silent
+    order by bars.symbol asc, bars.bar_start desc
+),
+
+-- the years before the first decision are not read
+prices as (
     select
         symbol,
         bar_start,
-        lead(adj_open, 1) over of_symbol as entered_at,
-        lead(adj_open, 2) over of_symbol as left_at
+        adj_open as price,
+        false as is_end,
+        false as is_assumed
     from bars
     where
         symbol in (select firsts.symbol from firsts)
         and bar_start >= (select min(firsts.first_bar) from firsts)
         and not is_silent
+    union all
+    select
+        symbol,
+        bar_start,
+        price,
+        true as is_end,
+        is_assumed
+    from ends
+),
+
+-- entered at the next open at which somebody traded, and measured at the one after it
+opens as (
+    select
+        symbol,
+        bar_start,
+        lead(price, 1) over of_symbol as entered_at,
+        lead(price, 2) over of_symbol as left_at,
+        coalesce(lead(is_assumed, 2) over of_symbol, false) as is_assumed,
+        is_end or coalesce(lead(is_end) over of_symbol, false) as is_over
+    from prices
     window of_symbol as (partition by symbol order by bar_start)
 ),
 
@@ -138,7 +175,7 @@ due as (
             partition by firsts.model_id, opens.symbol order by opens.bar_start
         ) as decision_no
     from firsts
-    inner join opens on firsts.symbol = opens.symbol and firsts.first_bar <= opens.bar_start
+    inner join opens on firsts.symbol = opens.symbol and firsts.first_bar <= opens.bar_start and not opens.is_over
     left join last_decisions
         on
             firsts.model_id = last_decisions.model_id and opens.symbol = last_decisions.symbol
@@ -177,7 +214,11 @@ days as (
         weights.day,
         count(weights.target_weight) as decisions,
         sum(
-            weights.weight * (weights.left_at / weights.entered_at - 1) - abs(weights.traded) * charges.rate
+            case
+                when weights.is_assumed and weights.weight < 0 then 0
+                else weights.weight * (weights.left_at / weights.entered_at - 1)
+            end
+            - abs(weights.traded) * charges.rate
         ) as earned
     from weights
     inner join charges on weights.model_id = charges.model_id
