@@ -50,7 +50,7 @@ demo: $(INSTALLED) ## the whole system on this machine, offline: data, features,
 test: $(INSTALLED) ## lint, import boundaries, types, and every test but the longest
 	@$(BIN)/python -m tests
 
-test-whole: $(INSTALLED) ## the longest tests: the demo, interrupted and run again, and whole histories built twice
+test-whole: $(INSTALLED) ## the longest tests: the demo, interrupted and run again, whole histories built twice, and some on PostgreSQL 15
 	@$(BIN)/python -m tests whole
 
 check: $(INSTALLED) ## lint, import boundaries, types, and quick tests without a database
