@@ -3,6 +3,7 @@
 `python -m report.drawing` is such a process: it reads a specification a line, as JSON, and writes its SVG as JSON.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import LifoQueue
 from typing import IO, Any, cast
-
-import vl_convert
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,12 +94,23 @@ def _end(process: _Process) -> None:
 
 def main() -> None:
     """Draw what comes until nothing comes any more."""
+    argparse.ArgumentParser(
+        prog="python -m report.drawing",
+        description="Draw Vega-Lite specifications: one a line comes in, one SVG goes out.",
+    ).parse_args()
+    # imported here: who asks needs none of it
+    import vl_convert
+
     for line in sys.stdin:
         try:
             answer = {"svg": vl_convert.vegalite_to_svg(json.loads(line))}
         except ValueError as error:
             answer = {"error": str(error)}
-        print(json.dumps(answer), flush=True)
+        try:
+            print(json.dumps(answer), flush=True)
+        except BrokenPipeError:
+            # whoever asked is gone
+            os._exit(1)
 
 
 if __name__ == "__main__":
