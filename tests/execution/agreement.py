@@ -27,10 +27,17 @@ def assert_states_hold(account: str) -> None:
     assert sorted(kept) == sorted(rows(_WORKED_OUT, account)), "a state is not what events and fills come to"
 
 
+def assert_balances_hold(account: str) -> None:
+    """The balances that are kept are what every booking of the account's epoch comes to."""
+    wrong = rows("select symbol, kept, booked from ledger.wrong_balances where account_id = %s", account)
+    assert wrong == [], "a balance is not what the bookings come to"
+
+
 def assert_agree(book: dict) -> None:
     """Every order, fill, position, booking and cent is the same on both sides."""
     account = book["account_id"]
     assert_states_hold(account)
+    assert_balances_hold(account)
     orders = rows(
         "select client_order_id, broker_order_id, side, quantity, status, filled_quantity"
         " from ledger.orders where account_id = %s and status not in ('not_sent', 'rejected')",
