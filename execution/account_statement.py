@@ -1,5 +1,6 @@
 """The account's statement: the ledger's side of a comparison with the broker, read in its caller's transaction."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,7 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         (account, oldest, [order.client_order_id for order in broker.orders]),
     )
     rows = cursor.fetchall()
+    orders = {row[0]: as_order(row[:7]) for row in rows}
     cursor.execute(
         """
         with named as (
@@ -73,8 +75,8 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     cursor.execute("select cash from ledger.cash where account_id = %s", (account,))
     cash = cursor.fetchone()
     return LedgerSnapshot(
-        adopted=adopted(cursor, account),
-        orders={row[0]: as_order(row[:7]) for row in rows},
+        adopted=adopted(cursor, account, _named(broker, orders.values(), fills, activities)),
+        orders=orders,
         earlier=earlier,
         fills=fills,
         filled={row[0]: row[7] for row in rows},
@@ -83,6 +85,21 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         positions=positions,
         cash=cash[0] if cash else Decimal(0),
     )
+
+
+def _named(
+    broker: BrokerSnapshot, orders: Iterable[Order], fills: Iterable[str], activities: Iterable[str]
+) -> set[str]:
+    """Every id that a comparison can be about: it asks of no other what was adopted."""
+    names: set[str | None] = {*fills, *activities}
+    for ours in orders:
+        names |= {ours.client_order_id, ours.broker_order_id}
+    for theirs in broker.orders:
+        names |= {theirs.client_order_id, theirs.broker_order_id}
+    for fill in broker.fills:
+        names |= {fill.execution_id, fill.broker_order_id}
+    names |= {booked.activity_id for booked in broker.activities}
+    return {name for name in names if name is not None}
 
 
 def as_order(row: tuple[Any, ...]) -> Order:

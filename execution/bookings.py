@@ -101,14 +101,15 @@ def begin_epoch(
         _book_own(cursor, account_id, "opening", held.symbol, reason, symbol=held.symbol, quantity=held.quantity)
 
 
-def adopted(cursor: psycopg.Cursor, account_id: str) -> Adopted:
-    """What was adopted in the account's epoch."""
+def adopted(cursor: psycopg.Cursor, account_id: str, about: Iterable[str] = ()) -> Adopted:
+    """What was adopted of these subjects in the account's epoch, and which symbols are not ours."""
     cursor.execute(
         """
         select finding, subject, statement, symbol, quantity, cash from ledger.adoptions
-        where account_id = %s and adopted_at >= ledger.epoch_start(account_id) order by adoption_id
+        where account_id = %s and (subject = any(%s) or finding = 'apart')
+        and adopted_at >= ledger.epoch_start(account_id) order by adoption_id
         """,
-        (account_id,),
+        (account_id, list(about)),
     )
     findings: set[tuple[str, str]] = set()
     subjects: dict[str, tuple[Movement, ...]] = {}

@@ -12,16 +12,14 @@ _ENDED_SHORT = """
         decisions.bar_start,
         orders.status,
         orders.filled_quantity,
-        coalesce('it was taken back (' || withdrawn.reasons || ')', newest.detail) as detail
+        coalesce('it was taken back (' || withdrawn.reasons || ')', orders.detail) as detail
     from ledger.orders
     left join ledger.decisions using (decision_id)
     left join lateral (select string_agg(reason, '; ' order by asked_at) as reasons from ledger.cancellations
         where cancellations.client_order_id = orders.client_order_id) as withdrawn on true
-    inner join lateral (select event_id, detail from ledger.order_events
-        where order_events.client_order_id = orders.client_order_id order by event_id desc limit 1) as newest on true
-    where orders.account_id = %s and newest.event_id > %s and orders.filled_quantity < orders.quantity
+    where orders.account_id = %s and orders.event_id > %s and orders.filled_quantity < orders.quantity
         and orders.status in ('rejected', 'canceled', 'expired', 'not_sent')
-    order by newest.event_id desc
+    order by orders.event_id desc
     limit %s
 """
 
@@ -34,13 +32,11 @@ _AGED = """
         decisions.bar_start,
         orders.status,
         orders.filled_quantity,
-        newest.detail,
+        orders.detail,
         age.broker_time - orders.asked_at
     from ledger.orders
     left join ledger.decisions using (decision_id)
     inner join reference.instruments on instruments.symbol = orders.symbol
-    inner join lateral (select detail from ledger.order_events
-        where order_events.client_order_id = orders.client_order_id order by event_id desc limit 1) as newest on true
     inner join ledger.reconciliation_pulse as age on age.account_id = orders.account_id
     where orders.account_id = %s
         and orders.status in ('submitting', 'unknown', 'accepted', 'partially_filled')

@@ -78,9 +78,8 @@ def close_positions(broker: Broker, ledger: Ledger, sender: Sender, result: Reco
         side = Side.SELL if held.quantity > 0 else Side.BUY
         may_arrive = tuple(
             entry.client_order_id
-            for entry in ledger.given_up()
+            for entry in ledger.given_up(result.clock.now - broker.customs.late_arrival)
             if (entry.symbol, entry.side) == (symbol, side)
-            and entry.at > result.clock.now - broker.customs.late_arrival
         )
         account, has_discrepancy = result.broker.account, bool(result.comparison.discrepancies)
         if reasons := refusals(_RULES, Closing(symbol, account, has_discrepancy, in_flight, may_arrive)):

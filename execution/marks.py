@@ -37,7 +37,7 @@ _ORDERS = """
     inner join ledger.intents using (client_order_id)
     left join ledger.decisions on orders.decision_id = decisions.decision_id
     -- a replayed day never takes longer than a real one
-    where orders.account_id = %(account)s and intents.written_at > clock_timestamp() - interval '2 days'
+    where orders.account_id = %(account)s and intents.written_at > statement_timestamp() - interval '2 days'
         and intents.account_id = %(account)s and orders.asked_at >= %(since)s
         and orders.status not in ('not_sent', 'rejected')
 """

@@ -60,16 +60,16 @@ class Readings:
             )
             return tuple(OpenOrder(as_order(row[:7]), *row[7:]) for row in cursor)
 
-    def given_up(self) -> tuple[GivenUp, ...]:
-        """Orders that were given up and have not turned up since."""
+    def given_up(self, after: datetime) -> tuple[GivenUp, ...]:
+        """Orders that were given up after this moment of the broker's time and have not turned up since."""
         with self._statement() as cursor:
             cursor.execute(
                 """
                 select client_order_id, symbol, side, happened_at from ledger.orders
-                where account_id = %s and status = 'not_sent' and happened_at is not null
+                where account_id = %s and status = 'not_sent' and happened_at > %s
                 and written_at >= ledger.epoch_start(account_id)
                 """,
-                (self.account_id,),
+                (self.account_id, after),
             )
             return tuple(GivenUp(name, symbol, Side(side), at) for name, symbol, side, at in cursor)
 

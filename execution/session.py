@@ -303,7 +303,7 @@ class Session:
             unsettled=self._ledger.unsettled(),
             standing=self._ledger.standing(),
             has_discrepancy=bool(result.comparison.discrepancies),
-            given_up=self._ledger.given_up(),
+            given_up=self._ledger.given_up(result.clock.now - self._broker.customs.late_arrival),
             customs=self._broker.customs,
             terms=terms,
         )

@@ -36,7 +36,8 @@ _ACCOUNTS = """
                     or reported_quantity <> filled_quantity)) as in_flight,
         (select array_agg(format('%%s %%s: %%s', symbol, to_char(bar_start, 'YYYY-MM-DD'), reason))
             from (select symbol, bar_start, array_to_string(reasons, '; ') as reason from ledger.refusals
-                where refusals.account_id = accounts.account_id order by refusal_id desc limit 3) as newest
+                where refusals.account_id = accounts.account_id
+                order by refused_at desc, refusal_id desc limit 3) as newest
         ) as refused,
         (select array_agg(format('%%s %%s of model %%s', trim_scale(quantity), symbol, model_id) order by symbol)
             from ledger.left_behind where left_behind.account_id = accounts.account_id) as left_behind
