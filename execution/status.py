@@ -31,9 +31,7 @@ _ACCOUNTS = """
         ) as reconciled,
         (select array_agg(format('%%s %%s %%s: %%s, %%s', side, trim_scale(quantity), symbol, status, client_order_id)
                 order by written_at)
-            from ledger.orders where orders.account_id = accounts.account_id
-                and (status in ('submitting', 'unknown', 'accepted', 'partially_filled')
-                    or reported_quantity <> filled_quantity)) as in_flight,
+            from ledger.orders where orders.account_id = accounts.account_id and not is_settled) as in_flight,
         (select array_agg(format('%%s %%s: %%s', symbol, to_char(bar_start, 'YYYY-MM-DD'), reason))
             from (select symbol, bar_start, array_to_string(reasons, '; ') as reason from ledger.refusals
                 where refusals.account_id = accounts.account_id

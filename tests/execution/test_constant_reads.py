@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from bench.ledger_history import write
+from execution import status
 from execution.brokers.base import AccountSnapshot, BrokerOrder, BrokerSnapshot, Fill
 from execution.comparison import Comparison
 from execution.ledger import Ledger
@@ -67,6 +68,7 @@ STEPS: dict[str, Callable[[Ledger], object]] = {
     "record_refusals": lambda ledger: ledger.record_refusals([RefusedBar("never", "S0", "1h", END, ("no",))], NOW),
     "write_ahead": _decide,
     "record_update": _fill,
+    "status": lambda ledger: list(status.lines(ledger._connection, ACCOUNT)),
     "record_reconciliation": lambda ledger: ledger.record_reconciliation(Comparison(), "continuous", NOW, LISTED),
 }
 
