@@ -21,8 +21,10 @@ gc.set_threshold(100_000, 50, 50)
 os.environ["DBT_WRITE_JSON"] = "false"
 os.environ["DBT_LOG_LEVEL_FILE"] = "warn"
 
-# a file that runs dbt, or is marked as a whole as one that is long or works in a warehouse
-LEFT_OUT = re.compile(r"\b(run_dbt|dbtRunner)\b|^pytestmark = .*(mark\.long|mark\.whole|_warehouse)", re.MULTILINE)
+# a file that runs dbt, or is marked as a whole as one that is long or works in a database
+LEFT_OUT = re.compile(
+    r"\b(run_dbt|dbtRunner)\b|^pytestmark = .*(mark\.long|mark\.whole|mark\.database|_warehouse)", re.MULTILINE
+)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,8 @@ import pytest
 
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 # a bar of Friday, and the next one
 FRIDAY, MONDAY = date(2024, 3, 8), date(2024, 3, 11)
 

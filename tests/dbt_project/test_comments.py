@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.machine import BUILT, ROOT, running_warehouse
 from warehouse.connection import connect
+
+pytestmark = pytest.mark.database
 
 # the comments of all columns in a schema
 COMMENTS = """

@@ -16,6 +16,8 @@ from tests.machine import as_owner
 from warehouse.connection import connect
 from warehouse.versions import available
 
+pytestmark = pytest.mark.database
+
 SYMBOLS = ("X", "Y", "Z")
 AMOUNTS = st.decimals("-1000000000", "1000000000", places=9)
 ABOVE_ZERO = st.decimals("0.000000001", "100000", places=9)

@@ -12,6 +12,8 @@ from flows.paper_trade import decide
 from flows.reconcile import Discrepancy, compare_with_broker
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

@@ -16,6 +16,8 @@ from execution.ledger import Ledger
 from execution.orders import Order, OrderStatus, Side
 from execution.records import Decision, Intent, RefusedBar
 
+pytestmark = pytest.mark.database
+
 ACCOUNT, SYMBOLS, ORDERS = "reads", 4, 2_000
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 NOW = END + timedelta(minutes=5)

@@ -16,6 +16,8 @@ from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees
 from tests.execution.world import SignalPackage, rows
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def exchange(spot_tape, tmp_path, monkeypatch):

@@ -19,6 +19,8 @@ from tests.execution.killed import die_at, run_and_die
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, rows, trading_days
 from warehouse.errors import Retry
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 HALF = {"ALPHA": 0.5, "BETA": 0.4}
 

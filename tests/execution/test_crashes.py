@@ -13,6 +13,8 @@ from tests.execution.agreement import assert_agree
 from tests.execution.killed import die_at, run_and_die
 from tests.execution.world import AFTER_OPEN, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 WEIGHTS = {"ALPHA": 0.5, "BETA": 0.5}
 

@@ -23,6 +23,9 @@ from training.accounting import Market, Terms, Wanted
 from training.costs import Costs, rates
 from training.parity import _exits_that_differ, _silent
 
+# it imports what a backtest does
+pytestmark = pytest.mark.long
+
 DAYS = trading_days()
 WHOLE = 0.4
 # days that a session trades, the split among them

@@ -8,6 +8,8 @@ from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

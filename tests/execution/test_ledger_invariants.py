@@ -12,6 +12,8 @@ from psycopg import errors
 from tests.machine import as_owner
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 WORLD = """
 insert into ledger.accounts (account_id, broker, mode) values ('one', 'b', 'paper'), ('two', 'b', 'paper');
 insert into ledger.epochs (account_id, epoch_no, broker_time, reason) values ('one', 1, '2019-12-31', 'begun');

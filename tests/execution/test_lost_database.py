@@ -9,6 +9,8 @@ from tests.execution.world import AFTER_OPEN, trading_days
 from tests.machine import as_owner
 from warehouse.errors import Retry, Stop
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 _CUT = """
 select pg_terminate_backend(pid) from pg_stat_activity

@@ -11,6 +11,8 @@ from flows.attention import NeedsAttention
 from flows.paper_trade import decide
 from tests.execution.world import KEY, SECRET, SignalPackage, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

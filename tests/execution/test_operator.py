@@ -6,6 +6,8 @@ from execution.__main__ import main
 from execution.session import Session
 from tests.execution.world import AFTER_OPEN, KEY, SECRET, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

@@ -12,6 +12,8 @@ from tests.machine import as_owner
 from tests.plans import plan_of, rows_of
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 ENDED = 3_000
 TABLES = ("order_states", "intents", "order_events", "fills")
 WORLD = """

@@ -11,6 +11,8 @@ from execution.session import Session
 from models_registry.scoring import PositionSizing
 from tests.execution.world import AFTER_CLOSE, SignalPackage, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAY = trading_days()[0]
 HALF = timedelta(minutes=30)
 

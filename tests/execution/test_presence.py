@@ -11,6 +11,8 @@ from flows.reconcile import compare_with_broker
 from tests.execution.world import KEY, SECRET, SignalPackage, rows, trading_days
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 IN_USE = r"is in use by `trade` \(process \d+ on .+\) since 20\d\d-\d\d-\d\d \d\d:\d\d UTC: one session at a time"
 

@@ -10,6 +10,8 @@ from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, rows, trading_days
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 NOON = datetime(2020, 1, 2, 12, tzinfo=UTC)
 

@@ -23,6 +23,8 @@ from tests.execution.spot import (
 from tests.execution.world import AFTER_CLOSE, KEY, SECRET, SYMBOLS, SignalPackage, rows, trading_days, write_tape
 from warehouse.errors import Retry, Stop
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 # a Monday; the weekend before it has no session of the stock exchange
 THROUGH = date(2012, 10, 8)

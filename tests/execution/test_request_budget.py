@@ -11,6 +11,8 @@ from sandbox.broker import binance_wire
 from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, spot_exchange
 from tests.execution.world import AFTER_OPEN, SignalPackage, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 ALPACA_A_MINUTE = 200
 BINANCE_A_MINUTE = 6_000

@@ -26,6 +26,8 @@ from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SPLIT_DA
 from tests.machine import as_owner
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 CLOSES = Limits(closes_retired=True)
 

@@ -22,6 +22,8 @@ from tests.models_registry.conftest import make_candidate
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 CLASSES = {"ALPHA": "equity", "BETA": "equity", "GAMMA": "equity", "BTCUSDT": "crypto", "GOLD": "metal"}
 

@@ -8,6 +8,8 @@ from tests.execution.spot import SPOT_KEY, SPOT_SECRET, SpotWarehouse, spot_exch
 from tests.execution.world import SignalPackage
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def market(ledger_db):

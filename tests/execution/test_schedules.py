@@ -18,6 +18,8 @@ from tests.execution.treacherous import AT_ONCE, Crash, Fate, MemoryMarket, OneS
 from tests.execution.world import rows
 from warehouse.errors import Retry
 
+pytestmark = pytest.mark.database
+
 DAYS = 10
 _WRITES = ("write_ahead", "record_order", "record_update", "record_refusals", "record_reconciliation")
 

@@ -19,6 +19,8 @@ from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, FINGERPRINT, SYMBOLS, SignalPackage, rows, trading_days
 from warehouse.errors import Retry, Stop
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 WEIGHTS = [{"ALPHA": 0.5, "BETA": 0.5}, {"ALPHA": 0.5}, {}, {"BETA": 0.5}, {"ALPHA": 0.25, "BETA": 0.25}]
 

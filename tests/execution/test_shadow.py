@@ -21,6 +21,8 @@ from warehouse.connection import connect
 from warehouse.errors import Retry
 from warehouse.sessions import ROLES
 
+pytestmark = pytest.mark.database
+
 _INSERT = (
     "insert into ledger.shadow_decisions (model_id, symbol, bar_start, feature_names, feature_values, score,"
     " target_weight) values (%s, %s, %s, '{signal}', '{0.3}', 0.1, 0.3)"

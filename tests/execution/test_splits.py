@@ -9,6 +9,8 @@ from execution.session import Session
 from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, rows, trading_days
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 EVE = next(number for number, day in enumerate(DAYS) if day.day == SPLIT_DAY) - 1
 ANNOUNCE = "insert into canonical.announced_splits values ('ALPHA', %s, 1, 2)"

@@ -27,6 +27,8 @@ from tests.execution.spot import (
 from tests.execution.world import SignalPackage, rows
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 A_MINUTE = timedelta(minutes=1)
 WEIGHTS = [{"BTCUSDT": 0.5, "ETHUSDT": 0.3}, {"BTCUSDT": 0.5}, {}, {"ETHUSDT": 0.9}, {"BTCUSDT": 0.2, "ETHUSDT": 0.2}]
 

@@ -12,6 +12,8 @@ from tests.execution.agreement import assert_agree
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, rows, trading_days
 from warehouse.errors import Retry, Stop
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

@@ -30,6 +30,8 @@ from tests.execution.world import (
 )
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

@@ -14,6 +14,8 @@ from execution.session import Session
 from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, KEY, SECRET, SignalPackage, rows, trading_days
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DAYS = trading_days()
 
 

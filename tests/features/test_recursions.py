@@ -8,6 +8,8 @@ import pytest
 
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 DECAY = """
 select features.ema(case when n = 1 then {start}::float8 else 0 end, {alpha}) over (order by n)
 from generate_series(1, {rows}) as n

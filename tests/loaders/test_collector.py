@@ -23,6 +23,8 @@ from tests.loaders.vendors import NOW, Answer, CountingBudget
 from tests.loaders.watching import ask, assert_whole, covered, feed, is_whole, starts, until
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
 FAST = Pace(ask_every_s=60.0, gather_s=0.02, heartbeat_s=0.2, first_delay_s=0.05, longest_delay_s=0.5)
 

@@ -21,6 +21,8 @@ from tests.loaders.watching import assert_whole, covered, feed, is_whole, starts
 from warehouse.connection import connect
 from warehouse.turns import take_turn
 
+pytestmark = pytest.mark.database
+
 
 def collect(market: Exchange, **options: Path) -> BaseProcess:
     arguments = ("collect", "--source", "binance", "--symbols", "BTCUSDT")

@@ -29,6 +29,8 @@ from tests.loaders.watching import empty
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 BTC = Instrument("BTCUSDT", "BTCUSDT", "24x7")
 MINUTE = timedelta(minutes=1)
 OLD, NEW = date(2024, 12, 30), date(2025, 1, 2)

@@ -11,6 +11,8 @@ from tests.machine import ROOT
 from warehouse.connection import connect
 from warehouse.errors import Retry
 
+pytestmark = pytest.mark.database
+
 # sends as fast as the budget allows, and prints how long it was told to wait at most, and when it was to send: a busy
 # machine wakes it up late
 _SENDER = """

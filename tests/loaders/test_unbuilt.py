@@ -6,6 +6,8 @@ import pytest
 
 from loaders.__main__ import main
 
+pytestmark = pytest.mark.database
+
 
 @pytest.mark.parametrize("arguments", [["ingest", "--source", "binance"], ["collect", "--source", "binance"]])
 def test_what_is_missing_is_told(

@@ -9,6 +9,8 @@ from psycopg import errors
 from tests.machine import as_owner
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 KLINE = (
     "symbol, interval, open_time, open, high, low, close, volume, close_time, quote_volume, trades, "
     "taker_buy_volume, taker_buy_quote_volume",

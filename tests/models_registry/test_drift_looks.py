@@ -13,6 +13,8 @@ from training.drift import Drift, take_looks
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 FIRST = datetime(2031, 1, 2, 14, 30, tzinfo=UTC)
 CALM, WILD = 0.3, 0.7
 

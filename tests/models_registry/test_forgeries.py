@@ -18,6 +18,8 @@ from warehouse.connection import connect
 from warehouse.sessions import ROLES
 from warehouse.settings import load
 
+pytestmark = pytest.mark.database
+
 ONE = '{"trial_id": "{trial}", "verdict": "PASSED", "explanation": "", "checks": [CHECKS]}'
 CHECK = '{"tier": 1, "check_name": "c", "comparison": ">", "outcome": "passed", "explanation": ""}'
 FORGERIES = [

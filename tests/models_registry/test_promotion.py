@@ -11,6 +11,8 @@ from models_registry.registry import RegistryError
 from tests.models_registry.conftest import Candidate
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 
 def test_a_model_does_not_displace_another_by_itself(candidate: Candidate) -> None:
     trading, later, elsewhere = (

@@ -13,6 +13,8 @@ from tests.models_registry.conftest import Candidate, made_up_package
 from warehouse.connection import connect
 from warehouse.settings import load
 
+pytestmark = pytest.mark.database
+
 
 def paper_record(package: ModelPackage, outcomes: list[str], halts: list[str] | None = None) -> None:
     account = f"paper of {package.model_id}"

@@ -12,6 +12,8 @@ from tests.machine import as_owner
 from tests.models_registry.conftest import Candidate
 from warehouse.connection import connect
 
+pytestmark = pytest.mark.database
+
 LOOKS = (100, 120, 200)
 
 

@@ -9,6 +9,8 @@ from report.site import write
 from tests.report import reading_pages
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 
 def test_what_was_never_built_is_named(empty_warehouse: Path, tmp_path: Path) -> None:
     """Migrations alone: no relation of results exists."""

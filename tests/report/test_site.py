@@ -24,6 +24,8 @@ from training.drift import drifts
 from warehouse.connection import connect
 from warehouse.errors import Stop
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

@@ -9,6 +9,8 @@ import pytest
 from tests.machine import as_owner
 from warehouse.connection import arrow
 
+pytestmark = pytest.mark.database
+
 
 def test_the_types_of_a_database_are_read_once(warehouse_db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes the driver ten times as long as a small query."""

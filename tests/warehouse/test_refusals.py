@@ -9,6 +9,8 @@ from warehouse.connection import _not_connected, arrow, connect, endpoint, open_
 from warehouse.errors import Stop, Unreachable
 from warehouse.refusals import in_words
 
+pytestmark = pytest.mark.database
+
 
 @pytest.mark.parametrize(
     ("settings", "statement", "words", "status"),
