@@ -7,7 +7,7 @@ Each subsystem logs in as its own role. The roles' passwords are in a libpq pass
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from warehouse import embedded, homes, sessions, transactions, versions
+from warehouse import embedded, homes, passfile, sessions, transactions, versions
 from warehouse.errors import LoginRefused, NotStarted, Stop, Unreachable
 from warehouse.sessions import READERS, ROLES
 from warehouse.settings import Settings, load
@@ -97,46 +97,29 @@ def endpoint(settings: Settings | None = None) -> Endpoint:
     Passwords that a rotation gave, and did not come to put in place, are put there.
     """
     where = _resolved(settings or load())
-    if not where.is_embedded and where.new_passfile.exists():
-        settle_passwords(where)
+    if not where.is_embedded:
+        passfile.settle(where)
     return where
 
 
-def settle_passwords(where: Endpoint) -> None:
-    """Put the new passwords in place where the database knows them; until then the older ones hold."""
-    user = where.role_name(ROLES[0])
-    login = make_conninfo(**where.parameters, user=user, password="", passfile=str(where.new_passfile))
-    try:
-        with psycopg.connect(login, connect_timeout=10) as connection:
-            # a server that asks for none tells nothing about them
-            is_known = bool(connection.pgconn.used_password)
-    except psycopg.OperationalError:
-        return
-    if not is_known:
-        return
-    # somebody else may have done it in this moment; where nobody may write, the file that was there is read
-    with suppress(OSError):
-        where.new_passfile.rename(where.passfile)
-
-
 def _resolved(settings: Settings) -> Endpoint:
-    passfile = settings.state_dir / "pgpass"
+    file = settings.state_dir / "pgpass"
     if settings.database_url:
         parameters = {key: str(value) for key, value in _parse(settings.database_url.get_secret_value()).items()}
         parameters.setdefault("dbname", settings.pgdatabase)
         user, password = parameters.pop("user", None), parameters.pop("password", None)
         administrator = user or settings.pguser, password or _password(settings)
-        return Endpoint(parameters, False, passfile, settings.role_prefix, *administrator)
+        return Endpoint(parameters, False, file, settings.role_prefix, *administrator)
     if not uses_embedded(settings):
         parameters = {"host": str(settings.pghost), "port": str(settings.pgport), "dbname": settings.pgdatabase}
         if os.environ.get("PGSSLMODE"):
             parameters["sslmode"] = os.environ["PGSSLMODE"]
-        return Endpoint(parameters, False, passfile, settings.role_prefix, settings.pguser, _password(settings))
+        return Endpoint(parameters, False, file, settings.role_prefix, settings.pguser, _password(settings))
     socket = embedded.socket_dir(settings.state_dir)
     if not socket:
         raise NotStarted("the embedded PostgreSQL is not running: start it with `python -m warehouse up`")
     parameters = {"host": socket, "port": "5432", "dbname": "truebar"}
-    return Endpoint(parameters, True, passfile, settings.role_prefix, embedded.SUPERUSER, None)
+    return Endpoint(parameters, True, file, settings.role_prefix, embedded.SUPERUSER, None)
 
 
 def uses_embedded(settings: Settings) -> bool:

@@ -4,20 +4,15 @@ Roles belong to the whole server, not to one database. So each of ours carries a
 of that name without the comment is somebody else's, and nothing is done to it.
 """
 
-import os
 import secrets
-from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 from psycopg import errors, sql
 
-from warehouse import sessions
+from warehouse import passfile, sessions
 from warehouse.connection import Endpoint, open_connection
 from warehouse.errors import Stop
-from warehouse.locks import exclusive
 from warehouse.sessions import ROLES
-from warehouse.settings import make_state_dir
 
 _MARK = "truebar, database "
 
@@ -70,7 +65,7 @@ def prepare(connection: psycopg.Connection, where: Endpoint, *, is_new: bool) ->
     missing = [role for role in ROLES if not _exists(connection, where, role, is_new)]
     passwords = {} if where.is_embedded else {role: secrets.token_urlsafe(24) for role in missing}
     # the file comes first: a password that only the database knows would be lost
-    write_passwords(where, passwords)
+    passfile.write(where, passwords)
     for role in missing:
         _create(connection, where, role, passwords.get(role))
     for role in ROLES:
@@ -92,7 +87,7 @@ def check_ours(connection: psycopg.Connection, where: Endpoint) -> None:
 
 def check_logins(where: Endpoint) -> None:
     """Raises LoginRefused when the roles' passwords were given by another checkout."""
-    if where.is_embedded or _entry_start(where, ROLES[0]) in _passfile_text(where.passfile):
+    if where.is_embedded or passfile.has(where):
         return
     open_connection(where, where.conninfo(ROLES[0])).close()
 
@@ -100,44 +95,22 @@ def check_logins(where: Endpoint) -> None:
 def rotate(connection: psycopg.Connection, where: Endpoint) -> None:
     """Give every role a new random password and write the password file; open sessions stay open.
 
-    The new file lies beside the old one before the database has its passwords, and takes its place afterwards. Whenever
-    this ends, one of the two lets roles in, and `endpoint` puts that one in place.
+    Whenever this ends, the password file or what was written aside lets roles in; `endpoint` puts the latter in place.
     """
     if where.is_embedded:
         raise Stop("the embedded PostgreSQL has no passwords: it asks the kernel who connects")
     passwords = {role: secrets.token_urlsafe(24) for role in ROLES}
-    make_state_dir(where.passfile.parent)
-    with exclusive(where.passfile.with_suffix(".lock"), "giving new passwords", wait=60):
-        _write_aside(where, passwords)
+    with passfile.held(where):
+        passfile.write_aside(where, passwords)
         with connection.transaction():
-            for role, password in passwords.items():
-                _set_password(connection, where.role_name(role), password)
-        # a process that started in between may have done it
-        with suppress(FileNotFoundError):
-            where.new_passfile.rename(where.passfile)
-
-
-def write_passwords(where: Endpoint, passwords: dict[str, str]) -> None:
-    """Put passwords into the password file (mode 0600), in place of older ones of the same roles and database."""
-    if not passwords:
-        return
-    _write_aside(where, passwords)
-    where.new_passfile.rename(where.passfile)
-
-
-def _write_aside(where: Endpoint, passwords: dict[str, str]) -> None:
-    starts = tuple(_entry_start(where, role) for role in passwords)
-    kept = [line for line in _passfile_text(where.passfile).splitlines() if not line.startswith(starts)]
-    new = [start + password for start, password in zip(starts, passwords.values(), strict=True)]
-    make_state_dir(where.passfile.parent)
-    aside = where.new_passfile
-    aside.touch(mode=0o600)
-    aside.chmod(0o600)
-    with aside.open("w") as file:
-        file.write("\n".join([*kept, *new]) + "\n")
-        file.flush()
-        # the database may outlive a loss of power, and then nobody else knows them
-        os.fsync(file.fileno())
+            try:
+                for role, password in passwords.items():
+                    _set_password(connection, where.role_name(role), password)
+            except BaseException:
+                # nothing of it was committed; of a commit that fails, `endpoint` asks the database what came of it
+                passfile.forget_aside(where)
+                raise
+        passfile.put_in_place(where)
 
 
 def check_rights(connection: psycopg.Connection, where: Endpoint) -> bool:
@@ -229,16 +202,3 @@ def _mark(where: Endpoint) -> str:
 
 def _is_mark(comment: str | None) -> bool:
     return comment is not None and comment.startswith(_MARK)
-
-
-def _entry_start(where: Endpoint, role: str) -> str:
-    parameters = where.parameters
-    fields = (
-        *(parameters.get("host", "*"), parameters.get("port", "*"), parameters["dbname"], where.role_name(role)),
-        "",
-    )
-    return ":".join(field.replace("\\", "\\\\").replace(":", "\\:") for field in fields)
-
-
-def _passfile_text(passfile: Path) -> str:
-    return passfile.read_text() if passfile.exists() else ""

@@ -124,16 +124,17 @@ sys.exit(main(["rotate"]))
 """
 
 
-@pytest.mark.parametrize(
-    ("step", "name"), [("open", "pgpass.lock"), ("open", "pgpass.new"), ("os.rename", "pgpass.new"), ("held", "")]
-)
-def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Path, step: str, name: str) -> None:
-    user = f"killed_{step.replace('.', '_')}_{name.removeprefix('pgpass.')}".rstrip("_")
-    url = server.owned_by(user)
-    state_dir = tmp_path / "state"
-    assert warehouse(state_dir, url, "up", prefix=f"{user}_").returncode == 0
+_STEPS = [
+    *(("open", "pgpass.lock"), ("open", "pgpass.new.part"), ("os.rename", "pgpass.new")),
+    *(("os.rename", "pgpass"), ("os.remove", "pgpass.new"), ("held", "")),
+]
+
+
+def _kill_a_rotation(server: Server, state_dir: Path, user: str, step: str, name: str = "") -> None:
+    """Of a database of `owned_by`, at a step; `held` is in its transaction."""
     clean = {one: text for one, text in os.environ.items() if not one.startswith(("PG", "DATABASE", "TRUEBAR"))}
-    theirs = {"DATABASE_URL": url, "TRUEBAR_STATE_DIR": str(state_dir), "TRUEBAR_ROLE_PREFIX": f"{user}_"}
+    theirs = {"DATABASE_URL": server.url(user, f"{user}_db"), "TRUEBAR_STATE_DIR": str(state_dir)}
+    theirs["TRUEBAR_ROLE_PREFIX"] = f"{user}_"
     command = [sys.executable, "-c", _ENDS, step, str(state_dir / name)]
     dsn = f"host=127.0.0.1 port={server.port} dbname={user}_db user={user} password={user}"
     with psycopg.connect(dsn) as other, subprocess.Popen(command, cwd=ROOT, env=clean | theirs) as rotating:
@@ -148,10 +149,50 @@ def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Pa
             rotating.kill()
         assert rotating.wait() == -signal.SIGKILL
         other.rollback()
-    assert warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
+
+
+def _logs_in(server: Server, state_dir: Path, user: str) -> bool:
+    url = server.url(user, f"{user}_db")
+    return warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
+
+
+@pytest.mark.parametrize(("step", "name"), _STEPS)
+def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Path, step: str, name: str) -> None:
+    user = f"killed_{step}_{name.removeprefix('pgpass')}".replace(".", "_").rstrip("_")
+    url = server.owned_by(user)
+    state_dir = tmp_path / "state"
+    assert warehouse(state_dir, url, "up", prefix=f"{user}_").returncode == 0
+    _kill_a_rotation(server, state_dir, user, step, name)
+    assert _logs_in(server, state_dir, user)
     assert warehouse(state_dir, url, "rotate", prefix=f"{user}_").returncode == 0
-    assert warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
+    assert _logs_in(server, state_dir, user)
     assert not (state_dir / "pgpass.new").exists()
+
+
+@pytest.mark.parametrize("step", [("held", ""), ("os.rename", "pgpass")], ids=["before its commit", "after it"])
+@pytest.mark.parametrize("then", ["psql", "rotate"])
+def test_databases_of_one_state_folder_leave_each_others_passwords_alone(
+    server: Server, tmp_path: Path, step: tuple[str, str], then: str
+) -> None:
+    """Of two, one rotates and is killed; whatever the other one does then, both log in. Resembles patroni#1511."""
+    one, other = (f"{which}_{step[0].replace('.', '_')}_{then}" for which in ("one", "other"))
+    for user in (one, other):
+        assert warehouse(tmp_path, server.owned_by(user), "up", prefix=f"{user}_").returncode == 0
+    _kill_a_rotation(server, tmp_path, one, *step)
+    command = (then, *(("-Atc", "select 1") if then == "psql" else ()))
+    assert warehouse(tmp_path, server.url(other, f"{other}_db"), *command, prefix=f"{other}_").returncode == 0
+    assert _logs_in(server, tmp_path, one)
+    assert _logs_in(server, tmp_path, other)
+
+
+def test_a_rotation_that_fails_leaves_nothing_aside(server: Server, tmp_path: Path) -> None:
+    url = server.owned_by("failing")
+    assert warehouse(tmp_path, url, "up", prefix="failing_").returncode == 0
+    before = (tmp_path / "pgpass").read_text()
+    server.execute("alter role failing_operator rename to failing_gone")
+    assert warehouse(tmp_path, url, "rotate", prefix="failing_").returncode != 0
+    assert (tmp_path / "pgpass").read_text() == before
+    assert not (tmp_path / "pgpass.new").exists()
 
 
 def test_each_missing_right_is_named(server: Server, tmp_path: Path) -> None:
