@@ -30,6 +30,8 @@ class Server:
     port: int
     super_password: str
     host: str = "127.0.0.1"
+    # where a socket is too; none where this is empty
+    socket_folder: str = ""
 
     def execute(self, *statements: str, dbname: str = "postgres") -> None:
         with psycopg.connect(
@@ -54,7 +56,7 @@ class Server:
 
 
 @contextmanager
-def own_server(major: int) -> Iterator[Server]:
+def own_server(major: int, socket_folder: str = "") -> Iterator[Server]:
     """Skips with a sentence where PostgreSQL 15 is not installed, but not in continuous integration."""
     binaries = BINARIES[major]
     if not binaries.exists() and not os.environ.get("CI"):
@@ -64,7 +66,7 @@ def own_server(major: int) -> Iterator[Server]:
     make(folder / "data", binaries)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        server = Server(major, free.getsockname()[1], "super")
+        server = Server(major, free.getsockname()[1], "super", socket_folder=socket_folder)
     process = start(server, folder / "data", binaries)
     try:
         yield server
@@ -93,7 +95,8 @@ def make(data: Path, binaries: Path) -> None:
 def start(server: Server, data: Path, binaries: Path) -> subprocess.Popen[bytes]:
     """Its process, which takes connections."""
     user: ServerUser = server_user(data, binaries)
-    options = [f"--port={server.port}", f"--listen_addresses={server.host}", "--unix_socket_directories=", *_THEIRS]
+    options = [f"--port={server.port}", f"--listen_addresses={server.host}", *_THEIRS]
+    options.append(f"--unix_socket_directories={server.socket_folder}")
     # these warehouses need not outlive a loss of power; what a server leaves when it is killed stays whole
     options += ["--fsync=off", "--full_page_writes=off"]
     log = data.with_name(f"{data.name}.log")

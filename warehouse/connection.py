@@ -107,6 +107,10 @@ def _resolved(settings: Settings) -> Endpoint:
     if settings.database_url:
         parameters = {key: str(value) for key, value in _parse(settings.database_url.get_secret_value()).items()}
         parameters.setdefault("dbname", settings.pgdatabase)
+        # of several hosts the URL names the port again and again, and dbt takes one
+        ports = parameters.get("port", "").split(",")
+        if len(ports) > 1 and len(set(ports)) == 1:
+            parameters["port"] = ports[0]
         user, password = parameters.pop("user", None), parameters.pop("password", None)
         administrator = user or settings.pguser, password or _password(settings)
         return Endpoint(parameters, False, file, settings.role_prefix, *administrator)

@@ -7,6 +7,7 @@ afterwards. Whenever it ends, one of the two files lets roles in.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ from warehouse.settings import make_state_dir
 
 if TYPE_CHECKING:
     from warehouse.connection import Endpoint
+
+# A libpq looks for the socket folder that it was built with under `localhost`. Debian's, psycopg's and dbt's is the
+# first, and the second is that of PostgreSQL's own build, from which ADBC, psql and pg_dump come.
+_DEFAULT_FOLDERS = ("/var/run/postgresql", "/tmp", "/run/postgresql")
+
 
 @contextmanager
 def held(where: "Endpoint") -> Iterator[None]:
@@ -50,11 +56,6 @@ def put_in_place(where: "Endpoint") -> None:
     if lines := _waiting(where):
         _rewrite(where.passfile, _starts(where, ROLES), lines)
         forget_aside(where)
-
-
-def has(where: "Endpoint") -> bool:
-    """Whether there is a password of this place's roles."""
-    return any(line.startswith(_starts(where, ROLES[:1])) for line in _lines(where.passfile))
 
 
 def settle(where: "Endpoint") -> None:
@@ -100,7 +101,22 @@ def _entry_starts(where: "Endpoint", role: str) -> list[str]:
 
 
 def _addresses(parameters: dict[str, str]) -> list[tuple[str, str]]:
-    return [(parameters.get("host", "*"), parameters.get("port", "*"))]
+    """Hosts and ports as libpq looks for them in a password file; `*` where libpq's own variables decide."""
+    if "host" not in parameters:
+        hosts = ["*"]
+    else:
+        # an address is looked for where its host has no name
+        pairs = zip_longest(parameters["host"].split(","), parameters.get("hostaddr", "").split(","), fillvalue="")
+        hosts = [host or address or "localhost" for host, address in pairs]
+    ports = parameters.get("port", "*").split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    found: dict[tuple[str, str], None] = {}
+    for host, port in zip(hosts, ports, strict=False):
+        found[host, port or "*"] = None
+        if host in _DEFAULT_FOLDERS:
+            found["localhost", port or "*"] = None
+    return list(found)
 
 
 def _escaped(field: str) -> str:

@@ -11,7 +11,7 @@ from psycopg import errors, sql
 
 from warehouse import passfile, sessions
 from warehouse.connection import Endpoint, open_connection
-from warehouse.errors import Stop
+from warehouse.errors import LoginRefused, Stop, Unreachable
 from warehouse.sessions import ROLES
 
 _MARK = "truebar, database "
@@ -86,10 +86,15 @@ def check_ours(connection: psycopg.Connection, where: Endpoint) -> None:
 
 
 def check_logins(where: Endpoint) -> None:
-    """Raises LoginRefused when the roles' passwords were given by another checkout."""
-    if where.is_embedded or passfile.has(where):
-        return
-    open_connection(where, where.conninfo(ROLES[0])).close()
+    """Raises LoginRefused when a role cannot log in, as when its password was given by another checkout."""
+    for role in ROLES:
+        try:
+            open_connection(where, where.conninfo(role)).close()
+        except LoginRefused:
+            raise
+        except Unreachable:
+            # all connections that the role may have are taken, and so it can log in
+            continue
 
 
 def rotate(connection: psycopg.Connection, where: Endpoint) -> None:

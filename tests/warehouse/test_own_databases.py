@@ -20,7 +20,8 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module", params=[15, 18])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with own_server(request.param) as found:
+    # the folder of sockets that PostgreSQL's own build looks into by default
+    with own_server(request.param, "/tmp") as found:
         yield found
 
 
@@ -69,6 +70,41 @@ def test_a_password_in_the_environment_is_the_administrators_alone(server: Serve
         [sys.executable, "-c", read], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+_READ = (
+    "from warehouse.connection import arrow, connect; connect('loader'); print(arrow('analyst', 'select 1').num_rows)"
+)
+
+
+@pytest.mark.parametrize("kind", ["hosts", "folder"])
+def test_roles_log_in_wherever_libpq_looks_for_their_passwords(server: Server, tmp_path: Path, kind: str) -> None:
+    """Of several hosts in a line each, and of a default folder of sockets under `localhost` (patroni#3134)."""
+    user = f"at_{kind}"
+    url = server.owned_by(user)
+    if kind == "hosts":
+        # nobody answers at the first
+        theirs = {"DATABASE_URL": url.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:")}
+    else:
+        theirs = {"PGHOST": "/tmp", "PGPORT": str(server.port), "PGDATABASE": f"{user}_db"}
+        theirs |= {"PGUSER": user, "PGPASSWORD": user}
+    for command in (("up",), ("psql", "-Atc", "select 1"), ("rotate",), ("psql", "-Atc", "select 1")):
+        done = warehouse(tmp_path, "", *command, prefix=f"{user}_", **theirs)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    clean = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE", "TRUEBAR"))}
+    environment = clean | theirs | {"TRUEBAR_STATE_DIR": str(tmp_path), "TRUEBAR_ROLE_PREFIX": f"{user}_"}
+    done = subprocess.run(
+        [sys.executable, "-c", _READ], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_what_is_up_lets_roles_in(server: Server, tmp_path: Path) -> None:
+    """A line for each role is not enough: the database may have another password by now."""
+    url = server.owned_by("changed")
+    assert warehouse(tmp_path, url, "up", prefix="changed_").returncode == 0
+    server.execute("alter role changed_gate password 'another'")
+    assert "rotate" in refused(warehouse(tmp_path, url, "up", prefix="changed_"))
 
 
 def test_sessions_fix_what_values_hang_on(first: tuple[Path, str]) -> None:
