@@ -259,19 +259,34 @@ _KEPT: Any = _Kept()
 _REFUSALS = (
     (r'database ".*" does not exist|no such database', "make it, or name another one in DATABASE_URL or PGDATABASE"),
     (r"is not permitted to log in", "somebody took that right from it: give it back, or take another user"),
-    (r"(password|[Pp]eer|[Ii]dent|SASL) authentication failed|no password supplied|role \".*\" does not exist", None),
+    (r"permission denied for database", "let it in as the database's owner: `grant connect on database … to …`"),
+    (r"password has expired", "give it a new one, or lift its `valid until`, as an administrator"),
+    (
+        r"(password|SASL|MD5) authentication failed|no password supplied|role \".*\" does not exist",
+        None,
+    ),
+    # PAM, LDAP, certificates and the like, of which truebar's roles know nothing
+    (
+        r"authentication failed for user",
+        "let it in by a password of its own: a line with scram-sha-256 in pg_hba.conf",
+    ),
     # PgBouncer, Supavisor and Amazon's RDS Proxy, before they ask PostgreSQL
     (
-        r"no such user|Tenant or user not found|RDS proxy has no credentials",
+        r"no such user|[Tt]enant(/| or )user .*not found|RDS proxy has no credentials|auth failed|login rejected",
         "the pooler does not know this user: add it there, or name PostgreSQL itself in DATABASE_URL or PGHOST",
+    ),
+    (
+        r"[Uu]nsupported startup parameter",
+        "the pooler does not take the settings that each session starts with: set "
+        "`ignore_startup_parameters = options` in pgbouncer.ini, or name PostgreSQL itself in DATABASE_URL or PGHOST",
     ),
     # last: libpq tries again without TLS and tells of both, and of the second only this
     (r"pg_hba\.conf", "let it in there, or connect from elsewhere"),
 )
 # beside one of these, which pass, what else is told decides nothing
 _PASSES = (
-    r"too many clients|connection slots are reserved|starting up|server_login_retry|max_client_conn"
-    r"|Max client connections reached"
+    r"too many (clients|connections)|connection slots are reserved|starting up|shutting down|in recovery mode"
+    r"|server_login_retry|max_client_conn|Max client connections reached"
 )
 
 

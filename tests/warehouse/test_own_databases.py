@@ -263,6 +263,9 @@ def test_a_refused_login_is_a_persons_to_mend(server: Server, tmp_path: Path) ->
         assert "cannot connect to PostgreSQL" in sentence
         assert remedy in sentence
         assert "hunter2" not in sentence
+    server.execute("revoke connect on database seventh_db from public, seventh")
+    assert "grant connect on database" in refused(warehouse(tmp_path, url, "up", prefix="seventh_"))
+    server.execute("grant connect on database seventh_db to seventh")
     server.execute('alter role "seventh" nologin')
     assert "take another user" in refused(warehouse(tmp_path, url, "up", prefix="seventh_"))
     server.execute('alter role "seventh" login connection limit 0')

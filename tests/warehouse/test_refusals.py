@@ -70,7 +70,21 @@ _WITHOUT_TLS = 'FATAL:  no pg_hba.conf entry for host "198.51.100.4", user "load
         (f'FATAL:  password authentication failed for user "loader"\n{_AT}{_WITHOUT_TLS}', 2, "rotate"),
         (f"FATAL:  sorry, too many clients already\n{_AT}{_WITHOUT_TLS}", 75, "too many clients"),
         (_WITHOUT_TLS, 2, "let it in there"),
-        ('FATAL:  LDAP authentication failed for user "loader"', 75, "LDAP"),
+        (f'FATAL:  too many connections for role "loader"\n{_AT}{_WITHOUT_TLS}', 75, "too many connections"),
+        (f"FATAL:  the database system is starting up\n{_AT}{_WITHOUT_TLS}", 75, "starting up"),
+        (f"FATAL:  the database system is shutting down\n{_AT}{_WITHOUT_TLS}", 75, "shutting down"),
+        # by whatever method
+        *(
+            (f'FATAL:  {method} authentication failed for user "loader"', 2, "scram-sha-256 in pg_hba.conf")
+            for method in ("PAM", "LDAP", "certificate", "GSSAPI", "RADIUS", "OAuth bearer", "Peer", "Ident")
+        ),
+        ('FATAL:  MD5 authentication failed for user "loader"', 2, "rotate"),
+        ("FATAL:  password has expired", 2, "valid until"),
+        (
+            'FATAL:  permission denied for database "db"\nDETAIL:  User does not have CONNECT privilege.',
+            2,
+            "grant connect on database",
+        ),
         # a pooler's own wait, pgbouncer#586
         (
             "FATAL:  server login has been failing, cached error: password authentication failed for user"
@@ -88,6 +102,11 @@ _WITHOUT_TLS = 'FATAL:  no pg_hba.conf entry for host "198.51.100.4", user "load
             2,
             "the pooler does not know this user",
         ),
+        ("FATAL:  (ENOTFOUND) tenant/user loader.abc not found", 2, "the pooler does not know this user"),
+        # pgbouncer#482, neon#6291
+        ("FATAL:  auth failed", 2, "the pooler does not know this user"),
+        ("FATAL:  unsupported startup parameter: options", 2, "ignore_startup_parameters = options"),
+        ("FATAL:  unsupported startup parameter in options: jit", 2, "ignore_startup_parameters = options"),
         # pgbouncer#293, supabase#21166
         (f"FATAL:  no more connections allowed (max_client_conn)\n{_AT}{_WITHOUT_TLS}", 75, "max_client_conn"),
         (f"FATAL:  Max client connections reached\n{_AT}{_WITHOUT_TLS}", 75, "Max client connections"),
@@ -102,6 +121,7 @@ def test_a_login_is_refused_where_only_a_person_can_mend_it(
         found = _not_connected(endpoint(), f"{_AT}{said}", "loader")
     assert found.exit_status == status
     assert words in str(found)
+    assert "\n" not in str(found)
 
 
 @pytest.mark.parametrize(
