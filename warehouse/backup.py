@@ -32,8 +32,20 @@ _TRIES = 3
 _SECONDS_BETWEEN_WORDS = 2.0
 _RESTORE = str(embedded.BIN_DIR / "pg_restore")
 
-# a build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours
-_BUILDS = "select count(*) from pg_stat_activity where datname = current_database() and usename = %s"
+# A build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours.
+# dbt's session is idle between two statements, for as long as it takes to write the next one. A pooler keeps one for
+# hours, and so does a person who has left a psql open. What cannot be seen of a session counts as work.
+_BUILDS = """
+select count(*)
+from pg_stat_activity
+where datname = current_database()
+    and usename = %s
+    and (
+        state is distinct from 'idle'
+        or (application_name = 'dbt' and state_change > clock_timestamp() - %s * interval '1 second')
+    )
+"""
+_SECONDS_BETWEEN_STATEMENTS = 60
 _SECONDS_TO_WAIT_FOR_BUILDS = 6 * 3600
 
 
@@ -207,7 +219,8 @@ def _reason(error: OSError) -> str:
 
 def _wait_for_builds(connection: psycopg.Connection, transformer: str, say: Say) -> None:
     deadline, told = time.monotonic() + _SECONDS_TO_WAIT_FOR_BUILDS, -math.inf
-    while scalar(connection.execute(_BUILDS, (transformer,))) and time.monotonic() < deadline:
+    asked_for = (transformer, _SECONDS_BETWEEN_STATEMENTS)
+    while scalar(connection.execute(_BUILDS, asked_for)) and time.monotonic() < deadline:
         if time.monotonic() - told > 60:
             told = time.monotonic()
             say("waiting for dbt to end")
