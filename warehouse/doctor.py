@@ -24,7 +24,10 @@ from warehouse.sessions import ROLES
 from warehouse.settings import PROJECT_DIR, Settings, load
 
 # names that look like a setting's and are somebody else's
-_OTHERS_NAMES = ("TRUEBAR_TESTS", "TRUEBAR_TESTS_TEMPLATES", "PGPASSFILE", "PGSSLMODE", "PGOPTIONS", "PGAPPNAME")
+_OTHERS_NAMES = (
+    *("TRUEBAR_TESTS", "TRUEBAR_TESTS_POSTGRES", "TRUEBAR_TESTS_TEMPLATES"),
+    *("PGPASSFILE", "PGSSLMODE", "PGOPTIONS", "PGAPPNAME"),
+)
 _SAFE_ADDRESS = re.compile(r"(https|wss)://|(http|ws)://(127\.0\.0\.1|localhost|\[::1\])(:|/|$)")
 
 # a collector says every ten seconds that it is alive

@@ -124,6 +124,11 @@ def test_settings(state_dir: Path, environment: dict[str, str], words: str, comm
     assert found[1] == command
 
 
+@pytest.mark.parametrize("name", ["TRUEBAR_TESTS", "TRUEBAR_TESTS_POSTGRES", "TRUEBAR_TESTS_TEMPLATES"])
+def test_names_of_the_tests_count_for_something(state_dir: Path, name: str) -> None:
+    assert wrong(run(state_dir, "doctor", **{name: "15"})) == []
+
+
 def test_packages_of_other_versions(state_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "rich-0.0.1.dist-info").mkdir()
     (tmp_path / "rich-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: rich\nVersion: 0.0.1\n")
