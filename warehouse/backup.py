@@ -33,8 +33,9 @@ _SECONDS_BETWEEN_WORDS = 2.0
 _RESTORE = str(embedded.BIN_DIR / "pg_restore")
 
 # A build that replaces a history waits for whoever reads it, as a dump does to its end, for minutes and not for hours.
-# dbt's session is idle between two statements, for as long as it takes to write the next one. A pooler keeps one for
-# hours, and so does a person who has left a psql open. What cannot be seen of a session counts as work.
+# dbt's session is idle between two statements, for as long as it takes to write the next one, and ends with each node.
+# A pooler keeps one for hours, and so does a person who has left a psql open. What cannot be seen of a session counts
+# as work.
 _BUILDS = """
 select count(*)
 from pg_stat_activity
@@ -46,6 +47,8 @@ where datname = current_database()
     )
 """
 _SECONDS_BETWEEN_STATEMENTS = 60
+# dbt was without any session for up to two seconds from one node to the next, on a busy machine of two cores
+_SECONDS_BETWEEN_NODES = 10.0
 _SECONDS_TO_WAIT_FOR_BUILDS = 6 * 3600
 
 
@@ -218,11 +221,14 @@ def _reason(error: OSError) -> str:
 
 
 def _wait_for_builds(connection: psycopg.Connection, transformer: str, say: Say) -> None:
-    deadline, told = time.monotonic() + _SECONDS_TO_WAIT_FOR_BUILDS, -math.inf
-    asked_for = (transformer, _SECONDS_BETWEEN_STATEMENTS)
-    while scalar(connection.execute(_BUILDS, asked_for)) and time.monotonic() < deadline:
-        if time.monotonic() - told > 60:
-            told = time.monotonic()
+    deadline, told, seen = time.monotonic() + _SECONDS_TO_WAIT_FOR_BUILDS, -math.inf, -math.inf
+    while (now := time.monotonic()) < deadline:
+        if scalar(connection.execute(_BUILDS, (transformer, _SECONDS_BETWEEN_STATEMENTS))):
+            seen = now
+        elif now - seen > _SECONDS_BETWEEN_NODES:
+            return
+        if now - told > 60:
+            told = now
             say("waiting for dbt to end")
         time.sleep(_SECONDS_BETWEEN_WORDS / 2)
 

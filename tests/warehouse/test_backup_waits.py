@@ -1,6 +1,8 @@
 """A backup waits for dbt, whose rebuilds a dump would hold up, and for no session that does nothing."""
 
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import psycopg
 import pytest
@@ -58,3 +60,22 @@ def test_a_build_is_waited_for(warehouse_db: Path, tmp_path: Path, kind: str) ->
 
     backup(tmp_path, say=end_it)
     assert said.count(WAITING) == 1
+
+
+def test_a_build_goes_on_with_the_next_node(warehouse_db: Path, tmp_path: Path) -> None:
+    """For which dbt connects anew: between two nodes it has no session."""
+    first, ended = connect("transformer"), []
+    first.execute("select 1")
+
+    def build_on() -> None:
+        first.close()
+        # the backup looks once in a second
+        sleep(2)
+        with connect("transformer") as second:
+            second.execute("select pg_sleep(2)")
+        ended.append("the second node")
+
+    later = Thread(target=build_on)
+    backup(tmp_path, say=lambda line: later.start() if line == WAITING else None)
+    assert ended == ["the second node"]
+    later.join()
