@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from flows import schedules
+from flows import in_pool, schedules
 from warehouse.errors import Stop
 from warehouse.logs import first_error
 from warehouse.settings import PROJECT_DIR
@@ -83,7 +83,7 @@ class Deployments:
             # the notes are gone when all that was on is on again
             is_known = self._deployed.exists() and self._deployed.read_text() == now
             # a server that lost its volume has none of them, whatever the note says
-            at_server = {one.name for one in client.read_deployments() if one.work_pool_name == POOL}
+            at_server = {one.name for one in in_pool.deployments(client, POOL)}
             is_new = not is_known or not _slugs().keys() <= at_server or self._switched_on.exists()
         if is_new:
             schedules.note_switched_on(client, POOL, self._switched_on)

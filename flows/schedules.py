@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from flows import in_pool
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -61,8 +63,8 @@ def end_what_is_gone(client: "SyncPrefectClient", pool: str, wanted: Mapping[str
     `wanted` has the slugs of each deployment's schedules. Ours are those of the pool whose flow is one of ours: what
     somebody else deploys to it is theirs. A schedule without a slug is a person's, made on the pages.
     """
-    for deployment in client.read_deployments():
-        if deployment.work_pool_name != pool or not (deployment.entrypoint or "").startswith(_FLOWS):
+    for deployment in in_pool.deployments(client, pool):
+        if not (deployment.entrypoint or "").startswith(_FLOWS):
             continue
         if deployment.name not in wanted:
             if not deployment.paused:
@@ -92,7 +94,6 @@ def _schedule(deployment: str, one: "DeploymentSchedule") -> Schedule:
 
 
 def _schedules(client: "SyncPrefectClient", pool: str) -> "Iterator[tuple[str, UUID, DeploymentSchedule]]":
-    # what else a shared server has is somebody else's
-    for deployment in client.read_deployments():
-        for one in deployment.schedules if deployment.work_pool_name == pool else ():
+    for deployment in in_pool.deployments(client, pool):
+        for one in deployment.schedules:
             yield deployment.name, deployment.id, one

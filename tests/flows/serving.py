@@ -1,4 +1,4 @@
-"""`python -m flows serve` as a process, and a person at its server's API."""
+"""`python -m flows serve` and `python -m flows server` as processes, and a person at a server's API."""
 
 import base64
 import json
@@ -19,6 +19,19 @@ import psutil
 
 from flows import prefect_access
 from tests.machine import ROOT
+
+SECRETS = {
+    "POLYGON_API_KEY": "hunter2-polygon",
+    "APCA_API_KEY_ID": "PK-hunter2",
+    "APCA_API_SECRET_KEY": "hunter2-alpaca",
+    "BINANCE_API_KEY": "hunter2-binance",
+    "COINGECKO_API_KEY": "hunter2-gecko",
+    "PGPASSWORD": "hunter2-pg",
+    "DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:9/x",
+    "A_KEY_OF_TOMORROW": "hunter2-unknown",
+}
+# how many rows a server answers with at once, of which this one has more: it would be 200 otherwise
+A_PAGE = 15
 
 
 class Service:
@@ -95,3 +108,58 @@ def serving(state_dir: Path) -> Iterator[Service]:
     finally:
         service.process.kill()
         service.process.wait()
+
+
+class Server:
+    """A running server, and how to ask it something."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, state_dir: Path) -> None:
+        self.process, self.port = process, port
+        self.home = state_dir / "prefect"
+        self.url = f"http://127.0.0.1:{port}/api"
+
+    def status(self, path: str, credential: str | None = None, **headers: str) -> tuple[int, dict[str, str]]:
+        """What a POST of an empty filter is answered with: the code and the headers."""
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps({}).encode(), headers)
+        request.add_header("Content-Type", "application/json")
+        if credential is not None:
+            request.add_header("Authorization", f"Basic {base64.b64encode(credential.encode()).decode()}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers)
+
+
+@contextmanager
+def server_alone(state_dir: Path) -> Iterator[Server]:
+    """`python -m flows server`, with its pages of answers shortened to A_PAGE."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shorter = {"PREFECT_SERVER_API_DEFAULT_LIMIT": str(A_PAGE)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows", "server", "--port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, **SECRETS, **shorter, "TRUEBAR_STATE_DIR": str(state_dir)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.3)
+        yield Server(process, port, state_dir)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
