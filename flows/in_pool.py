@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.filters import WorkPoolFilter
+    from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+    from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import DeploymentResponse
 
 
@@ -20,6 +21,20 @@ def deployments(client: "SyncPrefectClient", pool: str) -> "list[DeploymentRespo
     order = DeploymentSort.CREATED_DESC
     return _all(
         lambda offset: client.read_deployments(work_pool_filter=only(pool), sort=order, offset=offset),
+    )
+
+
+def runs(client: "SyncPrefectClient", pool: str, wanted: "FlowRunFilter") -> "list[FlowRun]":
+    """All runs of the pool's deployments that a filter lets through; raises as `deployments` does.
+
+    One may be left out when another ends while more than a page is read.
+    """
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    return _all(
+        lambda offset: client.read_flow_runs(
+            flow_run_filter=wanted, work_pool_filter=only(pool), sort=FlowRunSort.ID_DESC, offset=offset
+        ),
     )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from flows import in_pool
+
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
@@ -41,22 +43,20 @@ def mark_stranded(pool: str, workers: set[str], now: datetime | None = None) -> 
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.states import Crashed
 
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    unfinished = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}})
     with get_client(sync_client=True) as client:
-        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(unfinished)):
-            if not is_stranded(run, pool, workers, now or datetime.now(UTC)):
+        # what another pool runs is somebody else's, whose process is on a machine of theirs
+        for run in in_pool.runs(client, pool, unfinished):
+            if not is_stranded(run, workers, now or datetime.now(UTC)):
                 continue
             was = run.state.name if run.state else "unfinished"
             client.set_flow_run_state(run.id, Crashed(message=f"{was} when its worker ended; run it again"), force=True)
             yield f"the run {run.name} was {was} when its worker ended, and is marked as crashed: run it again"
 
 
-def is_stranded(run: "FlowRun", pool: str, workers: set[str], now: datetime) -> bool:
-    """Whether an unfinished run was one of these workers', or of one that ended as it took it, and has no process.
-
-    What another pool runs is somebody else's, whose process is on a machine of theirs.
-    """
-    if run.deployment_id is None or run.work_pool_name != pool:
+def is_stranded(run: "FlowRun", workers: set[str], now: datetime) -> bool:
+    """Whether an unfinished run was one of these workers', or of one that ended as it took it, and has no process."""
+    if run.deployment_id is None:
         return False
     worker = run.labels.get("prefect.worker.name")
     if worker is None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Pending
@@ -191,3 +192,20 @@ def test_the_server_says_whose_run_it_was(client: SyncPrefectClient, pool: None)
     assert f"the run {mine.name} was Pending when its worker ended" in told
     states = [client.read_flow_run(run.id).state for run in (mine, other)]
     assert [state and state.name for state in states] == ["Crashed", "Pending"]
+
+
+def test_others_at_the_server_hide_no_stranded_run(client: SyncPrefectClient, pool: None, crowd: str) -> None:
+    """Neither those of another pool, which stay as they are, nor those of the same that are on an earlier page."""
+    ours = deployed(client, "hidden", entrypoint="elsewhere.py:run")
+    theirs = deployed(client, "hiding", entrypoint="elsewhere.py:run", pool=crowd)
+    mine = {client.create_flow_run_from_deployment(ours, state=Pending()).id for _ in range(8)}
+    pending = FlowRunFilter.model_validate({"state": {"type": {"any_": ["PENDING"]}}})
+    others: set[UUID] = set()
+    # the server answers in the order of ids, which are random
+    while len(others) <= A_PAGE or mine <= {one.id for one in client.read_flow_runs(flow_run_filter=pending)}:
+        others.add(client.create_flow_run_from_deployment(theirs, state=Pending()).id)
+    later = datetime.now(UTC) + timedelta(minutes=2)
+    assert len(list(stranded.mark_stranded(POOL, set(), later))) == len(mine)
+    states = [client.read_flow_run(run).state for run in mine]
+    assert {state and state.name for state in states} == {"Crashed"}
+    assert {one.id for one in in_pool.runs(client, crowd, pending)} == others

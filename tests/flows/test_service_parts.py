@@ -172,12 +172,10 @@ def test_a_run_is_dead_when_its_own_process_is_gone() -> None:
     now = datetime.now(UTC)
     script = "import time; time.sleep(60)  # prefect"
     ours = {"prefect.worker.name": "mine"}
-    run = FlowRun(
-        flow_id=uuid4(), deployment_id=uuid4(), labels=ours, state=Running(timestamp=now), work_pool_name="pool"
-    )
+    run = FlowRun(flow_id=uuid4(), deployment_id=uuid4(), labels=ours, state=Running(timestamp=now))
 
     def is_stranded(**changes: object) -> bool:
-        return stranded.is_stranded(run.model_copy(update=changes), "pool", {"mine", "older"}, now)
+        return stranded.is_stranded(run.model_copy(update=changes), {"mine", "older"}, now)
 
     assert is_stranded()
     assert is_stranded(labels={"prefect.worker.name": "older"}, state=Pending())
@@ -193,9 +191,6 @@ def test_a_run_is_dead_when_its_own_process_is_gone() -> None:
         # whoever took it ended before it could say so
         assert is_stranded(labels={}, state=Pending(timestamp=now - timedelta(minutes=5)))
         assert not is_stranded(deployment_id=None)
-        # a worker of another pool at this server works elsewhere, and may write no name to a run
-        assert not is_stranded(work_pool_name="theirs", labels={}, state=Pending(timestamp=now - timedelta(minutes=5)))
-        assert not is_stranded(work_pool_name=None)
 
 
 def test_a_worker_keeps_its_name(tmp_path: Path) -> None:
