@@ -10,16 +10,17 @@ by the gate's next look, the ledger by reconciliation and parity, a model's pack
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from flows import in_pool
 from flows.deployments import POOL
 from flows.prefect_server import TAG
-from warehouse.errors import Stop
+from warehouse.errors import Retry, Stop
 from warehouse.locks import exclusive
 from warehouse.settings import load
 
@@ -35,7 +36,12 @@ _ENDED = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
 _A_PAGE = 50
 _SECONDS_BETWEEN_WORDS = 2.0
 _SECONDS_FOR_LOGS = 30.0
-
+# no run has this id
+_NOBODY = UUID(int=0)
+# of a server that does not know a path, or knows it for other methods
+_NO_SUCH_ROUTE = (404, 405)
+# it has no time just now
+_PASSING = (408, 429)
 
 _WHOSE = f"of the work pool {POOL} or with the tag {TAG}"
 
@@ -50,15 +56,14 @@ class _Ours:
 
     @property
     def _filters(self) -> dict[str, Any]:
-        from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+        from prefect.client.schemas.filters import FlowRunFilter
 
         # what another run called goes with that one
         wanted: dict[str, object] = {"state": {"type": {"any_": _ENDED}}, "parent_task_run_id": {"is_null_": True}}
         if self.before is not None:
             wanted["end_time"] = {"before_": self.before}
         if self.in_pool:
-            pool = WorkPoolFilter.model_validate({"name": {"any_": [POOL]}})
-            return {"flow_run_filter": FlowRunFilter.model_validate(wanted), "work_pool_filter": pool}
+            return {"flow_run_filter": FlowRunFilter.model_validate(wanted), "work_pool_filter": in_pool.only(POOL)}
         tagged = {**wanted, "tags": {"all_": [TAG]}, "deployment_id": {"is_null_": True}}
         return {"flow_run_filter": FlowRunFilter.model_validate(tagged)}
 
@@ -66,16 +71,15 @@ class _Ours:
         return self.client.count_flow_runs(**self._filters)
 
     def pages(self) -> Iterator[list[UUID]]:
-        """A page at a time: what was removed is in no later one."""
-        while page := self.client.read_flow_runs(**self._filters, limit=_A_PAGE):
-            yield [run.id for run in page]
+        return _pages(self.client, self._filters)
 
 
 def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None) -> int:
     """Say which of our runs ended more than so many days before `now` (UTC), and remove them if that is asked for.
 
     Returns how many were removed, each with what it called. One that is interrupted has removed what it said, and the
-    next one goes on. Raises Stop for less than a day, and when somebody else prunes here.
+    next one goes on. Raises Stop for less than a day, when somebody else prunes here, and when the server cannot remove
+    runs or refuses to; Retry when it is busy or away.
     """
     if not 1 <= older_than <= _MOST_DAYS:
         raise Stop(f"runs of the last day are kept: name a day or more, up to {_MOST_DAYS}, not {older_than}")
@@ -83,7 +87,7 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
 
     before = (now or datetime.now(UTC)) - timedelta(days=older_than)
     home = load().state_dir / "prefect"
-    with exclusive(home / "prune.lock", "pruning", wait=0), get_client(sync_client=True) as client:
+    with exclusive(home / "prune.lock", "pruning", wait=0), _in_words(), get_client(sync_client=True) as client:
         ended = sum(_Ours(client, None, in_pool).count() for in_pool in (True, False))
         old = sum(_Ours(client, before, in_pool).count() for in_pool in (True, False))
         if not old:
@@ -95,6 +99,7 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
                 *(old, ended, _WHOSE, _day(before), f" from {client.api_url}{_size(home)}"),
             )
             return 0
+        _check_that_it_removes(client)
         removed, said = 0, time.monotonic()
         newest: list[UUID] = []
         for in_pool in (True, False):
@@ -109,6 +114,16 @@ def prune(older_than: int = DAYS, *, removes: bool, now: datetime | None = None)
     return removed
 
 
+def _pages(client: "SyncPrefectClient", filters: dict[str, Any]) -> Iterator[list[UUID]]:
+    """Runs, as many at a time as can be removed at once: what was removed is in no later page.
+
+    How many a server answers with is its own setting, and asking for more is an error.
+    """
+    while found := client.read_flow_runs(**filters):
+        for start in range(0, len(found), _A_PAGE):
+            yield [run.id for run in found[start : start + _A_PAGE]]
+
+
 def _remove(client: "SyncPrefectClient", runs: list[UUID]) -> list[UUID]:
     """These runs, and before them what they called, so that none of it is left without them; returns all of them.
 
@@ -119,18 +134,61 @@ def _remove(client: "SyncPrefectClient", runs: list[UUID]) -> list[UUID]:
 
     gone: list[UUID] = []
     called = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": runs}})
-    while page := client.read_flow_runs(flow_run_filter=called, limit=_A_PAGE):
-        gone += _remove(client, [run.id for run in page])
+    for page in _pages(client, {"flow_run_filter": called}):
+        gone += _remove(client, page)
     theirs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=runs))
     while artifacts := client.read_artifacts(artifact_filter=theirs):
         for artifact in artifacts:
             # somebody may remove the same on the pages
             with suppress(ObjectNotFound):
                 client.delete_artifact(artifact.id)
-    # the client has no name for this route, and its types do not list it. What somebody removed meanwhile is no error
-    ours = {"flow_runs": {"id": {"any_": [str(run) for run in runs]}}, "limit": _A_PAGE}
-    client.request("POST", "/flow_runs/bulk_delete", json=ours)  # type: ignore[arg-type]
+    # what somebody removed meanwhile is no error
+    _delete(client, runs)
     return [*gone, *runs]
+
+
+def _delete(client: "SyncPrefectClient", runs: list[UUID]) -> None:
+    theirs = {"flow_runs": {"id": {"any_": [str(run) for run in runs]}}, "limit": _A_PAGE}
+    # the client has no name for this route, and its types do not list it
+    client.request("POST", "/flow_runs/bulk_delete", json=theirs)  # type: ignore[arg-type]
+
+
+def _check_that_it_removes(client: "SyncPrefectClient") -> None:
+    """Raises Stop at a server without the route: found out later, runs would have lost their tables already."""
+    import httpx
+    import prefect
+
+    try:
+        _delete(client, [_NOBODY])
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in _NO_SUCH_ROUTE:
+            raise
+        raise Stop(
+            f"the Prefect server at {client.api_url} cannot remove runs, and nothing was removed: "
+            f"upgrade it to Prefect {prefect.__version__}, then run the same command again"
+        ) from None
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn what the server refuses into Stop, and one that is busy or away into Retry."""
+    import httpx
+
+    what_next = "what is removed stays so; run the same command again, and it goes on"
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        answer, asked = error.response, error.request
+        told = f"the Prefect server answered {answer.status_code} to {asked.method} {asked.url.path}"
+        if answer.status_code in _PASSING or answer.is_server_error:
+            raise Retry(f"{told}: {what_next}") from None
+        raise Stop(f"{told}: look at the server's log; {what_next}") from None
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise Retry(f"the Prefect server does not answer ({reason}): {what_next}") from None
+    # Prefect's client says so that it cannot begin: nobody answers, or the server is of another time
+    except RuntimeError as error:
+        raise Stop(f"the Prefect server cannot be used: {error}") from None
 
 
 def _until_without_logs(client: "SyncPrefectClient", runs: Sequence[UUID]) -> None:
