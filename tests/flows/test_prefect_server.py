@@ -61,6 +61,7 @@ def test_no_process_of_it_holds_a_key(server: Server) -> None:
     assert not [name for found in held for name, text in found.items() if "hunter2" in text]
 
 
+@pytest.mark.whole
 def test_a_server_of_one_command_does_not_look_through_all_that_is_kept(server: Server, tmp_path: Path) -> None:
     asks = """
 from flows.prefect_server import prefect_server
