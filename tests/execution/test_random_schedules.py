@@ -172,6 +172,8 @@ def test_the_judge_sees_what_is_wrong(stocks):
     place, schedule = stocks
     _walk(place, replace(schedule, bars=()))
     for corruption, said in (
+        ("update ledger.balances set amount = amount - 1 where account_id = %s and symbol is null", "a balance is not"),
+        # the balance and what it comes from agree again, and the broker has another
         ("update ledger.activities set cash = cash - 1 where account_id = %s", "cash is"),
         ("update ledger.intents set quantity = quantity + 1 where account_id = %s", "nobody intended"),
         ("delete from ledger.fills where account_id = %s", "not what events and fills come to"),
