@@ -36,7 +36,7 @@ class Drawing:
         try:
             said = _ask(process, json.dumps(specification))
         except BaseException:
-            # what it would say next belongs to this question
+            # after Ctrl-C too: what it would say next belongs to this question
             process.kill()
             _end(process)
             self._idle.put(None)

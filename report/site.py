@@ -60,6 +60,7 @@ def write(folder: Path) -> Site:
                 count = _write_pages(made)
                 _turn(folder, made)
             except BaseException:
+                # Ctrl-C too leaves no half of a site
                 shutil.rmtree(made, ignore_errors=True)
                 raise
             _forget(versions, keep=(made, before))

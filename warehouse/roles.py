@@ -112,7 +112,7 @@ def rotate(connection: psycopg.Connection, where: Endpoint) -> None:
                 for role, password in passwords.items():
                     _set_password(connection, where.role_name(role), password)
             except BaseException:
-                # nothing of it was committed; of a commit that fails, `endpoint` asks the database what came of it
+                # after Ctrl-C too nothing was committed; of a commit that fails, `endpoint` asks what came of it
                 passfile.forget_aside(where)
                 raise
         passfile.put_in_place(where)

@@ -8,7 +8,7 @@ from pathlib import Path
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
 _TIMEFRAME = re.compile(r"(?<![a-zA-Z0-9])(1m|5m|15m|1h|4h|1d)(?![a-zA-Z0-9])")
 _LENGTH = re.compile(r"interval '(1 minute|5 minutes|15 minutes|1 hour|4 hours|24 hours)'")
-# rows of `values` that a macro has written, a line a value
+# rows of `values` that a macro has written, one value per line
 _ROW = r"^ {4}\(\n(?:^ {8}.*\n)+?^ {4}\)"
 _ROWS = re.compile(rf"{_ROW}(?:,\n{_ROW})+", re.MULTILINE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")

@@ -157,7 +157,7 @@ def server_alone(state_dir: Path) -> Iterator[Server]:
                 break
             except OSError:
                 assert process.poll() is None
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, "the Prefect server did not start"
                 time.sleep(0.3)
         yield Server(process, port, state_dir)
     finally:
