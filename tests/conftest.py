@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.machine import ROOT, SEEDED, TEMPLATES, Demo, count_rows, run_demo, running_warehouse
 from warehouse import embedded
@@ -20,6 +21,11 @@ gc.set_threshold(100_000, 50, 50)
 # seconds of each run of dbt, for files that nobody reads; who does sets it
 os.environ["DBT_WRITE_JSON"] = "false"
 os.environ["DBT_LOG_LEVEL_FILE"] = "warn"
+
+# in `make check` a property is tried on a quarter of the examples of `make test`
+settings.register_profile("quick", max_examples=25, deadline=None)
+if os.environ.get("TRUEBAR_TESTS") == "no-database":
+    settings.load_profile("quick")
 
 # a file that runs dbt, or is marked as a whole as one that is long or works in a database
 LEFT_OUT = re.compile(
