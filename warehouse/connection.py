@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from warehouse import embedded, homes, passfile, sessions, transactions, versions
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from adbc_driver_manager import AdbcDatabase
 
 MINIMUM_VERSION = 15
+
+# where libpq looks for what a connection string does not say: PGHOST for host, PGSSLROOTCERT for sslrootcert
+_VARIABLES = {one.keyword.decode(): one.envvar.decode() for one in pq.Conninfo.get_defaults() if one.envvar}
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,7 @@ class Endpoint:
 
     def environment(self, role: str) -> dict[str, str]:
         """The libpq variables under which dbt and psql connect as a role."""
-        names = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "sslmode": "PGSSLMODE"}
-        variables = {names[key]: value for key, value in self.parameters.items() if key in names}
+        variables = {_VARIABLES[key]: value for key, value in self.parameters.items() if key in _VARIABLES}
         variables["PGUSER"] = self.role_name(role)
         variables["PGOPTIONS"] = sessions.options(role)
         if self.passfile.exists() and not self.is_embedded:

@@ -13,7 +13,8 @@ import pytest
 
 from tests import forked
 from tests.machine import ROOT
-from tests.own_server import Server, own_server
+from tests.own_server import BINARIES, Server, own_server
+from warehouse.server_user import server_user
 
 pytestmark = pytest.mark.long
 
@@ -97,6 +98,45 @@ def test_roles_log_in_wherever_libpq_looks_for_their_passwords(server: Server, t
         [sys.executable, "-c", _READ], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_dbt_and_psql_check_the_certificate_that_the_url_names(tmp_path: Path) -> None:
+    """The embedded PostgreSQL is built without TLS; dbt and psql know of the URL what the environment tells them."""
+    with own_server(15) as server:
+        authority = tls_on(server, tmp_path)
+        where = f"{server.owned_by('checked')}?sslmode=verify-full&sslrootcert="
+        assert warehouse(tmp_path, where + str(authority), "up").returncode == 0
+        asked = ("psql", "-Atc", "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
+        assert warehouse(tmp_path, where + str(authority), *asked).stdout == "t\n"
+        assert "certificate" in warehouse(tmp_path, where + str(tmp_path / "other.crt"), *asked).stderr
+        said = warehouse(tmp_path, where + str(authority), "env").stdout
+        driver = "import psycopg2; print(psycopg2.connect('dbname=checked_db').info.ssl_in_use)"
+        found = subprocess.run(
+            ["bash", "-c", f'eval "{said}"; "{sys.executable}" -c "{driver}"'],
+            env={name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE"))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.stdout == "True\n", found.stderr
+
+
+def tls_on(server: Server, folder: Path) -> Path:
+    """Let a server take TLS connections with a certificate that signs itself; returns the file of the certificate."""
+    with psycopg.connect(server.url("postgres", "postgres").replace(":postgres@", ":super@")) as connection:
+        ((data,),) = connection.execute("select current_setting('data_directory')").fetchall()
+    key, certificate = Path(data) / "server.key", Path(data) / "server.crt"
+    subject = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
+    made = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, "-keyout", key, "-out", certificate)
+    subprocess.run(made, check=True, capture_output=True)
+    key.chmod(0o600)
+    user = server_user(Path(data), BINARIES[server.major])
+    user.own(key)
+    user.own(certificate)
+    server.execute("alter system set ssl = on", "select pg_reload_conf()")
+    kept = folder / "authority.crt"
+    kept.write_bytes(certificate.read_bytes())
+    return kept
 
 
 def test_what_is_up_lets_roles_in(server: Server, tmp_path: Path) -> None:
