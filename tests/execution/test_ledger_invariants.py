@@ -29,7 +29,7 @@ insert into ledger.intents
 select decision_id, decision_id, account_id, symbol, 'buy', 10, 'market', 'day', 100,
     case decision_id when 'refused' then 'refused' else 'approved' end,
     case decision_id when 'refused' then array['too large'] else '{}' end
-from ledger.decisions where decision_id <> 'free';
+from ledger.decisions where account_id in ('one', 'two') and decision_id <> 'free';
 insert into ledger.order_events (client_order_id, status)
 values ('open', 'submitting'), ('done', 'submitting'), ('theirs', 'submitting');
 insert into ledger.order_events (client_order_id, status, broker_order_id, filled_quantity)

@@ -51,7 +51,8 @@ def test_a_wrong_line_is_told(arguments: list[str], capsys: pytest.CaptureFixtur
 
 def test_it_is_installed_and_passes_on_what_a_module_returns(tmp_path: Path) -> None:
     """As a person runs it: the exit status and the sentence are those of the module's own command."""
-    environment = {**os.environ, "TRUEBAR_STATE_DIR": str(tmp_path / "state")}
+    environment = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "DATABASE"))}
+    environment["TRUEBAR_STATE_DIR"] = str(tmp_path / "state")
     ended = [
         subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         for command in ([str(TRUEBAR), "status"], [sys.executable, "-m", "warehouse", "status"])

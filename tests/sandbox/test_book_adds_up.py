@@ -102,7 +102,7 @@ def test_a_step_that_fails_leaves_neither_rows_nor_messages(market: Market) -> N
     assert story(broker) == before
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_a_kill_at_any_statement_leaves_a_book_that_goes_on(market: Market, tmp_path: Path) -> None:
     """The process dies by SIGKILL before its n-th SQL statement; the next one does the rest of the work."""
     undisturbed = Book(None, BEFORE_WORK)

@@ -41,7 +41,7 @@ def folded(directory: Path, interval: str, now: datetime, symbol: str = "BTCUSDT
 @given(
     interval=st.sampled_from([*OFFSETS, "1w", "1M"]),
     seed=st.integers(0, 2**31),
-    count=st.integers(1, 6_000),
+    count=st.integers(1, 2_000),
     missing=st.sampled_from([0.0, 0.2, 0.95]),
     offset=st.integers(0, 60 * 24 * 70),
 )

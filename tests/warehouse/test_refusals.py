@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import servers
 from warehouse.connection import _not_connected, arrow, connect, endpoint, open_connection
 from warehouse.errors import Stop, Unreachable
 from warehouse.refusals import in_words
@@ -124,6 +125,7 @@ def test_a_login_is_refused_where_only_a_person_can_mend_it(
     assert "\n" not in str(found)
 
 
+@pytest.mark.skipif(servers.ASKED_FOR is not None, reason="is about the embedded PostgreSQL")
 @pytest.mark.parametrize(
     "said",
     [_WITHOUT_TLS, 'FATAL:  database "truebar" does not exist', 'FATAL:  role "loader" is not permitted to log in'],
