@@ -14,7 +14,9 @@ _ROWS = re.compile(rf"{_ROW}(?:,\n{_ROW})+", re.MULTILINE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+\b")
 _RELATION = re.compile(r'"\w+"\."(\w+)"\."(\w+)"')
 
-_STATEMENT = re.compile(r"\s*(select|with|insert into|update|delete from|create|copy)\s")
+# in small or in capital letters: what begins with one capital is a sentence for people
+_BEGIN = "select|with|insert into|update|delete from|create|copy"
+_STATEMENT = re.compile(rf"\s*({_BEGIN}|{_BEGIN.upper()})\s")
 # parts that Python joins to a statement, and a table whose columns it names
 _PART = re.compile(
     r"with(?! \w+ (as|\())|insert into placeholder \(placeholder\)$|create temporary table \w+ \(placeholder\)"
