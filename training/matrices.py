@@ -32,7 +32,7 @@ _LOCK = "lock"
 
 
 class Matrices:
-    """The matrices made last. A fit only reads its matrix, so several threads may use one at the same time."""
+    """The matrices made last, in `room` bytes. A fit only reads its matrix, so several threads may use one at once."""
 
     def __init__(self, room: int = ROOM) -> None:
         self._room = room
@@ -52,7 +52,7 @@ class Matrices:
         name = _name(features, labels, weight, max_bin)
         size = 0.0 if features.is_on_disk else len(features) * features.width * MATRIX
         with self._lock:
-            is_mine = name not in self._kept
+            is_mine = name not in self._kept or not self._is_whole(name)
             if is_mine:
                 self._kept[name] = int(size) * (1 if max_bin <= 256 else 2), Future()
             self._kept.move_to_end(name)
@@ -69,6 +69,11 @@ class Matrices:
                 made.set_exception(error)
                 raise
         return made.result()
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether a kept matrix, if it is made yet, still has its files as they were written."""
+        _, made = self._kept[name]
+        return not made.done() or not isinstance(matrix := made.result(), InFiles) or matrix.changed() is None
 
     @property
     def _size(self) -> int:
@@ -89,10 +94,48 @@ def quantize(
         files = stack.enter_context(_files_of_its_own())
         _refuse_full_disk(features, max_bin)
         parts = _Parts(features, labels, weight, os.path.join(files, "bins"))
-        made = xgboost.ExtMemQuantileDMatrix(parts, nthread=1, max_bin=max_bin, ref=like)
+        made = InFiles(Path(files), parts, max_bin, like)
         # XGBoost reads them for as long as there is the matrix
         weakref.finalize(made, stack.pop_all().close)
     return made
+
+
+class InFiles(xgboost.ExtMemQuantileDMatrix):
+    """A matrix in files of a folder. XGBoost maps them, and one that is cut then ends the process with SIGBUS."""
+
+    def __init__(self, folder: Path, parts: "_Parts", max_bin: int, like: xgboost.DMatrix | None) -> None:
+        super().__init__(parts, nthread=1, max_bin=max_bin, ref=like)
+        self._written = {path: _state(path) for path in folder.iterdir() if path.name != _LOCK}
+
+    def changed(self) -> Path | None:
+        """A file that is not as XGBoost wrote it: cut, written over, or gone; None where all are."""
+        return next((path for path, state in self._written.items() if _state(path) != state), None)
+
+
+class BeforeEachRound(xgboost.callback.TrainingCallback):
+    """Ends a fit whose files were changed while it ran, with a sentence in place of the process."""
+
+    def __init__(self, *read: xgboost.DMatrix) -> None:
+        self._read = [matrix for matrix in read if isinstance(matrix, InFiles)]
+
+    def before_iteration(self, model: xgboost.Booster, epoch: int, evals_log: object) -> bool:
+        """Raise Stop where a file is not as it was written."""
+        for matrix in self._read:
+            if (path := matrix.changed()) is not None:
+                raise Stop(
+                    f"{path} was cut, written over or removed while a fit read it: find out by whom, then run the same "
+                    "command again, which makes it anew"
+                )
+        return False
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What a change of a file shows in: which file it is, its length, when it was written; None where it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @contextmanager

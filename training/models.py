@@ -10,7 +10,7 @@ import numpy as np
 import xgboost
 
 from models_registry.scoring import Target
-from training.matrices import Matrices, quantize
+from training.matrices import BeforeEachRound, Matrices, quantize
 from training.parameters import XGBoostParameters
 from training.rows import Rows, folder
 from warehouse.errors import Stop
@@ -133,18 +133,21 @@ def _trained(
 ) -> bytes:
     rounds = parameters.n_estimators
     if parameters.early_stopping_rounds is None:
-        return bytes(xgboost.train(settings, _matrix(sample, target, parameters, matrices), rounds).save_raw("ubj"))
+        matrix = _matrix(sample, target, parameters, matrices)
+        return bytes(xgboost.train(settings, matrix, rounds, callbacks=[BeforeEachRound(matrix)]).save_raw("ubj"))
     fitted, judged = sample.inner(parameters.validation_fraction)
     _refuse_one_class(fitted, target)
     matrix = _matrix(fitted, target, parameters, matrices)
     by_row = weights(judged.labels, target, parameters)
+    other = quantize(judged.features, judged.labels, by_row, parameters.max_bin, like=matrix)
     booster = xgboost.train(
         settings,
         matrix,
         rounds,
-        evals=[(quantize(judged.features, judged.labels, by_row, parameters.max_bin, like=matrix), "inner")],
+        evals=[(other, "inner")],
         early_stopping_rounds=parameters.early_stopping_rounds,
         verbose_eval=False,
+        callbacks=[BeforeEachRound(matrix, other)],
     )
     return bytes(booster[: booster.best_iteration + 1].save_raw("ubj"))
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import xgboost
 
+from tests.machine import ROOT
 from tests.training import worlds
 from tests.training.test_matrices import VARIED, sample
 from training import matrices, models, panel_grid, rows
@@ -135,14 +136,77 @@ def test_of_matrices_in_files_the_newest_is_kept(state: Path, room: int) -> None
 
 @pytest.mark.usefixtures("small_parts")
 def test_what_a_disk_did_to_files_is_no_finding_about_the_hypothesis(state: Path) -> None:
+    """Other bytes come back than were written, and nobody wrote them."""
     target, filed, shared = worlds.hypothesis().target, on_disk(sample()), Matrices()
     few = XGBoostParameters(n_estimators=2)
     models.fit(filed, target, few, device="cpu", seed=3, matrices=shared)
     [file] = bins(state)[0].glob("*gradient_index*")
-    file.write_bytes(bytes(file.stat().st_size))
+    before = file.stat()
+    file.write_bytes(bytes(before.st_size))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(Stop, match=rf"could not fit from its files in {state}/training: .*; see that this") as said:
         models.fit(filed, target, few, device="cpu", seed=3, matrices=shared)
     assert not isinstance(said.value, ModelError)
+
+
+CUTTING = """
+import os, sys
+from pathlib import Path
+from tests.training import worlds
+from tests.training.test_external_memory import on_disk, sample
+from training import matrices, models, rows
+from training.parameters import XGBoostParameters
+from warehouse.errors import Stop
+
+rows.PART_VALUES = 20_000
+filed, shared, target = on_disk(sample(20_000)), matrices.Matrices(), worlds.hypothesis().target
+few = XGBoostParameters(n_estimators=6, early_stopping_rounds=6 if sys.argv[2] == "judged" else None)
+round_of_xgboost = matrices.BeforeEachRound.before_iteration
+
+def change(which):
+    folder = sorted((Path(os.environ["TRUEBAR_STATE_DIR"]) / "training").glob("bins-*"), key=os.path.getmtime)[which]
+    [file] = folder.glob("*gradient_index*")
+    if sys.argv[1] == "gone":
+        file.unlink()
+    else:
+        os.truncate(file, file.stat().st_size // 50)
+
+def fit():
+    return models.fit(filed, target, few, device="cpu", seed=3, matrices=shared)
+
+def cut_before_the_third(self, model, epoch, evals_log):
+    if epoch == 2:
+        change(-1)
+    return round_of_xgboost(self, model, epoch, evals_log)
+
+first = fit()
+if sys.argv[2] == "between":
+    change(0)
+    print("the same" if fit() == first else "others")
+    sys.exit()
+matrices.BeforeEachRound.before_iteration = cut_before_the_third
+try:
+    fit()
+except Stop as error:
+    print(error)
+matrices.BeforeEachRound.before_iteration = round_of_xgboost
+print("the same" if fit() == first else "others")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "when"), [("cut", "between"), ("gone", "between"), ("cut", "within"), ("cut", "judged")]
+)
+def test_bins_that_were_cut_are_made_anew_and_end_no_process(state: Path, how: str, when: str) -> None:
+    """XGBoost maps them: what lies behind the end of a file is SIGBUS, in the middle of a search."""
+    command = [sys.executable, "-c", CUTTING, how, when]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[-1] == "the same"
+    if when != "between":
+        assert said[0].startswith(f"{state}/training/bins-")
+        assert "was cut, written over or removed while a fit read it: find out by whom, then run the same" in said[0]
 
 
 @pytest.mark.usefixtures("state")
