@@ -224,10 +224,10 @@ def _described(device: str) -> tuple[dict[str, str], str | None]:
 
 
 def _budget() -> Budget:
-    """What this worker may use: the settings of its machine, within what Dask lets it have."""
-    allowed, worker = Budget.of_settings(), get_worker()
+    """What this worker may use: the settings of its own environment, within what Dask lets it have."""
+    worker = get_worker()
     limit = worker.memory_manager.memory_limit
-    return Budget(worker.state.nthreads, min(allowed.memory, int(SHARE * limit)) if limit else allowed.memory)
+    return Budget.of_settings(threads=worker.state.nthreads, memory=int(SHARE * limit) if limit else None)
 
 
 def _fitted(query: Query, unit: Unit, versions: dict[str, str]) -> Any:

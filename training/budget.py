@@ -18,10 +18,46 @@ SHARE = 0.6
 # and twice that above 256 bins; and for each fit beside it the fold's rows as float32 and what XGBoost takes while it
 # makes a matrix of them. The sum was measured on 300,000 x 125: 17.8
 GRID, MATRIX, FOLD = 8.0, 2.5, 7.5
+# up to so many bins each takes one byte in a matrix, and two above
+FEW_BINS = 256
+# bytes that are kept for the next fits where there is more room than all of them take
+KEPT = 2**30
 # values that are copied, quantized or predicted at once, where a panel is taken in parts
 PART_VALUES = 2**23
 # the control groups of this process, man 7 cgroups: "0::/a/b" of version 2, "4:cpu,memory:/a/b" of version 1
 _GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a search holds: the values of its panel, and of copies of it that have some of its features alone.
+
+    `is_fine`: a trial may have more than FEW_BINS bins.
+    """
+
+    values: int
+    copied: int = 0
+    is_fine: bool = False
+
+    @property
+    def grids(self) -> float:
+        """Bytes of the panel and of the copies."""
+        return GRID * (self.values + self.copied)
+
+    @property
+    def matrix(self) -> float:
+        """Bytes of the matrix of a fold."""
+        return MATRIX * self.values * (2 if self.is_fine else 1)
+
+    @property
+    def fit(self) -> float:
+        """Bytes of each fit beside these: a matrix that it makes is among them."""
+        return FOLD * self.values + self.matrix - MATRIX * self.values
+
+    @property
+    def needed(self) -> int:
+        """Bytes of memory that one fit takes with all that it stands on."""
+        return int(self.grids + self.matrix + self.fit)
 
 
 @dataclass(frozen=True)
@@ -32,37 +68,40 @@ class Budget:
     memory: int
 
     @classmethod
-    def of_settings(cls) -> "Budget":
-        """What TRUEBAR_TRAINING_THREADS and TRUEBAR_TRAINING_MEMORY_GB say; else all cores, a share of memory."""
+    def of_settings(cls, *, threads: int | None = None, memory: int | None = None) -> "Budget":
+        """What TRUEBAR_TRAINING_THREADS and TRUEBAR_TRAINING_MEMORY_GB say; else all cores, a share of memory.
+
+        `threads` and `memory` are what somebody else gives this process: threads in place of the cores, and no setting
+        makes more of either.
+        """
         found = settings.load()
         gigabytes = found.training_memory_gb
+        asked = found.training_threads or threads or _cores()
+        allowed = int(SHARE * _machine()) if gigabytes is None else int(gigabytes * 1e9)
         return cls(
-            found.training_threads or _cores(),
-            int(SHARE * _machine()) if gigabytes is None else int(gigabytes * 1e9),
+            asked if threads is None else min(asked, threads), allowed if memory is None else min(allowed, memory)
         )
 
-    def holds(self, values: int) -> bool:
-        """Whether a panel of so many feature values is fitted in memory."""
-        return needed(values) <= self.memory
+    def holds(self, load: Load) -> bool:
+        """Whether a panel is fitted in memory."""
+        return load.needed <= self.memory
 
-    def threads_for(self, values: int) -> int:
+    def threads_for(self, load: Load) -> int:
         """How many fits of a panel go on side by side: those that memory holds, and one at least."""
-        if not self.holds(values):
+        if not self.holds(load):
             # they would only wait: XGBoost lets one at a time use a matrix that lies in files
             return 1
-        left = self.memory - (GRID + MATRIX) * values
-        return max(1, min(self.threads, int(left // max(FOLD * values, 1))))
+        return max(1, min(self.threads, int((self.memory - load.grids - load.matrix) // max(load.fit, 1))))
 
-    def told(self, values: int) -> str | None:
+    def room_for_matrices(self, load: Load) -> int:
+        """Bytes of matrices that are kept for the next fits: what fits side by side leave, and KEPT at most."""
+        return max(0, min(KEPT, int(self.memory - load.grids - self.threads_for(load) * load.fit)))
+
+    def told(self, load: Load) -> str | None:
         """What a person is told of a panel that memory does not hold; None where it does."""
-        if self.holds(values):
+        if self.holds(load):
             return None
-        return f"panel of {needed(values) / 1e9:.1f} GB exceeds {self.memory / 1e9:.1f} GB: external memory"
-
-
-def needed(values: int) -> int:
-    """Bytes of memory that one fit of a panel of so many feature values takes."""
-    return int(values * (GRID + MATRIX + FOLD))
+        return f"panel of {load.needed / 1e9:.1f} GB exceeds {self.memory / 1e9:.1f} GB: external memory"
 
 
 def _cores() -> int:

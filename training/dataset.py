@@ -20,7 +20,7 @@ import pandas as pd
 from models_registry.frozen import canonical_json
 from training import panel_grid, panel_rows
 from training import rows as disk_rows
-from training.budget import PART_VALUES, Budget
+from training.budget import FEW_BINS, PART_VALUES, Budget, Load
 from training.hypothesis import Hypothesis
 from training.panel_grid import Places
 from training.rows import Rows
@@ -72,6 +72,12 @@ class Dataset:
     groups: tuple[str, ...] = ()
     delistings: tuple[Delisting, ...] = ()
     member: np.ndarray | None = None
+    load_of_search: Load | None = None
+
+    @property
+    def load(self) -> Load:
+        """What a search on the grid holds in memory; of a part of its features, the search on the whole."""
+        return self.load_of_search or Load(self.features.size)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -158,12 +164,7 @@ class Dataset:
 
     def chosen_by(self, hypothesis: Hypothesis) -> "Dataset":
         """The same grid with the features that a hypothesis asks for, of those that are here."""
-        of_groups = {
-            name for name, group in zip(self.feature_names, self.groups, strict=False)
-            if group in hypothesis.feature_groups
-        }  # fmt: skip
-        wanted = (of_groups - {*hypothesis.exclude_features}) | {*hypothesis.named_features}
-        return self.select([name for name in self.feature_names if name in wanted]) if self.groups else self
+        return self.select(_chosen(self.feature_names, self.groups, hypothesis)) if self.groups else self
 
     def rows(self, sessions: np.ndarray) -> pd.DataFrame:
         """Feature rows of the given bar numbers, bar by bar, symbols in order: what a package reads."""
@@ -198,7 +199,8 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None
     grid, place = _prices(role, hypothesis, instruments, members, bars)
     names, window = list(catalog["feature"]), (bars["bar_start"].min(), bars["bar_start"].max())
     shape = (*grid.opens.shape, len(names))
-    holds = (budget or Budget.of_settings()).holds(int(np.prod(shape)))
+    load = load_of(hypothesis, catalog, shape)
+    holds = (budget or Budget.of_settings()).holds(load)
     values, ready, unready = disk_rows.empty(shape, on_disk=not holds), np.zeros(shape[:2], dtype=bool), 0
     for some, first, last in panel_grid.parts(symbols, grid.sessions, len(names), window):
         features = panel_rows.read_features(role, some, timeframe, first, last, names)
@@ -214,6 +216,26 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None
         fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
         unready_rows=unready,
         groups=tuple(catalog["feature_group"]),
+        load_of_search=load,
+    )
+
+
+def _chosen(names: Sequence[str], groups: Sequence[str], hypothesis: Hypothesis) -> tuple[str, ...]:
+    """Those of the features that one hypothesis asks for, in their order."""
+    of_groups = {name for name, group in zip(names, groups, strict=False) if group in hypothesis.feature_groups}
+    wanted = (of_groups - {*hypothesis.exclude_features}) | {*hypothesis.named_features}
+    return tuple(name for name in names if name in wanted)
+
+
+def load_of(hypothesis: Hypothesis, catalog: pd.DataFrame, shape: tuple[int, ...]) -> Load:
+    """What a search on a grid of a shape holds: a copy of it for each choice of some of its features."""
+    variants, names = [one for _, one in hypothesis.trials], list(catalog["feature"])
+    choices = {_chosen(names, list(catalog["feature_group"]), one) for one in variants}
+    copied = sum(len(choice) for choice in choices if len(choice) < len(names))
+    return Load(
+        int(np.prod(shape)),
+        int(np.prod(shape[:2])) * copied,
+        is_fine=any(one.training.most_bins > FEW_BINS for one in variants),
     )
 
 

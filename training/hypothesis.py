@@ -91,6 +91,14 @@ class Training(Frozen):
             raise ValueError("fold_bars counts folds from the first bar: leave folds and out_of_sample_fraction out")
         return self
 
+    @property
+    def most_bins(self) -> int:
+        """The largest `max_bin` that a fit may have."""
+        searched = self.tune.space.get("max_bin", ()) if self.tune else ()
+        return max(
+            int(one) for one in (self.xgboost.max_bin, *(searched if isinstance(searched, tuple) else [searched.high]))
+        )
+
 
 class Hypothesis(Frozen):
     """What is believed about which symbols, and how it is tested. Immutable; unknown keys are refused."""

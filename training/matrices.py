@@ -18,12 +18,10 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from training.budget import MATRIX
+from training.budget import FEW_BINS, KEPT, MATRIX
 from training.rows import Rows, folder
 from warehouse.errors import Stop
 
-# bytes that are kept for the next fit; one matrix is kept however large it is, and of those in files only the newest
-ROOM = 2**30
 # bytes of a file of bins: per value, up to 256 bins and above, where no value is missing and where any is; per row; and
 # per bin of a feature in each part. Measured with XGBoost 3.2.0, of which the test that compares them says more
 _FULL, _SPARSE, _ROW, _BIN = (2, 4), (5.2, 6.2), 8, 8
@@ -32,9 +30,12 @@ _LOCK = "lock"
 
 
 class Matrices:
-    """The matrices made last, in `room` bytes. A fit only reads its matrix, so several threads may use one at once."""
+    """The matrices made last, in `room` bytes. A fit only reads its matrix, so several threads may use one at once.
 
-    def __init__(self, room: int = ROOM) -> None:
+    One is kept however large it is, and of those in files only the newest.
+    """
+
+    def __init__(self, room: int = KEPT) -> None:
         self._room = room
         self._lock = Lock()
         self._turn = Lock()
@@ -54,7 +55,7 @@ class Matrices:
         with self._lock:
             is_mine = name not in self._kept or not self._is_whole(name)
             if is_mine:
-                self._kept[name] = int(size) * (1 if max_bin <= 256 else 2), Future()
+                self._kept[name] = int(size) * (1 if max_bin <= FEW_BINS else 2), Future()
             self._kept.move_to_end(name)
             # in files there is the newest alone: a search has no room for as many as there are targets and folds
             while len(self._kept) > 1 and (features.is_on_disk or self._size > self._room):
@@ -173,7 +174,7 @@ def _locked(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 def file_bytes(features: Rows, max_bin: int, *, is_full: bool) -> int:
     """Bytes that the files of a matrix take at most; `is_full` where no value is missing."""
-    per_value = (_FULL if is_full else _SPARSE)[max_bin > 256]
+    per_value = (_FULL if is_full else _SPARSE)[max_bin > FEW_BINS]
     per_row = _ROW + features.width * per_value
     parts = len(features.ends) - 1
     return int(_MARGIN * (len(features) * per_row + parts * features.width * max_bin * _BIN))

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import psycopg
-import xgboost
 
 from training import models, units
 from training.backtest import Backtest
@@ -59,14 +58,12 @@ def gap_of(backtest: Backtest) -> float | None:
         )
     except models.ModelError:
         return None
-    fitted = xgboost.Booster()
-    fitted.load_model(bytearray(booster))
     base = models.base_rate(target, shuffled.labels)
     skills = []
     for sample in (shuffled, test):
         if not len(sample.labels):
             return None
-        predicted = target.predict(models.margins(fitted, sample.features))
+        predicted = target.predict(models.margins(booster, sample.features))
         losses = models.losses(target, sample.labels, predicted), models.losses(target, sample.labels, base)
         skills.append(models.skill(*losses))
     return skills[0] - skills[1] if np.isfinite(skills).all() else None

@@ -192,8 +192,12 @@ def _refuse_one_class(sample: Sample, target: Target) -> None:
         )
 
 
-def margins(booster: xgboost.Booster, rows: Rows) -> np.ndarray:
-    """What a booster says of rows before its link, (n,) or (n, k); a linear one cannot predict in place."""
+def margins(fitted: bytes, rows: Rows) -> np.ndarray:
+    """What a booster in UBJ form says of rows before its link, (n,) or (n, k); a linear one cannot predict in place."""
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(fitted))
+    # what is loaded has forgotten with how many threads it was fitted
+    booster.set_param({"nthread": 1})
     return np.concatenate(
         [booster.predict(xgboost.DMatrix(part, nthread=1), output_margin=True) for part in rows.parts()]
     )

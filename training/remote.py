@@ -60,11 +60,14 @@ class _Kept:
     def __init__(self) -> None:
         self._lock = Lock()
         self._dataset: Dataset | None = None
+        self._permits = Semaphore()
         self._matrices = Matrices()
-        self._searches: OrderedDict[tuple[str, str], tuple[Search, Semaphore]] = OrderedDict()
+        self._searches: OrderedDict[tuple[str, str], Search] = OrderedDict()
 
     def search(self, query: Query, budget: Budget) -> tuple[Search, Semaphore]:
-        """The search of a query, and a semaphore with a permit per fit that the budget has memory for.
+        """The search of a query, and a semaphore with a permit per fit that the budget has threads and memory for.
+
+        All searches on one dataset share it.
 
         Raises ClusterError where the warehouse has other data than where the query comes from.
         """
@@ -75,11 +78,11 @@ class _Kept:
                 search = Search(query.hypothesis, dataset, query.device, query.run_id, self._matrices)
                 for _, one in search.trials.values():
                     one.target_values  # noqa: B018 (once, not once per thread)
-                self._searches[name] = search, Semaphore(budget.threads_for(dataset.features.size))
+                self._searches[name] = search
                 if len(self._searches) > _SEARCHES:
                     self._searches.popitem(last=False)
             self._searches.move_to_end(name)
-            return self._searches[name]
+            return self._searches[name], self._permits
 
     def _read(self, query: Query, budget: Budget) -> Dataset:
         held = self._dataset
@@ -94,7 +97,8 @@ class _Kept:
                 f"the data of {query.hypothesis.experiment_id} are others here than where the search began: both "
                 "have to read one warehouse, in which nothing is built meanwhile; run the same command again"
             )
-        self._dataset = found
+        self._matrices = Matrices(budget.room_for_matrices(found.load))
+        self._dataset, self._permits = found, Semaphore(budget.threads_for(found.load))
         return found
 
     @staticmethod

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from training import trials
+from training.budget import Budget
 from training.dataset import read
 from training.hypothesis import Hypothesis
+from training.matrices import Matrices
 from training.train import Search
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
@@ -51,7 +53,8 @@ def reproduced(trial_id: str) -> pd.DataFrame:
         )
     if device != "cpu":
         raise ReproductionError(f"trial {trial_id} was fitted on {device}, and only a CPU comes to the same bits again")
-    _, one = Search(hypothesis, dataset, "cpu", run).trials[trial_id]
+    matrices = Matrices(Budget.of_settings().room_for_matrices(dataset.load))
+    _, one = Search(hypothesis, dataset, "cpu", run, matrices).trials[trial_id]
     one.chosen.update({fold: choice for (of, fold), choice in chosen.items() if of == trial_id})
     path = one.run({trial_id: one.hypothesis.training.xgboost})[trial_id]
     made = {

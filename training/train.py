@@ -135,7 +135,7 @@ def train(hypothesis: Hypothesis, *, source_file: str, elsewhere: Callable[[Sear
         rows_unready=dataset.unready_rows,
         device=device,
         is_new=is_new,
-        beyond_memory=Budget.of_settings().told(dataset.features.size) if dataset.is_on_disk else None,
+        beyond_memory=Budget.of_settings().told(dataset.load) if dataset.is_on_disk else None,
     )
 
 
@@ -145,7 +145,8 @@ def prepare(hypothesis: Hypothesis) -> tuple[Search, FamilyKey]:
     asked = hypothesis.training.device
     # a GPU is handed parts in memory of its own only
     device = resolve_device("cpu" if dataset.is_on_disk and asked == "auto" else asked)
-    search = Search(hypothesis, dataset, device, trials.run_id(hypothesis, dataset))
+    matrices = Matrices(Budget.of_settings().room_for_matrices(dataset.load))
+    search = Search(hypothesis, dataset, device, trials.run_id(hypothesis, dataset), matrices)
     return search, FamilyKey.of(dataset, search.folds)
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import optuna
-import xgboost
 from pydantic import Field, ValidationError, model_validator
 
 from models_registry.frozen import Frozen
@@ -141,20 +140,14 @@ def _skill(backtest: "Backtest", parts: list[tuple[np.ndarray, np.ndarray]], par
     target, losses, base_losses = backtest.hypothesis.target, [], []
     for train, test in parts:
         fitted_on, judged = backtest.sample(train, train), backtest.sample(test, train)
-        booster = xgboost.Booster()
-        booster.load_model(
-            bytearray(
-                models.fit(
-                    fitted_on,
-                    target,
-                    parameters,
-                    device=backtest.device,
-                    seed=backtest.hypothesis.training.seed,
-                    matrices=backtest.matrices,
-                )
-            )
+        booster = models.fit(
+            fitted_on,
+            target,
+            parameters,
+            device=backtest.device,
+            seed=backtest.hypothesis.training.seed,
+            matrices=backtest.matrices,
         )
-        booster.set_param({"nthread": 1})
         predicted = target.predict(models.margins(booster, judged.features))
         losses.append(models.losses(target, judged.labels, predicted))
         base_losses.append(models.losses(target, judged.labels, models.base_rate(target, fitted_on.labels)))

@@ -39,7 +39,7 @@ def local(one: "Backtest") -> HandOut:
 
     A GPU has one, which fits would only queue for.
     """
-    workers = 1 if one.device == "cuda" else Budget.of_settings().threads_for(one.dataset.features.size)
+    workers = 1 if one.device == "cuda" else Budget.of_settings().threads_for(one.dataset.load)
 
     def hand_out(units: Sequence[Unit], do: Do) -> Iterator[tuple[Unit, Any]]:
         pool = ThreadPoolExecutor(workers)

@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
-from training import budget
-from training.budget import SHARE, Budget
+from tests.training import worlds
+from training import budget, dataset
+from training.budget import SHARE, Budget, Load
 from warehouse.errors import Stop
 from warehouse.settings import load
 
@@ -19,13 +22,16 @@ def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "1.5")
     found = Budget.of_settings()
     assert found == Budget(3, 1_500_000_000)
-    values = 50_000_000
-    assert budget.needed(values) == 18 * values
-    assert found.told(values) is None
-    assert found.threads_for(values) == 2, "a third fit beside them has no room"
-    assert found.threads_for(values // 2) == 3
-    assert found.told(2 * values) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
-    assert found.threads_for(2 * values) == 1, "of those in files one at a time"
+    panel, half, double = Load(50_000_000), Load(25_000_000), Load(100_000_000)
+    assert panel.needed == 18 * panel.values
+    assert found.told(panel) is None
+    assert found.threads_for(panel) == 2, "a third fit beside them has no room"
+    assert found.threads_for(half) == 3
+    assert found.told(double) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
+    assert found.threads_for(double) == 1, "of those in files one at a time"
+    assert found.room_for_matrices(panel) == 350_000_000, "what two fits leave"
+    assert found.room_for_matrices(Load(1000)) == budget.KEPT
+    assert found.room_for_matrices(double) == 0
     for name, wrong in (("THREADS", "0"), ("THREADS", "many"), ("MEMORY_GB", "0"), ("MEMORY_GB", "-1"), *NOT_FINITE):
         with monkeypatch.context() as patch:
             patch.setenv(f"TRUEBAR_TRAINING_{name}", wrong)
@@ -33,6 +39,37 @@ def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
                 load()
     monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
     assert Budget.of_settings().memory > 10**8
+
+
+def test_a_worker_has_what_it_is_given_and_no_more_than_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRUEBAR_TRAINING_THREADS", raising=False)
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "2")
+    assert Budget.of_settings(threads=40) == Budget(40, 2_000_000_000)
+    monkeypatch.setenv("TRUEBAR_TRAINING_THREADS", "3")
+    assert Budget.of_settings(threads=40, memory=10**9) == Budget(3, 10**9)
+    assert Budget.of_settings(threads=2, memory=10**10) == Budget(2, 2_000_000_000)
+
+
+def test_a_search_counts_its_copies_of_the_panel_and_matrices_of_many_bins() -> None:
+    """A trial on some of the features has a panel of its own, for as long as the search goes on."""
+    catalog = pd.DataFrame({"feature": ["a", "b", "c"], "feature_group": ["volume", "volume", "trend"]})
+
+    def load(bins: int = 256, **training: Any) -> Load:
+        fields = {"start": "2000-01-01", "xgboost": {"max_bin": bins}, **training}
+        asked = worlds.hypothesis(feature_groups=["volume", "trend"], training=fields)
+        return dataset.load_of(asked, catalog, (100, 2, 3))
+
+    assert load() == Load(600)
+    assert load(257) == Load(600, is_fine=True)
+    assert load(grid={"max_bin": [16, 512]}).is_fine
+    for space in ([16, 400], {"low": 16, "high": 400}):
+        assert load(tune={"rounds": 2, "space": {"max_bin": space}}).is_fine
+    assert not load(tune={"rounds": 2, "space": {"max_bin": [16, 256]}}).is_fine
+    groups = [["volume", "trend"], ["volume"], ["trend"]]
+    some = load(grid={"feature_groups": groups, "target.horizon": [1, 2]})
+    assert some == Load(600, copied=600)
+    assert some.needed == load().needed + 600 * 8
+    assert load(257).needed == load().needed + 600 * 5, "its own matrix and the one that is kept"
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,9 +64,9 @@ class Dask:
     scheduler: subprocess.Popen
     workers: list[subprocess.Popen] = field(default_factory=list)
 
-    def add_worker(self, **environment: str) -> None:
+    def add_worker(self, threads: str = "1", **environment: str) -> None:
         log = (self.folder / f"worker_{len(self.workers)}.log").open("w")
-        command = ["worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        command = ["worker", self.address, "--nthreads", threads, "--no-nanny", "--no-dashboard"]
         self.workers.append(dask(command, self.folder, log, **environment))
 
     def wait(self, workers: int) -> None:
@@ -223,6 +225,34 @@ def test_workers_fit_what_exceeds_their_memory_from_files(scheduler: Dask, tmp_p
         [is_on_disk] = client.run(lambda: remote._kept._dataset.is_on_disk).values()
     assert is_on_disk
     assert stored(there.run_id) == stored(train(made_up("large_process"), source_file="x.yaml").run_id)
+
+
+def test_a_worker_fits_with_as_many_threads_as_its_settings_say(scheduler: Dask) -> None:
+    """In all the searches that it does at once on the same data."""
+    scheduler.add_worker("4", TRUEBAR_TRAINING_THREADS="2")
+    scheduler.wait(1)
+
+    def counting() -> None:
+        do = Search.do
+        remote.lock, remote.running, remote.most = threading.Lock(), 0, 0
+
+        def counted(one: Search, unit: Unit) -> Any:
+            with remote.lock:
+                remote.running += 1
+                remote.most = max(remote.most, remote.running)
+            try:
+                return do(one, unit)
+            finally:
+                with remote.lock:
+                    remote.running -= 1
+
+        Search.do = counted
+
+    with Client(scheduler.address, timeout=300, set_as_default=False) as client:
+        client.run(counting)
+        with ThreadPoolExecutor(2) as pool:
+            [*pool.map(lambda name: on(scheduler, made_up(name)), ["two_threads", "two_threads_more"])]
+        assert [*client.run(lambda: remote.most).values()] == [2]
 
 
 def test_a_scheduler_that_is_gone_is_one_sentence_and_the_run_goes_on(scheduler: Dask) -> None:

@@ -7,7 +7,7 @@ import pytest
 import xgboost
 
 from tests.training import worlds
-from training import matrices, memorised, models
+from training import budget, matrices, memorised, models
 from training.matrices import Matrices
 from training.models import Sample
 from training.parameters import XGBoostParameters
@@ -43,7 +43,7 @@ VARIED = [
 ]
 
 
-@pytest.mark.parametrize("room", [matrices.ROOM, 1])
+@pytest.mark.parametrize("room", [budget.KEPT, 1])
 def test_what_is_shared_changes_no_bit(room: int) -> None:
     """Several threads read a shared matrix; its `max_bin` has to be that of the fit, xgboost#7976."""
     target = worlds.hypothesis().target

@@ -39,7 +39,8 @@ def test_a_process_reads_a_dataset_once_for_all_that_is_tried_on_it(monkeypatch:
     first = Query.of(prepare(made_up("read_once"))[0])
     again = Query.of(prepare(replaced(made_up("read_once_more"), bps=3))[0])
     assert first.digest == again.digest
-    assert kept.search(first, budget) is kept.search(first, budget)
+    assert kept.search(first, budget)[0] is kept.search(first, budget)[0]
+    assert kept.search(first, budget)[1] is kept.search(again, budget)[1], "they share the memory"
     assert kept.search(again, budget)[0].dataset is kept.search(first, budget)[0].dataset
     assert reads == ["analyst"]
     with pytest.raises(Stop, match="the data of read_once are others here than where the search began"):
@@ -50,7 +51,7 @@ def test_a_worker_does_no_more_at_once_than_its_memory_holds(monkeypatch: pytest
     search, _ = prepare(made_up("many_threads"))
     values = search.dataset.features.size
     budget = Budget(16, 26 * values)
-    assert budget.threads_for(values) == 2
+    assert budget.threads_for(search.dataset.load) == 2
     both, lock, running, most = threading.Barrier(2, timeout=60), threading.Lock(), [0], [0]
     do = Search.do
 
