@@ -67,8 +67,8 @@ def feeds(records: Sequence[ModelRecord], classes: Mapping[str, str]) -> list[tu
 
 
 def concerns(passed: Sequence[Seen], outcomes: Sequence[Outcome]) -> list[str]:
-    """What a person should hear: models that are set aside or came too late, and looks that were put off."""
+    """What a person should hear: models that are set aside or came too late, and looks that were not taken."""
     return [
         *(str(seen) for seen in passed if seen.aside or any(decision.is_late for decision in seen.decisions)),
-        *(str(outcome) for outcome in outcomes if outcome.outcome is None),
+        *(str(outcome) for outcome in outcomes if outcome.outcome in (None, "retired")),
     ]

@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from models_registry import registry
-from training import data_evidence, dataset
+from training import data_evidence, dataset, redefined
 from training.data_evidence import DataEvidence
 from training.forward_record import Decided, newest_bars, own_path, share_of_model, stored_path, trial_of
 from training.gate import Check, Search, Thresholds, Trial, days_per_year
@@ -26,6 +26,7 @@ from training.gate.tier2 import economics
 from training.gate.tier3 import double_cost, examine_search, luck
 from training.gate.verdict import conclude, decided
 from training.hypothesis import Hypothesis
+from training.redefined import Redefined
 from training.trials import chosen_of
 from warehouse.connection import connect
 from warehouse.errors import OperatorError
@@ -121,7 +122,10 @@ class Due:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a look: passed, goes_on or failed, or None when it was not taken; and why, in words."""
+    """What became of a look, and why, in words: passed, goes_on or failed; or None when it was not taken.
+
+    It is retired where it can never be taken, because its features are computed otherwise for good.
+    """
 
     model_id: str
     look_no: int
@@ -137,12 +141,15 @@ def judge_forward() -> tuple[Outcome, ...]:
     """Take every look that is due, each once and by itself; who passes trades on paper unless a rival does.
 
     A look that cannot be taken now, such as one whose data nobody tested or whose tests failed, is put off, and spends
-    nothing: its days are fixed, so nobody gains by it. Who passed before, and whose rivals are gone, is moved to paper
-    too.
+    nothing: its days are fixed, so nobody gains by it. A model that can take none any more, as its features are
+    computed otherwise, is told from the first day on, due or not, and retired when that was not taken back. Who passed
+    before, and whose rivals are gone, is moved to paper too.
     """
+    changed = {one.model_id: one for one in redefined.redefined()}
+    looks = [_ended(one) for one in changed.values()]
     with connect("analyst", read_only=True) as connection, connection.cursor(row_factory=class_row(Due)) as cursor:
         due = cursor.execute(DUE).fetchall()
-    looks = [outcome for one in due if (outcome := _look(one)) is not None]
+    looks += [outcome for one in due if one.model_id not in changed and (outcome := _look(one)) is not None]
     with connect("analyst", read_only=True) as connection:
         passed = connection.execute(WAITING).fetchall()
     return (*looks, *(outcome for one in passed if (outcome := _moved(*one)) is not None))
@@ -168,6 +175,18 @@ def _look(due: Due) -> Outcome | None:
         # what one model lacks is not another's affair
         return Outcome(due.model_id, due.look_no, None, _in_words(error))
     return Outcome(due.model_id, due.look_no, outcome, conclude(checks)[1])
+
+
+def _ended(one: Redefined) -> Outcome:
+    """What became of a model whose features are computed otherwise now."""
+    try:
+        is_retired = redefined.retire(one)
+    except (OperatorError, psycopg.Error) as error:
+        return Outcome(one.model_id, one.look_no, None, _in_words(error))
+    if not is_retired:
+        return Outcome(one.model_id, one.look_no, None, one.words)
+    reason = registry.get(one.model_id, role="analyst").reason
+    return Outcome(one.model_id, one.look_no, "retired", f"{reason}: train {one.experiment_id} anew")
 
 
 def _moved(model_id: str, look_no: int) -> Outcome | None:

@@ -23,11 +23,13 @@ def test_what_a_person_should_hear() -> None:
     outcomes = [
         Outcome("goes-on", 1, "goes_on", "luck_p is 0.4"),
         Outcome("untested", 2, None, "the data of 1d grew since they were tested"),
+        Outcome("redefined", 1, "retired", "since 2029-12-20 roc_10 is computed otherwise"),
     ]
     assert concerns(seen, outcomes) == [
         "model too-late: decisions: 2, too late to count: 1",
         "model gone is set aside: its package is not there",
         "model untested, look 2 in the shadow: is put off: the data of 1d grew since they were tested",
+        "model redefined, look 1 in the shadow: retired: since 2029-12-20 roc_10 is computed otherwise",
     ]
 
 

@@ -1,12 +1,14 @@
 """What was decided in the shadow is judged once, on the days that were fixed, as a backtest would have earned them."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from psycopg.rows import class_row
 
@@ -25,6 +27,7 @@ from training.forward_record import Decided, own_path, share_of_model, stored_pa
 from training.gate.verdict import conclude
 from training.hypothesis import Hypothesis, Training
 from training.look import judge_families
+from training.redefined import DAYS as DAYS_TO_TAKE_IT_BACK
 from training.replay import signals
 from training.train import train
 from warehouse.connection import connect
@@ -58,7 +61,8 @@ def _decide(
 
     It is away on this share of the sessions between the first and the last.
     """
-    decided = signals(registry.load_model(model_id, role="analyst"), DAYS[first], DAYS[last])
+    package = registry.load_model(model_id, role="analyst")
+    decided, names = signals(package, DAYS[first], DAYS[last]), ",".join(package.feature_names)
     is_here = np.random.default_rng(last).random(len(decided)) >= away
     is_here[[0, -1]] = True
     decided = decided[is_here]
@@ -69,10 +73,24 @@ def _decide(
             "insert into ledger.shadow_decisions (model_id, symbol, bar_start, bar_end, decided_at, is_late,"
             " feature_names, feature_values, score, target_weight)"
             " select %s, symbol, bar_start, bar_start + interval '390 minutes', bar_start + interval '7 hours', %s,"
-            " '{volume_surprise,wind_direction}', array[volume_surprise, wind_direction], %s, %s"
+            f" '{{{names}}}', array[{names}], %s, %s"
             " from features.features_1d where symbol = %s and bar_start = %s",
             [(model_id, is_late, row.score, row.weight, row.symbol, row.bar_start) for row in decided.itertuples()],
         )
+
+
+def _computed_as(wind_direction: str) -> None:
+    with connect("transformer") as connection:
+        connection.execute(
+            "update features.catalog set fingerprint = %s where feature = 'wind_direction'", (wind_direction,)
+        )
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """The catalog is what it was after the test."""
+    yield
+    _computed_as("w1")
 
 
 def _looks(model_id: str) -> list[tuple]:
@@ -124,6 +142,77 @@ def test_who_is_away_by_chance_passes_all_the_same() -> None:
     record = enter_shadow(_trained(_hypothesis("EDGE", 35)), LOOKS, "a test")
     _decide(record.model_id, FROZEN, FROZEN + 160, away=0.15)
     assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
+    registry.advance(record.model_id, "retired", "done")
+
+
+def _on_surprise_alone(trees: int) -> Hypothesis:
+    return _hypothesis("EDGE", trees).model_copy(update={"exclude_features": ("wind_direction",)})
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_feature_that_was_changed_for_good_retires_who_was_trained_on_it_and_stops_no_other() -> None:
+    changed = enter_shadow(_trained(_hypothesis("EDGE", 24)), LOOKS, "a test")
+    other = enter_shadow(_trained(_on_surprise_alone(24)), LOOKS, "a test")
+    _decide(changed.model_id, FROZEN, FROZEN + 127)
+    _computed_as("w2")
+    [said] = judge_forward()
+    assert (said.model_id, said.look_no, said.outcome) == (changed.model_id, 1, None)
+    assert "wind_direction is computed otherwise than it was trained on since the newest build, or gone" in str(said)
+
+    with connect("transformer") as connection:
+        record_audit(connection, "1d", [])
+    _decide(other.model_id, FROZEN, FROZEN + 127)
+    today, until = datetime.now(UTC), datetime.now(UTC) + timedelta(days=DAYS_TO_TAKE_IT_BACK)
+    waits, passed = judge_forward()
+    assert (passed.model_id, passed.outcome) == (other.model_id, "passed")
+    assert f"since {today:%F}, or gone" in waits.words
+    assert f"restore the SQL by {until:%F} and it goes on, or train made_up anew" in waits.words
+    assert registry.get(changed.model_id).state == "shadow"
+
+    again = enter_shadow(_trained(_hypothesis("EDGE", 24)), LOOKS, "trained anew")
+    assert again.model_id != changed.model_id
+    _a_while_ago(changed.model_id)
+    [ended] = judge_forward()
+    assert (ended.model_id, ended.outcome) == (changed.model_id, "retired")
+    assert ended.words.endswith(
+        "wind_direction is computed otherwise than it was trained on, or gone: train made_up anew"
+    )
+    assert registry.get(changed.model_id).state == "retired"
+    assert _looks(changed.model_id) == []
+    assert judge_forward() == ()
+    assert registry.get(again.model_id).state == "shadow"
+    for model_id in (other.model_id, again.model_id):
+        registry.advance(model_id, "retired", "done")
+
+
+def _a_while_ago(model_id: str) -> None:
+    """As if the model had been registered, and the feature been changed, eleven days earlier."""
+    with as_owner(past_triggers=True) as connection:
+        for table, column, which in (
+            ("models", "registered_at", f"model_id = '{model_id}'"),
+            ("feature_audits", "audited_at", "true"),
+        ):
+            connection.execute(f"update research.{table} set {column} = {column} - interval '11 days' where {which}")
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_change_that_is_taken_back_costs_a_model_nothing() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 26)), LOOKS, "a test")
+    _decide(record.model_id, FROZEN, FROZEN + 127)
+    _computed_as("w3")
+    assert [outcome.outcome for outcome in judge_forward()] == [None]
+    _computed_as("w1")
+    assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
+    registry.advance(record.model_id, "retired", "done")
+
+
+def test_the_database_retires_no_model_whose_features_are_what_they_were() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 27)), LOOKS, "a test")
+    asked = "select research.retire_redefined(%s, '{wind_direction}', %s)"
+    with connect("gate") as connection:
+        assert connection.execute(asked, (record.model_id, 7)).fetchone() == (False,)
+        with pytest.raises(psycopg.errors.RaiseException, match="has a week at least to take it back"):
+            connection.execute(asked, (record.model_id, 6))
     registry.advance(record.model_id, "retired", "done")
 
 
