@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training import backtest, costs, memorised, train
+from training import backtest, costs, memorised, rows, train
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
 from training.gate import Search, Thresholds, Trial, days_per_year, judge
@@ -59,8 +59,10 @@ def calibrate(
         for world in range(worlds):
             for place, one in enumerate(counted):
                 rng = np.random.default_rng([seed, world, place])
-                searches = [altered(search, rng, one.sharpe, periods_per_year) for search, _ in prepared]
-                passed = _anything_passes(searches, look_no, seed)
+                # a name here would hold the panels of a world while those of the next are made
+                passed = _anything_passes(
+                    [altered(search, rng, one.sharpe, periods_per_year) for search, _ in prepared], look_no, seed
+                )
                 counted[place] = Counted(one.sharpe, one.passed + passed, one.worlds + 1)
                 advance()
     except KeyboardInterrupt:
@@ -75,11 +77,13 @@ def altered(search: train.Search, rng: np.random.Generator, sharpe: float, perio
     """
     dataset = search.dataset
     share = float(rng.uniform(LEAST_OFFSET, 1 - LEAST_OFFSET))
-    features, ready = dataset.features.copy(), dataset.ready.copy()
+    features, ready = rows.copied(dataset.features), dataset.ready.copy()
     for column, own in enumerate(_bars_with_features(dataset)):
-        offset = int(share * len(own))
-        features[own, column] = np.roll(dataset.features[own, column], offset, axis=0)
-        ready[own, column] = np.roll(dataset.ready[own, column], offset, axis=0)
+        moved_from = np.roll(own, int(share * len(own)))
+        ready[own, column] = dataset.ready[moved_from, column]
+        # a part at a time: all bars of a symbol may be the whole panel
+        for begin, end in rows.parts(len(own), features.shape[2]):
+            features[own[begin:end], column] = dataset.features[moved_from[begin:end], column]
     moved = replace(dataset, features=features, ready=ready)
     if sharpe:
         signal = _signal(moved, int(rng.integers(moved.features.shape[2])))

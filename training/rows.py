@@ -59,6 +59,23 @@ def select(array: np.ndarray, places: list[int]) -> np.ndarray:
     return chosen
 
 
+def copied(array: np.ndarray) -> np.ndarray:
+    """The same values in an array of their own; in a file where the array is in one."""
+    if not is_on_disk(array):
+        return array.copy()
+    made = empty(array.shape, on_disk=True)
+    for begin in range(0, len(array), step := _step(array)):
+        made[begin : begin + step] = array[begin : begin + step]
+    return made
+
+
+def parts(count: int, width: int) -> Iterator[tuple[int, int]]:
+    """Where parts of so many rows of a width begin and end, each of PART_VALUES values at most or of one row."""
+    step = max(1, PART_VALUES // max(width, 1))
+    for begin in range(0, count, step):
+        yield begin, min(begin + step, count)
+
+
 def is_on_disk(array: np.ndarray) -> bool:
     """Whether an array lies in a file."""
     return isinstance(array, np.memmap) and array.base is not None

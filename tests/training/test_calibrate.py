@@ -1,12 +1,16 @@
 """Worlds without an edge and with one, made of a user's own data, through real training and the gate."""
 
+import tracemalloc
+import weakref
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.training import worlds
-from training import calibrate
+from training import calibrate, rows
 from training.calibrate import Counted, altered
 from training.gate.intervals import wilson
 from training.train import Search
@@ -35,6 +39,56 @@ def test_a_placebo_keeps_prices_and_features_and_nothing_between_them() -> None:
     assert placebo.dataset.opens.tobytes() == real.dataset.opens.tobytes()
     assert np.nansum(placebo.dataset.features) == pytest.approx(np.nansum(real.dataset.features))
     assert placebo.dataset.ready.sum() == real.dataset.ready.sum()
+
+
+def test_a_world_holds_one_copy_of_the_panel_and_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "PART_VALUES", 10_000)
+    narrow = worlds.dataset(count=100_000)
+    wide = replace(
+        narrow,
+        features=np.tile(narrow.features, 10),
+        fingerprints={f"{name}_{number}": "v" for number in range(10) for name in narrow.feature_names},
+    )
+    real = Search(worlds.hypothesis(training=TRAINING), wide, "cpu", "run")
+    tracemalloc.start()
+    try:
+        placebo = altered(real, np.random.default_rng(3), 0.0, 252)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    panel = real.dataset.features
+    assert panel.nbytes <= peak < 1.5 * panel.nbytes
+    offset = int(np.random.default_rng(3).uniform(0.1, 0.9) * len(panel))
+    assert placebo.dataset.features.tobytes() == np.roll(panel, offset, axis=0).tobytes()
+
+
+def test_a_panel_beyond_memory_stays_in_files_in_every_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUEBAR_STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(rows, "PART_VALUES", 1000)
+    inside = search()
+    held = inside.dataset
+    filed = rows.empty(held.features.shape, on_disk=True)
+    filed[:] = held.features
+    beyond = replace(inside, dataset=replace(held, features=filed))
+    made, known = (altered(one, np.random.default_rng(3), 1.5, 252).dataset for one in (beyond, inside))
+    assert made.is_on_disk
+    assert made.digest == known.digest
+
+
+def test_a_world_is_gone_before_the_next_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref] = []
+
+    def counted(*asked: Any) -> Search:
+        assert not [one for one in made if one() is not None]
+        world = altered(*asked)
+        made.append(weakref.ref(world.dataset.features))
+        return world
+
+    monkeypatch.setattr(calibrate, "altered", counted)
+    real = search()
+    family = FamilyKey.of(real.dataset, real.folds)
+    assert [one.worlds for one in calibrate.calibrate([(real, family)], worlds=2, sharpes=[2.0])] == [2, 2]
+    assert len(made) == 4
 
 
 @pytest.mark.parametrize("sharpe", [1.5, 3.0])
