@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 
 _CHANNEL = "landings"
 _SLICE_SECONDS = 0.5
-_BURST_SECONDS = 0.2
+_BURST_SECONDS = 0.02
 SHORTLY_SECONDS = 2.0
 LOOK_AROUND_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
@@ -47,7 +47,7 @@ class Landings:
         try:
             while not is_over() and (left := deadline - time.monotonic()) > 0:
                 if any(True for _ in self._connection.notifies(timeout=min(left, _SLICE_SECONDS), stop_after=1)):
-                    # bars of many symbols end together, and land one after the other
+                    # one transaction lands many symbols, and tells of each; who lands next waits for the next look
                     for _ in self._connection.notifies(timeout=_BURST_SECONDS):
                         pass
                     return True
@@ -101,6 +101,9 @@ def go_on(
                     tell(line)
             left_behind = session.left_behind()
             left = session.settle(SETTLE_SECONDS) if step.sent or session.is_unanswered() else ()
+            if step.sent:
+                # compared now, while no bar waits: the next decision then finds that nothing has moved since
+                session.reconcile("continuous")
             for entry in left:
                 tell(f"{entry.order.side} {entry.order.quantity} {entry.order.symbol} is {entry.order.status}")
             for concern in session.halts():

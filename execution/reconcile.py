@@ -22,12 +22,13 @@ _JITTER = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """A recorded comparison. `clock` is the broker's, just before it."""
+    """A recorded comparison. `clock` is the broker's, just before it; `is_settled` when no order was open then."""
 
     occasion: str
     clock: BrokerClock
     broker: BrokerSnapshot
     comparison: Comparison
+    is_settled: bool = False
 
     @property
     def outcome(self) -> str:
@@ -50,6 +51,8 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     """
     result = look(broker, ledger, occasion, pause)
     ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)
+    if result.outcome == "agreed" and result.is_settled:
+        broker.agreed()
     return result
 
 
@@ -72,7 +75,8 @@ def look(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float],
     if comparison.discrepancies and may_be_lag(comparison, ours, theirs, clock.now):
         awaited = ledger.awaiting_since() or clock.now
         comparison = replace(comparison, may_be_lag=clock.now - awaited < LAG)
-    return Reconciliation(occasion, clock, theirs, comparison)
+    is_settled = all(order.status.is_terminal for order in ours.orders.values())
+    return Reconciliation(occasion, clock, theirs, comparison, is_settled)
 
 
 def trusted_clock(broker: Broker, ledger: Ledger) -> BrokerClock:

@@ -163,6 +163,9 @@ class AlpacaBroker:
                 return BrokerSnapshot(account, since, orders, fills, activities, positions)
         raise Retry("Alpaca's account did not stand still long enough to be read: it will be read again")
 
+    def agreed(self) -> None:
+        """What it lists is asked for whole each time: it costs four requests, however many symbols there are."""
+
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         body = {
             "symbol": request.symbol,

@@ -300,6 +300,12 @@ class Broker(Protocol):
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
         """Everything reconciliation compares, as one consistent cut."""
 
+    def agreed(self) -> None:
+        """The newest snapshot is explained, each order and fill of it recorded, and no order of ours is open.
+
+        Until something moves the broker may say the same again without asking.
+        """
+
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         """Send once. What became of the order is never raised: that is `Unknown`. Raises Stop when keys are refused."""
 

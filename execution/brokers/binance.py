@@ -7,8 +7,8 @@
 - It does not tell deposits and what was before: an account begins with what it holds.
 - Nothing here decides what became of an order. 5xx, -1006, -1007 and silence are `Unknown`.
 - Asked to wait (429, 418), it asks nothing at all until then, whoever wants to know.
-- Lists of orders and trades cost most of what may be asked a minute. A symbol in which nothing has moved for a minute
-  is not read again: every trade moves a balance, and every open order locks one.
+- Lists of orders and trades cost most of what may be asked a minute. A symbol in which nothing has moved for a minute,
+  or since its lists explained the balances, is not read again: every trade moves a balance, every open order locks one.
 """
 
 import contextlib
@@ -60,6 +60,7 @@ from execution.brokers.binance_line import (
     words,
 )
 from execution.brokers.binance_stream import UserStream
+from execution.brokers.fields import Payload
 from execution.brokers.silence import Silence
 from warehouse import addresses
 from warehouse.errors import Retry, Stop
@@ -93,6 +94,8 @@ _FEES_IN = "BNB"
 # of the 6,000 that the exchange allows a minute
 _HALF_A_MINUTE = 3_000
 _POLL_SECONDS = 2.0
+# weights: balances before and after with prices and clock, and both lists of a symbol
+_BALANCES_TWICE, _LISTS = 45, 40
 
 _NOT_TAKEN, _NOT_CANCELED = -2010, -2011
 _DUPLICATE = "Duplicate order sent."
@@ -160,6 +163,11 @@ class BinanceBroker:
         self._listed: dict[str, wire.Listed] = {}
         self._listed_at = -math.inf
         self._newest: wire.Balances | None = None
+        # symbols of orders since the newest snapshot
+        self._ordered: set[str] = set()
+        # by symbol what was listed, and what it says
+        self._read_orders: dict[str, tuple[list[Payload], list[BrokerOrder]]] = {}
+        self._read_fills: dict[str, tuple[list[Payload], list[Fill]]] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, symbols: Collection[str], *, mode: Mode = Mode.PAPER) -> "BinanceBroker":
@@ -231,8 +239,8 @@ class BinanceBroker:
             try:
                 for symbol in self._ours():
                     is_calm = is_calm and self._history.is_kept(symbol, since)
-                    orders += map(wire.order, self._history.rows("orders", symbol, since))
-                    fills += wire.fills(self._history.rows("trades", symbol, since), self._fee_symbol)
+                    orders += self._orders(symbol, since)
+                    fills += self._fills(symbol, since)
             except NoSuchSymbol:
                 # it was delisted since we asked what is listed
                 self._listed_at = -math.inf
@@ -241,9 +249,8 @@ class BinanceBroker:
             if after == before:
                 positions = self._positions(after)
                 # the clock is asked besides
-                weight = self._line.spent - spent + 1
-                pace = max(_POLL_SECONDS, math.ceil(weight * 600 / _HALF_A_MINUTE) / 10)
-                self.customs = replace(self.customs, poll_seconds=pace)
+                self._pace(self._line.spent - spent + 1)
+                self._ordered.clear()
                 return BrokerSnapshot(
                     after.account(self._currency),
                     since,
@@ -256,6 +263,31 @@ class BinanceBroker:
             before = after
         raise Retry("Binance's account did not stand still long enough to be read: it will be read again")
 
+    def _pace(self, weight: int) -> None:
+        """Looks of this weight take half of the limit at most."""
+        seconds = max(_POLL_SECONDS, math.ceil(weight * 600 / _HALF_A_MINUTE) / 10)
+        self.customs = replace(self.customs, poll_seconds=seconds)
+
+    def _orders(self, symbol: str, since: datetime | None) -> list[BrokerOrder]:
+        rows = self._history.rows("orders", symbol, since)
+        # a day of minutes is a thousand rows, and reading them again takes longer than asking for them
+        if symbol not in self._read_orders or self._read_orders[symbol][0] != rows:
+            self._read_orders[symbol] = rows, [wire.order(row) for row in rows]
+        return self._read_orders[symbol][1]
+
+    def _fills(self, symbol: str, since: datetime | None) -> list[Fill]:
+        rows = self._history.rows("trades", symbol, since)
+        if symbol not in self._read_fills or self._read_fills[symbol][0] != rows:
+            self._read_fills[symbol] = rows, wire.fills(rows, self._fee_symbol)
+        return self._read_fills[symbol][1]
+
+    def agreed(self) -> None:
+        if self._newest is None or self._newest.are_locked:
+            # an order is open, and what becomes of it may move nothing but the lock
+            return
+        for symbol in self._ours():
+            self._history.agreed(symbol)
+
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         order = {
             "symbol": request.symbol,
@@ -266,6 +298,9 @@ class BinanceBroker:
             "newOrderRespType": "RESULT",
         }
         self._history.touch(request.symbol)
+        # the next look reads its lists, and the balances before and after
+        self._ordered.add(request.symbol)
+        self._pace(_BALANCES_TWICE + _LISTS * len(self._ordered))
         try:
             return Accepted(wire.order(self._line.asked(lambda: self._client.create_order(**order), again=False)))
         except Retry as waiting:
@@ -342,7 +377,10 @@ class BinanceBroker:
             for one in found:
                 if one.quote == self._currency and (other := by_base.setdefault(one.base, one.symbol)) != one.symbol:
                     raise Stop(f"{other} and {one.symbol} both hold {one.base}: an account can trade one of them")
-            self._listed, self._listed_at = {one.symbol: one for one in found}, time.monotonic()
+            if (listed := {one.symbol: one for one in found}) != self._listed:
+                # it says which position a fee was taken from
+                self._read_fills.clear()
+            self._listed, self._listed_at = listed, time.monotonic()
         return self._listed
 
     def _list(self, symbols: Sequence[str]) -> list[wire.Listed]:

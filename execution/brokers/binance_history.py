@@ -13,12 +13,15 @@ Row = Mapping[str, Any]
 
 _CALM_SECONDS = 60.0
 _PAGE = 1_000
+_KINDS = ("orders", "trades")
 
 
 class History:
     """What is known of each symbol. One that was read after nothing had moved for a minute is not read again.
 
-    Every trade moves a balance and every open order locks one, so whoever sees balances knows what to `touch`.
+    Every trade moves a balance and every open order locks one, so whoever sees balances knows what to `touch`. The
+    minute is for lists that show a trade later than the balances do: it is not waited for where rows and balances were
+    found to agree, because then none is missing. Whoever compares them says so by `agreed`.
     """
 
     def __init__(self, line: Line) -> None:
@@ -28,16 +31,29 @@ class History:
         # the same rows, from when on (milliseconds) they are all there, and when they were asked for
         self._kept: dict[tuple[str, str], tuple[int, float, list[Row]]] = {}
         self._moved_at: dict[str, float] = {}
+        # by symbol: the move after which its rows explained the balances
+        self._agreed: dict[str, float] = {}
 
     def touch(self, symbol: str) -> None:
         """Something may have happened in the symbol now."""
         self._moved_at[symbol] = time.monotonic()
 
     def is_kept(self, symbol: str, since: datetime | None) -> bool:
-        """Whether the symbol's rows since then were asked for so long after the last move that none can be missing."""
-        calm_at, begin = self._moved_at.get(symbol, math.inf) + _CALM_SECONDS, _milliseconds(since)
-        kept = [self._kept.get((kind, symbol)) for kind in ("orders", "trades")]
+        """Whether none of the symbol's rows since then can be missing.
+
+        They explained the balances, or were asked for long after the last move; and nothing has moved since.
+        """
+        moved_at, begin = self._moved_at.get(symbol, math.inf), _milliseconds(since)
+        calm_at = moved_at if self._agreed.get(symbol) == moved_at else moved_at + _CALM_SECONDS
+        kept = [self._kept.get((kind, symbol)) for kind in _KINDS]
         return all(known is not None and known[0] <= begin and known[1] > calm_at for known in kept)
+
+    def agreed(self, symbol: str) -> None:
+        """The newest rows explain the newest balances; nothing is said where it moved after they were asked for."""
+        moved_at = self._moved_at.get(symbol, math.inf)
+        kept = [self._kept.get((kind, symbol)) for kind in _KINDS]
+        if all(known is not None and known[1] > moved_at for known in kept):
+            self._agreed[symbol] = moved_at
 
     def rows(self, kind: str, symbol: str, since: datetime | None) -> list[Row]:
         """Orders or trades of a symbol since a moment, oldest first, read on from the newest one known before it."""

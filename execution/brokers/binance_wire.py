@@ -64,6 +64,11 @@ class Balances:
         """What there is of each asset, locked or not."""
         return {asset: free + locked for asset, (free, locked) in self.units.items()}
 
+    @property
+    def are_locked(self) -> bool:
+        """Whether open orders have locked something."""
+        return any(locked for _, locked in self.units.values())
+
     def moved_since(self, before: "Balances") -> set[str]:
         """Assets of which something came, went, was locked or was let go of."""
         nothing = (ZERO, ZERO)

@@ -86,6 +86,9 @@ class NamedBroker:
             unlisted=frozenset(self._symbols.get(name, name) for name in found.unlisted),
         )
 
+    def agreed(self) -> None:
+        self._broker.agreed()
+
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         outcome = self._broker.submit(replace(request, symbol=self._names.get(request.symbol, request.symbol)))
         return replace(outcome, order=self._ours(outcome.order)) if isinstance(outcome, Accepted) else outcome

@@ -63,3 +63,27 @@ def test_a_read_that_failed_is_made_up_for(clock: list[float]) -> None:
     clock[0] += 600
     assert read() == (1, 1)
     assert exchange.reads == reads, "read after a calm minute, and never again"
+
+
+def test_what_explained_the_balances_is_not_read_again_until_something_moves(clock: list[float]) -> None:
+    exchange = Exchange()
+    history = History(exchange)
+
+    def read() -> int:
+        for kind in ("orders", "trades"):
+            history.rows(kind, "BTCUSDT", SINCE)
+        return exchange.reads
+
+    history.touch("BTCUSDT")
+    clock[0] += 1
+    assert read() == 2
+    assert read() == 4, "nobody has compared them yet"
+    history.agreed("BTCUSDT")
+    assert history.is_kept("BTCUSDT", SINCE)
+    assert read() == 4
+    clock[0] += 1
+    history.touch("BTCUSDT")
+    history.agreed("BTCUSDT")
+    assert not history.is_kept("BTCUSDT", SINCE), "it moved after its rows were asked for: they explain nothing"
+    clock[0] += 1
+    assert read() == 6

@@ -90,6 +90,30 @@ def test_each_bar_is_decided_when_it_lands_and_drops_and_faults_lose_none(exchan
     assert rows("select count(*) from ledger.halts where account_id = %s", account) == [(0,)]
 
 
+def test_it_compares_after_its_orders_and_not_only_when_the_next_bar_waits(exchange, market, package):
+    over = threading.Event()
+    end = FIRST + timedelta(days=2)
+    market.close_bar(end, {"BTCUSDT": 0.4})
+
+    def trade() -> None:
+        with Landings.listen() as landings, Session.open([package], exchange.broker()) as session:
+            go_on(session, landings, over.is_set, lambda _: None, look_around=600)
+
+    worker = threading.Thread(target=trade)
+    worker.start()
+    try:
+        agreed = """
+            select count(*) from ledger.reconciliation_pulse where account_id = %s and agreed_at > (
+              select max(recorded_at) from ledger.order_events inner join ledger.orders using (client_order_id)
+              where orders.account_id = reconciliation_pulse.account_id and order_events.status = 'filled')
+        """
+        assert wait_for(lambda: rows(agreed, f"binance-{binance_wire.UID}") == [(1,)], 40)
+    finally:
+        over.set()
+        worker.join(30)
+    assert not worker.is_alive()
+
+
 def test_it_is_killed_in_the_middle_of_a_bar_and_the_next_one_goes_on(exchange, market, package):
     end = FIRST + timedelta(days=2)
 

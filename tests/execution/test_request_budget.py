@@ -91,6 +91,45 @@ def test_following_open_orders_takes_half_of_binances_limit(spot, ledger_db, mon
         spot.set(rests=False)
 
 
+def test_what_agreed_is_not_listed_again_until_a_balance_moves(spot, ledger_db):
+    """The next bar finds what was compared after the orders of the one before it: clock, balances and prices."""
+    warehouse = SpotWarehouse()
+    package = SignalPackage(model_id="spot-agreed-0000", symbols=PAIRS)
+    warehouse.enter_state(package.model_id, "paper")
+    end = FIRST + timedelta(days=2)
+    warehouse.close_bar(end, {"BTCUSDT": 0.3, "ETHUSDT": 0.3})
+    spot.advance(end + timedelta(minutes=1))
+    broker = spot.broker()
+    lists = {"allOrders", "myTrades"}
+    with Session.open([package], broker) as session:
+        assert len(session.decide().sent) == 2
+        assert session.settle(timeout=20) == ()
+        assert session.reconcile("continuous").outcome == "agreed"
+        spent = _weighed(broker)
+        assert session.reconcile("continuous").outcome == "agreed"
+        assert [name for name, _ in spent if name in lists] == []
+        spot.hand_trade("BTCUSDT", "SELL", "0.001")
+        session.reconcile("continuous")
+        assert {name for name, _ in spent if name in lists} == lists
+
+
+def test_orders_of_a_short_bar_share_one_look_at_the_clock(spot, ledger_db):
+    """A bar of a minute is traded for half a minute: its end is always near."""
+    warehouse = SpotWarehouse("1m")
+    package = SignalPackage(model_id="spot-clock-0000", symbols=PAIRS, timeframe="1m")
+    warehouse.enter_state(package.model_id, "paper")
+    # the stand-in starts a minute after the second day
+    end = FIRST + timedelta(days=2, minutes=1)
+    warehouse.close_bar(end, {"BTCUSDT": 0.3, "ETHUSDT": 0.3})
+    broker = spot.broker()
+    with Session.open([package], broker) as session:
+        spent = _weighed(broker)
+        assert len(session.decide().sent) == 2
+        posts = [place for place, (name, weight) in enumerate(spent) if (name, weight) == ("order", 1)]
+        assert len(posts) == 2
+        assert "time" not in [name for name, _ in spent[posts[0] : posts[1]]]
+
+
 def _weighed(broker) -> list[tuple[str, int]]:
     """From now on each request, and what it counts at Binance by its documentation."""
     spent: list[tuple[str, int]] = []

@@ -139,6 +139,9 @@ class TreacherousBroker:
             self.account(), since, tuple(self.orders.values()), tuple(self.fills), (deposit,), positions
         )
 
+    def agreed(self) -> None:
+        """It answers anew each time."""
+
     def submit(self, request: OrderRequest) -> SubmitOutcome:
         self.fate.maybe_crash()
         if self.fate.strikes(0.1):
