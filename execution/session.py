@@ -251,8 +251,9 @@ class Session:
 
     def reconcile(self, occasion: str = "by hand") -> Reconciliation:
         """Compare with the broker now; see `execution.reconcile.reconcile`."""
+        asked = (time.monotonic(), time.time())
         result = reconcile(self._broker, self._ledger, occasion, self._pause)
-        self._sender.heard(result.clock)
+        self._sender.heard(result.clock, asked)
         return result
 
     def is_unanswered(self) -> bool:

@@ -9,6 +9,7 @@ not arrive any more.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from execution.brokers.base import Accepted, Broker, BrokerClock, BrokerOrder, OrderRequest, Rejected
@@ -20,9 +21,10 @@ from warehouse.errors import Retry
 
 _SEND_ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
-# A clock this old is asked again, and whenever the open is so near.
+# A clock this old is asked again, and whenever the end is so near: an open that is missed is another price, and what
+# trades at once is at most a second later than it should be.
 _CLOCK_SECONDS = 1.0
-_NEAR = timedelta(minutes=2)
+_NEAR, _NEAR_AT_ONCE = timedelta(minutes=2), timedelta(seconds=3)
 
 
 class Sender:
@@ -120,18 +122,27 @@ class Sender:
         """It is wanted no more and the broker does not have it. Should it turn up, it is taken back."""
         return self._record(advance(order, OrderStatus.NOT_SENT), detail, now)
 
-    def heard(self, clock: BrokerClock) -> None:
-        """The broker's clock, as it was just told."""
-        self._clock, self._asked = clock, (time.monotonic(), time.time())
+    def heard(self, clock: BrokerClock, asked: tuple[float, float]) -> None:
+        """The broker's clock, and when it was asked for: by `time.monotonic` and by `time.time`."""
+        self._clock, self._asked = clock, asked
 
     def _is_timely(self, times: SessionTimes) -> bool:
         """Whether the newest bar can still be traded, now. Raises Retry when the clock cannot be had."""
+        if (clock := self._fresh_clock(times)) is None:
+            asked = (time.monotonic(), time.time())
+            clock = trusted_clock(self._broker, self._ledger)
+            self.heard(clock, asked)
+        return times.late_because(clock.now, clock.is_open) is None
+
+    def _fresh_clock(self, times: SessionTimes) -> BrokerClock | None:
+        """What the broker's clock says now, by what it said lately; None when that is too old, or too near the end."""
         age = max(time.monotonic() - self._asked[0], abs(time.time() - self._asked[1]))
         end = times.trades_until
-        is_near = self._clock is None or end is None or end - self._clock.now < _NEAR
-        if self._clock is None or is_near or age > _CLOCK_SECONDS:
-            self.heard(trusted_clock(self._broker, self._ledger))
-        return self._clock is not None and times.late_because(self._clock.now, self._clock.is_open) is None
+        if self._clock is None or end is None or age > _CLOCK_SECONDS:
+            return None
+        now = self._clock.now + timedelta(seconds=age)
+        is_near = end - now < (_NEAR_AT_ONCE if times.trades_at_once else _NEAR)
+        return None if is_near else replace(self._clock, now=now)
 
     def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:
         self._ledger.record_order(order, happened_at=happened_at, detail=detail)
