@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import psycopg
 import pyarrow
@@ -116,14 +117,15 @@ class MarketView:
     def table(self, package: Package, symbols: Sequence[str]) -> pyarrow.Table:
         """The feature rows of these symbols, as `target_weights` takes them."""
         rows = [self.rows[package.model_id, symbol] for symbol in symbols]
-        columns = {
-            "symbol": pyarrow.array([row.symbol for row in rows], pyarrow.string()),
-            "bar_start": pyarrow.array([row.bar_start for row in rows], pyarrow.timestamp("us", tz="UTC")),
-            "is_ready": pyarrow.array([row.is_ready for row in rows], pyarrow.bool_()),
-        }
-        for number, name in enumerate(package.feature_names):
-            columns[name] = pyarrow.array([row.values[number] for row in rows], pyarrow.float64())
-        return pyarrow.table(columns)
+        columns = [
+            pyarrow.array([row.symbol for row in rows], pyarrow.string()),
+            pyarrow.array([row.bar_start for row in rows], pyarrow.timestamp("us", tz="UTC")),
+            pyarrow.array([row.is_ready for row in rows], pyarrow.bool_()),
+        ]
+        # all features at once: a conversion of its own for each takes ten times as long
+        values = np.array([row.values for row in rows], dtype=np.float64).reshape(len(rows), len(package.feature_names))
+        columns += map(pyarrow.array, np.ascontiguousarray(values.T))
+        return pyarrow.Table.from_arrays(columns, names=["symbol", "bar_start", "is_ready", *package.feature_names])
 
 
 class Market:

@@ -221,13 +221,15 @@ class ModelPackage:
         finite value.
         """
         self._check_columns(features)
-        symbols, bar_start = _column(features, "symbol"), _column(features, "bar_start")
+        symbols, bar_start = _objects(features, "symbol"), _column(features, "bar_start")
         if foreign := sorted(set(symbols) - set(self.symbols)):
             raise PackageError(
                 f"model {self.model_id} knows {', '.join(self.symbols)} and was given {', '.join(foreign)}"
             )
-        ready = _column(features, "is_ready").to_numpy(dtype=bool, na_value=False)
-        left = np.zeros(len(ready), dtype=bool) if self.members is None else ~symbols.isin(self.members).to_numpy()
+        ready = _flags(features, "is_ready")
+        left = np.zeros(len(ready), dtype=bool)
+        if self.members is not None:
+            left = ~pd.Series(symbols).isin(self.members).to_numpy()
         scores = np.full(len(ready), np.nan)
         if (scored := ready & ~left).any():
             scores[scored] = self.target.score(self.predict(self._matrix(features, scored)))
@@ -363,6 +365,22 @@ def _column(rows: pyarrow.Table | pd.DataFrame, name: str) -> pd.Series:
     if isinstance(rows, pyarrow.Table):
         return pd.Series(rows.column(name).to_pandas())
     return rows[name].reset_index(drop=True)
+
+
+def _objects(rows: pyarrow.Table | pd.DataFrame, name: str) -> np.ndarray:
+    """A column as Python's own values, shape (n,)."""
+    if isinstance(rows, pyarrow.Table):
+        # a session asks for a row at a time, and most of what pandas takes for that is its own keep
+        return np.asarray(rows.column(name).to_numpy())
+    return _column(rows, name).to_numpy(dtype=object)
+
+
+def _flags(rows: pyarrow.Table | pd.DataFrame, name: str) -> np.ndarray:
+    """A column of truth values, shape (n,), null as false."""
+    if isinstance(rows, pyarrow.Table):
+        column = rows.column(name)
+        return np.asarray((column.fill_null(False) if column.null_count else column).to_numpy(), dtype=bool)
+    return _column(rows, name).to_numpy(dtype=bool, na_value=False)
 
 
 def _numbers(rows: pyarrow.Table | pd.DataFrame, name: str) -> np.ndarray:
