@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -137,10 +138,13 @@ class Market:
         self._connection.read_only = True
         # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
         self._connection.prepare_threshold = 0
+        self._beside = ThreadPoolExecutor(1, "market")
+        self._ahead: Future[_Newest] | None = None
         with self._reading() as cursor:
             cursor.execute("set plan_cache_mode = force_generic_plan")
 
     def close(self) -> None:
+        self._beside.shutdown()
         self._connection.close()
 
     @property
@@ -148,47 +152,59 @@ class Market:
         """Whether its connection has ended: nothing is read over it any more."""
         return bool(self._connection.closed)
 
+    def begin(self, packages: Sequence[Package]) -> None:
+        """Start to read what the next `read` of these packages takes longest for, beside what the caller does.
+
+        What fails is raised there. Whatever else is read meanwhile waits for it.
+        """
+        self._wait()
+        self._ahead = self._beside.submit(self._newest, tuple(packages))
+
     def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
-        """Everything about the packages' symbols, and the newest bars, calendars and splits of what else is held."""
-        timeframes = {symbol: package.timeframe for package in packages for symbol in package.symbols}
+        """Everything about the packages' symbols, and the newest bars, calendars and splits of what else is held.
+
+        Bars, features, freshness and models are of one moment: now, or when the reading was begun.
+        """
+        ahead, self._ahead = self._ahead, None
+        newest = self._newest(packages) if ahead is None else ahead.result()
+        timeframes = _timeframes(packages)
         shortest = min(timeframes.values(), key=TIMEFRAMES.index, default=TIMEFRAMES[-1])
         priced = dict.fromkeys(held, shortest) | timeframes
-        by_timeframe = {
-            name: sorted(symbol for symbol, timeframe in timeframes.items() if timeframe == name)
-            for name in sorted(set(timeframes.values()))
-        }
-        try:
-            with self._reading() as cursor:
-                states = registry.states(cursor.connection)
-                catalogs = {name: _catalog(cursor, name) for name in by_timeframe}
-                changed = {package.model_id: _changed(package, catalogs[package.timeframe]) for package in packages}
-                asked = [package for package in packages if not changed[package.model_id]]
-                rows: dict[tuple[str, str], FeatureRow] = {}
-                for name in by_timeframe:
-                    rows |= _feature_rows(cursor, [package for package in asked if package.timeframe == name])
-                sessions = _sessions(cursor, priced, now)
-                bars: dict[str, Bar] = {}
-                for name in sorted(set(priced.values())):
-                    bars |= _bars(cursor, name, [symbol for symbol in priced if priced[symbol] == name])
-                # what is held and not traded may have daily bars alone
-                if unpriced := priced.keys() - bars.keys():
-                    bars |= _bars(cursor, "1d", unpriced)
-                return MarketView(
-                    sessions=sessions,
-                    bars=bars,
-                    stale={
-                        symbol: stale
-                        for name, symbols in by_timeframe.items()
-                        for symbol, stale in _stale(cursor, name, symbols).items()
-                    },
-                    rows=rows,
-                    changed=changed,
-                    states=states,
-                    splits=_splits(cursor, sessions),
-                )
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
-            missing = str(error).splitlines()[0]
-            raise Stop(f"the warehouse is not built ({missing}): run `dbt build`") from None
+        with self._reading() as cursor:
+            sessions = _sessions(cursor, priced, now)
+            bars = dict(newest.bars)
+            if others := priced.keys() - timeframes.keys():
+                bars |= _bars(cursor, shortest, others)
+            # what is held and not traded may have daily bars alone
+            if unpriced := priced.keys() - bars.keys():
+                bars |= _bars(cursor, "1d", unpriced)
+            return MarketView(
+                sessions=sessions,
+                bars=bars,
+                stale=newest.stale,
+                rows=newest.rows,
+                changed=newest.changed,
+                states=newest.states,
+                splits=_splits(cursor, sessions),
+            )
+
+    def _newest(self, packages: Sequence[Package]) -> "_Newest":
+        by_timeframe: dict[str, list[str]] = {}
+        for symbol, timeframe in sorted(_timeframes(packages).items()):
+            by_timeframe.setdefault(timeframe, []).append(symbol)
+        with self._transaction() as cursor:
+            states = registry.states(cursor.connection)
+            catalogs = {name: _catalog(cursor, name) for name in by_timeframe}
+            changed = {package.model_id: _changed(package, catalogs[package.timeframe]) for package in packages}
+            rows: dict[tuple[str, str], FeatureRow] = {}
+            bars: dict[str, Bar] = {}
+            stale: dict[str, tuple[datetime | None, str | None]] = {}
+            for name, symbols in by_timeframe.items():
+                asked = [package for package in packages if package.timeframe == name]
+                rows |= _feature_rows(cursor, [package for package in asked if not changed[package.model_id]])
+                bars |= _bars(cursor, name, symbols)
+                stale |= _stale(cursor, name, symbols)
+            return _Newest(states, changed, rows, bars, stale)
 
     def bars_after(
         self, package: Package, floors: Mapping[str, datetime]
@@ -229,16 +245,51 @@ class Market:
         with self._reading() as cursor:
             return _sessions(cursor, timeframes, now)
 
+    def _wait(self) -> None:
+        """Until nothing is read beside the caller any more; what was read so, and nobody asked for, is dropped."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            wait([ahead])
+
     @contextmanager
     def _reading(self) -> Iterator[psycopg.Cursor]:
-        """One transaction. Raises Retry when the database may come back, Unreachable when this connection is gone."""
+        """One transaction, after whatever is read beside it. Raises as `_transaction` does."""
+        self._wait()
+        with self._transaction() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Cursor]:
+        """Raises Retry when the database may come back, Unreachable when this connection is gone.
+
+        Stop when the warehouse is not built.
+        """
         try:
             with self._connection.transaction(), self._connection.cursor() as cursor:
                 yield cursor
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            missing = str(error).splitlines()[0]
+            raise Stop(f"the warehouse is not built ({missing}): run `dbt build`") from None
         except psycopg.OperationalError as error:
             if self._connection.closed:
                 raise Unreachable("the connection to the warehouse is gone: start trading again") from None
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """What is read of the packages' symbols in one transaction; the fields are those of a MarketView."""
+
+    states: Mapping[str, str]
+    changed: Mapping[str, tuple[str, ...]]
+    rows: Mapping[tuple[str, str], FeatureRow]
+    bars: Mapping[str, Bar]
+    stale: Mapping[str, tuple[datetime | None, str | None]]
+
+
+def _timeframes(packages: Iterable[Package]) -> dict[str, str]:
+    """Each traded symbol's timeframe."""
+    return {symbol: package.timeframe for package in packages for symbol in package.symbols}
 
 
 def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:

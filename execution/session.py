@@ -155,6 +155,8 @@ class Session:
         first; an account that is being flattened gets nothing but the orders that close it. Raises Retry or Stop when
         broker or warehouse cannot be read: nothing is sent then.
         """
+        # the two take about as long, and neither asks what the other finds
+        self._market.begin(self._packages)
         result = self._recalled(self.reconcile(_occasion(self._broker.events(0))))
         standing = self._ledger.standing()
         if standing.action is Action.FLATTEN:
