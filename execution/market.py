@@ -1,4 +1,8 @@
-"""What the warehouse says at this moment about the bars that models decide: one consistent, read-only snapshot."""
+"""What the warehouse says at this moment about the bars that models decide.
+
+Bars, features, freshness and models are one consistent snapshot. Calendars, announced splits and prices of what is held
+and not traded are read a moment later. Nothing is written.
+"""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -74,7 +78,7 @@ class FeatureRow:
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """One snapshot of the warehouse: newest bars and feature rows, calendars, freshness, catalog and model states."""
+    """What `Market.read` found: newest bars and feature rows, calendars, freshness, catalog and model states."""
 
     sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
     bars: Mapping[str, Bar] = field(default_factory=dict)
