@@ -5,6 +5,7 @@ and not traded are read a moment later. Nothing is written.
 """
 
 import math
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ from warehouse.timeframes import TIMEFRAMES
 
 # so many bars of a symbol are read at most: what is older is too late to be traded anyway
 MOST_BARS = 500
+# what was read so long ago may be of another state of a model, or of a bar that was revised
+_AHEAD_SECONDS = 5.0
 
 # a backtest decides no bar in which nobody traded
 _IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
@@ -143,11 +146,14 @@ class Market:
         # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
         self._connection.prepare_threshold = 0
         self._beside = ThreadPoolExecutor(1, "market")
-        self._ahead: Future[_Newest] | None = None
+        self._ahead: _Ahead | None = None
         with self._reading() as cursor:
             cursor.execute("set plan_cache_mode = force_generic_plan")
 
     def close(self) -> None:
+        if self._ahead is not None and not self._ahead.found.done():
+            # it may wait for somebody's lock, and nobody asks for it any more
+            self._connection.cancel()
         self._beside.shutdown()
         self._connection.close()
 
@@ -162,15 +168,23 @@ class Market:
         What fails is raised there. Whatever else is read meanwhile waits for it.
         """
         self._wait()
-        self._ahead = self._beside.submit(self._newest, tuple(packages))
+        names = [package.model_id for package in packages]
+        self._ahead = _Ahead(names, time.monotonic(), self._beside.submit(self._newest, tuple(packages)))
 
     def read(self, packages: Sequence[Package], held: Iterable[str], now: datetime) -> MarketView:
         """Everything about the packages' symbols, and the newest bars, calendars and splits of what else is held.
 
-        Bars, features, freshness and models are of one moment: now, or when the reading was begun.
+        Bars, features, freshness and models are of one moment: now, or when the reading was begun. What was begun for
+        other packages, or longer ago than a broker takes to answer, is read anew: a model may be retired since.
         """
-        ahead, self._ahead = self._ahead, None
-        newest = self._newest(packages) if ahead is None else ahead.result()
+        ahead = self._ahead
+        names = [package.model_id for package in packages]
+        if ahead is not None and ahead.names == names and time.monotonic() - ahead.begun_at < _AHEAD_SECONDS:
+            self._ahead = None
+            newest = ahead.found.result()
+        else:
+            self._wait()
+            newest = self._newest(packages)
         timeframes = _timeframes(packages)
         shortest = min(timeframes.values(), key=TIMEFRAMES.index, default=TIMEFRAMES[-1])
         priced = dict.fromkeys(held, shortest) | timeframes
@@ -253,7 +267,7 @@ class Market:
         """Until nothing is read beside the caller any more; what was read so, and nobody asked for, is dropped."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            wait([ahead])
+            wait([ahead.found])
 
     @contextmanager
     def _reading(self) -> Iterator[psycopg.Cursor]:
@@ -289,6 +303,15 @@ class _Newest:
     rows: Mapping[tuple[str, str], FeatureRow]
     bars: Mapping[str, Bar]
     stale: Mapping[str, tuple[datetime | None, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What is read beside the caller: of which models, since when by `time.monotonic`, and what it finds."""
+
+    names: list[str]
+    begun_at: float
+    found: Future[_Newest]
 
 
 def _timeframes(packages: Iterable[Package]) -> dict[str, str]:

@@ -1,5 +1,8 @@
 """Bars and features are read while the broker is asked, and what fails there is told once it is needed."""
 
+from dataclasses import replace
+from threading import Thread
+
 import pytest
 
 from execution.market import Market
@@ -49,6 +52,37 @@ def test_what_was_begun_and_not_asked_for_is_dropped(exchange, warehouse, packag
         }
     finally:
         market.close()
+
+
+@pytest.mark.parametrize("kind", ["others", "long ago"])
+def test_what_was_begun_for_others_or_long_ago_is_read_anew(exchange, warehouse, package, monkeypatch, kind):
+    market, now = Market(), exchange.broker().clock().now
+    other = replace(package, model_id="other-0000")
+    try:
+        warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+        market.begin([other if kind == "others" else package])
+        market._ahead.found.result()
+        warehouse.publish(DAYS[1], {"ALPHA": 0.5})
+        if kind == "long ago":
+            monkeypatch.setattr("execution.market._AHEAD_SECONDS", 0.0)
+        assert market.read([package], [], now).rows[package.model_id, "ALPHA"].bar_start.date() == DAYS[1].opens.date()
+    finally:
+        market.close()
+
+
+def test_closing_waits_for_nobodys_lock(warehouse, package):
+    market = Market()
+    with connect("transformer") as locked:
+        locked.execute("lock table features.features_1d in access exclusive mode")
+        market.begin([package])
+        assert wait_for(lambda: rows(WAITING) == [(1,)], 20)
+        closing = Thread(target=market.close)
+        closing.start()
+        closing.join(20)
+        was_waiting = closing.is_alive()
+        locked.rollback()
+    closing.join()
+    assert not was_waiting
 
 
 def test_what_fails_beside_is_told_where_it_is_needed(warehouse):
