@@ -411,6 +411,7 @@ def test_a_browser_opens_every_page_and_axe_finds_nothing(site: Site, tmp_path: 
     assert all("in one moment" in footer for footer in opened.footers.values()), opened.footers
     assert "CONSOLE" not in opened.log, opened.log
     assert min(opened.passed[f"{path}, light"] for path in examined) > 10
+    assert min(opened.passed[f"{path}, dark"] for path in examined) > 0
     found = opened.grave()
     assert {(one.page, one.rule) for one in found if one.page.startswith("planted")} == {
         ("planted, light", "image-alt"),

@@ -16,6 +16,9 @@ def test_contrast_is_enough(theme: int) -> None:
     for name in ("ink", "muted", "link", "good", "bad", "other", "model"):
         for ground in ("paper", "soft"):
             assert _contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+    tints = dict(re.findall(r"--(gain|loss): (\d+ \d+ \d+)", style.split("@media")[theme]))
+    for tint, name in (("gain", "good"), ("loss", "bad")):
+        assert "#" + bytes(map(int, tints[tint].split())).hex() == colours[name]
 
 
 def _contrast(one: str, other: str) -> float:
