@@ -475,7 +475,7 @@ def test_a_build_goes_on_where_the_backup_was_taken(tmp_path: Path) -> None:
         assert columns == [[row[0].rsplit(",", 2)[0] for row in rows] for rows in later]
 
 
-@pytest.mark.parametrize("major", [15, 18])
+@pytest.mark.parametrize("major", [15, pytest.param(18, marks=pytest.mark.whole)])
 def test_an_owner_who_is_no_superuser_restores(major: int, tmp_path: Path) -> None:
     """Each owner may create in a schema before it is given a relation there, and an old server gets no new setting."""
     with own_server(major) as server, environment_of(tmp_path / "state"):

@@ -19,7 +19,7 @@ from warehouse.server_user import server_user
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(scope="module", params=[15, 18])
+@pytest.fixture(scope="module", params=[15, pytest.param(18, marks=pytest.mark.whole)])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     # the folder of sockets that PostgreSQL's own build looks into by default
     with own_server(request.param, "/tmp") as found:
