@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from execution.market import FeatureRow, MarketView, Package
+from execution.market_view import FeatureRow, MarketView, Package
 from execution.timing import SessionTimes
 
 

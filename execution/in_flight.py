@@ -9,7 +9,8 @@ from decimal import Decimal
 from execution.brokers.base import BrokerClock
 from execution.ledger import Ledger
 from execution.limits import Limits
-from execution.market import Market, Package
+from execution.market import Market
+from execution.market_view import Package
 from execution.orders import Order
 from execution.planning import refused_bars, revised_since
 from execution.policy import TradingPolicy

@@ -1,29 +1,23 @@
-"""What the warehouse says at this moment about the bars that models decide.
+"""What the warehouse says at this moment about the bars that models decide, read into a MarketView.
 
 Bars, features, freshness and models are one consistent snapshot. Calendars, announced splits and prices of what is held
 and not traded are read a moment later. Nothing is written.
 """
 
-import math
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
-import pandas as pd
 import psycopg
-import pyarrow
 from psycopg import sql
 
-from execution.brokers.base import BrokerClock, Mode
 from execution.holding import Entry, Holding, holding
+from execution.market_view import Bar, FeatureRow, MarketView, Package
 from execution.timing import SessionTimes, window_of
-from execution.validation.rules import BarEvidence
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop, Unreachable
@@ -36,104 +30,6 @@ _AHEAD_SECONDS = 5.0
 
 # a backtest decides no bar in which nobody traded
 _IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
-
-
-class Package(Protocol):
-    """What a session needs of a model package."""
-
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def symbols(self) -> tuple[str, ...]: ...
-    @property
-    def timeframe(self) -> str: ...
-    @property
-    def feature_names(self) -> tuple[str, ...]: ...
-    @property
-    def fingerprints(self) -> Mapping[str, str]: ...
-    @property
-    def is_panel(self) -> bool:
-        """Whether the weights of a bar depend on one another."""
-
-    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
-        """Feature rows to symbol, bar_start, score and weight; with exits also whole, see `ModelPackage`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A canonical bar: UTC start and end, unadjusted close, and whether anybody traded in it."""
-
-    bar_start: datetime
-    bar_end: datetime
-    close: Decimal
-    is_traded: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureRow:
-    """The newest feature row of a symbol, values in the order of the package's features."""
-
-    symbol: str
-    bar_start: datetime
-    is_ready: bool | None
-    values: tuple[float | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MarketView:
-    """What `Market.read` found: newest bars and feature rows, calendars, freshness, catalog and model states."""
-
-    sessions: Mapping[str, SessionTimes] = field(default_factory=dict)
-    bars: Mapping[str, Bar] = field(default_factory=dict)
-    # by symbol: from when on, and why
-    stale: Mapping[str, tuple[datetime | None, str | None]] = field(default_factory=dict)
-    rows: Mapping[tuple[str, str], FeatureRow] = field(default_factory=dict)
-    changed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    states: Mapping[str, str] = field(default_factory=dict)
-    # by symbol, in words: what takes effect between the newest close and the open after it
-    splits: Mapping[str, tuple[str, ...]] | None = None
-
-    def evidence(
-        self, package: Package, symbol: str, clock: BrokerClock, mode: Mode, unpriced: tuple[str, ...] | None
-    ) -> BarEvidence:
-        """Everything the bar rules ask about a symbol's newest bar. `sessions` are by symbol."""
-        row, bar = self.rows.get((package.model_id, symbol)), self.bars.get(symbol)
-        times = self.sessions.get(symbol, SessionTimes())
-        return BarEvidence(
-            symbol=symbol,
-            mode=mode,
-            now=clock.now,
-            market_is_open=clock.is_open,
-            newest_close=times.newest_close,
-            next_open=times.next_open,
-            window=times.window,
-            feature_bar_start=row.bar_start if row else None,
-            canonical_bar_start=bar.bar_start if bar else None,
-            bar_end=bar.bar_end if bar else None,
-            is_traded=bar.is_traded if bar else None,
-            is_ready=row.is_ready if row else None,
-            undefined_features=_undefined(package, row) if row else (),
-            freshness_is_known=symbol in self.stale,
-            stale_from=self.stale.get(symbol, (None, None))[0],
-            stale_because=self.stale.get(symbol, (None, None))[1],
-            changed_features=self.changed.get(package.model_id),
-            model_state=self.states.get(package.model_id),
-            unpriced=unpriced,
-            splits=None if self.splits is None else self.splits.get(symbol, ()),
-        )
-
-    def table(self, package: Package, symbols: Sequence[str]) -> pyarrow.Table:
-        """The feature rows of these symbols, as `target_weights` takes them."""
-        rows = [self.rows[package.model_id, symbol] for symbol in symbols]
-        columns = [
-            pyarrow.array([row.symbol for row in rows], pyarrow.string()),
-            pyarrow.array([row.bar_start for row in rows], pyarrow.timestamp("us", tz="UTC")),
-            pyarrow.array([row.is_ready for row in rows], pyarrow.bool_()),
-        ]
-        # all features at once: a conversion of its own for each takes ten times as long
-        values = np.array([row.values for row in rows], dtype=np.float64).reshape(len(rows), len(package.feature_names))
-        columns += map(pyarrow.array, np.ascontiguousarray(values.T))
-        return pyarrow.Table.from_arrays(columns, names=["symbol", "bar_start", "is_ready", *package.feature_names])
 
 
 class Market:
@@ -327,12 +223,6 @@ def _catalog(cursor: psycopg.Cursor, timeframe: str) -> dict[str, str]:
 def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
     trained_on = package.fingerprints
     return tuple(name for name in package.feature_names if catalog.get(name) != trained_on.get(name))
-
-
-def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
-    """Names of the features without a finite value."""
-    pairs = zip(package.feature_names, row.values, strict=True)
-    return tuple(name for name, value in pairs if value is None or not math.isfinite(value))
 
 
 def _feature_rows(cursor: psycopg.Cursor, packages: Sequence[Package]) -> dict[tuple[str, str], FeatureRow]:

@@ -14,7 +14,7 @@ from execution.brokers.base import (
 )
 from execution.holding import Holding
 from execution.limits import Limits
-from execution.market import MarketView, Package
+from execution.market_view import MarketView, Package
 from execution.orders import Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar

@@ -12,7 +12,7 @@ from decimal import Decimal
 import psycopg
 
 from execution.brokers.routing import asset_classes, broker_of
-from execution.market import Package
+from execution.market_view import Package
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop

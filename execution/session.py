@@ -22,7 +22,8 @@ from execution.holding import Holding
 from execution.in_flight import InFlight
 from execution.ledger import Ledger, Superseded
 from execution.limits import Limits
-from execution.market import Market, Package
+from execution.market import Market
+from execution.market_view import Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
 from execution.planning import Plan, open_questions, plan

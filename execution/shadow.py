@@ -21,7 +21,8 @@ from execution import roster
 from execution.answers import Answer, TooFew, answers, incomplete, ranked
 from execution.brokers.base import BrokerClock, Mode
 from execution.continuous import LOOK_AROUND_SECONDS, SHORTLY_SECONDS, Landings
-from execution.market import Bar, FeatureRow, Market, MarketView, Package
+from execution.market import Market
+from execution.market_view import Bar, FeatureRow, MarketView, Package
 from execution.records import RefusedBar
 from execution.timing import SessionTimes
 from execution.validation.bars import FeatureRowReady, FingerprintsMatch, HistoryFresh, SomebodyTraded

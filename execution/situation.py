@@ -14,7 +14,7 @@ from execution.brokers.base import (
     SymbolTerms,
 )
 from execution.limits import Limits
-from execution.market import MarketView
+from execution.market_view import MarketView
 from execution.orders import Order
 from execution.policy import TradingPolicy
 from execution.records import GivenUp, OpenOrder

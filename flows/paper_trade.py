@@ -14,7 +14,7 @@ from prefect import flow, task
 from execution.brokers.base import Mode
 from execution.brokers.routing import log_in
 from execution.limits import in_force, in_words
-from execution.market import Package
+from execution.market_view import Package
 from execution.presence import Occupied, Purpose
 from execution.retirement import brokers
 from execution.roster import Roster, call

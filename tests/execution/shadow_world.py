@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from execution.market import Package
+from execution.market_view import Package
 from execution.shadow import Seen, Shadow
 from tests.execution.world import Warehouse
 from tests.machine import as_owner

@@ -37,7 +37,7 @@ from execution.brokers.base import (
     Unknown,
     execution_id,
 )
-from execution.market import Bar, FeatureRow, MarketView
+from execution.market_view import Bar, FeatureRow, MarketView
 from execution.orders import OrderStatus, Side
 from execution.timing import SessionTimes
 from warehouse.errors import Retry
