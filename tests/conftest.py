@@ -48,6 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A test is named by the beginning of a long value: what failed has to be readable, and to be typed."""
+    text = val.decode(errors="replace") if isinstance(val, bytes) else val
+    if not isinstance(text, str) or len(text) <= 80:
+        return None
+    return f"{text[:40].encode('unicode_escape').decode()}~{len(text)}"
+
+
 def _folder(item: pytest.Item) -> str:
     return item.path.relative_to(ROOT / "tests").parts[0]
 

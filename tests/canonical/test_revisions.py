@@ -63,7 +63,8 @@ def test_a_restated_bar_rebuilds_what_depends_on_it(market: Market) -> None:
 
 
 # one in the middle alone: what it is made of and what is made of it stay
-@pytest.mark.parametrize("refreshed", [("1h",), pytest.param(TIMEFRAMES, marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("refreshed", [("1h",), TIMEFRAMES], ids=["1h", "all"])
 def test_a_full_refresh_agrees(market: Market, refreshed: tuple[str, ...]) -> None:
     grown = {timeframe: bars(timeframe) for timeframe in TIMEFRAMES}
     run_dbt("run", "--select", *(f"ohlcv_{timeframe}" for timeframe in refreshed), "--full-refresh")

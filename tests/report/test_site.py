@@ -394,7 +394,7 @@ def test_a_trial_that_lost_everything_is_a_page_beside_the_others(tmp_path: Path
     assert "-100.0" in reading_pages.text(found["trials/ruin.html"])
 
 
-@pytest.mark.long
+@pytest.mark.whole
 @pytest.mark.skipif(browser.CHROMIUM is None and not os.environ.get("CI"), reason="needs Debian's chromium")
 def test_a_browser_opens_every_page_and_axe_finds_nothing(site: Site, tmp_path: Path) -> None:
     """Chromium loads each page from disk, logs no error and sees the whole of it; axe finds no grave fault.

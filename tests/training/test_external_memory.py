@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,7 +199,13 @@ print("the same" if fit() == first else "others")
 
 
 @pytest.mark.parametrize(
-    ("how", "when"), [("cut", "between"), ("gone", "between"), ("written", "within"), ("written", "judged")]
+    ("how", "when"),
+    [
+        ("cut", "between"),
+        pytest.param("gone", "between", marks=pytest.mark.whole),
+        ("written", "within"),
+        pytest.param("written", "judged", marks=pytest.mark.whole),
+    ],
 )
 def test_bins_that_were_changed_are_made_anew_and_end_no_process(state: Path, how: str, when: str) -> None:
     """XGBoost maps them: what lies behind the end of a file is SIGBUS, in the middle of a search.
@@ -238,9 +245,17 @@ def test_bins_that_the_disk_has_no_room_for_are_refused_before_they_are_written(
         quantize(many, np.empty(0), None, 256)
 
 
-@pytest.mark.parametrize("width", [3, 60])
-@pytest.mark.parametrize("max_bin", [16, 256, 257, 700])
-@pytest.mark.parametrize("missing", [0.0, 0.001, 0.3])
+@pytest.mark.parametrize(
+    ("width", "max_bin", "missing"),
+    [
+        (60, 256, 0.001),
+        (3, 257, 0.0),
+        *(
+            pytest.param(*each, marks=pytest.mark.whole)
+            for each in product((3, 60), (16, 256, 257, 700), (0.0, 0.001, 0.3))
+        ),
+    ],
+)
 def test_bins_take_no_more_than_is_asked_of_the_disk(
     state: Path, monkeypatch: pytest.MonkeyPatch, width: int, max_bin: int, missing: float
 ) -> None:

@@ -176,7 +176,10 @@ def test_what_is_restored_trades_when_a_person_says_so(warehouse_db: Path, tmp_p
         assert {"a", "b", "c"} <= {line.split()[1] for line in halted}
 
 
-@pytest.mark.parametrize("is_older", [False, True], ids=["dump", "dump of before homes were noted"])
+@pytest.mark.parametrize(
+    "is_older",
+    [pytest.param(False, id="dump", marks=pytest.mark.whole), pytest.param(True, id="dump of before homes were noted")],
+)
 def test_a_dump_by_other_means_is_caught_up_before_anything_lands(
     is_older: bool, warehouse_db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,7 +297,7 @@ def dumping(folder: Path) -> "subprocess.Popen[str]":
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.whole), signal.SIGTERM])
 def test_only_whole_backups_are_kept(number: signal.Signals, warehouse_db: Path, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     with as_owner() as owner:
@@ -475,7 +478,8 @@ def test_a_build_goes_on_where_the_backup_was_taken(tmp_path: Path) -> None:
         assert columns == [[row[0].rsplit(",", 2)[0] for row in rows] for rows in later]
 
 
-@pytest.mark.parametrize("major", [15, pytest.param(18, marks=pytest.mark.whole)])
+@pytest.mark.whole
+@pytest.mark.parametrize("major", [15, 18])
 def test_an_owner_who_is_no_superuser_restores(major: int, tmp_path: Path) -> None:
     """Each owner may create in a schema before it is given a relation there, and an old server gets no new setting."""
     with own_server(major) as server, environment_of(tmp_path / "state"):

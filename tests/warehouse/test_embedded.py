@@ -48,7 +48,7 @@ def state_dir(tmp_path: Path) -> Iterator[Path]:
     [
         "a path's spaces",
         *(pytest.param(name, marks=pytest.mark.whole) for name in ("ä中", 'a"quote', "a,comma")),
-        "x" * 150,
+        pytest.param("x" * 150, id="a long one"),
     ],
 )
 def test_any_path(tmp_path: Path, name: str) -> None:

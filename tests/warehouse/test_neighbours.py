@@ -88,6 +88,7 @@ def test_another_user_reads_and_drives_nothing(public_place: Path) -> None:
         assert connection.execute("select 1").fetchone() == (1,)
 
 
+@pytest.mark.whole
 def test_two_checkouts_of_one_user_do_not_meet(public_place: Path) -> None:
     """Each has its server, its data and its end."""
     one, two = public_place / "one", public_place / "two"

@@ -78,6 +78,7 @@ _READ = (
 )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kind", ["hosts", "folder"])
 def test_roles_log_in_wherever_libpq_looks_for_their_passwords(server: Server, tmp_path: Path, kind: str) -> None:
     """Of several hosts in a line each, and of a default folder of sockets under `localhost` (patroni#3134)."""
@@ -100,6 +101,7 @@ def test_roles_log_in_wherever_libpq_looks_for_their_passwords(server: Server, t
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
 
 
+@pytest.mark.whole
 def test_dbt_and_psql_check_the_certificate_that_the_url_names(tmp_path: Path) -> None:
     """The embedded PostgreSQL is built without TLS; dbt and psql know of the URL what the environment tells them."""
     with own_server(15) as server:
@@ -153,6 +155,7 @@ def test_sessions_fix_what_values_hang_on(first: tuple[Path, str]) -> None:
     assert shown.stdout.splitlines() == ["0.30000000000000004|2026-03-01|f"]
 
 
+@pytest.mark.whole
 def test_a_second_truebar_is_told_to_take_a_prefix_and_lives_beside_it(
     server: Server, first: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_strangers_role_is_left_alone(server: Server, tmp_path: Path) -> None:
     psycopg.connect(dsn).close()
 
 
+@pytest.mark.whole
 def test_passwords_made_elsewhere(first: tuple[Path, str], tmp_path: Path) -> None:
     state_dir, url = first
     sentence = refused(warehouse(tmp_path, url, "up"))
@@ -232,6 +236,7 @@ def _logs_in(server: Server, state_dir: Path, user: str) -> bool:
     return warehouse(state_dir, url, "psql", "-Atc", "select 1", prefix=f"{user}_").stdout == "1\n"
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("step", "name"), _STEPS)
 def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Path, step: str, name: str) -> None:
     user = f"killed_{step}_{name.removeprefix('pgpass')}".replace(".", "_").rstrip("_")
@@ -245,6 +250,7 @@ def test_whenever_a_rotation_is_killed_roles_log_in(server: Server, tmp_path: Pa
     assert not (state_dir / "pgpass.new").exists()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("step", [("held", ""), ("os.rename", "pgpass")], ids=["before its commit", "after it"])
 @pytest.mark.parametrize("then", ["psql", "rotate"])
 def test_databases_of_one_state_folder_leave_each_others_passwords_alone(
