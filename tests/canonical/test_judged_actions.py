@@ -1,7 +1,7 @@
 """Actions are judged against the bars: one of two entries at most is true, on the day on which the open steps."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, time
 from itertools import pairwise
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
 from tests.canonical.market import STORED_INPUTS
-from tests.canonical.tapes import Bar, Exchange, Judged, Tape, numbered, since, walk
+from tests.canonical.tapes import EXCHANGE_TIME, Bar, Exchange, Judged, Tape, numbered, since, walk
 from tests.machine import BUILT, running_warehouse
 from warehouse.connection import connect
 
@@ -71,6 +71,8 @@ TAPES = (
     # two payments of which the smaller is lost in the night's noise (iexg/IEX-API#1488)
     cash("SAMEDAY", (DAY, 15.0, "USD"), (DAY, 0.5, "USD"), paid=15.0),
     cash("INHOLE", (DAY - 1, 0.5, "USD"), (DAY, 25.0, "USD"), paid=24.0, _74=None),
+    # paid on a day on which nobody traded
+    cash("QUIET", (DAY - 1, 2.0, "USD"), paid=2.0, _74=None),
     cash("PARTINHOLE", (DAY, 25.0, "USD"), (DAY, 20.0, "USD"), (DAY - 1, 0.5, "USD"), paid=25.0, _74=None),
     split("BCAN", DAY, 1 / (190 * 0.69), (DAY, 190, 1), _75=W[DAY].times(190 * 0.69, volume=40)),
     split("SPLITFALL", DAY, 2 / 0.7, (DAY, 1, 2)),
@@ -91,6 +93,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         exchange = Exchange(loader, transformer)
         transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
         exchange.land(*TAPES)
+        first, last = (datetime.combine(exchange.days[n], time(), EXCHANGE_TIME) for n in (0, len(W)))
+        exchange.answer("QUIET", "1d", first, last, "polygon")
         run_dbt("run", "--select", *STORED_INPUTS, "ohlcv_1m", "ohlcv_1d", "features_1d")
         yield Judged(exchange, reader)
 
@@ -240,6 +244,9 @@ def test_an_impossible_action_is_named_and_stops_nobody(judged: Judged) -> None:
 
 def test_the_tail_judges_as_the_history_does(judged: Judged) -> None:
     """The history ends a day before, on the day and a day after: the tail's bars are the same bits."""
+    quiet = judged.bars("QUIET")
+    assert quiet[DAY - 1].source is None
+    assert quiet[DAY].adj_close / float(quiet[DAY].close) == pytest.approx(1.02, abs=5e-3)
     stored = dict(judged.reader.execute(ALL).fetchall())
     with connect("transformer") as transformer:
         for newest in (DAY + 1, DAY, DAY - 1):

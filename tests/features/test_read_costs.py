@@ -85,6 +85,24 @@ def test_what_landed_long_ago_is_not_looked_at() -> None:
 
 
 @pytest.mark.usefixtures("days")
+def test_dividends_of_decades_are_not_read_for_the_newest_bar() -> None:
+    with connect("loader") as loader:
+        loader.execute(
+            """
+            insert into raw.polygon_dividends (id, ticker, ex_dividend_date, cash_amount, currency, dividend_type)
+            select ticker || number, ticker, date '2000-01-03' + 20 * number, 0.01, 'USD', 'CD'
+            from unnest(array['AAPL', 'IBM', 'MSFT']) as tickers (ticker)
+            cross join generate_series(1, 400) as numbers (number)
+            """
+        )
+    with as_owner() as owner:
+        owner.execute("analyze raw.polygon_dividends")
+    read = [node for node in plan_of(NEWEST) if node.get("Relation Name") == "polygon_dividends"]
+    assert read
+    assert sum(rows_of(node) for node in read) < 50
+
+
+@pytest.mark.usefixtures("days")
 def test_an_account_is_valued_in_one_pass_over_what_it_traded() -> None:
     with as_owner(past_triggers=True) as owner:
         owner.execute(

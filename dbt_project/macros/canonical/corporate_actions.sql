@@ -28,7 +28,11 @@
 {%- endmacro %}
 
 
-{# In the currency of the instrument's prices; null where no rate is known. #}
+{#
+    In the currency of the instrument's prices; null where no rate is known. What was listed for the newest session of the
+    history, or before, is in its bars: canonical.judge_cash asks what came after the last price, and a tail does not read
+    the payments of decades. Where nobody traded in the newest bar, the last price is an older one's.
+#}
 {% macro listed_cash() %}
         select
             array_agg(ex_dividend_date order by ex_dividend_date, dividend_id) as dates,
@@ -37,7 +41,12 @@
                 order by ex_dividend_date, dividend_id
             ) as amounts
         from {{ ref('int_dividends') }}
-        where symbol = watermarks.symbol and not is_double
+        where
+            symbol = watermarks.symbol
+            and not is_double
+            and ex_dividend_date > case
+                when watermarks.traded_bar_no = watermarks.bar_no then watermarks.session_date else '-infinity'
+            end
     {% endmacro %}
 
 
