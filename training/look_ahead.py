@@ -57,7 +57,7 @@ def auditable(timeframes: Sequence[str] = ()) -> list[str]:
 
 def due(connection: psycopg.Connection) -> list[str]:
     """The timeframes whose features are computed otherwise than when they last passed, or whose history has doubled,
-    or that hold a feature whose audit nobody remembers."""
+    or whose features are others than those that the newest audit found."""
     return [
         timeframe
         for timeframe in auditable()
@@ -104,16 +104,21 @@ def find_peeks(connection: psycopg.Connection, relation: str, bars: str) -> tupl
     return list(found.values()), compared
 
 
+# what was audited long ago and is back is audited again: a record of the days between counts from the newest change
 _DUE = sql.SQL("""
+    with catalog as (
+        select feature, fingerprint from features.catalog where timeframe = %(timeframe)s
+    ),
+    newest_audit as (
+        select feature, fingerprint from research.feature_audits
+        where timeframe = %(timeframe)s and audited_at = (
+            select max(audited_at) from research.feature_audits where timeframe = %(timeframe)s
+        )
+    )
     select
         (select count(*) from {history}) > 2 * coalesce(max(audits.bars), 0)
         or (select count(*) from {history}) > 0 and exists (
-            select from features.catalog
-            where catalog.timeframe = %(timeframe)s and not exists (
-                select from research.feature_audits as remembered
-                where remembered.timeframe = catalog.timeframe
-                    and remembered.feature = catalog.feature and remembered.fingerprint = catalog.fingerprint
-            )
+            (table catalog except table newest_audit) union all (table newest_audit except table catalog)
         )
     from canonical.live_builds as builds
     left join features.look_ahead_audits as audits

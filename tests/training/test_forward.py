@@ -1,6 +1,7 @@
 """What was decided in the shadow is judged once, on the days that were fixed, as a backtest would have earned them."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from training.forward_record import Decided, own_path, share_of_model, stored_pa
 from training.gate.verdict import conclude
 from training.hypothesis import Hypothesis, Training
 from training.look import judge_families
+from training.look_ahead import due
 from training.redefined import DAYS as DAYS_TO_TAKE_IT_BACK
 from training.replay import signals
 from training.train import train
@@ -204,6 +206,73 @@ def test_a_change_that_is_taken_back_costs_a_model_nothing() -> None:
     _computed_as("w1")
     assert [outcome.outcome for outcome in judge_forward()] == ["passed"]
     registry.advance(record.model_id, "retired", "done")
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_change_after_one_that_was_taken_back_has_its_ten_days_too() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 28)), LOOKS, "a test")
+    _audited_as("w4")
+    _a_while_ago(record.model_id)
+    for fingerprint in ("w1", "w4"):
+        _audited_as(fingerprint)
+    [waits] = judge_forward()
+    assert waits.outcome is None
+    assert f"since {datetime.now(UTC):%F}, or gone" in waits.words
+    registry.advance(record.model_id, "retired", "done")
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_feature_that_is_gone_is_dated_by_the_next_audit_however_soon() -> None:
+    record = enter_shadow(_trained(_hypothesis("EDGE", 29)), LOOKS, "a test")
+    rename = "update features.catalog set feature = %s where feature = %s"
+    with connect("transformer") as connection:
+        record_audit(connection, "1d", [])
+    # audits before 0104 took some milliseconds for their rows
+    time.sleep(1.1)
+    with connect("transformer") as connection:
+        connection.execute(rename, ("gone", "wind_direction"))
+        record_audit(connection, "1d", [])
+    try:
+        [waits] = judge_forward()
+    finally:
+        with connect("transformer") as connection:
+            connection.execute(rename, ("wind_direction", "gone"))
+            record_audit(connection, "1d", [])
+    assert waits.model_id == record.model_id
+    assert f"since {datetime.now(UTC):%F}, or gone" in waits.words
+    registry.advance(record.model_id, "retired", "done")
+
+
+def test_a_build_audits_features_again_that_were_taken_back_or_are_gone() -> None:
+    """At every change since the newest audit, though each was audited once before."""
+    with connect("transformer") as connection:
+        connection.execute("create table features.features_1d__history as table features.features_1d")
+        connection.execute(
+            "insert into canonical.live_builds (model, snapshot, definition)"
+            " values ('features_1d', pg_current_snapshot(), 'one of these days')"
+        )
+        connection.execute(
+            "insert into features.look_ahead_audits select 'features_1d', 'one of these days', count(*), now()"
+            " from features.features_1d__history"
+        )
+        record_audit(connection, "1d", [])
+        assert due(connection) == []
+        for change in (
+            *("fingerprint = 'w5' where feature = 'wind_direction'", "fingerprint = 'w1' where fingerprint = 'w5'") * 2,
+            *("feature = 'gone' where feature = 'wind_direction'", "feature = 'wind_direction' where feature = 'gone'")
+            * 2,
+        ):
+            connection.execute(f"update features.catalog set {change}")
+            assert due(connection) == ["1d"], change
+            record_audit(connection, "1d", [])
+            assert due(connection) == []
+        connection.rollback()
+
+
+def _audited_as(wind_direction: str) -> None:
+    _computed_as(wind_direction)
+    with connect("transformer") as connection:
+        record_audit(connection, "1d", [])
 
 
 def test_the_database_retires_no_model_whose_features_are_what_they_were() -> None:
