@@ -4,6 +4,7 @@ What is related, how many looks there were, and what the data went through is as
 are judged together are one look.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ import pyarrow
 from psycopg.types.json import Jsonb
 
 from training import data_evidence
-from training.data_evidence import DataEvidence
+from training.data_evidence import DataEvidence, Untested
 from training.gate import Search, Trial, Verdict, days_per_year, judge
 from training.hypothesis import Hypothesis
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
 from warehouse.rows import scalar
 from warehouse.turns import take_turn
+
+log = logging.getLogger("truebar")
 
 # More are not read for one look: those that are stand for the rest, and p-values are multiplied accordingly.
 MOST_TRIALS = 1000
@@ -112,27 +115,40 @@ def judge_families(family_ids: Iterable[str]) -> dict[str, Verdict]:
 
     Every trial ever made on related data counts in the tests, failures included, and so does every earlier look at one.
     Returns the new verdicts by trial_id; with nothing new it returns none and spends no look. A trial whose path is
-    that of a judged one gets its verdict again. Raises JudgementError for an unknown family, and Untested where nobody
-    has tested the data or audited the features.
+    that of a judged one gets its verdict again. A run whose data nobody has tested, or whose features nobody has
+    audited, is put off and named, and the others are judged. Raises JudgementError for an unknown family, and Untested
+    where all that waits is put off.
     """
     verdicts: dict[str, Verdict] = {}
+    put_off: dict[str, Untested] = {}
     with connect("gate") as connection:
         take_turn(connection, "look")
         for family_id in sorted(set(family_ids)):
-            verdicts |= _judge(connection, family_id)
+            verdicts |= _judge(connection, family_id, put_off)
+    if put_off and not verdicts:
+        raise Untested("; ".join(dict.fromkeys(map(str, put_off.values()))))
+    for run_id, error in put_off.items():
+        log.warning("run %s is put off, and gets no verdict now: %s", run_id, error)
     return verdicts
 
 
-def _judge(connection: psycopg.Connection, family_id: str) -> dict[str, Verdict]:
+def _judge(connection: psycopg.Connection, family_id: str, put_off: dict[str, Untested]) -> dict[str, Verdict]:
+    """Verdicts of one family; what cannot be judged yet is added to `put_off`, by run."""
     family = connection.execute(FAMILY, (family_id,)).fetchone()
     if family is None:
         raise JudgementError(f"there is no family {family_id}: train a hypothesis first")
     (rows,) = family
     waiting = [trial for trial in _trials_of(connection, family_id) if not trial.is_judged]
-    new = _without_repeated(connection, waiting)
+    unrepeated = _without_repeated(connection, waiting)
+    evidence: dict[str, DataEvidence] = {}
+    for run_id in sorted({trial.run_id for trial in unrepeated}):
+        try:
+            evidence[run_id] = data_evidence.of_run(connection, run_id)
+        except Untested as error:
+            put_off[run_id] = error
+    new = [trial for trial in unrepeated if trial.run_id in evidence]
     if not new:
         return {}
-    evidence = {run_id: data_evidence.of_run(connection, run_id) for run_id in {trial.run_id for trial in new}}
     hypotheses = sorted({trial.hypothesis_id for trial in new})
     look = 1 + int(scalar(connection.execute("select research.looks_before(%s, %s)", (family_id, hypotheses))))
     # the seed is the family's: asking again is no second draw

@@ -3,6 +3,7 @@
 Each test reads how many looks there were before and says how many there are after: all of them are on one warehouse.
 """
 
+import re
 from itertools import count
 
 import pytest
@@ -156,9 +157,8 @@ def test_windows_that_share_little_are_strangers() -> None:
     assert not set(late.trial_ids) & related(early)
 
 
-def test_features_that_nobody_audited_cost_no_look_and_get_no_verdict() -> None:
+def test_a_run_that_nobody_audited_is_put_off_and_the_others_are_judged(caplog: pytest.LogCaptureFixture) -> None:
     run = tried()
-    before = looks()
     with connect("trainer") as connection:
         connection.execute(
             "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
@@ -176,14 +176,21 @@ def test_features_that_nobody_audited_cost_no_look_and_get_no_verdict() -> None:
             "asset_return, cost, net_return from research.trial_returns where trial_id = %s",
             (run.trial_ids[0],),
         )
-    with pytest.raises(Untested, match=r"never audited as run other had them: volume_surprise.*look-ahead 1d"):
+    judged = judge_families([run.family_id])
+    assert set(run.trial_ids) <= judged.keys()
+    assert "other" not in judged
+    why = r"features of 1d were never audited as run other had them: volume_surprise.*look-ahead 1d"
+    assert re.search(f"run other is put off, and gets no verdict now: {why}", caplog.text)
+    # the put-off one is all that waits: a look at nothing is none
+    before = looks()
+    with pytest.raises(Untested, match=f"^{why}"):
         judge_families([run.family_id])
     assert looks() == before
     with connect("transformer") as connection:
         connection.execute(
             "select research.record_feature_audit('1d', %s, '{}')", (Jsonb({"volume_surprise": "another way"}),)
         )
-    assert {"other", *run.trial_ids} <= judge_families([run.family_id]).keys()
+    assert "other" in judge_families([run.family_id])
 
 
 def test_a_trial_without_returns_has_no_verdict_and_stops_nobody() -> None:
