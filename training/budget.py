@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from warehouse import settings
+from warehouse.errors import Stop
 
 # of the machine's memory, or of what its container may use, where no setting says how much
 SHARE = 0.6
@@ -18,6 +19,9 @@ SHARE = 0.6
 # and twice that above 256 bins; and for each fit beside it the fold's rows as float32 and what XGBoost takes while it
 # makes a matrix of them. The sum was measured on 300,000 x 125: 17.8
 GRID, MATRIX, FOLD = 8.0, 2.5, 7.5
+# bytes that a fit takes per row beside these, and where it reads files per value of a part, with a sketch of its bins:
+# measured on 200,000 and 400,000 x 8 and on 120,000 x 125, with 2 and 3 classes; twice the latter above 256 bins
+ROW, PART = 80.0, 26.0
 # up to so many bins each takes one byte in a matrix, and two above
 FEW_BINS = 256
 # bytes that are kept for the next fits where there is more room than all of them take
@@ -32,12 +36,13 @@ _GROUPS, _MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 class Load:
     """What a search holds: the values of its panel, and of copies of it that have some of its features alone.
 
-    `is_fine`: a trial may have more than FEW_BINS bins.
+    `is_fine`: a trial may have more than FEW_BINS bins. `rows`: those of the panel.
     """
 
     values: int
     copied: int = 0
     is_fine: bool = False
+    rows: int = 0
 
     @property
     def grids(self) -> float:
@@ -52,12 +57,18 @@ class Load:
     @property
     def fit(self) -> float:
         """Bytes of each fit beside these: a matrix that it makes is among them."""
-        return FOLD * self.values + self.matrix - MATRIX * self.values
+        return FOLD * self.values + self.matrix - MATRIX * self.values + ROW * self.rows
 
     @property
     def needed(self) -> int:
         """Bytes of memory that one fit takes with all that it stands on."""
         return int(self.grids + self.matrix + self.fit)
+
+    @property
+    def least(self) -> int:
+        """Bytes of memory that one fit takes at least, of files: no less than in memory where a part is the whole."""
+        part = PART * (2 if self.is_fine else 1) * min(self.values, PART_VALUES)
+        return min(self.needed, int(part + ROW * self.rows))
 
 
 @dataclass(frozen=True)
@@ -98,10 +109,24 @@ class Budget:
         return max(0, min(KEPT, int(self.memory - load.grids - self.threads_for(load) * load.fit)))
 
     def told(self, load: Load) -> str | None:
-        """What a person is told of a panel that memory does not hold; None where it does."""
+        """What a person is told of a panel that memory does not hold; None where it does.
+
+        Raises Stop where memory does not hold a fit from files either.
+        """
         if self.holds(load):
             return None
-        return f"panel of {load.needed / 1e9:.1f} GB exceeds {self.memory / 1e9:.1f} GB: external memory"
+        said = f"one trial takes {_size(load.needed)} of memory, and the search may use {_size(self.memory)}"
+        if load.least > self.memory:
+            files = "" if load.least == load.needed else f", and {_size(load.least)} when it is fitted from files"
+            raise Stop(
+                f"{said}{files}: raise TRUEBAR_TRAINING_MEMORY_GB, or what this process or worker is given, or take "
+                "fewer bars, symbols or features"
+            )
+        return f"{said}: fitted from files, to the same bits"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**8 else f"{count / 1e6:.3g} MB"
 
 
 def _cores() -> int:

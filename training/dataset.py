@@ -7,6 +7,7 @@ calendars share one grid: where a calendar has no bar the symbol has none, and t
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,9 @@ from training.budget import FEW_BINS, PART_VALUES, Budget, Load
 from training.hypothesis import Hypothesis
 from training.panel_grid import Places
 from training.rows import Rows
+from warehouse.errors import Stop
+
+log = logging.getLogger("truebar")
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,8 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None
 
     Features that a budget has no memory for, without one that of the settings, lie in a file and have the same values.
     A row is ready when every feature of any trial has a value there, so that the trials of a grid see the same rows.
-    Raises DatasetError when symbols, features or bars are missing, or a symbol's data could not be computed.
+    Where they do, that is said before they are read. Raises DatasetError when symbols, features or bars are missing, or
+    a symbol's data could not be computed, and Stop where memory does not hold one fit from files either.
     """
     members = panel_rows.read_members(role, hypothesis)
     symbols, timeframe = sorted(set(members["symbol"])) or list(hypothesis.symbols), hypothesis.timeframe
@@ -200,8 +205,13 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None
     names, window = list(catalog["feature"]), (bars["bar_start"].min(), bars["bar_start"].max())
     shape = (*grid.opens.shape, len(names))
     load = load_of(hypothesis, catalog, shape)
-    holds = (budget or Budget.of_settings()).holds(load)
-    values, ready, unready = disk_rows.empty(shape, on_disk=not holds), np.zeros(shape[:2], dtype=bool), 0
+    try:
+        beyond_memory = (budget or Budget.of_settings()).told(load)
+    except Stop as error:
+        raise Stop(f"{hypothesis.experiment_id}: {error}") from None
+    if beyond_memory:
+        log.warning("%s: %s", hypothesis.experiment_id, beyond_memory)
+    values, ready, unready = disk_rows.empty(shape, on_disk=bool(beyond_memory)), np.zeros(shape[:2], dtype=bool), 0
     for some, first, last in panel_grid.parts(symbols, grid.sessions, len(names), window):
         features = panel_rows.read_features(role, some, timeframe, first, last, names)
         ready |= place.spread(features, features["is_ready"].astype(np.float64)) == 1
@@ -236,6 +246,7 @@ def load_of(hypothesis: Hypothesis, catalog: pd.DataFrame, shape: tuple[int, ...
         int(np.prod(shape)),
         int(np.prod(shape[:2])) * copied,
         is_fine=any(one.training.most_bins > FEW_BINS for one in variants),
+        rows=int(np.prod(shape[:2])),
     )
 
 

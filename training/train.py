@@ -35,7 +35,7 @@ class Run:
     rows_unready: int
     device: str
     is_new: bool
-    # how a panel is fitted that memory does not hold; None where it does
+    # what is told of a panel that memory does not hold; None where it does
     beyond_memory: str | None = None
 
 

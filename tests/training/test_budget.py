@@ -27,7 +27,9 @@ def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.told(panel) is None
     assert found.threads_for(panel) == 2, "a third fit beside them has no room"
     assert found.threads_for(half) == 3
-    assert found.told(double) == "panel of 1.8 GB exceeds 1.5 GB: external memory"
+    assert found.told(double) == (
+        "one trial takes 1.8 GB of memory, and the search may use 1.5 GB: fitted from files, to the same bits"
+    )
     assert found.threads_for(double) == 1, "of those in files one at a time"
     assert found.room_for_matrices(panel) == 350_000_000, "what two fits leave"
     assert found.room_for_matrices(Load(1000)) == budget.KEPT
@@ -39,6 +41,28 @@ def test_a_budget_is_what_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> N
                 load()
     monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
     assert Budget.of_settings().memory > 10**8
+
+
+def test_a_budget_that_holds_no_fit_from_files_either_is_one_sentence() -> None:
+    panel = Load(100_000_000, rows=1_000_000)
+    assert (panel.needed, panel.least) == (1_880_000_000, 26 * budget.PART_VALUES + 80_000_000)
+    assert Budget(1, panel.least).told(panel) is not None
+    with pytest.raises(Stop) as said:
+        Budget(1, panel.least - 1).told(panel)
+    assert str(said.value) == (
+        "one trial takes 1.9 GB of memory, and the search may use 0.3 GB, and 0.3 GB when it is fitted from files: "
+        "raise TRUEBAR_TRAINING_MEMORY_GB, or what this process or worker is given, or take fewer bars, symbols or "
+        "features"
+    )
+    # one part: files hold nothing that memory would not
+    small = Load(1_000_000, rows=10_000)
+    assert small.least == small.needed == 18_800_000
+    with pytest.raises(
+        Stop, match=r"^one trial takes 18\.8 MB of memory, and the search may use 10 MB: raise TRUEBAR_T"
+    ):
+        Budget(1, 10_000_000).told(small)
+    fine = Load(100_000_000, is_fine=True)
+    assert fine.least == 2 * Load(100_000_000).least
 
 
 def test_a_worker_has_what_it_is_given_and_no_more_than_the_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,15 +83,15 @@ def test_a_search_counts_its_copies_of_the_panel_and_matrices_of_many_bins() -> 
         asked = worlds.hypothesis(feature_groups=["volume", "trend"], training=fields)
         return dataset.load_of(asked, catalog, (100, 2, 3))
 
-    assert load() == Load(600)
-    assert load(257) == Load(600, is_fine=True)
+    assert load() == Load(600, rows=200)
+    assert load(257) == Load(600, is_fine=True, rows=200)
     assert load(grid={"max_bin": [16, 512]}).is_fine
     for space in ([16, 400], {"low": 16, "high": 400}):
         assert load(tune={"rounds": 2, "space": {"max_bin": space}}).is_fine
     assert not load(tune={"rounds": 2, "space": {"max_bin": [16, 256]}}).is_fine
     groups = [["volume", "trend"], ["volume"], ["trend"]]
     some = load(grid={"feature_groups": groups, "target.horizon": [1, 2]})
-    assert some == Load(600, copied=600)
+    assert some == Load(600, copied=600, rows=200)
     assert some.needed == load().needed + 600 * 8
     assert load(257).needed == load().needed + 600 * 5, "its own matrix and the one that is kept"
 

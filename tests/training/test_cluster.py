@@ -23,7 +23,7 @@ from flows import cluster
 from flows.cluster import difference, handing_out
 from tests.machine import ROOT
 from tests.training import worlds
-from training import remote
+from training import budget, remote, rows
 from training.hypothesis import Hypothesis
 from training.look import judge_families
 from training.remote import ClusterError, Query
@@ -218,13 +218,29 @@ def test_what_a_worker_is_refused_by_its_own_machine_is_no_lost_scheduler(schedu
 
 
 def test_workers_fit_what_exceeds_their_memory_from_files(scheduler: Dask, tmp_path: Path) -> None:
-    scheduler.add_worker(TRUEBAR_TRAINING_MEMORY_GB="0.00001")
+    def in_small_parts() -> None:
+        budget.PART_VALUES = rows.PART_VALUES = 1000
+
+    scheduler.add_worker(TRUEBAR_TRAINING_MEMORY_GB="0.00013")
     scheduler.wait(1)
+    with Client(scheduler.address, timeout=300, set_as_default=False) as client:
+        client.run(in_small_parts)
     there = on(scheduler, made_up("small_worker"))
     with Client(scheduler.address, timeout=300, set_as_default=False) as client:
         [is_on_disk] = client.run(lambda: remote._kept._dataset.is_on_disk).values()
     assert is_on_disk
+    assert "small_worker: one trial takes 0.139 MB" in (scheduler.folder / "worker_0.log").read_text()
     assert stored(there.run_id) == stored(train(made_up("large_process"), source_file="x.yaml").run_id)
+
+
+def test_a_worker_that_has_memory_for_no_fit_says_so(scheduler: Dask) -> None:
+    scheduler.add_worker(TRUEBAR_TRAINING_MEMORY_GB="0.00001")
+    scheduler.wait(1)
+    with pytest.raises(
+        Stop,
+        match=r"^tiny_worker: one trial takes 0\.139 MB of memory, and the search may use .*\(on worker tcp://\S+\)$",
+    ):
+        on(scheduler, made_up("tiny_worker"))
 
 
 def test_a_worker_fits_with_as_many_threads_as_its_settings_say(scheduler: Dask) -> None:

@@ -19,7 +19,7 @@ import xgboost
 from tests.machine import ROOT
 from tests.training import worlds
 from tests.training.test_matrices import VARIED, sample
-from training import matrices, models, panel_grid, rows
+from training import budget, matrices, models, panel_grid, rows
 from training.dataset import read
 from training.matrices import Matrices, quantize
 from training.models import ModelError, Sample
@@ -44,7 +44,7 @@ PATHS = """
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 1,000 values: what a test makes takes many."""
-    for module in (panel_grid, rows):
+    for module in (budget, panel_grid, rows):
         monkeypatch.setattr(module, "PART_VALUES", 1000)
 
 
@@ -155,7 +155,7 @@ import os, sys
 from pathlib import Path
 from tests.training import worlds
 from tests.training.test_external_memory import on_disk, sample
-from training import matrices, models, rows
+from training import budget, matrices, models, rows
 from training.parameters import XGBoostParameters
 from warehouse.errors import Stop
 
@@ -325,14 +325,19 @@ def test_columns_of_a_file_are_read_several_at_once(
 
 
 @pytest.mark.usefixtures("made_up_warehouse", "small_parts")
-def test_a_search_beyond_its_memory_stores_the_same_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_beyond_its_memory_stores_the_same_and_says_so_before_it_fits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     inside = train(worlds.hypothesis(experiment_id="inside_memory", training=TRAINING), source_file="x.yaml")
     assert inside.beyond_memory is None
-    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "0.00001")
+    assert not caplog.messages
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "0.00013")
     beyond = worlds.hypothesis(experiment_id="beyond_memory", training=TRAINING)
     assert prepare(beyond)[0].dataset.is_on_disk
+    said = "one trial takes 0.139 MB of memory, and the search may use 0.13 MB: fitted from files, to the same bits"
+    assert caplog.messages == [f"beyond_memory: {said}"]
     run = train(beyond, source_file="x.yaml")
-    assert run.beyond_memory == "panel of 0.0 GB exceeds 0.0 GB: external memory"
+    assert run.beyond_memory == said
     assert run.device == "cpu", "though the file asks for none"
     stored = [arrow("analyst", PATHS, (one.run_id,)).to_pylist() for one in (inside, run)]
     assert stored[0] == stored[1]
@@ -340,6 +345,21 @@ def test_a_search_beyond_its_memory_stores_the_same_and_says_so(monkeypatch: pyt
     assert len(reproduced(inside.trial_ids[0])) == len(stored[0]) // 2
     monkeypatch.delenv("TRUEBAR_TRAINING_MEMORY_GB")
     assert len(reproduced(run.trial_ids[0])) == len(stored[0]) // 2
+
+
+@pytest.mark.usefixtures("made_up_warehouse")
+def test_a_search_that_no_fit_has_memory_for_is_refused_before_its_features_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRUEBAR_TRAINING_MEMORY_GB", "0.00001")
+    monkeypatch.setattr(panel_grid.panel_rows, "read_features", None)
+    hopeless = worlds.hypothesis(experiment_id="hopeless", training=TRAINING)
+    with pytest.raises(
+        Stop, match=r"^hopeless: one trial takes 0\.139 MB of memory, and the search may use 0\.01 MB: r"
+    ):
+        train(hopeless, source_file="x.yaml")
+    hypotheses = arrow("analyst", "select 1 from research.hypotheses where experiment_id = 'hopeless'")
+    assert hypotheses.num_rows == 0, "what was never tried is no trial"
 
 
 @pytest.mark.usefixtures("made_up_warehouse")

@@ -49,9 +49,9 @@ def test_a_process_reads_a_dataset_once_for_all_that_is_tried_on_it(monkeypatch:
 
 def test_a_worker_does_no_more_at_once_than_its_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     search, _ = prepare(made_up("many_threads"))
-    values = search.dataset.features.size
-    budget = Budget(16, 26 * values)
-    assert budget.threads_for(search.dataset.load) == 2
+    load = search.dataset.load
+    budget = Budget(16, load.needed + int(load.fit) + 1)
+    assert budget.threads_for(load) == 2
     both, lock, running, most = threading.Barrier(2, timeout=60), threading.Lock(), [0], [0]
     do = Search.do
 
