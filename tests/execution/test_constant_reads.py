@@ -40,13 +40,13 @@ from pg_stat_xact_all_tables where schemaname = 'ledger'
 
 
 def _decide(ledger: Ledger) -> None:
-    decision = Decision("new", "m0", "S0", "1h", END, END, NOW, ("f",), (1.0,), 0.5, 0.1)
-    ledger.write_ahead([decision], [Intent("new", "new", "S0", Side.BUY, Decimal(1), Decimal(100))])
+    decision = Decision("newest", "m0", "S0", "1h", END, END, NOW, ("f",), (1.0,), 0.5, 0.1)
+    ledger.write_ahead([decision], [Intent("newest", "newest", "S0", Side.BUY, Decimal(1), Decimal(100))])
 
 
 def _fill(ledger: Ledger) -> None:
     _decide(ledger)
-    order = Order("new", "S0", Side.BUY, Decimal(1), OrderStatus.FILLED, "Bnew", Decimal(1))
+    order = Order("newest", "S0", Side.BUY, Decimal(1), OrderStatus.FILLED, "Bnew", Decimal(1))
     ledger.record_update(order, Fill("Enew", "Bnew", "S0", Side.BUY, Decimal(1), Decimal(100), NOW, Decimal(1)), NOW)
 
 
