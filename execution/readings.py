@@ -213,11 +213,11 @@ class Readings:
             return withdrawals.closing_refused(cursor, self.account_id, symbol, now, halt_id)
 
     def left_behind(self) -> tuple[LeftBehind, ...]:
-        """Positions of retired models that are ours to trade, by symbol."""
+        """What retired models hold and is ours to trade, by symbol and model."""
         with self._statement() as cursor:
             cursor.execute(
                 "select symbol, quantity, model_id, successor from ledger.left_behind where account_id = %s"
-                " order by symbol",
+                " order by symbol, model_id",
                 (self.account_id,),
             )
             return tuple(LeftBehind(*row) for row in cursor)

@@ -136,7 +136,7 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """A position of a retired model, signed, and the model that trades the symbol now; None when none does."""
+    """A retired model's share of a position, signed, and the model that trades the symbol now; None when none does."""
 
     symbol: str
     quantity: Decimal

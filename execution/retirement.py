@@ -1,4 +1,4 @@
-"""Retirement: what becomes of a position whose model trades no more.
+"""Retirement: what becomes of a model's share of a position once it trades no more. The others' shares stay theirs.
 
 A symbol that another model trades now is handed to it: closing and opening anew would pay twice. What nobody trades is
 closed where the file of limits says so, with an order that only reduces; otherwise it stays, and is told of.
@@ -36,7 +36,7 @@ class WoundUp:
 def wind_up(
     broker: Broker, ledger: Ledger, sender: Sender, situation: Situation, traded: Mapping[str, str], *, closes: bool
 ) -> WoundUp:
-    """One pass over the positions of retired models.
+    """One pass over what retired models hold.
 
     `traded` are symbols, and the models of the session that trade them. What `closes` is sized from the newest
     comparison, so it is timely whenever it is sent; it asks no limit, as it only makes a position smaller. Raises Retry
@@ -44,7 +44,8 @@ def wind_up(
     """
     found = ledger.left_behind()
     _continue(ledger, sender, situation, found if closes else ())
-    sent, told = [], []
+    sent: list[Order] = []
+    told = []
     steps = broker.terms([one.symbol for one in found]) if found else {}
     for one in found:
         terms, position = steps.get(one.symbol, SymbolTerms()), situation.positions.get(one.symbol)
@@ -58,7 +59,7 @@ def wind_up(
                 # it was retired a moment ago, or the position changed: the next pass reads it anew
                 told.append(f"{_held(one)}, and is not handed over: {refused.diag.message_primary}")
             continue
-        if not (units := terms.closable(position.quantity, position.mark)):
+        if not (units := terms.closable(one.quantity, position.mark)):
             # it is too little to be sold
             continue
         if one.successor is not None:
@@ -67,6 +68,9 @@ def wind_up(
             continue
         if not closes:
             told.append(f"{_held(one)}, and no model trades it: `on_retirement: close` in the limits closes it")
+            continue
+        if any(order.symbol == one.symbol for order in sent):
+            # another retired model's share of the same position: one order at a time
             continue
         closing = _closing(situation, one.symbol)
         reasons = [str(refusal) for refusal in refusals(_RULES, closing)]
@@ -118,7 +122,7 @@ def _close(
         client_order_id=retirement_order_id(ledger.account_id, retirement_id, attempt),
         decision_id=None,
         symbol=one.symbol,
-        side=Side.SELL if position.quantity > 0 else Side.BUY,
+        side=Side.SELL if one.quantity > 0 else Side.BUY,
         quantity=units,
         # what is worth nothing has no price
         reference_price=position.mark or None,
@@ -132,7 +136,7 @@ def _close(
 
 def _continue(ledger: Ledger, sender: Sender, situation: Situation, found: tuple[LeftBehind, ...]) -> None:
     """Find out what became of closing orders without an answer; send again what still closes what is held."""
-    held = {one.symbol: situation.held(one.symbol) for one in found}
+    held = {(one.symbol, one.quantity) for one in found}
     for entry in situation.unsettled:
         order = entry.order
         if entry.retirement_id is None or not order.status.is_unresolved:
@@ -142,7 +146,7 @@ def _continue(ledger: Ledger, sender: Sender, situation: Situation, found: tuple
             sender.adopt(order, known)
         elif sender.may_arrive(order):
             continue
-        elif entry.is_withdrawn or order.side.sign * order.quantity != -held.get(order.symbol, Decimal(0)):
+        elif entry.is_withdrawn or (order.symbol, -order.side.sign * order.quantity) not in held:
             sender.give_up(order, situation.clock.now, "it closes nothing any more and the broker does not know it")
         elif ledger.standing().halted_because is None and not refusals(
             _RULES, _closing(situation, order.symbol, order.client_order_id)

@@ -33,11 +33,18 @@ def assert_balances_hold(account: str) -> None:
     assert wrong == [], "a balance is not what the bookings come to"
 
 
+def assert_shares_hold(account: str) -> None:
+    """Each model's share is what it was allotted, and together they are the position, on its side."""
+    wrong = rows("select * from ledger.wrong_shares where account_id = %s", account)
+    assert wrong == [], "a share is not what it should be"
+
+
 def assert_agree(book: dict) -> None:
     """Every order, fill, position, booking and cent is the same on both sides."""
     account = book["account_id"]
     assert_states_hold(account)
     assert_balances_hold(account)
+    assert_shares_hold(account)
     orders = rows(
         "select client_order_id, broker_order_id, side, quantity, status, filled_quantity"
         " from ledger.orders where account_id = %s and status not in ('not_sent', 'rejected')",

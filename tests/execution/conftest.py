@@ -63,6 +63,7 @@ def nobody_else(ledger_db: None) -> None:
             " select model_id, 'retired', 'another test' from research.models"
         )
         connection.execute("delete from ledger.fills")
+        connection.execute("delete from ledger.shares")
 
 
 def _point_to(state_dir: Path, patch: pytest.MonkeyPatch) -> None:

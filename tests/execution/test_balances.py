@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from tests.execution.agreement import assert_balances_hold
+from tests.execution.booked import ACCOUNT, book
 from tests.machine import as_owner
 from warehouse.connection import connect
 from warehouse.versions import available
@@ -51,23 +52,6 @@ select %(account)s || symbol || '-' || side, %(account)s, 'm' || side, symbol, '
     '2020-01-02', '{f}', '{1}', 0.5, 0.1
 from unnest(array['X', 'Y', 'Z']) as symbol, unnest(array['buy', 'sell']) as side
 """
-ACCOUNT = "insert into ledger.accounts (account_id, broker, mode) values (%s, 'b', 'paper')"
-FILL = (
-    "insert into ledger.fills (account_id, execution_id, client_order_id, symbol, side, quantity, price, filled_at,"
-    " fee, fee_asset, fee_symbol) values (%s, %s, %s, %s, %s, %s, %s, '2020-01-02', %s, 'F', %s)"
-)
-ACTIVITY = (
-    "insert into ledger.activities (account_id, activity_id, kind, symbol, quantity, cash, happened_at)"
-    " values (%s, %s, 'other', %s, %s, %s, '2020-01-02')"
-)
-ADOPTION = (
-    "insert into ledger.adoptions (account_id, finding, subject, statement, symbol, quantity, cash, reason)"
-    " values (%s, 'PositionDiffers', 's', 's', %s, %s, %s, 'right')"
-)
-EPOCH = (
-    "insert into ledger.epochs (account_id, epoch_no, broker_time, reason)"
-    " select %(account)s, 1 + count(*), '2020-01-02', 'reset' from ledger.epochs where account_id = %(account)s"
-)
 WRONG = "select symbol, kept, booked from ledger.wrong_balances where account_id = %s"
 
 
@@ -80,19 +64,6 @@ def account(warehouse_db: Path, request: pytest.FixtureRequest) -> str:
         connection.execute(DECISIONS, {"account": name})
         connection.execute(ORDERS, {"account": name})
     return name
-
-
-def _book(connection: psycopg.Connection, account: str, number: int, booking: tuple) -> None:
-    match booking:
-        case ("fill", symbol, side, quantity, price, fee, fee_symbol):
-            names = (account, f"E{number}", f"{account}{symbol}-{side}")
-            connection.execute(FILL, (*names, symbol, side, quantity, price, fee, fee_symbol))
-        case ("activity", symbol, quantity, cash):
-            connection.execute(ACTIVITY, (account, f"A{number}", symbol, quantity, cash))
-        case ("adoption", symbol, quantity, cash):
-            connection.execute(ADOPTION, (account, symbol, quantity, cash))
-        case ("epoch",):
-            connection.execute(EPOCH, {"account": account})
 
 
 def _added_up(bookings: list[tuple]) -> dict[str | None, Decimal]:
@@ -127,7 +98,7 @@ def test_whatever_is_booked_in_whatever_order_they_are_its_sum(account: str, boo
     sums = {symbol: amount for symbol, amount in _added_up(bookings).items() if amount and symbol}
     with connect("executor") as connection:
         for number, booking in enumerate(bookings):
-            _book(connection, account, number, booking)
+            book(connection, account, number, booking)
         assert _kept(connection, account) == {**sums, None: _added_up(bookings)[None]}
         assert connection.execute(WRONG, (account,)).fetchall() == []
         connection.rollback()
@@ -143,10 +114,10 @@ def test_a_booking_past_its_trigger_is_found(account: str, table: str) -> None:
         "epochs": ("epoch",),
     }
     with as_owner() as owner:
-        _book(owner, account, 1, ("adoption", "X", Decimal(2), Decimal(-6)))
+        book(owner, account, 1, ("adoption", "X", Decimal(2), Decimal(-6)))
         assert owner.execute(WRONG, (account,)).fetchall() == []
         owner.execute(f"alter table ledger.{table} disable trigger {trigger}")
-        _book(owner, account, 2, booked[table])
+        book(owner, account, 2, booked[table])
         found = owner.execute(WRONG, (account,)).fetchall()
         owner.rollback()
     factor = 0 if table == "epochs" else 2
@@ -159,8 +130,8 @@ def test_a_booking_and_an_epoch_take_turns(account: str, first: str) -> None:
     booking, epoch = ("activity", "X", Decimal(5), Decimal(7)), ("epoch",)
     one, other = (booking, epoch) if first == "a booking" else (epoch, booking)
     with connect("executor") as holder, connect("executor") as waiter:
-        _book(holder, account, 1, one)
-        waits = threading.Thread(target=_book, args=(waiter, account, 2, other))
+        book(holder, account, 1, one)
+        waits = threading.Thread(target=book, args=(waiter, account, 2, other))
         waits.start()
         pid = waiter.info.backend_pid
         with connect("executor", autocommit=True) as looker:
@@ -179,7 +150,7 @@ def test_rivals_lose_no_booking(account: str) -> None:
         with connect("executor", autocommit=True) as connection:
             for step in range(25):
                 booking = ("activity", "X" if step % 2 else "Y", Decimal(1), Decimal("0.01"))
-                _book(connection, account, 100 * number + step, booking)
+                book(connection, account, 100 * number + step, booking)
 
     rivals = [threading.Thread(target=rival, args=(number,)) for number in range(4)]
     for one in rivals:
@@ -205,7 +176,7 @@ def test_an_old_warehouse_has_them_from_what_it_booked(account: str) -> None:
     ]
     with as_owner(past_triggers=True) as owner:
         for number, booking in enumerate(bookings):
-            _book(owner, account, number, booking)
+            book(owner, account, number, booking)
         assert len(owner.execute(WRONG, (account,)).fetchall()) == 4
         owner.execute("delete from ledger.balances")
         owner.execute(fill)
@@ -236,5 +207,5 @@ def test_an_account_without_balances_books_nothing(account: str) -> None:
         owner.execute("delete from ledger.balances where account_id = %s", (account,))
         owner.execute("set session_replication_role = origin")
         with pytest.raises(errors.CheckViolation, match="has no balances"):
-            _book(owner, account, 1, ("activity", None, Decimal(0), Decimal(1)))
+            book(owner, account, 1, ("activity", None, Decimal(0), Decimal(1)))
         owner.rollback()

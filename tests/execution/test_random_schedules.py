@@ -176,6 +176,7 @@ def test_the_judge_sees_what_is_wrong(stocks):
         # the balance and what it comes from agree again, and the broker has another
         ("update ledger.activities set cash = cash - 1 where account_id = %s", "cash is"),
         ("update ledger.intents set quantity = quantity + 1 where account_id = %s", "nobody intended"),
+        ("update ledger.shares set amount = amount + 1 where account_id = %s", "a share is not"),
         ("delete from ledger.fills where account_id = %s", "not what events and fills come to"),
     ):
         with as_owner(past_triggers=True) as connection:

@@ -408,6 +408,44 @@ def test_what_a_person_adopted_is_no_retired_models(exchange, left_behind, setti
         assert session.left_behind() == ()
 
 
+def test_two_shares_of_one_position_are_closed_one_after_the_other(exchange, warehouse, left_behind):
+    """The second model traded the symbol while the first one was set aside; now both are retired."""
+    held = _positions(exchange)
+    warehouse.enter_state("signal-00000000", "paper")
+    other = SignalPackage(model_id="another-00000000", symbols=("ALPHA",))
+    warehouse.enter_state(other.model_id, "paper")
+    warehouse.publish(DAYS[2], {"ALPHA": 0.8})
+    exchange.advance(DAYS[2].closes + AFTER_CLOSE)
+    with Session.open([other], exchange.broker()) as session:
+        [bought] = session.decide().sent
+        assert bought.side == "buy"
+        exchange.advance(DAYS[3].opens + AFTER_OPEN)
+        assert session.settle(timeout=5) == ()
+    warehouse.enter_state(other.model_id, "retired")
+    shares = "select symbol, model_id, quantity from ledger.holders where account_id = %s"
+    assert sorted(rows(shares, left_behind)) == [
+        ("ALPHA", other.model_id, bought.quantity),
+        ("ALPHA", "signal-00000000", held["ALPHA"]),
+        ("BETA", "signal-00000000", held["BETA"]),
+    ]
+    with _wind_up(exchange) as session:
+        # whoever has it still is told of, and the other's share stays the other's
+        assert [(order.symbol, order.quantity) for order in session.decide().sent] == []
+        assert "which is to have it, does not trade here" in " ".join(session.concerns())
+        warehouse.enter_state("signal-00000000", "retired")
+        first = session.decide().sent
+        assert [(order.symbol, order.quantity) for order in first] == [
+            ("ALPHA", bought.quantity),
+            ("BETA", held["BETA"]),
+        ]
+        assert session.settle(timeout=5) == ()
+        assert sorted(rows(shares, left_behind)) == [("ALPHA", "signal-00000000", held["ALPHA"])]
+        assert [(order.symbol, order.quantity) for order in session.decide().sent] == [("ALPHA", held["ALPHA"])]
+        assert session.settle(timeout=5) == ()
+    assert _positions(exchange) == {}
+    assert_agree(exchange.book())
+
+
 @pytest.fixture
 def spot(spot_tape, tmp_path, monkeypatch, request):
     monkeypatch.setattr(binance_wire, "UID", 1_000 + hash(request.node.nodeid) % 1_000_000_000)

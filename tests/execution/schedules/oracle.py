@@ -3,7 +3,7 @@
 from collections import Counter
 from decimal import Decimal
 
-from tests.execution.agreement import assert_balances_hold, assert_states_hold
+from tests.execution.agreement import assert_balances_hold, assert_shares_hold, assert_states_hold
 from tests.execution.schedules.places import Place
 from tests.execution.world import rows
 
@@ -34,6 +34,7 @@ def assert_exact(place: Place) -> None:
     account = place.account()
     assert_states_hold(account)
     assert_balances_hold(account)
+    assert_shares_hold(account)
     orders = {one.name: one for one in place.orders() if one.client_id.startswith("tb-")}
     twice = [name for name, count in Counter(one.client_id for one in orders.values()).items() if count > 1]
     assert not twice, f"orders of ours are there twice: {twice}"
