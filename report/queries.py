@@ -6,7 +6,8 @@ Those of many hypotheses or trials take a list: the site asks once for a whole p
 # what must exist before anything can be said
 RELATIONS = (
     *("results.leaderboard", "results.trial_sheets", "results.gate_report", "results.equity_curve"),
-    *("results.accounts", "results.positions", "results.halts", "results.reconciliations", "results.refusals"),
+    *("results.accounts", "results.positions", "results.model_positions", "results.halts"),
+    *("results.reconciliations", "results.refusals"),
     *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
     *("results.paper_vs_backtest", "canonical.ohlcv_1d"),
     *("results.drift", "results.calibration", "results.model_features", "results.expected_returns"),
@@ -149,9 +150,16 @@ order by opened_at, account_id
 """
 
 POSITIONS = """
-select account_id as account, symbol, quantity, newest_close, value as worth, priced_at
+select
+    positions.account_id as account, positions.symbol, positions.quantity, shares.models, positions.newest_close,
+    positions.value as worth, positions.priced_at
 from results.positions
-order by account_id, symbol
+left join lateral (
+    select string_agg(trim_scale(model_positions.quantity) || ' of ' || model_id, ', ' order by model_id) as models
+    from results.model_positions
+    where model_positions.account_id = positions.account_id and model_positions.symbol = positions.symbol
+) as shares on true
+order by positions.account_id, positions.symbol
 """
 
 EQUITY = """

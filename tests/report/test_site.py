@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,36 @@ def test_what_drifts_is_found_without_the_decisions_of_years(site: Site) -> None
     assert read
     # 60 bars, each found in the index and read once
     assert sum(rows_of(node) for node in read) <= 2 * 60 + 1
+
+
+def test_a_position_names_the_models_that_hold_it(site: Site) -> None:
+    with as_owner() as owner:
+        for part in (
+            "insert into ledger.accounts (account_id, broker, mode) values ('shared', 'alpaca', 'paper')",
+            """
+            insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end,
+                broker_time, feature_names, feature_values, score, target_weight)
+            select 'shared-' || model, 'shared', model, 'AAPL', '1d', '2020-01-01', '2020-01-02', '2020-01-02', '{}',
+                '{}', 1, 1
+            from unnest(array['fast', 'slow']) as model
+            """,
+            """
+            insert into ledger.intents (client_order_id, decision_id, account_id, symbol, side, quantity, order_type,
+                time_in_force, reference_price, verdict)
+            select decision_id, decision_id, account_id, symbol, 'buy', 10, 'market', 'day', 10, 'approved'
+            from ledger.decisions where account_id = 'shared'
+            """,
+            """
+            insert into ledger.fills
+                (account_id, execution_id, client_order_id, symbol, side, quantity, price, filled_at)
+            values ('shared', 'F', 'shared-fast', 'AAPL', 'buy', 7.50, 10, '2020-01-03'),
+                ('shared', 'S', 'shared-slow', 'AAPL', 'buy', 3, 10, '2020-01-03')
+            """,
+        ):
+            owner.execute(part)
+        held = [row for row in owner.execute(queries.POSITIONS) if row[0] == "shared"]
+        owner.rollback()
+    assert [row[1:4] for row in held] == [("AAPL", Decimal("10.5"), "7.5 of fast, 3 of slow")]
 
 
 def test_a_trial_says_why(site: Site) -> None:
