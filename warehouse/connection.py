@@ -152,25 +152,35 @@ def connect(role: str, *, autocommit: bool = False, read_only: bool = False) -> 
         # a rotation may have given new passwords since the file was read
         where = endpoint()
         connection = open_connection(where, where.conninfo(role), autocommit=autocommit)
+    try:
+        _check_home(connection, where, role)
+    except Stop:
+        connection.close()
+        raise
+    except psycopg.OperationalError as error:
+        if not connection.broken:
+            raise
+        raise _not_connected(where, str(error), where.role_name(role)) from None
+    connection.read_only = read_only or role in READERS or None
+    return connection
+
+
+def _check_home(connection: psycopg.Connection, where: Endpoint, role: str) -> None:
+    """Raise Stop for a role that writes where the database is not of this code's version, or not the one it was."""
     if role not in READERS and where.place not in _compared:
         if sentence := versions.compare(connection).sentence():
-            connection.close()
             raise Stop(sentence)
         connection.rollback()
         _compared.add(where.place)
     if role == "loader" and transactions.are_behind(connection):
-        connection.close()
         raise Stop(
             f"PostgreSQL at {where.place} was filled from a dump, and counts transactions anew: what landed now "
             "would never be built. Run `python -m warehouse migrate`"
         )
     if role == "executor" and homes.has_moved(connection):
-        connection.close()
         raise Stop(f"{homes.MOVED}: run `python -m warehouse migrate`, which halts them, and release what you know")
     if role in ("loader", "executor"):
         connection.rollback()
-    connection.read_only = read_only or role in READERS or None
-    return connection
 
 
 @contextmanager

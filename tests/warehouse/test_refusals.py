@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from tests import servers
+from warehouse import homes
 from warehouse.connection import _not_connected, arrow, connect, endpoint, open_connection
 from warehouse.errors import Stop, Unreachable
 from warehouse.refusals import in_words
@@ -35,6 +36,22 @@ def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement:
     assert "\n" not in str(caught.value)
     assert caught.value.exit_status == status
     connection.close()
+
+
+def test_a_connection_that_is_cut_while_it_is_made_is_a_server_away(
+    warehouse_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was the driver's own error, which ends a session that waits for its database."""
+    moved = homes.has_moved
+
+    def cut(connection: psycopg.Connection) -> bool:
+        with servers.as_superuser() as superuser:
+            superuser.execute("select pg_terminate_backend(%s, 10000)", (connection.info.backend_pid,))
+        return moved(connection)
+
+    monkeypatch.setattr(homes, "has_moved", cut)
+    with pytest.raises(Unreachable, match="^cannot connect to PostgreSQL at .*terminating connection"):
+        connect("executor")
 
 
 def test_what_is_read_as_columns_is_refused_in_the_same_words(warehouse_db: Path) -> None:
