@@ -50,7 +50,7 @@ def test_a_connection_that_is_cut_while_it_is_made_is_a_server_away(
         return moved(connection)
 
     monkeypatch.setattr(homes, "has_moved", cut)
-    with pytest.raises(Unreachable, match="^cannot connect to PostgreSQL at .*terminating connection"):
+    with pytest.raises(Unreachable, match=r"^cannot connect to PostgreSQL at .*terminating connection"):
         connect("executor")
 
 
