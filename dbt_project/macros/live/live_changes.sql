@@ -2,7 +2,8 @@
     What changed behind a live model's watermarks since its last build: (symbol, bar_start), the earliest bar of each symbol.
     `changes_from` names the model's inputs. A symbol whose rules (`rules_from`) are others than then changed altogether.
 
-    An input that is itself live says what it took back; its bars may be shorter than the model's.
+    An input that is itself live says what it took back; its bars may be shorter than the model's, and then it says too how
+    far it has grown.
     Any other input exposes (symbol, timeframe, bar_start, is_absence, landed_xid), and rows that the last build could not
     see are the changed ones. An absence is an answer without a row: it changes a history that does not have that bar, which
     becomes a flat one.
@@ -27,6 +28,9 @@
                 and watermark.symbol = input.symbol
                 and watermark.bar_start > input.bar_start - {{ bar_length(timeframe) }}
         where input.model = '{{ input }}' and {{ _is_new('input.built_xid', model_name) }}
+        {%- if model_node(input).config.timeframe != timeframe %}
+        {{ live_grown_behind(model_name, input) }}
+        {%- endif %}
         {{ live_changes_elsewhere(model_name, input) }}
         {%- else %}
         select
@@ -57,6 +61,33 @@
         {%- endif %}
     ) as changed
     group by changed.symbol
+{%- endmacro %}
+
+
+{#
+    Bars of a shorter input that were added to its history after the last build, and lie in or before a bar that is published: a
+    vendor's own bar, or none, stands there until its minutes come.
+#}
+{% macro live_grown_behind(model_name, input) -%}
+        union all
+        select
+            grown.symbol,
+            first_new.bar_start
+        from (
+            select
+                growths.symbol,
+                min(growths.bar_start) as bar_start
+            from canonical.live_growths as growths
+            where growths.model = '{{ input }}' and {{ _is_new('growths.built_xid', model_name) }}
+            group by growths.symbol
+        ) as grown
+        inner join canonical.live_watermarks as watermark
+            on watermark.model = '{{ model_name }}' and watermark.symbol = grown.symbol
+        cross join lateral (
+            select canonical.first_bar_after('{{ input }}', grown.symbol, grown.bar_start) as bar_start
+            offset 0
+        ) as first_new
+        where watermark.bar_start > first_new.bar_start - {{ bar_length(model_node(model_name).config.timeframe) }}
 {%- endmacro %}
 
 

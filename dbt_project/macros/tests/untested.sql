@@ -94,8 +94,8 @@
 
 
 {#
-    Growths that every data test has read are forgotten, and so is what a test had read that the project has no more: it would
-    read everything if it came back. Nothing else ends these two tables, and each build adds to the first.
+    Growths that every data test and every wider bar has read are forgotten, and so is what a test had read that the project has no
+    more: it would read everything if it came back. Nothing else ends these two tables, and each build adds to the first.
 #}
 {% macro forget_what_was_tested() -%}
     {%- if execute and not flags.EMPTY -%}
@@ -103,9 +103,18 @@
         {%- for node in graph.nodes.values() if node.resource_type == 'test' -%}
             {%- do tests.append(node.alias) -%}
         {%- endfor -%}
+        {%- set wider = [] -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'live' -%}
+            {%- for input in node.config.changes_from if _is_live(input) and model_node(input).config.timeframe != node.config.timeframe -%}
+                {%- do wider.append(node.name) -%}
+            {%- endfor -%}
+        {%- endfor -%}
         delete from canonical.passed_tests where test <> all (array['{{ tests | join("', '") }}']::text[]);
         with read_until as (
             select snapshot as seen from canonical.passed_tests
+            union all
+            -- bars made of shorter ones ask what these have grown by since they were built
+            select snapshot from canonical.live_builds where model in ('{{ wider | join("', '") }}')
             union all
             -- the gate asks what was built since the data were tested as a whole
             (select distinct on (timeframe) seen from research.data_tests order by timeframe asc, tested_at desc)
