@@ -188,6 +188,33 @@ def test_a_withdrawal_has_to_be_said_twice(warehouse: Path) -> None:
     assert SPLIT_DAY in believed("MSFT")
 
 
+def test_an_action_under_another_ticker_takes_nothing_back(warehouse: Path) -> None:
+    """The same split, written otherwise, is no withdrawal; nor is one of another ticker in its place."""
+    with connect("transformer") as transformer:
+        transformer.execute("insert into reference.instruments values ('CASED', 'equity', 'XNYS', 2, 1, true, 'a')")
+        transformer.execute("insert into reference.vendor_symbols values ('CASED', 'polygon', 'CASED')")
+    known = [split("CASED", date(2021, 6, n), f"C{n}") for n in (1, 2)]
+    market = Listing(date(2024, 12, 2), set(), known)
+    whole, written, lines = market.answer, "CASED", []
+
+    def renamed(request: Request) -> Answer:
+        return results([known[0], known[1] | {"ticker": written}]) if "splits" in request.path else whole(request)
+
+    market.answer = renamed  # type: ignore[method-assign]
+    with listing(market) as source:
+        for day, written in enumerate(("CASED", "cased", " CASED", "CSD"), start=2):  # noqa: B007
+            market.today = date(2024, 12, day)
+            lines += pull(source, "CASED", since=date(2024, 12, 2))
+    assert [line for line in lines if "split" in line] == [
+        "CASED: Polygon sent a split of CSD: CASED was asked for; kept in raw.refused_payloads"
+    ]
+    with connect("analyst") as connection:
+        rows = connection.execute(
+            "select execution_date, ticker, is_withdrawn from raw.polygon_splits where id like 'C%CASED' order by 1"
+        ).fetchall()
+    assert rows == [(date(2021, 6, n), "CASED", False) for n in (1, 2)]
+
+
 def test_a_list_that_is_suddenly_empty_is_not_believed(warehouse: Path) -> None:
     many = [split("IBM", date(2020, 1, n), f"M{n}") for n in (2, 3, 6)]
     market = Listing(date(2024, 10, 1), set(), many)

@@ -242,11 +242,25 @@ def test_an_action_without_an_id_gets_one_from_its_content(exchange) -> None:
     assert again["id"] == one["id"]
 
 
-def test_actions_of_other_tickers_are_dropped_and_one_unreadable_is_refused(exchange) -> None:
+def test_an_action_of_another_ticker_is_refused_and_so_is_one_that_cannot_be_read(exchange) -> None:
     answers = (page([SPLIT, SPLIT | {"ticker": "MSFT"}, SPLIT | {"split_to": "4"}]), page([]))
     splits, _ = exchange(*answers).source.corporate_actions("AAPL")
     assert [row["id"] for row in splits.rows] == ["E1"]
-    assert "split_to in the split of AAPL" in splits.refused[0].reason
+    assert splits.refused[0].reason == "Polygon sent a split of MSFT: AAPL was asked for"
+    assert "split_to in the split of AAPL" in splits.refused[1].reason
+
+
+def test_a_ticker_in_another_case_or_with_blanks_is_the_one_that_was_asked_for(exchange) -> None:
+    bare = without(SPLIT, "id")
+    ((plain,), _), ((lower, padded), (dividend,)) = (
+        exchange(page(splits), page(dividends)).actions()
+        for splits, dividends in (
+            ([bare], []),
+            ([bare | {"ticker": "aapl"}, bare | {"ticker": " AAPL "}], [DIVIDEND | {"ticker": "Aapl"}]),
+        )
+    )
+    assert plain == lower == padded
+    assert dividend["ticker"] == "AAPL"
 
 
 @pytest.mark.parametrize(

@@ -153,12 +153,13 @@ class PolygonSource:
             )
         except Skip:
             gone = self._api.results(vendor_symbol, lambda api: api.list_tickers(vendor_symbol, active=False))
-            theirs = [row for row in gone if isinstance(row, dict) and row.get("ticker") == vendor_symbol]
+            theirs = [row for row in gone if isinstance(row, dict) and _is_called(row.get("ticker"), vendor_symbol)]
             of_figi = [row for row in theirs if figi is None or row.get("composite_figi") == figi]
             if not of_figi:
                 raise
             found = max(of_figi, key=lambda row: str(row.get("delisted_utc", "")))
-        return TICKER.read({name: value for name, value in found.items() if name in TICKER.fields}, vendor_symbol)
+        row = TICKER.read({name: value for name, value in found.items() if name in TICKER.fields}, vendor_symbol)
+        return _named(row, vendor_symbol, TICKER.what, found)
 
     def _changes(self, found: dict[str, Any], vendor_symbol: str) -> list[Row]:
         """Changes of name, oldest first; of two on one day the one that is listed first is the later."""
@@ -178,16 +179,15 @@ class PolygonSource:
     def _actions(
         self, kind: str, moment: str, table: RawTable, schema: ObjectSchema, vendor_symbol: str, found: list[Any]
     ) -> Actions:
-        """One kind's. Raises UnknownFormat when none can be read."""
+        """One kind's. A row of another ticker is refused: it may be the symbol's. Raises UnknownFormat when all are."""
         rows, refused = [], []
         for payload in found:
             try:
-                row = schema.read(payload, vendor_symbol, self.notes)
+                row = _named(schema.read(payload, vendor_symbol, self.notes), vendor_symbol, schema.what, payload)
             except UnknownFormat as error:
                 refused.append(RefusedRow(str(error), error.payload, EVER))
                 continue
-            if row["ticker"] == vendor_symbol:
-                rows.append(row | {"id": row["id"] or _content_id(kind, row), "is_withdrawn": False})
+            rows.append(row | {"id": row["id"] or _content_id(kind, row), "is_withdrawn": False})
         if refused and not rows:
             raise UnknownFormat(refused[0].reason, refused[0].payload, vendor_symbol, refused)
         return Actions(kind, moment, table, rows, refused)
@@ -219,6 +219,18 @@ class PolygonSource:
     def _bar(self, names: Row, found: object) -> Row:
         bar = BAR.read(found, names["ticker"], self.notes)
         return {**bar, **names, "otc": bool(bar["otc"])}
+
+
+def _is_called(ticker: object, vendor_symbol: str) -> bool:
+    """Whether a ticker is the one that was asked for, but for its case and blanks around it."""
+    return isinstance(ticker, str) and ticker.strip().casefold() == vendor_symbol.casefold()
+
+
+def _named(row: Row, vendor_symbol: str, what: str, payload: object) -> Row:
+    """The row under the ticker that was asked for. Raises UnknownFormat when it is of another."""
+    if not _is_called(row["ticker"], vendor_symbol):
+        raise UnknownFormat(f"Polygon sent a {what} of {row['ticker']}: {vendor_symbol} was asked for", payload)
+    return row | {"ticker": vendor_symbol}
 
 
 def _content_id(kind: str, row: Row) -> str:
