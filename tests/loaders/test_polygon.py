@@ -1,5 +1,6 @@
 """The Polygon loader over real HTTP: what the SDK would swallow becomes one of the product's three errors."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -67,8 +68,8 @@ def test_numbers_keep_the_digits_of_the_wire(exchange) -> None:
 
 
 def test_pages_are_followed_within_the_budget(exchange) -> None:
-    next_url = "https://elsewhere/next?cursor=a"
-    found = exchange(*(page([BAR | {"n": n}], next_url if n < 2 else None) for n in range(3)))
+    next_url = "https://elsewhere/next?cursor="
+    found = exchange(*(page([BAR | {"n": n}], f"{next_url}{n}" if n < 2 else None) for n in range(3)))
     assert [row["n"] for row in found.rows()] == [0, 1, 2]
     assert found.budget.taken == [1, 1, 1]
     assert all(request.headers["Authorization"] == "Bearer secret-key" for request in found.vendor.requests)
@@ -206,6 +207,49 @@ def test_an_added_field_is_noted_once_and_not_read(exchange) -> None:
 def test_an_unknown_envelope_is_refused(exchange, answer: Answer, words: str) -> None:
     with pytest.raises(UnknownFormat, match=words):
         exchange(answer).rows()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (page([BAR], ticker="MSFT"), Retry, "answered for another ticker: MSFT instead of AAPL"),
+        (page([BAR, BAR | {"T": "X:BTCUSD"}]), Retry, "another ticker: a bar of X:BTCUSD among those of AAPL"),
+        (page([BAR], adjusted=True), UnknownFormat, "adjusted bars of AAPL: unadjusted ones were asked for"),
+        (page([BAR], resultsCount=400), Retry, "announced 400 results about AAPL and sent 1"),
+        (page([BAR], resultsCount=0), Retry, "announced 0 results about AAPL and sent 1"),
+    ],
+)
+def test_the_answer_to_another_question_is_refused(
+    exchange, answer: Answer, error: type[OperatorError], words: str
+) -> None:
+    """As polygon-io/issues#65 and #69 had them: an answer that does not hold what was asked for."""
+    with pytest.raises(error, match=words) as caught:
+        exchange(answer).rows()
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    "told", [{"ticker": "AAPL", "adjusted": False, "queryCount": 5, "count": 1}, {"resultsCount": None, "ticker": None}]
+)
+def test_an_answer_may_repeat_the_question_or_leave_it_out(exchange, told: dict) -> None:
+    found = exchange(page([BAR | {"T": "AAPL"}], **told))
+    assert len(found.rows()) == 1
+    assert found.source.notes.take() == []
+
+
+@pytest.mark.parametrize("same_cursor", [True, False])
+def test_pages_that_never_end_land_nothing(exchange, monkeypatch: pytest.MonkeyPatch, same_cursor: bool) -> None:
+    """As polygon-io/issues#235 had it: the next page is one that was read."""
+    monkeypatch.setattr("loaders.vendors.polygon.rest.MOST_PAGES", 5)
+    cursors = itertools.count()
+
+    def answer(request: Request) -> Answer:
+        return page([BAR], f"https://elsewhere/next?cursor={0 if same_cursor else next(cursors)}")
+
+    with serving(answer) as vendor:
+        with pytest.raises(Retry, match="pages about AAPL do not end"):
+            Exchange(vendor).rows()
+        assert len(vendor.requests) == (2 if same_cursor else 6)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ class PolygonSource:
             lambda api: api.list_aggs(
                 vendor_symbol, multiplier, timespan, begin, end, adjusted=False, limit=PAGE_LIMIT
             ),
+            bars_of=vendor_symbol,
         )
         names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
         about = f"Polygon's {vendor_symbol} {timeframe} bars"
@@ -218,6 +219,9 @@ class PolygonSource:
 
     def _bar(self, names: Row, found: object) -> Row:
         bar = BAR.read(found, names["ticker"], self.notes)
+        ticker = bar.pop("T")
+        if ticker not in (None, names["ticker"]):
+            raise Retry(f"Polygon answered for another ticker: a bar of {ticker} among those of {names['ticker']}")
         return {**bar, **names, "otc": bool(bar["otc"])}
 
 

@@ -30,8 +30,9 @@ BAR = ObjectSchema(
     "bar",
     "ticker",
     "t",
-    {"t": http.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag},
-    frozenset({"vw", "n", "otc"}),
+    {"t": http.moment_ms, **dict.fromkeys(PRICES, amount), "n": count, "otc": flag, "T": text},
+    # only an answer about many tickers names that of a bar
+    frozenset({"vw", "n", "otc", "T"}),
 )
 LIVE_EXTRAS = {**dict.fromkeys(("av", "op", "a", "z"), amount), "dv": text, "dav": text, "otc": flag}
 MINUTE = ObjectSchema(

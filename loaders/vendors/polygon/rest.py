@@ -19,6 +19,9 @@ from loaders.client.rate_limit import RequestBudget
 from loaders.vendors.polygon.formats import ENVELOPE
 from warehouse.errors import Retry, Skip, Stop
 
+# of one question: thirty days have 43,200 minutes, and a page may hold few of them
+MOST_RESULTS, MOST_PAGES = 100_000, 1_000
+
 
 class RestApi:
     """Requests within a budget, whose results are kept as they came, and whose failures are the product's errors."""
@@ -38,9 +41,14 @@ class RestApi:
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
-    def results(self, about: str, request: Callable[[RESTClient], Iterable[Any]]) -> list[Any]:
-        """The results of all pages. The SDK follows the pages; the results are taken before it sees them."""
-        results = self._json.expect(about)
+    def results(
+        self, about: str, request: Callable[[RESTClient], Iterable[Any]], bars_of: str | None = None
+    ) -> list[Any]:
+        """The results of all pages. The SDK follows the pages; the results are taken before it sees them.
+
+        `bars_of` is the ticker whose unadjusted bars the results have to be, None where they are none.
+        """
+        results = self._json.expect(about, bars_of)
         self._ask(lambda: list(request(self._api)), about)
         return results
 
@@ -110,11 +118,13 @@ class _StrictJson:
         self._notes = notes
         self.expect()
 
-    def expect(self, about: str | None = None) -> list[Any]:
+    def expect(self, about: str | None = None, bars_of: str | None = None) -> list[Any]:
         """Where the results of the next answer will be gathered; about nothing it is only decoded, and kept."""
         self._about = about
+        self._bars_of = bars_of
         self.answer: object = None
         self._gathered: list[Any] = []
+        self._next_urls: set[str] = set()
         return self._gathered
 
     def loads(self, body: str) -> object:
@@ -131,7 +141,10 @@ class _StrictJson:
         if self._about is None:
             self.answer = answer
             return answer
+        if self._bars_of is not None:
+            _check_question(answer, self._bars_of)
         self._gathered.extend(self._results(answer))
+        self._check_end(answer.get("next_url"))
         # the SDK need not make objects of them, nor keep them
         return {**answer, "results": []}
 
@@ -147,7 +160,35 @@ class _StrictJson:
             raise Retry(f"Polygon announced {answer.get('resultsCount', 'no')} results and sent none")
         if not isinstance(answer["results"], list) or not isinstance(answer.get("next_url", ""), str):
             raise UnknownFormat(f"Polygon sent no list of results, or no next_url, about {self._about}", answer)
+        announced, sent = answer.get("resultsCount"), len(answer["results"])
+        if announced not in (None, sent):
+            raise Retry(f"Polygon announced {announced} results about {self._about} and sent {sent}")
         return answer["results"]
+
+    def _check_end(self, next_url: str | None) -> None:
+        """Raises Retry for pages that lead back to themselves, or to more than any question has."""
+        if next_url is None:
+            return
+        if next_url in self._next_urls:
+            raise Retry(f"Polygon's pages about {self._about} do not end: one names a page that was read as the next")
+        self._next_urls.add(next_url)
+        if len(self._gathered) > MOST_RESULTS or len(self._next_urls) > MOST_PAGES:
+            raise Retry(
+                f"Polygon's pages about {self._about} do not end: {len(self._gathered):,} results on"
+                f" {len(self._next_urls):,} pages, and more were to come"
+            )
+
+
+def _check_question(answer: dict[str, Any], ticker: str) -> None:
+    """Raises Retry for the answer to a question about another ticker, UnknownFormat for adjusted bars.
+
+    The vendor repeats the question in an answer; one that leaves it out says nothing else.
+    """
+    told = answer.get("ticker")
+    if told not in (None, ticker):
+        raise Retry(f"Polygon answered for another ticker: {http.one_line(told)} instead of {ticker}")
+    if answer.get("adjusted") not in (None, False):
+        raise UnknownFormat(f"Polygon sent adjusted bars of {ticker}: unadjusted ones were asked for", answer, ticker)
 
 
 def _from_body(body: str, secret: str, about: str) -> Exception:
