@@ -92,8 +92,10 @@ class CoinGeckoSource:
             end = min(window.end, start + RANGES[timeframe][1]) if is_range else window.end
             asked = Window(start, end)
             about = f"CoinGecko's {coin} {timeframe} candles"
-            found = self._candles(coin, currency, timeframe, asked)
             read = partial(self._row, coin, currency, timeframe)
+            found = self._candles(coin, currency, timeframe, asked)
+            if is_range and not found:
+                self._confirm_nothing(vendor_symbol, timeframe, asked, read)
             every, refused = read_rows(found, read, self.bar_start, asked, about)
             rows = [row for row in every if start < row["close_time"] <= end]
             _check_distance(rows, length, about)
@@ -117,6 +119,20 @@ class CoinGeckoSource:
 
     def vendor_symbol(self, row: Row) -> str:
         return f"{row['coin_id']}/{row['vs_currency']}"
+
+    def _confirm_nothing(
+        self, vendor_symbol: str, timeframe: str, window: Window, read: Callable[[object], Row]
+    ) -> None:
+        """An empty list says either that a coin had no price or that the vendor lost its head: ask once more.
+
+        From a second later on, as the same question would have the same answer, from a cache. Raises Retry when there
+        is a candle in the window.
+        """
+        coin, _, currency = vendor_symbol.partition("/")
+        later = Window(window.start + timedelta(seconds=1), window.end)
+        closes = [read(candle)["close_time"] for candle in self._candles(coin, currency, timeframe, later)]
+        if any(window.start < close <= window.end for close in closes):
+            raise Retry(f"CoinGecko sent no {vendor_symbol} {timeframe} candles for {window}, and has some")
 
     def _candles(self, coin: str, currency: str, timeframe: str, window: Window) -> list[Any]:
         if timeframe in RANGES:

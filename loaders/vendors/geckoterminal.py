@@ -81,6 +81,8 @@ class GeckoTerminalSource:
         while end > window.start:
             left = Window(window.start, end)
             found = self._candles(vendor_symbol, timeframe, end)
+            if not found:
+                self._confirm_nothing(vendor_symbol, timeframe, left, names)
             read = partial(self._row, vendor_symbol, timeframe, names)
             rows, refused = read_rows(found[::-1], read, self.bar_start, left, about)
             check_spacing(rows, self.bar_start, length, about)
@@ -109,7 +111,17 @@ class GeckoTerminalSource:
     def vendor_symbol(self, row: Row) -> str:
         return f"{row['network']}/{row['pool_address']}"
 
-    def _candles(self, vendor_symbol: str, timeframe: str, before: datetime) -> list[Any]:
+    def _confirm_nothing(self, vendor_symbol: str, timeframe: str, window: Window, names: Row) -> None:
+        """An empty list says either that a pool did not trade or that the vendor lost its head: ask for one bar.
+
+        The same question would have the same answer, from a cache. Raises Retry when there is one in the window.
+        """
+        found = self._candles(vendor_symbol, timeframe, window.end, limit=1)
+        rows = [self._row(vendor_symbol, timeframe, names, candle) for candle in found]
+        if any(window.start <= row["t"] < window.end for row in rows):
+            raise Retry(f"GeckoTerminal sent no {vendor_symbol} {timeframe} bars for {window}, and has some")
+
+    def _candles(self, vendor_symbol: str, timeframe: str, before: datetime, limit: int = PAGE_LIMIT) -> list[Any]:
         network, _, pool = vendor_symbol.partition("/")
         unit, aggregate = INTERVALS[timeframe]
         response = self._get(
@@ -117,7 +129,7 @@ class GeckoTerminalSource:
             {
                 "aggregate": aggregate,
                 "before_timestamp": int(before.timestamp()),
-                "limit": PAGE_LIMIT,
+                "limit": limit,
                 "currency": CURRENCY,
                 "token": "base",
             },

@@ -102,6 +102,19 @@ def test_paid_ranges_come_in_pages(gecko) -> None:
     assert len({row["close_time"] for page in pages for row in page.rows}) == 70 * 24
 
 
+def test_an_empty_range_is_asked_for_once_more(gecko) -> None:
+    lapses = iter([True])
+    found = gecko(lambda request: Answer([]) if next(lapses, False) else coin(request), "pro", "secret-key")
+    with pytest.raises(Retry, match="no bitcoin/usd 1h candles for 2026-03-07 08:00 to 2026-03-10 08:00, and has some"):
+        found.pages(timeframe="1h")
+    first, second = (request.line for request in found.vendor.requests)
+    assert first != second, "the same question would be answered from a cache"
+    assert sum(len(page.rows) for page in found.pages(timeframe="1h")) == 72
+    nothing = gecko(lambda request: Answer([]), "pro", "secret-key")
+    assert [page.covered for page in nothing.pages(timeframe="1h")] == [[WINDOW]]
+    assert len(nothing.vendor.requests) == 2
+
+
 def test_the_clock_is_the_vendors_less_its_caches_age(gecko) -> None:
     assert gecko(coin).source.now() == NOW - CACHE_AGE
 

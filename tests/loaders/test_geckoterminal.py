@@ -98,6 +98,16 @@ def test_an_empty_answer_covers_the_rest(terminal) -> None:
     assert page == Page([], WINDOW, [])
 
 
+def test_an_empty_answer_is_asked_about_once_more(terminal) -> None:
+    lapses = iter([True])
+    found = terminal(lambda request: Answer(body([])) if next(lapses, False) else pool(request))
+    with pytest.raises(Retry, match="no eth/0xpool 1m bars for 2026-03-01 00:00 to 2026-03-01 00:05, and has some"):
+        found.pages()
+    first, second = (request.line for request in found.vendor.requests)
+    assert first != second, "the same question would be answered from a cache"
+    assert sum(len(page.rows) for page in found.pages()) == 4
+
+
 def test_the_unfinished_bar_is_dropped(terminal) -> None:
     """A vendor that ignores before_timestamp sends the open interval first."""
     answer = Answer(body([candle(int(START.timestamp()) + 60 * n) for n in range(6, -2, -1)]))

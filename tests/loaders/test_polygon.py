@@ -228,6 +228,44 @@ def test_the_answer_to_another_question_is_refused(
     assert type(caught.value) is error
 
 
+def minutes(*firsts: datetime) -> Callable[[Request], Answer]:
+    """The vendor's rules, for a ticker with five minutes from each of these moments on."""
+    starts = [round(first.timestamp() * 1000) + 60_000 * n for first in firsts for n in range(5)]
+
+    def answer(request: Request) -> Answer:
+        begin, end = (int(bound) for bound in request.path.split("/")[-2:])
+        found = [BAR | {"t": start} for start in starts if begin <= start <= end]
+        return page(found[: int(request.query["limit"])], ticker="AAPL", adjusted=False)
+
+    return answer
+
+
+def test_an_empty_answer_is_believed_when_what_comes_next_agrees(exchange) -> None:
+    """A month without minutes lands as one, unless the vendor has some after all; then nothing of it is covered."""
+    lapses = iter([True])
+    whole = minutes(datetime(2024, 2, 5, 15, tzinfo=UTC))
+    window = Window(datetime(2024, 2, 1, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC))
+    with serving(lambda request: page([]) if next(lapses, False) else whole(request)) as vendor:
+        found = Exchange(vendor)
+        with pytest.raises(Retry, match="no AAPL 1m bars for 2024-02-01 00:00 to 2024-03-02 00:00, and has some"):
+            list(found.source.bars("AAPL", "1m", window))
+        (again,) = found.source.bars("AAPL", "1m", window)
+        assert len(again.rows) == 5
+
+
+def test_years_before_a_listing_cost_one_more_request(exchange) -> None:
+    listed = datetime(2024, 2, 5, 15, tzinfo=UTC)
+    window = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC))
+    with serving(minutes(listed)) as vendor:
+        found = Exchange(vendor)
+        pages = list(found.source.bars("AAPL", "1m", window))
+        assert [part for one in pages for part in one.covered] == [one.window for one in pages]
+        # what comes after the listing's minutes is asked for once more
+        assert len(vendor.requests) == len(pages) + 2
+    assert (pages[0].window.start, pages[-1].window.end) == (window.start, window.end)
+    assert sum(len(one.rows) for one in pages) == 5
+
+
 @pytest.mark.parametrize(
     "told", [{"ticker": "AAPL", "adjusted": False, "queryCount": 5, "count": 1}, {"resultsCount": None, "ticker": None}]
 )
@@ -360,7 +398,7 @@ def test_an_unknown_timeframe_names_the_known_ones(exchange) -> None:
 
 
 def test_days_are_asked_for_by_their_date_in_new_york(exchange) -> None:
-    found = exchange(page([]))
+    found = exchange(page([BAR]))
     found.rows()
     (request,) = found.vendor.requests
     assert request.path.endswith("/range/1/day/2024-01-02/2024-01-05")

@@ -44,6 +44,8 @@ from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
 
 PAGE_LIMIT, ACTIONS_LIMIT = 50_000, 1_000
+# in minutes or days, enough for a bar that began before the moment that was asked for, and the one after it
+NEXT_LIMIT = 1_000
 # an action that cannot be read may be of any time
 # rows that are farther from the window than this belong to another question, and the answer to this one may lack some
 STRAY = timedelta(days=7)
@@ -93,12 +95,23 @@ class PolygonSource:
         return None
 
     def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
-        """Oldest first. Daily bars start at midnight in New York."""
+        """Oldest first. Daily bars start at midnight in New York.
+
+        An empty answer says either that nothing traded or that the vendor lost its head: it is asked what comes next,
+        once for all the empty pages before that. Raises Retry when that is a bar of the page.
+        """
         known_timeframe(self, timeframe)
-        start = window.start
+        start = next_bar = window.start
         while start < window.end:
             end = min(window.end, start + PAGE_SPANS[timeframe])
-            yield self._page(vendor_symbol, timeframe, Window(start, end))
+            page = self._page(vendor_symbol, timeframe, Window(start, end))
+            if page.rows or page.refused:
+                next_bar = end
+            elif next_bar < end:
+                next_bar = self._next_bar(vendor_symbol, timeframe, Window(start, window.end))
+                if next_bar < end:
+                    raise Retry(f"Polygon sent no {vendor_symbol} {timeframe} bars for {page.window}, and has some")
+            yield page
             start = end
 
     def silence(self, timeframe: str) -> timedelta | None:
@@ -194,12 +207,7 @@ class PolygonSource:
 
     def _page(self, vendor_symbol: str, timeframe: str, window: Window) -> Page:
         multiplier, timespan = TIMESPANS[timeframe]
-        # the vendor's windows include both ends; days are named by their date in New York
-        begin: date = window.start
-        end: date = window.end - timedelta(milliseconds=1)
-        if timeframe == "1d":
-            begin = window.start.astimezone(EXCHANGE_TIME).date()
-            end = (window.end - timedelta(milliseconds=1)).astimezone(EXCHANGE_TIME).date()
+        begin, end = _bounds(timeframe, window)
         found = self._api.results(
             vendor_symbol,
             lambda api: api.list_aggs(
@@ -216,6 +224,26 @@ class PolygonSource:
         if timeframe != "1d":
             check_spacing(rows, _start, known_timeframe(self, timeframe), about)
         return Page([bar for bar in rows if window.start <= bar["t"] < window.end], window, refused)
+
+    def _next_bar(self, vendor_symbol: str, timeframe: str, window: Window) -> datetime:
+        """When the first bar from a window's start on starts, however late; EVER's end when there is none."""
+        multiplier, timespan = TIMESPANS[timeframe]
+        until_now = Window(window.start, max(window.end, datetime.now(UTC) + timedelta(days=1)))
+        begin, end = _bounds(timeframe, until_now)
+        found = self._api.results(
+            vendor_symbol,
+            # the SDK does not follow the pages of these
+            lambda api: cast(
+                "list[Any]",
+                api.get_aggs(vendor_symbol, multiplier, timespan, begin, end, adjusted=False, limit=NEXT_LIMIT),
+            ),
+            bars_of=vendor_symbol,
+        )
+        names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
+        starts = [_start(self._bar(names, bar)) for bar in found]
+        if starts and max(starts) < window.start:
+            raise Retry(f"Polygon answered for another time: a bar of {max(starts)} after {window.start}")
+        return min((start for start in starts if start >= window.start), default=EVER.end)
 
     def _bar(self, names: Row, found: object) -> Row:
         bar = BAR.read(found, names["ticker"], self.notes)
@@ -241,6 +269,14 @@ def _content_id(kind: str, row: Row) -> str:
     """The id of an action that came without one: the same for the same content."""
     content = "|".join(f"{name}={row[name]}" for name in sorted(row) if row[name] is not None)
     return f"{CONTENT_ID}{hashlib.sha256(f'{kind}|{content}'.encode()).hexdigest()[:32]}"
+
+
+def _bounds(timeframe: str, window: Window) -> tuple[date, date]:
+    """A window as the vendor is asked for it: with both ends, and days by their date in New York."""
+    last = window.end - timedelta(milliseconds=1)
+    if timeframe != "1d":
+        return window.start, last
+    return window.start.astimezone(EXCHANGE_TIME).date(), last.astimezone(EXCHANGE_TIME).date()
 
 
 def _start(row: Row) -> datetime:
