@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from loaders.client.base import TIMEFRAMES, Row, Source, Window, floor
+from loaders.client.refusals import Refused
 from loaders.client.worker_thread import WorkerThread
 from warehouse.errors import Skip
 
@@ -19,7 +20,8 @@ async def polling(
 ) -> AsyncIterator[AsyncIterator[Row]]:
     """Rows of bars that have ended by the vendor's clock, asked for once in every period, in a thread.
 
-    A symbol that the vendor cannot serve is left out; raises Skip when all are. What else the source raises ends it.
+    A symbol that the vendor cannot serve, or refuses, is left out; raises why when all are. What else the source raises
+    ends it.
     """
     worker = WorkerThread(f"{source.name} polling")
     try:
@@ -42,7 +44,7 @@ async def _poll(
         for vendor_symbol in list(vendor_symbols):
             try:
                 rows = await worker.run(_bars, source, vendor_symbol, timeframe, Window(start, end))
-            except Skip:
+            except (Skip, Refused):
                 vendor_symbols.remove(vendor_symbol)
                 if not vendor_symbols:
                     raise

@@ -10,6 +10,7 @@ from datetime import date, datetime
 import psycopg
 
 from loaders.client.base import Source, UnknownFormat, Window
+from loaders.client.refusals import Refusals, Refused
 from loaders.history.ingest import days_of, introduce, reachable
 from loaders.history.progress import Progress
 from loaders.history.pull import pull
@@ -140,14 +141,15 @@ def ask(
 ) -> list[Attempt]:
     """Land what a vendor has of its questions. A question it fails at is an attempt like any other.
 
-    Raises Stop when the vendor can answer nothing: a refused key, or its clock in an unknown format.
+    Raises Stop when the vendor can answer nothing: a refused key, two symbols in a row refused in the same words, or
+    its clock in an unknown format.
     """
-    attempts = []
+    attempts, refusals = [], Refusals()
     introduce(source, instruments_of(connection, source.name, sorted({missing.symbol for missing in questions})))
     now = source.now()
     for missing in questions:
+        names = instruments_of(connection, source.name, [missing.symbol])
         try:
-            names = instruments_of(connection, source.name, [missing.symbol])
             window = Window(missing.start, missing.end)
             if missing.timeframe == "1d":
                 window = days_of(missing.first, missing.last, names[0].calendar)
@@ -160,13 +162,17 @@ def ask(
                 raise Skip(f"{source.name} had no name for {missing.symbol} then, by seeds/vendor_symbols.csv")
             left = []
             for name, part in valid:
-                pull(connection, source, name, missing.timeframe, [part], progress=progress)
+                if pull(connection, source, name, missing.timeframe, [part], progress=progress).received:
+                    refusals.served()
                 left += uncovered(
                     connection, source.name, "bars", missing.symbol, missing.timeframe, part, name.vendor_symbol
                 )
             attempts.append(Attempt(missing, "failed" if left else "answered", "not all of it" if left else ""))
         except Skip as error:
             attempts.append(Attempt(missing, "unknown symbol", str(error)))
+        except Refused as error:
+            attempts.append(Attempt(missing, "failed", str(error)))
+            refusals.add(error, names[0].vendor_symbol)
         except (Retry, UnknownFormat) as error:
             attempts.append(Attempt(missing, "failed", str(error)))
     return attempts

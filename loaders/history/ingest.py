@@ -46,7 +46,8 @@ def ingest(
     Safe to run twice and to interrupt: coverage is written with the rows it covers, and what is covered up to the
     newest final bar is not asked again. A symbol that the source cannot serve is named and left out, and so is one
     whose calendar nobody knows. A symbol that fails keeps no other out: the first failure is raised after all others
-    had their turn, at once only when two symbols in a row fail. Raises Stop for an unknown symbol, timeframe or a
+    had their turn, at once only when two symbols in a row fail, or are refused in the same words. Raises Stop for an
+    unknown symbol, timeframe or a
     window outside history, Skip when no symbol could be served, and whatever else the source raises.
     """
     known_timeframe(source, timeframe)
@@ -55,6 +56,8 @@ def ingest(
     now = vendors_now(connection, source, timeframe)
     _check_start(history_start, now)
     instruments = with_sessions(connection, instruments, now.date(), progress)
+    # the first symbol that fails would take new sessions back, and the others would have nothing to ask for
+    connection.commit()
     for sentence in unranked(connection, source.name, timeframe, instruments):
         progress(sentence)
     turns = Turns(connection, progress)

@@ -7,6 +7,7 @@ from functools import partial
 import psycopg
 
 from loaders.client.base import TIMEFRAMES, Source, Window, floor
+from loaders.client.refusals import Refusals, Refused
 from loaders.history.ingest import final_until, grid_above, vendors_now, windows_to_ask, with_sessions
 from loaders.history.progress import Progress
 from loaders.history.pull import pull
@@ -42,19 +43,29 @@ class Backfill:
     def close(self) -> Landed:
         """Blocks for as long as the vendor takes. A symbol that the vendor does not serve is said once and left out.
 
-        Raises what the source raises, and Unreachable or psycopg.OperationalError when the database is lost.
+        A refusal is said once too, and raised when the next symbol is refused in the same words. Raises what else the
+        source raises, and Unreachable or psycopg.OperationalError when the database is lost.
         """
-        total = Landed(0, 0)
+        total, refusals = Landed(0, 0), Refusals()
         with connect("loader") as connection:
             now = vendors_now(connection, self._source, self._timeframe)
             instruments = with_sessions(connection, self._instruments, now.date(), self._say_once)
             connection.commit()
             for instrument in instruments:
                 try:
-                    total += self._close(connection, instrument, now)
+                    landed = self._close(connection, instrument, now)
                 except Skip as error:
                     connection.rollback()
                     self._say_once(f"{instrument.symbol}: left out: {error}")
+                    continue
+                except Refused as error:
+                    connection.rollback()
+                    refusals.add(error, instrument.vendor_symbol)
+                    self._say_once(f"{instrument.symbol}: refused, the others go on: {error}")
+                    continue
+                total += landed
+                if landed.received:
+                    refusals.served()
             self._newest = self._newest_bars(connection)
         return total
 

@@ -22,6 +22,7 @@ from loaders.client.answers import read_rows
 from loaders.client.base import TIMEFRAMES, Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
+from loaders.client.refusals import Refused
 from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
@@ -204,7 +205,7 @@ class CoinGeckoSource:
             return Skip(f"your CoinGecko plan does not reach back that far for {what}: {text}")
         if status == 401 or code in PLANS:
             return Stop(f"CoinGecko refused COINGECKO_API_KEY or COINGECKO_PLAN does not fit it: {text}")
-        return Stop(f"CoinGecko refused the request for {what} (HTTP {status}): {text}")
+        return Refused(f"CoinGecko refused the request for {what} (HTTP {status}): {text}", text)
 
 
 def make(settings: Settings) -> CoinGeckoSource:

@@ -17,8 +17,9 @@ from loaders.client.answers import check_spacing, read_rows
 from loaders.client.base import Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.polling import polling
 from loaders.client.rate_limit import RequestBudget
+from loaders.client.refusals import Refused
 from warehouse import addresses
-from warehouse.errors import Retry, Skip, Stop
+from warehouse.errors import Retry, Skip
 from warehouse.settings import Settings
 
 HOSTS = ("api.geckoterminal.com",)
@@ -225,7 +226,7 @@ def _refusal(response: requests.Response, what: str) -> Exception:
         return Skip(f"GeckoTerminal does not know {what}: {text}")
     if status == 401:
         return Skip(f"GeckoTerminal's free plan does not reach back that far for {what}: {text}")
-    return Stop(f"GeckoTerminal refused the request for {what} (HTTP {status}): {text}")
+    return Refused(f"GeckoTerminal refused the request for {what} (HTTP {status}): {text}", text)
 
 
 def _is_pair(symbol: str, base: str, quote: str) -> bool:

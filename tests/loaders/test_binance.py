@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from loaders.client.base import Page, UnknownFormat, Window
+from loaders.client.refusals import Refused
 from loaders.vendors.binance import BinanceSource
 from tests.loaders.exchange import LISTED, kline, klines, milliseconds
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
@@ -110,7 +111,7 @@ RATE = {"code": -1003, "msg": "Too much request weight used; current limit is 60
         (Answer({"code": -2015, "msg": "Invalid API-key secret-key"}, 401), Stop, "BINANCE_API_KEY"),
         (Answer({"code": -2014, "msg": "API-key format invalid."}, 400), Stop, "BINANCE_API_KEY"),
         (Answer({"code": -1121, "msg": "Invalid symbol."}, 400), Skip, "does not know BTCUSDT"),
-        (Answer({"code": -1120, "msg": "Invalid interval."}, 400), Stop, "Invalid interval"),
+        (Answer({"code": -1120, "msg": "Invalid interval."}, 400), Refused, "Invalid interval"),
         (Answer({"msg": "restricted location"}, 451), Stop, "BINANCE_BASE_URL"),
         (Answer(RATE, 429, {"Retry-After": "7"}), Retry, "wait 7 s"),
         (Answer(RATE, 418, {"Retry-After": "120"}), Retry, "wait 120 s"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loaders.client.base import Page, UnknownFormat, Window
+from loaders.client.refusals import Refused
 from loaders.history.ingest import ingest
 from loaders.vendors.coingecko import CACHE_AGE, CoinGeckoSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
@@ -180,7 +181,7 @@ def status(code: int, message: str) -> dict:
         (Answer({"error": status(10012, "past 365 days")}, 401), Skip, "reach back.*past 365 days"),
         (Answer(status(10002, "key secret-key is missing"), 401), Stop, "COINGECKO_API_KEY"),
         (Answer(status(10011, "demo key sent to the pro host"), 400), Stop, "COINGECKO_PLAN"),
-        (Answer({"error": "Invalid days"}, 422), Stop, "Invalid days"),
+        (Answer({"error": "Invalid days"}, 422), Refused, "Invalid days"),
         (Answer(status(429, "slow"), 429, {"Retry-After": "9"}), Retry, "9 s"),
         (Answer("Throttled", 429), Retry, "waiting 60 s"),
         (Answer("<html>1020</html>", 403), Retry, "HTTP 403"),

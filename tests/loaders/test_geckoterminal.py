@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from loaders.client.base import Page, UnknownFormat, Window
+from loaders.client.refusals import Refused
 from loaders.history.pull import pull
 from loaders.raw.instruments import Instrument
 from loaders.raw.landing import uncovered
 from loaders.vendors.geckoterminal import CACHE_AGE, GeckoTerminalSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
 from warehouse.connection import connect
-from warehouse.errors import OperatorError, Retry, Skip, Stop
+from warehouse.errors import OperatorError, Retry, Skip
 
 POOL = "eth/0xpool"
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -129,7 +130,7 @@ def test_the_clock_is_the_vendors_less_its_caches_age(terminal) -> None:
         (Answer({"data": {"attributes": {}}}), UnknownFormat, "no ohlcv_list"),
         (Answer({"data": None}), UnknownFormat, "no ohlcv_list"),
         (Answer({"errors": [{"status": "404", "title": "Not Found"}]}, 404), Skip, "does not know eth/0xpool: Not F"),
-        (Answer({"errors": [{"status": "400", "title": "bad aggregate"}]}, 400), Stop, "bad aggregate"),
+        (Answer({"errors": [{"status": "400", "title": "bad aggregate"}]}, 400), Refused, "bad aggregate"),
         (Answer({"status": {"error_code": 10012, "error_message": "too far"}}, 401), Skip, "reach back.*too far"),
         (Answer({"status": {"error_code": 429, "error_message": "slow"}}, 429, {"Retry-After": "9"}), Retry, "9 s"),
         (Answer("Throttled", 429), Retry, "waiting 60 s"),

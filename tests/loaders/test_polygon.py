@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from loaders.client.base import Row, UnknownFormat, Window
+from loaders.client.refusals import Refused
 from loaders.history.ingest import ingest
 from loaders.vendors.polygon import PolygonSource
 from tests.loaders.vendors import NOW, Answer, CountingBudget, Request, Vendor, serving
@@ -123,12 +124,13 @@ LIMIT = {"status": "ERROR", "error": "You've exceeded the maximum requests per m
         (Answer({"status": "OK", "request_id": "x"}), Retry, "announced no results"),
         (Answer({"status": "ERROR", "error": "Unknown API Key"}), Stop, "POLYGON_API_KEY"),
         (Answer({"status": "ERROR", "error": "Unknown API Key secret-key"}, 401), Stop, "POLYGON_API_KEY"),
-        (Answer({"status": "NOT_AUTHORIZED", "message": "Your plan ends in 2022."}, 403), Stop, "plan"),
+        (Answer({"status": "NOT_AUTHORIZED", "message": "who are you?"}, 401), Stop, "POLYGON_API_KEY"),
+        (Answer({"status": "NOT_AUTHORIZED", "message": "Your plan ends in 2022."}, 403), Refused, "plan"),
         (Answer({"status": "NOT_FOUND", "message": "no such path"}, 404), Skip, "does not know AAPL"),
         (Answer(LIMIT, 429), Retry, "HTTP 429.*POLYGON_REQUESTS_A_MINUTE"),
         (Answer("<html>bad\ngateway</html>", 502), Retry, "HTTP 502"),
         (Answer("<html>proxy</html>", 400), Retry, "error page"),
-        (Answer({"status": "ERROR", "error": "limit must be\na number"}, 400), Stop, "refused the request for AAPL"),
+        (Answer({"status": "ERROR", "error": "limit must be\na number"}, 400), Refused, "refused the request for AAPL"),
         (Answer("", 302, {"Location": "https://elsewhere.invalid/"}), Retry, "redirected"),
     ],
 )

@@ -25,6 +25,7 @@ from loaders.client import http
 from loaders.client.answers import check_spacing, read_rows
 from loaders.client.base import Notes, Page, RawTable, Row, UnknownFormat, Window, known_timeframe
 from loaders.client.rate_limit import RequestBudget
+from loaders.client.refusals import Refused
 from warehouse import addresses
 from warehouse.errors import Retry, Skip, Stop
 from warehouse.settings import Settings
@@ -262,7 +263,7 @@ class BinanceSource:
             return Retry(f"Binance's refusal was cut off, or is not its own (HTTP 404): {text}")
         if code in BAD_SYMBOL:
             return Skip(f"Binance does not know {what}: {text}")
-        return Stop(f"Binance refused the request for {what} (HTTP {status}): {text}")
+        return Refused(f"Binance refused the request for {what} (HTTP {status}): {text}", text)
 
 
 def make(settings: Settings) -> BinanceSource:

@@ -16,6 +16,7 @@ from polygon.exceptions import BadResponse
 from loaders.client import http
 from loaders.client.base import Notes, UnknownFormat
 from loaders.client.rate_limit import RequestBudget
+from loaders.client.refusals import Refused
 from loaders.vendors.polygon.formats import ENVELOPE
 from warehouse.errors import Retry, Skip, Stop
 
@@ -84,7 +85,7 @@ class RestApi:
             )
         if response.status >= 500:
             return Retry(f"Polygon failed (HTTP {response.status})", wait)
-        return _from_body(response.data.decode(errors="replace"), self._key, about)
+        return _from_body(response.data.decode(errors="replace"), self._key, about, response.status)
 
     def _sdk(self, base_url: str) -> RESTClient:
         """The SDK's client with what it does over HTTP put right."""
@@ -100,7 +101,7 @@ class RestApi:
         def within_budget(method: str, url: str, *arguments: object, **options: object) -> urllib3.BaseHTTPResponse:
             # the SDK glues the vendor's `next_url` to the address: what it says must not become part of the host
             if not url.startswith(f"{base_url}/"):
-                raise Stop("Polygon's next page is at another address: no key was sent there")
+                raise UnknownFormat("Polygon's next page is at another address: no key was sent there", None)
             self._budget.take()
             # the SDK's exception keeps neither status nor headers
             self._answer = send(method, url, *arguments, **options)
@@ -191,8 +192,8 @@ def _check_question(answer: dict[str, Any], ticker: str) -> None:
         raise UnknownFormat(f"Polygon sent adjusted bars of {ticker}: unadjusted ones were asked for", answer, ticker)
 
 
-def _from_body(body: str, secret: str, about: str) -> Exception:
-    """What a refusal says of itself, on HTTP 4xx and sometimes on 200."""
+def _from_body(body: str, secret: str, about: str, http_status: int = 200) -> Exception:
+    """What a refusal says of itself, on HTTP 4xx and sometimes on 200. A plan may have one symbol and not another."""
     try:
         answer = http.decoded(body)
     except ValueError:
@@ -200,15 +201,15 @@ def _from_body(body: str, secret: str, about: str) -> Exception:
     told = answer if isinstance(answer, dict) else {}
     words = http.one_line(told.get("error") or told.get("message") or body, secret)
     status = told.get("status")
-    if status == "NOT_AUTHORIZED":
-        return Stop(f"your Polygon plan does not include this request: {words}")
-    if "api key" in words.lower():
+    if http_status == 401 or "api key" in words.lower():
         return Stop(f"Polygon refused POLYGON_API_KEY: {words}")
+    if status == "NOT_AUTHORIZED":
+        return Refused(f"your Polygon plan does not include {about}: {words}", words)
     if "maximum requests" in words:
         return Retry(f"Polygon's rate limit is reached: {words}")
     if status == "NOT_FOUND":
         return Skip(f"Polygon does not know {about}: {words}")
-    return Stop(f"Polygon refused the request for {about}: {words}")
+    return Refused(f"Polygon refused the request for {about}: {words}", words)
 
 
 def _unreachable(error: urllib3.exceptions.HTTPError) -> Retry:
