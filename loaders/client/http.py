@@ -41,9 +41,16 @@ def is_whole(body: str | bytes) -> bool:
 def clock(headers: Mapping[str, str], vendor: str) -> datetime:
     """The answer's Date, UTC. Raises Retry when it has none: then nobody can tell which bars are final."""
     try:
-        return _moment(headers["Date"])
+        return present(_moment(headers["Date"]))
     except (KeyError, ValueError):
         raise Retry(f"{vendor} did not say what time it is (no Date in its answer)") from None
+
+
+def present(moment: datetime) -> datetime:
+    """A moment that a clock can show. Raises ValueError for one before 1990 or after 2099."""
+    if not EARLIEST_S <= moment.timestamp() < LATEST_S:
+        raise ValueError(f"{moment} is not the time of any clock")
+    return moment
 
 
 def seconds_to_wait(headers: Mapping[str, str], otherwise: float) -> float:

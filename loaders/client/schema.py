@@ -6,7 +6,7 @@ A field that the vendor has added is noted and not read.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,9 @@ from loaders.client import http
 from loaders.client.base import Notes, Row, UnknownFormat
 
 Reader = Callable[[object], object]
+# a day less than datetime holds, at either end: no time zone is farther from UTC
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,15 @@ def text(value: object) -> str:
 
 
 def instant(value: object) -> datetime:
-    """A moment with its zone, as ISO 8601 writes it; UTC."""
+    """A moment with its zone, as ISO 8601 writes it; UTC. Python must be able to say it in any zone."""
     moment = datetime.fromisoformat(text(value))
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
-    return moment.astimezone(UTC)
+    with suppress(OverflowError):
+        found = moment.astimezone(UTC)
+        if FIRST_MOMENT <= found <= LAST_MOMENT:
+            return found
+    raise ValueError(f"{value!r} is no moment between the years 1 and 9999")
 
 
 def day(value: object) -> date:

@@ -163,6 +163,19 @@ def test_one_that_the_vendor_does_not_know_keeps_no_other_out(reference: Referen
 
 
 @pytest.mark.usefixtures("_warehouse")
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+def test_a_delisting_that_no_calendar_holds_keeps_no_other_out(reference: Reference, moment: str) -> None:
+    reference.tickers["FB"]["delisted_utc"] = moment
+    lines: list[str] = []
+    with serving(reference.answer) as vendor, connect("loader") as connection:
+        source = PolygonSource("secret-key", vendor.url, CountingBudget())
+        with pytest.raises(UnknownFormat, match=r"delisted_utc in the ticker of FB .* between the years 1 and"):
+            land_names(connection, source, symbols=["FACE", "PLAIN"], progress=lines.append)
+    assert any(line.startswith("FACE: failed, the others go on") for line in lines)
+    assert any("PLN" in path or "BBG000PLAIN1" in path for path in reference.asked)
+
+
+@pytest.mark.usefixtures("_warehouse")
 def test_a_ticker_that_named_nobody_leads_to_no_other_company(reference: Reference) -> None:
     """When it was first asked about it had no FIGI. The next company that has the ticker is not followed."""
     ask(reference, "NOBODY")

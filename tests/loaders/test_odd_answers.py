@@ -1,7 +1,7 @@
 """Whatever a vendor sends, its numbers and texts are read or refused with a ValueError, and the database takes them."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loaders.client import http, schema
 from warehouse.connection import connect
+from warehouse.errors import Retry
 
 ODD_NUMBERS = ["1e400000", "-1e400000", "1e-400000", "NaN", "Infinity", "-Infinity", "true", '"1"', "null", "[]"]
 
@@ -60,6 +61,35 @@ def test_what_is_read_fits_the_database(value: object) -> None:
             number.encode()
         elif isinstance(number, int | Decimal) and number:
             assert abs(Decimal(number).adjusted()) <= http.MOST_DIGITS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z",
+        "2024-01-01T00:00:00", "2024-13-01T00:00:00Z", "10000-01-01T00:00:00Z", "soon",
+    ],
+)  # fmt: skip
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        schema.instant(text)
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 1900 00:00:00 GMT"])
+def test_a_clock_that_shows_no_present_is_asked_again(date: str) -> None:
+    with pytest.raises(Retry, match="did not say what time it is"):
+        http.clock({"Date": date}, "Vendor")
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_a_moment_is_said_in_any_zone(moment: datetime) -> None:
+    try:
+        found = schema.instant(moment.isoformat())
+    except ValueError:
+        assert moment.year in (1, 9999)
+        return
+    for hours in (-23, 23):
+        found.astimezone(timezone(timedelta(hours=hours)))
 
 
 @given(st.text() | st.sampled_from(["-0000", "Wed, 21 Oct 2015 07:28:00 -0000", "Wed, 21 Oct 99999 07:28:00 GMT"]))

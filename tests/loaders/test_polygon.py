@@ -352,6 +352,8 @@ def test_a_ticker_in_another_case_or_with_blanks_is_the_one_that_was_asked_for(e
     [
         (Answer({"market": "open", "server_time": "2026-03-10T08:34:56-04:00"}), UnknownFormat),
         (Answer({"market": "open", "serverTime": 1773146096}), UnknownFormat),
+        (Answer({"market": "open", "serverTime": "9999-12-31T23:59:59-05:00"}), UnknownFormat),
+        (Answer({"market": "open", "serverTime": "9998-12-31T23:59:59-05:00"}), UnknownFormat),
         (Answer({"serverTime": "2026-03-10T08:34:56-04:00", "exchanges": "open"}), UnknownFormat),
         (Answer({}), Retry),
         (Answer({"status": "ERROR", "error": "Unknown API Key"}), Stop),

@@ -6,7 +6,7 @@ keeps the results as they came. What the SDK does over HTTP is put right in `_sd
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 import urllib3
@@ -17,6 +17,7 @@ from loaders.client import http
 from loaders.client.base import Notes, UnknownFormat
 from loaders.client.rate_limit import RequestBudget
 from loaders.client.refusals import Refused
+from loaders.client.schema import instant
 from loaders.vendors.polygon.formats import ENVELOPE
 from warehouse.errors import Retry, Skip, Stop
 
@@ -38,7 +39,7 @@ class RestApi:
         self._json.expect()
         try:
             self._ask(self._api.get_market_status, "the time")
-            return datetime.fromisoformat(cast("dict[str, str]", self._json.answer)["serverTime"]).astimezone(UTC)
+            return http.present(instant(cast("dict[str, str]", self._json.answer)["serverTime"]))
         except (KeyError, TypeError, ValueError):
             raise UnknownFormat("Polygon told its time in an unknown format: serverTime", self._json.answer) from None
 
