@@ -41,6 +41,13 @@ INTERVALS = {
     "1d": ("day", 1),
 }
 FIELDS = ("t", "o", "h", "l", "c", "v")
+# tokens of other chains and of custodians, by what they stand for; beside them those that end in .E
+BRIDGED = {
+    "USDBC": "USDC", "AXLUSDC": "USDC", "USD₮": "USDT", "USD₮0": "USDT", "USDT0": "USDT", "AXLUSDT": "USDT",
+    "BTCB": "BTC", "BTC.B": "BTC", "CBBTC": "BTC", "TBTC": "BTC", "KBTC": "BTC",
+}  # fmt: skip
+# a name of two letters is part of too many others
+SHORTEST_TOKEN = 3
 
 
 class GeckoTerminalSource:
@@ -165,7 +172,7 @@ class GeckoTerminalSource:
             ) from None  # fmt: skip
         if _is_pair(symbol, base, quote):
             return
-        if _is_pair(symbol, quote, base):
+        if _is_upside_down(symbol, base, quote):
             raise UnknownFormat(
                 f"GeckoTerminal says that {vendor_symbol} trades {base} in {quote}: upside down for {symbol}",
                 answer["meta"], vendor_symbol,
@@ -231,8 +238,26 @@ def _refusal(response: requests.Response, what: str) -> Exception:
 
 def _is_pair(symbol: str, base: str, quote: str) -> bool:
     """Whether a symbol such as BTCUSDT or BTC/USDT names a base and a quote; a wrapped coin is the coin."""
-    plain = "".join(letter for letter in symbol.upper() if letter.isalnum())
-    return any(plain == one + other for one in _unwrapped(base) for other in _unwrapped(quote))
+    return any(_plain(symbol) == one + other for one in _unwrapped(base) for other in _unwrapped(quote))
+
+
+def _is_upside_down(symbol: str, base: str, quote: str) -> bool:
+    """Whether the pool's quote is what a symbol begins with, or its base what it ends with: one of them is enough.
+
+    A bridged token stands for what it was bridged from here, where nothing is taken for the symbol's price.
+    """
+    ends_with_base = any(_plain(symbol).endswith(name) for name in _origins(base) if len(name) >= SHORTEST_TOKEN)
+    begins_with_quote = any(_plain(symbol).startswith(name) for name in _origins(quote) if len(name) >= SHORTEST_TOKEN)
+    return _is_pair(symbol, quote, base) or ends_with_base or begins_with_quote
+
+
+def _plain(symbol: str) -> str:
+    return "".join(letter for letter in symbol.upper() if letter.isalnum())
+
+
+def _origins(token: str) -> set[str]:
+    """What a token may be called where it comes from, its own name among them."""
+    return _unwrapped(token) | {BRIDGED.get(token, token.removesuffix(".E"))}
 
 
 def _unwrapped(token: str) -> set[str]:

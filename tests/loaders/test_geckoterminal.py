@@ -185,10 +185,20 @@ def test_a_pool_that_trades_the_symbol_is_read(terminal, symbol: str, base: str,
     assert found.source.notes.take() == []
 
 
-def test_a_pool_upside_down_is_an_unknown_format(terminal) -> None:
-    found = terminal(always(Answer(told("USDT", "WETH"))))
-    found.source.symbols[POOL] = "ETHUSDT"
-    with pytest.raises(UnknownFormat, match="trades USDT in WETH: upside down for ETHUSDT"):
+@pytest.mark.parametrize(
+    ("symbol", "base", "quote"),
+    [
+        ("ETHUSDT", "USDT", "WETH"), ("BTCUSDT", "USDT", "WBTC"), ("ETHUSDC", "USDC.e", "WETH"),
+        ("ETHUSDC", "USDbC", "WETH"), ("BTCUSDT", "USD₮0", "WBTC"), ("BTCUSDT", "USDT", "cbBTC"),
+        ("BTCUSDT", "USDT", "BTCB"), ("BTC/USDC", "USDC.e", "cbBTC"), ("ETHBTC", "tBTC", "ETH"),
+        ("USDCUSDT", "USDT", "USDC.e"), ("BTCUSDT", "FRAX", "WBTC"),
+    ],
+)  # fmt: skip
+def test_a_pool_upside_down_is_an_unknown_format(terminal, symbol: str, base: str, quote: str) -> None:
+    """Bridged on one side or both: one token in the other's place is enough."""
+    found = terminal(always(Answer(told(base, quote))))
+    found.source.symbols[POOL] = symbol
+    with pytest.raises(UnknownFormat, match=f"trades {base.upper()} in {quote.upper()}: upside down for {symbol}"):
         found.pages()
 
 
@@ -199,11 +209,20 @@ def test_a_pool_that_does_not_say_what_it_trades_is_an_unknown_format(terminal) 
         found.pages()
 
 
-def test_a_pool_of_other_tokens_is_a_question_to_a_person(terminal) -> None:
-    found = terminal(always(Answer(told("cbBTC", "USDC"))))
-    found.source.symbols[POOL] = "BTCUSDT"
+@pytest.mark.parametrize(
+    ("symbol", "base", "quote"),
+    [
+        ("BTCUSDT", "CBBTC", "USDC"), ("BTCUSDT", "WBTC", "USD₮0"), ("ETHUSDC", "WETH", "USDC.E"),
+        ("ETHBTC", "WETH", "CBBTC"), ("USDCUSDT", "USDC.E", "USDT"),
+    ],
+)  # fmt: skip
+def test_a_pool_of_other_tokens_is_a_question_to_a_person(terminal, symbol: str, base: str, quote: str) -> None:
+    found = terminal(always(Answer(told(base, quote))))
+    found.source.symbols[POOL] = symbol
     assert sum(len(page.rows) for page in found.pages()) == 5
-    assert found.source.notes.take() == ["GeckoTerminal says that eth/0xpool trades CBBTC in USDC: is that BTCUSDT?"]
+    assert found.source.notes.take() == [
+        f"GeckoTerminal says that eth/0xpool trades {base} in {quote}: is that {symbol}?"
+    ]
 
 
 def test_one_unreadable_bar_keeps_no_other_out(terminal) -> None:
