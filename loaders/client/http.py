@@ -43,7 +43,7 @@ def clock(headers: Mapping[str, str], vendor: str) -> datetime:
     try:
         return present(_moment(headers["Date"]))
     except (KeyError, ValueError):
-        raise Retry(f"{vendor} did not say what time it is (no Date in its answer)") from None
+        raise Retry(f"{vendor} did not say what time it is (no Date in its answer that a clock can show)") from None
 
 
 def present(moment: datetime) -> datetime:

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -253,6 +253,16 @@ def test_an_empty_answer_is_believed_when_what_comes_next_agrees(exchange) -> No
             list(found.source.bars("AAPL", "1m", window))
         (again,) = found.source.bars("AAPL", "1m", window)
         assert len(again.rows) == 5
+
+
+def test_a_window_after_the_last_bar_is_empty_though_the_vendor_names_that_bar(exchange) -> None:
+    """Days are asked for by date: from a moment after the last bar on, the vendor answers with it."""
+    window = Window(WINDOW.start + timedelta(milliseconds=1), WINDOW.end)
+    (found,) = exchange(page([BAR])).source.bars("AAPL", "1d", window)
+    assert (found.rows, found.covered) == ([], [window])
+    long_ago = BAR | {"t": BAR["t"] - 1_000 * 86_400_000}
+    with pytest.raises(Retry, match="answered for another time: a bar of 20"):
+        list(exchange(page([]), page([long_ago])).source.bars("AAPL", "1d", window))
 
 
 def test_years_before_a_listing_cost_one_more_request(exchange) -> None:

@@ -241,7 +241,8 @@ class PolygonSource:
         )
         names = {"ticker": vendor_symbol, "multiplier": multiplier, "timespan": timespan}
         starts = [_start(self._bar(names, bar)) for bar in found]
-        if starts and max(starts) < window.start:
+        # a day that has begun is among those from its date on
+        if starts and max(starts) < window.start - STRAY:
             raise Retry(f"Polygon answered for another time: a bar of {max(starts)} after {window.start}")
         return min((start for start in starts if start >= window.start), default=EVER.end)
 
