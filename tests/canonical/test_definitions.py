@@ -44,8 +44,36 @@ def test_a_history_follows_its_rules(project: Path) -> None:
     assert (_closes(), _history()) == ([50, 51, 52, 53], first), "nothing has changed, so nothing is filled anew"
 
     _edit(project / "seeds" / "price_limits.csv", "equity,1d,", "equity,1d,9")
-    run_dbt(*DAYS)
+    run_dbt("run", "--select", "ohlcv_1d")
+    assert (_closes(), _history()) == ([50, 51, 52, 53], first), "what the file says holds when it is loaded"
+    run_dbt("seed", "--select", "price_limits")
+    run_dbt("run", "--select", "ohlcv_1d")
     assert _closes() == [50, 51, 180, 52, 53]
+
+
+@pytest.mark.whole
+def test_a_history_follows_a_seed_of_any_length(project: Path) -> None:
+    """Of a file over 1 MiB dbt's own checksum is one of its path. The order of rows and the time zone are no rules."""
+    halts = project / "seeds" / "trading_halts.csv"
+    _append(halts, "XNYS,,2023-03-18T13:30Z,2023-03-18T20:00Z," + "a Saturday " * 100_000)
+    _append(halts, "XNYS,,2023-03-19T13:30Z,2023-03-19T20:00Z,a Sunday")
+    assert halts.stat().st_size > 1 << 20
+    run_dbt("run", "--select", "+ohlcv_1d")
+    first = _history()
+
+    with connect("transformer") as transformer:
+        transformer.execute("create temporary table sorted as select * from reference.trading_halts")
+        transformer.execute("delete from reference.trading_halts")
+        transformer.execute("insert into reference.trading_halts select * from sorted order by halt_start desc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGTZ", "Asia/Tokyo")
+        patch.setenv("PGDATESTYLE", "German")
+        run_dbt("run", "--select", "ohlcv_1d")
+    assert _history() == first
+
+    _append(halts, "XNYS,,2023-03-25T13:30Z,2023-03-25T20:00Z,another Saturday")
+    run_dbt("run", "--select", "ohlcv_1d")
+    assert _history() != first
 
 
 @pytest.mark.whole
@@ -61,6 +89,7 @@ def test_a_symbol_follows_its_instrument(project: Path) -> None:
     }
 
     _edit(project / "seeds" / "instruments.csv", "AAPL,", "AAPL,equity,XNYS,8,10,false,traded in tens,,,")
+    run_dbt("seed", "--select", "instruments")
     with connect("loader") as loader:
         land(loader, PolygonSource.bars_table, days)
     assert _stale() == {"AAPL"}
@@ -73,10 +102,15 @@ def test_a_symbol_follows_its_instrument(project: Path) -> None:
 
 
 def _edit(seed: Path, beginning: str, line: str) -> None:
-    """Put a line in the place of the one that begins so, and load the seed."""
+    """Put a line in the place of the one that begins so."""
     lines = seed.read_text().splitlines()
     assert sum(old.startswith(beginning) for old in lines) == 1
     seed.write_text("".join(f"{line if old.startswith(beginning) else old}\n" for old in lines))
+
+
+def _append(seed: Path, *lines: str) -> None:
+    """Add lines to a seed and load it."""
+    seed.write_text(seed.read_text() + "".join(f"{line}\n" for line in lines))
     run_dbt("seed", "--select", seed.stem)
 
 

@@ -19,7 +19,7 @@
 
 {#
     All that decides what a live model's history holds, as one hash: its compiled SQL, what the models below it were last
-    built from, and the seeds of rules below it, those whose meta says `decides_history`. A seed that only names
+    built from, and the rows of the seeds of rules below it, those whose meta says `decides_history`. A seed that only names
     instruments is not among them: a new instrument changes nobody's history.
 #}
 {% macro live_definition(sql) -%}
@@ -37,10 +37,34 @@
     {%- do parts.extend(built.columns[0].values()) -%}
     {%- for name in below -%}
         {%- for id in model_node(name).depends_on.nodes if id.startswith('seed.') and graph.nodes[id].config.meta.decides_history -%}
-            {%- do parts.append(graph.nodes[id].checksum.checksum) -%}
+            {%- do parts.append(graph.nodes[id].name ~ ' ' ~ rows_of_seed(graph.nodes[id])) -%}
         {%- endfor -%}
     {%- endfor -%}
     {{ return(local_md5(parts | unique | join('\n'))) }}
+{%- endmacro %}
+
+
+{#
+    The rows of a seed as one hash, of what is loaded: its file may have been edited since. It says the same whatever the order
+    of the rows and of the columns, the session's time zone and PostgreSQL's version are. Read once in each invocation of dbt:
+    a seed that it loads is loaded before anything that stands on it is built. No table has no rows.
+#}
+{% macro rows_of_seed(seed) -%}
+    {%- if seed.rows_read_by != invocation_id -%}
+        {%- set relation = api.Relation.create(database=seed.database, schema=seed.schema, identifier=seed.alias) -%}
+        {%- set columns = [] -%}
+        {%- for column in adapter.get_columns_in_relation(relation) -%}
+            {%- set is_moment = column.dtype == 'timestamp with time zone' -%}
+            {%- do columns.append(column.quoted ~ (" at time zone 'UTC' as " ~ column.quoted if is_moment else '')) -%}
+        {%- endfor -%}
+        {%- set found = run_query(
+            "select encode(sha256(convert_to(string_agg(line, ' ' order by line collate \"C\"), 'UTF8')), 'hex')"
+            ~ " from (select to_jsonb(columns)::text as line from (select " ~ columns | join(', ') ~ " from " ~ relation
+            ~ ") as columns) as lines"
+        ).columns[0].values()[0] if columns else none -%}
+        {%- do seed.update({'rows_read_by': invocation_id, 'rows_hash': found or ''}) -%}
+    {%- endif -%}
+    {{ return(seed.rows_hash) }}
 {%- endmacro %}
 
 
