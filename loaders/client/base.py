@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, LiteralString, Protocol, runtime_checkable
 
 from warehouse.errors import Stop
 from warehouse.timeframes import LENGTHS
@@ -77,7 +77,7 @@ class RawTable:
 
     `partly_told` are payload columns that the vendor does not tell on every channel: null in one of two rows, they make
     it no revision of the other. `amounts` say how much of the market a row has seen: of two rows in one answer that
-    contradict each other, the one with more counts.
+    contradict each other, the one with more counts. `ends` is SQL for the end of a row's bar, null where none is known.
     """
 
     name: str
@@ -85,6 +85,7 @@ class RawTable:
     payload: tuple[str, ...]
     partly_told: tuple[str, ...] = ()
     amounts: tuple[str, ...] = ()
+    ends: LiteralString = "null::timestamptz"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -97,6 +98,8 @@ VENDOR_BARS = RawTable(
     ("source", "vendor_symbol", "timeframe", "bar_start"),
     ("open", "high", "low", "close", "volume"),
     amounts=("volume",),
+    # when a day ends is its exchange's to say
+    ends="case when timeframe <> '1d' then bar_start + timeframe::interval end",
 )
 
 

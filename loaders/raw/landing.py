@@ -40,6 +40,9 @@ def land(connection: psycopg.Connection, table: RawTable, rows: Sequence[Row]) -
     Equal rows of one key fold. Different ones are a conflict: all of them land, and the one that has seen most of the
     market lands last, so it is the newest revision; where none has seen more, the last received. Loaders of one table
     take turns, so two of them that land the same answer leave one row.
+
+    A row that equals the known one lands too when the known one landed before its bar had ended, as it does by a clock
+    that is slow, and the bar has ended by now: it is the proof that the bar was whole.
     """
     if not rows:
         return Landed(0, 0)
@@ -164,6 +167,9 @@ def _statements(table: RawTable) -> _Statements:
         "columns": _list(table.columns),
         "key": _list(table.key),
         "received": _list(table.columns, "received"),
+        "is_known": sql.SQL(
+            "true as is_known, landed_at < ({ends}) and ({ends}) <= clock_timestamp() as is_before_its_end"
+        ).format(ends=sql.SQL(table.ends)),
         "received_payload": _told(table, "received", "newest"),
         "newest_payload": _told(table, "newest", "received"),
         "received_payload_of_revision": _told(table, "received", "revision"),
@@ -181,6 +187,7 @@ def _statements(table: RawTable) -> _Statements:
         select {received} from {staging} as received
         left join {newest}
         where newest.is_known is null or ({received_payload}) is distinct from ({newest_payload})
+            or newest.is_before_its_end
         """
     texts = {
         "meets_known": "select exists (select from {target} where {in_series})",
@@ -194,7 +201,7 @@ def _statements(table: RawTable) -> _Statements:
         "append": append.replace(
             "{newest}",
             "lateral ("
-            "   select {columns}, true as is_known from {target} as revision where {same_key}"
+            "   select {columns}, {is_known} from {target} as revision where {same_key}"
             "   order by revision.landed_at desc limit 1"
             " ) as newest on true",
         ),
@@ -210,7 +217,7 @@ def _statements(table: RawTable) -> _Statements:
         "append_to_series": append.replace(
             "{newest}",
             "("
-            "   select distinct on ({key}) {columns}, true as is_known from {target} where {in_series}"
+            "   select distinct on ({key}) {columns}, {is_known} from {target} where {in_series}"
             "   order by {key}, landed_at desc"
             " ) as newest using ({key})",
         ),

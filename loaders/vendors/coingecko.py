@@ -50,6 +50,7 @@ class CoinGeckoSource:
         "raw.coingecko_ohlc",
         ("coin_id", "vs_currency", "granularity", "close_time"),
         ("open", "high", "low", "close"),
+        ends="close_time",
     )
 
     def __init__(

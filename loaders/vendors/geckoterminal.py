@@ -60,6 +60,8 @@ class GeckoTerminalSource:
         ("network", "pool_address", "timeframe", "aggregate", "currency", "t"),
         ("o", "h", "l", "c", "v"),
         amounts=("v",),
+        ends="""t + aggregate * case timeframe when 'minute' then interval '1 minute' when 'hour' then interval '1 hour'
+            when 'day' then interval '24 hours' end""",
     )
 
     def __init__(self, base_url: str, budget: RequestBudget) -> None:

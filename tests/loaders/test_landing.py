@@ -10,10 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.client.base import Row, Window
+from loaders.client.base import VENDOR_BARS, RawTable, Row, Window
 from loaders.raw.instruments import Instrument
 from loaders.raw.landing import land, record_coverage, uncovered
+from loaders.vendors.binance import BinanceSource
+from loaders.vendors.coingecko import CoinGeckoSource
+from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
+from tests.machine import as_owner
 from warehouse.connection import connect, endpoint, open_connection
 
 START = datetime(2024, 1, 2, 5, tzinfo=UTC)
@@ -178,6 +182,50 @@ def test_a_connection_lands_for_ever(warehouse_db: Path) -> None:
     with open_connection(where, where.conninfo()) as owner:
         owner.execute("delete from raw.polygon_aggregates where ticker = 'EVER'")
         owner.execute("delete from raw.polygon_splits where id = 'E1'")
+
+
+def test_an_equal_row_proves_that_a_bar_was_whole(warehouse_db: Path) -> None:
+    """The clock of the database was slow: by it a bar landed before its end. What comes after that end lands, once."""
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    minutes = [now - timedelta(minutes=10), now + timedelta(hours=1)]
+    rows = [bar(0, 1, None, "SLOW CLOCK") | {"timespan": "minute", "t": minute} for minute in minutes]
+    landed_at = "select t, landed_at - t from raw.polygon_aggregates where ticker = 'SLOW CLOCK' order by t, landed_at"
+    with connect("loader") as connection:
+        assert land(connection, PolygonSource.bars_table, rows).landed == 2
+    with as_owner() as owner:
+        owner.execute(
+            "update raw.polygon_aggregates set landed_at = t + interval '59 seconds'"
+            " where ticker = 'SLOW CLOCK' and t = %s",
+            minutes[:1],
+        )
+    with connect("loader") as connection:
+        assert [land(connection, PolygonSource.bars_table, rows).landed for _ in range(3)] == [1, 0, 0]
+        connection.commit()
+        found = connection.execute(landed_at).fetchall()
+    assert [minute for minute, _ in found] == [minutes[0], minutes[0], minutes[1]]
+    assert found[0][1] < timedelta(minutes=1) < found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "length"),
+    [
+        (BinanceSource.bars_table, {"open_time": START, "close_time": START + timedelta(milliseconds=59_999)}, 60),
+        (CoinGeckoSource.bars_table, {"close_time": START}, 0),
+        (GeckoTerminalSource.bars_table, {"t": START, "timeframe": "hour", "aggregate": 4}, 4 * 3600),
+        (GeckoTerminalSource.bars_table, {"t": START, "timeframe": "day", "aggregate": 1}, 24 * 3600),
+        (PolygonSource.bars_table, {"t": START, "timespan": "minute", "multiplier": 5}, 300),
+        (PolygonSource.bars_table, {"t": START, "timespan": "hour", "multiplier": 1}, 3600),
+        (PolygonSource.bars_table, {"t": START, "timespan": "day", "multiplier": 1}, 16 * 3600),
+        (VENDOR_BARS, {"bar_start": START, "timeframe": "15m"}, 900),
+        (VENDOR_BARS, {"bar_start": START, "timeframe": "1d"}, None),
+    ],
+    ids=lambda value: value.name if isinstance(value, RawTable) else "",
+)
+def test_a_table_of_bars_says_when_they_end(table: RawTable, row: Row, length: int | None, warehouse_db: Path) -> None:
+    columns = ", ".join(f"%s as {name}" for name in row)
+    with connect("loader") as connection:
+        ends = connection.execute(f"select {table.ends} from (select {columns}) as bars", list(row.values())).fetchone()
+    assert ends == (None if length is None else START + timedelta(seconds=length),)
 
 
 def test_a_name_is_asked_for_while_it_is_one() -> None:

@@ -81,6 +81,7 @@ class BinanceSource:
             "taker_buy_quote_volume",
         ),
         amounts=("trades", "volume"),
+        ends="close_time + interval '1 millisecond'",
     )  # fmt: skip
 
     def __init__(

@@ -78,6 +78,9 @@ class PolygonSource:
         # the socket does not count trades, files do not tell the average price
         partly_told=("vw", "n"),
         amounts=("v", "n"),
+        # a day begins at midnight in New York and its session ends at four
+        ends="""t + case timespan when 'minute' then multiplier * interval '1 minute'
+            when 'hour' then multiplier * interval '1 hour' when 'day' then interval '16 hours' end""",
     )
 
     def __init__(
