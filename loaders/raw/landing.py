@@ -259,6 +259,21 @@ def record_coverage(
     )
 
 
+# only the answers that meet the window: a collector leaves a hundred thousand a year, and asks after each of them
+_HOLES = sql.SQL("""
+    select lower(hole), upper(hole) from (
+      select unnest(tstzmultirange(tstzrange(%(start)s, %(end)s))
+        - coalesce(range_agg(tstzrange(window_start, window_end)), '{{}}')) as hole
+      from raw.coverage
+      where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s and {is_of_timeframe}
+        and window_end > %(start)s and window_start < %(end)s
+        and (%(vendor_symbol)s::text is null or coalesce(vendor_symbol, %(vendor_symbol)s) = %(vendor_symbol)s)
+    ) as holes order by hole
+    """)
+HOLES = _HOLES.format(is_of_timeframe=sql.SQL("timeframe = %(timeframe)s"))
+HOLES_OF_NO_TIMEFRAME = _HOLES.format(is_of_timeframe=sql.SQL("timeframe is null"))
+
+
 def uncovered(
     connection: psycopg.Connection,
     source: str,
@@ -270,16 +285,7 @@ def uncovered(
 ) -> list[Window]:
     """The parts of a window for which the source has not answered yet, oldest first; by any name, or by one."""
     rows = connection.execute(
-        """
-        select lower(hole), upper(hole) from (
-          select unnest(tstzmultirange(tstzrange(%(start)s, %(end)s))
-            - coalesce(range_agg(tstzrange(window_start, window_end)), '{}')) as hole
-          from raw.coverage
-          where source = %(source)s and dataset = %(dataset)s and symbol = %(symbol)s
-            and timeframe is not distinct from %(timeframe)s
-            and (%(vendor_symbol)s::text is null or coalesce(vendor_symbol, %(vendor_symbol)s) = %(vendor_symbol)s)
-        ) as holes order by hole
-        """,
+        HOLES if timeframe else HOLES_OF_NO_TIMEFRAME,
         {
             "vendor_symbol": vendor_symbol,
             "start": window.start,

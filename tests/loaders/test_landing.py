@@ -6,18 +6,20 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loaders.client.base import VENDOR_BARS, RawTable, Row, Window
 from loaders.raw.instruments import Instrument
-from loaders.raw.landing import land, record_coverage, uncovered
+from loaders.raw.landing import HOLES, land, record_coverage, uncovered
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.coingecko import CoinGeckoSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
 from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
 from tests.machine import as_owner
+from tests.plans import plan_of, rows_of
 from warehouse.connection import connect, endpoint, open_connection
 
 START = datetime(2024, 1, 2, 5, tzinfo=UTC)
@@ -262,3 +264,26 @@ def test_coverage_goes_with_the_rows_it_covers(warehouse_db: Path) -> None:
         assert uncovered(connection, "polygon", "bars", "LANDING", "1d", day) == [day]
         count = connection.execute("select count(*) from raw.polygon_aggregates where ticker = 'LANDING'").fetchone()
     assert count == (0,)
+
+
+def test_a_year_of_answers_is_not_read_for_five_minutes(warehouse_db: Path) -> None:
+    """Of coverage of every five minutes for a month only what meets the window is read."""
+    asked = Window(START + timedelta(days=29), START + timedelta(days=29, minutes=5))
+    with connect("loader") as connection:
+        connection.execute(
+            "insert into raw.coverage (source, dataset, symbol, vendor_symbol, timeframe, window_start, window_end,"
+            " rows_received, rows_landed) select 'polygon', 'bars', 'YEAR', 'YEAR', '1m', moment,"
+            " moment + interval '5 minutes', 5, 5"
+            " from generate_series(%s::timestamptz, %s, interval '5 minutes') as moment",
+            (START, asked.start - timedelta(minutes=5)),
+        )
+        connection.commit()
+        connection.execute("select raw.refresh_statistics()")
+        connection.commit()
+        assert uncovered(connection, "polygon", "bars", "YEAR", "1m", asked, "YEAR") == [asked]
+        early = Window(asked.start - timedelta(minutes=7), asked.end)
+        assert uncovered(connection, "polygon", "bars", "YEAR", "1m", early, "YEAR") == [asked]
+        asks = {"source": "polygon", "dataset": "bars", "symbol": "YEAR", "timeframe": "1m", "vendor_symbol": None}
+        query = psycopg.ClientCursor(connection).mogrify(HOLES, asks | {"start": early.start, "end": early.end})
+    read = [node for node in plan_of(query, "loader") if node.get("Relation Name") == "coverage"]
+    assert sum(map(rows_of, read)) == 2
