@@ -29,16 +29,17 @@ def ingest_files(
 ) -> Landed:
     """Land the bars of the symbols (None: all the source has) from all files of a folder and the folders in it.
 
-    A file lands altogether or not at all, with its coverage; one that has landed is not read again, whatever it is
-    called now. A file that cannot be read is named and left out, and after all others have landed the first of them is
-    raised as BadFile. Raises Stop for a folder without files, and for an unknown symbol.
+    A file lands altogether or not at all, with its coverage; one that has landed is not read again for a name of the
+    vendor's that was looked for in it, whatever the file is called now. A file that cannot be read is named and left
+    out, and after all others have landed the first of them is raised as BadFile. Raises Stop for a folder without
+    files, and for an unknown symbol.
     """
     paths = _files(folder)
     instruments = instruments_of(connection, source, symbols)
     instruments = with_sessions(connection, instruments, datetime.now(UTC).date(), progress)
     connection.commit()
     meter = _FileMeter(paths, progress)
-    total, refused, said = Landed(0, 0), [], set[str]()
+    total, refused, said, told = Landed(0, 0), [], set[str](), set[str]()
     for path in paths:
         try:
             file = reader.bar_file(path)
@@ -46,7 +47,7 @@ def ingest_files(
                 said.add(file.timeframe)
                 for sentence in unranked(connection, source, file.timeframe, instruments):
                     progress(sentence)
-            total += _land_file(connection, source, file, instruments, progress)
+            total += _land_file(connection, source, file, instruments, told, progress)
         except BadFile as error:
             connection.rollback()
             progress(f"left out: {error}")
@@ -73,28 +74,30 @@ def _land_file(
     source: str,
     file: BarFile,
     instruments: Sequence[Instrument],
+    told: set[str],
     progress: Progress,
 ) -> Landed:
+    """Land what was not looked for in a file yet. A name without a line is told, and joins those that were told."""
     wanted = [one for one in instruments if file.vendor_symbol in (None, one.vendor_symbol)]
     if not wanted:
         progress(f"{file.path.name}: left alone: no line of seeds/vendor_symbols.csv names {file.vendor_symbol}")
         return Landed(0, 0)
     digest = _checked_digest(file.path)
     with connection.transaction():
-        known = _landed_symbols(connection, source, digest, file.timeframe)
-        wanted = [one for one in wanted if one.symbol not in known]
+        known = _looked_for(connection, source, digest, file.timeframe)
+        wanted = [one for one in wanted if _name(one) not in known]
         if not wanted:
             return Landed(0, 0)
         rows = FileRows(connection, file, {one.vendor_symbol for one in wanted})
         landed = rows.land()
         # another process may have landed the file while this one waited for its turn
-        named = sorted({one.symbol for one in wanted})
-        if set(named) <= set(_landed_symbols(connection, source, digest, file.timeframe)):
+        names = sorted({_name(one) for one in wanted})
+        if set(names) <= _looked_for(connection, source, digest, file.timeframe):
             return Landed(0, 0)
         counted = landed
         covered = rows.covered()
-        for one, told in [(one, told) for one in wanted for name, told in covered if name == one.vendor_symbol]:
-            window = one.within(told)
+        for one, answered in [(one, window) for one in wanted for name, window in covered if name == one.vendor_symbol]:
+            window = one.within(answered)
             if window is None:
                 continue
             record_coverage(
@@ -110,25 +113,46 @@ def _land_file(
             )
             # a file's rows are counted once, however many windows it covers
             counted = Landed(0, 0)
+        found = {name for name, _ in covered} | told
+        for one in wanted:
+            if one.vendor_symbol not in found and one.within(file.period):
+                told.add(one.vendor_symbol)
+                progress(f"{file.path.name}: no line of {one.vendor_symbol}, as {source} should call {one.symbol}")
         connection.execute(
             """
-            insert into raw.landed_files (source, digest, name, timeframe, symbols, rows_received, rows_landed)
-            values (%s, %s, %s, %s, %s, %s, %s)
+            insert into raw.landed_files
+            (source, digest, name, timeframe, symbols, vendor_symbols, rows_received, rows_landed)
+            values (%s, %s, %s, %s, %s, %s, %s, %s)
             """,
-            (source, digest, file.path.name, file.timeframe, named, landed.received, landed.landed),
+            (
+                source,
+                digest,
+                file.path.name,
+                file.timeframe,
+                [symbol for symbol, _ in names],
+                [vendor_symbol for _, vendor_symbol in names],
+                landed.received,
+                landed.landed,
+            ),
         )
-        for sentence in note(connection, source, named[0], file.timeframe, conflict_notes(file.table, landed)):
+        for sentence in note(connection, source, names[0][0], file.timeframe, conflict_notes(file.table, landed)):
             progress(f"{file.path.name}: {sentence}")
     connection.commit()
     return landed
 
 
-def _landed_symbols(connection: psycopg.Connection, source: str, digest: str, timeframe: str) -> list[str]:
+def _name(instrument: Instrument) -> tuple[str, str]:
+    return instrument.symbol, instrument.vendor_symbol
+
+
+def _looked_for(connection: psycopg.Connection, source: str, digest: str, timeframe: str) -> set[tuple[str, str]]:
+    """The symbols, each with the vendor's name, whose rows were looked for in a file."""
     rows = connection.execute(
-        "select unnest(symbols) from raw.landed_files where source = %s and digest = %s and timeframe = %s",
+        "select unnest(symbols), unnest(vendor_symbols) from raw.landed_files"
+        " where source = %s and digest = %s and timeframe = %s",
         (source, digest, timeframe),
     ).fetchall()
-    return [symbol for (symbol,) in rows]
+    return {(symbol, vendor_symbol) for symbol, vendor_symbol in rows}
 
 
 def _checked_digest(path: Path) -> str:

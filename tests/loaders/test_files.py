@@ -119,6 +119,49 @@ def test_what_is_landed_is_not_read_again_and_a_new_symbol_is(loader, tmp_path: 
     assert ingest_files(loader, "polygon", reader, tmp_path, symbols=["AAPL", "IBM"]) == Landed(334, 334)
 
 
+def test_a_name_that_is_put_right_is_looked_for_in_what_has_landed(loader, tmp_path: Path) -> None:
+    """A company that changed its ticker, and one whose name was written wrongly: told once, read once."""
+    days = [date(2024, 3, 11), date(2024, 3, 12), date(2024, 3, 13)]
+    for day in days:
+        flat_file(tmp_path, day, ("OLDX" if day < days[2] else "NEWX", "FILE.B"), minutes=7)
+    reader, symbols, told = files_of("polygon"), ["NEWX", "FILEB"], []
+
+    def ingest() -> Landed:
+        return ingest_files(loader, "polygon", reader, tmp_path, symbols=symbols, progress=told.append)
+
+    with connect("transformer") as transformer:
+        for symbol, name in (("NEWX", "NEWX"), ("FILEB", "FILE-B")):
+            transformer.execute(
+                "insert into reference.instruments values (%s, 'equity', 'XNYS', 8, 1, true, 'a file')", (symbol,)
+            )
+            transformer.execute("insert into reference.vendor_symbols values (%s, 'polygon', %s)", (symbol, name))
+    try:
+        assert ingest() == Landed(6, 6)
+        assert [line for line in told if "FILE-B" in line] == [
+            "2024-03-11.csv.gz: no line of FILE-B, as polygon should call FILEB"
+        ]
+        told.clear()
+        assert ingest() == Landed(0, 0)
+        assert not any("no line of" in line for line in told)
+        with connect("transformer") as transformer:
+            transformer.execute("delete from reference.vendor_symbols where symbol = any(%s)", (symbols,))
+            for symbol, name, begin, end in (
+                ("NEWX", "NEWX", days[2], None),
+                ("NEWX", "OLDX", None, days[2]),
+                ("FILEB", "FILE.B", None, None),
+            ):
+                transformer.execute(
+                    "insert into reference.vendor_symbols values (%s, 'polygon', %s, %s, %s)",
+                    (symbol, name, begin, end),
+                )
+        assert ingest() == Landed(30, 30)
+        assert ingest() == Landed(0, 0)
+    finally:
+        with connect("transformer") as transformer:
+            for table in ("vendor_symbols", "instruments"):
+                transformer.execute(f"delete from reference.{table} where symbol = any(%s)", (symbols,))
+
+
 def test_a_hole_in_an_archive_is_covered_by_nobody(loader, tmp_path: Path) -> None:
     """The venue sends a kline for a minute without a trade: one that its archive has not is asked for over REST."""
     lines = kline_lines(day_start(OLD), 1440)
