@@ -8,6 +8,8 @@ import pytest
 
 from flows.dbt_command import run_dbt
 from loaders.client.calendars import ensure_sessions
+from loaders.raw.landing import land
+from loaders.vendors.polygon import DIVIDENDS, SPLITS
 from tests.canonical.market import STORED_INPUTS
 from tests.canonical.tapes import EXCHANGE_TIME, Bar, Exchange, Judged, Tape, numbered, since, walk
 from tests.machine import BUILT, running_warehouse
@@ -58,7 +60,7 @@ TAPES = (
     fall("B9A", 0.8), fall("B9B", 0.65), fall("B9C", 0.4), fall("NEWS", 0.5, crowd=8), fall("NEWSTHIRD", 0.3, crowd=15),
     cash("B7", (DAY, 2.0, "CAD"), paid=1.5), cash("B7RATE", (DAY, 2.0, "EUR"), paid=2.2),
     cash("B8", (DAY, W[DAY - 1].close, "USD")), split("B8ZERO", DAY, 1, (DAY, 0, 1)),
-    cash("UNSEEN", (DAY, 40.0, "USD")),
+    cash("UNSEEN", (DAY, 40.0, "USD")), cash("NEGATIVE", (DAY, -5.0, "USD")), Tape("YEARONE", numbered(W)),
     # as others reported them of their data: quantopian/pyfolio#519, alpacahq/alpaca-py#604, iexg/IEX-API#485,
     # BennyThadikaran/eod2#262, then massive-com/client-python#925 (a bar of two units on the day of the split),
     # ranaroussi/yfinance#2666 (a payment, and the capital gains in it), #2002 (a reverse split, and a crowd sells),
@@ -93,6 +95,11 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
         exchange = Exchange(loader, transformer)
         transformer.execute("insert into reference.currency_rates values ('EUR', 'USD', '2024-04-15', 1.1)")
         exchange.land(*TAPES)
+        old = {"ticker": "YEARONE", "is_withdrawn": False}
+        land(loader, SPLITS, [old | {"id": "s", "execution_date": date.min, "split_from": 1, "split_to": 2}])
+        paid = dict.fromkeys(DIVIDENDS.columns) | {"cash_amount": 1, "currency": "USD", "dividend_type": "CD"}
+        land(loader, DIVIDENDS, [paid | old | {"id": "d", "ex_dividend_date": date.min}])
+        loader.commit()
         first, last = (datetime.combine(exchange.days[n], time(), EXCHANGE_TIME) for n in (0, len(W)))
         exchange.answer("QUIET", "1d", first, last, "polygon")
         run_dbt("run", "--select", *STORED_INPUTS, "ohlcv_1m", "ohlcv_1d", "features_1d")
@@ -239,7 +246,13 @@ def test_each_doubtful_step_is_told(judged: Judged) -> None:
 
 def test_an_impossible_action_is_named_and_stops_nobody(judged: Judged) -> None:
     assert [row[0] for row in suspected(judged, "B8ZERO")] == ["split"]
-    assert max(abs(value) for value in returns(judged, "B8ZERO").values()) < 1e-3
+    assert suspected(judged, "NEGATIVE") == [("dividend", "less than nothing", False)]
+    assert suspected(judged, "YEARONE") == [
+        ("dividend", "dated when no exchange was", False),
+        ("split", "dated when no exchange was", False),
+    ]
+    for symbol in ("B8ZERO", "NEGATIVE", "YEARONE"):
+        assert max(abs(value) for value in returns(judged, symbol).values()) < 1e-3
 
 
 def test_the_tail_judges_as_the_history_does(judged: Judged) -> None:

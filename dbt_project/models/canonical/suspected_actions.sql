@@ -116,11 +116,14 @@ suspected_splits as (
         execution_date as action_date,
         null as session_date,
         null as step,
-        'not from something to something, or by more than a million' as reason,
+        case
+            when is_possible then 'dated when no exchange was'
+            else 'not from something to something, or by more than a million'
+        end as reason,
         false as is_applied,
         landed_at
     from splits
-    where is_possible is not true
+    where is_possible is not true or execution_date < '1792-01-01'
 ),
 
 due_dividends as (
@@ -173,6 +176,7 @@ suspected_dividends as (
         case
             when is_double then 'entered more than once'
             when cash_in_price_currency is null then 'in ' || currency || ', for which no rate is known'
+            when cash_in_price_currency < 0 then 'less than nothing'
             when {{ as_float('cash_in_price_currency') }} >= price then 'as large as the price before it'
             when is_another_shown then 'another entry of its day is the one that the bars show'
             else 'the bars do not show it'
@@ -184,9 +188,23 @@ suspected_dividends as (
         (
             is_double
             or cash_in_price_currency is null
+            or cash_in_price_currency < 0
             or (cash_in_price_currency > 0 and (dividend_factor < 1 + 1e-15 or is_another_shown))
         )
         and coalesce(decision, '') not like '%action%'
+    union all
+    select
+        symbol,
+        'dividend' as kind,
+        dividend_id as action_id,
+        ex_dividend_date as action_date,
+        null as session_date,
+        null as step,
+        'dated when no exchange was' as reason,
+        false as is_applied,
+        landed_at
+    from {{ ref('int_dividends') }}
+    where ex_dividend_date < '1792-01-01'
 ),
 
 unlisted as (
