@@ -118,7 +118,10 @@ _DUE = sql.SQL("""
     select
         (select count(*) from {history}) > 2 * coalesce(max(audits.bars), 0)
         or (select count(*) from {history}) > 0 and exists (
-            (table catalog except table newest_audit) union all (table newest_audit except table catalog)
+            select
+            from catalog
+            full join newest_audit using (feature, fingerprint)
+            where catalog.feature is null or newest_audit.feature is null
         )
     from canonical.live_builds as builds
     left join features.look_ahead_audits as audits

@@ -99,7 +99,8 @@ VENDOR_BARS = RawTable(
     ("open", "high", "low", "close", "volume"),
     amounts=("volume",),
     # when a day ends is its exchange's to say
-    ends="case when timeframe <> '1d' then bar_start + timeframe::interval end",
+    ends="""bar_start + case timeframe when '1m' then interval '1 minute' when '5m' then interval '5 minutes'
+        when '15m' then interval '15 minutes' when '1h' then interval '1 hour' when '4h' then interval '4 hours' end""",
 )
 
 

@@ -14,4 +14,4 @@ end
 $$;
 comment on function canonical.first_bar_after is
 'When the first bar of a symbol after a moment starts in the history of a live model of canonical bars; null without one.';
-grant execute on function canonical.first_bar_after to transformer, trainer, executor, analyst;
+grant execute on function canonical.first_bar_after to public;
