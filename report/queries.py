@@ -272,7 +272,13 @@ limit 50
 
 FRESHNESS = """
 select
-    timeframe, symbol, newest_bar_start as newest_bar, stale_from, reason
+    timeframe, symbol, newest_bar_start as newest_bar,
+    -- what could never be computed is stale since -infinity, which no datetime holds
+    case
+        when stale_from = '-infinity' then 'its beginning'
+        else to_char(stale_from at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
+    end as stale_from,
+    reason
 from features.freshness
 where newest_bar_start is not null or stale_from is not null
 order by timeframe, symbol

@@ -17,14 +17,15 @@ _REMEDIES = {
     "25006": "it accepts no writing: point DATABASE_URL to the primary server, or lift default_transaction_read_only",
     "57014": "somebody or a limit ended the statement: lift statement_timeout for this role, or try again",
     "55P03": "a lock was waited for in vain",
+    "40P01": "it and another one waited for each other: run the same command again",
     "53100": "its disk is full: free some, and run the same command again",
     "53200": "it is out of memory: lower work_mem, or give it more",
     "57P0": "it was shut down: start it, and run the same command again",
     "08": "the connection was lost: run the same command again",
 }
 
-# the server is away, and may be back soon
-_PASSING = ("57P0", "08")
+# the server is away, and may be back soon, or somebody was in the way
+_PASSING = ("57P0", "08", "40P01")
 
 # raised by functions and rules of ours, whose words say what is wrong
 _OWN_WORDS = ("P0001", "23514")

@@ -214,6 +214,18 @@ def test_a_position_names_the_models_that_hold_it(site: Site) -> None:
     assert [row[1:4] for row in held] == [("AAPL", Decimal("10.5"), "7.5 of fast, 3 of slow")]
 
 
+def test_what_was_never_computed_is_stale_from_its_beginning(site: Site) -> None:
+    """Resembles psycopg#1251: no datetime of Python's holds -infinity."""
+    with as_owner() as owner:
+        owner.execute(
+            "insert into canonical.live_failures (model, symbol, reason)"
+            " values ('ohlcv_4h', 'GOOG', 'numeric overflow')"
+        )
+        found = [row for row in owner.execute(queries.FRESHNESS) if row[:2] == ("4h", "GOOG")]
+        owner.rollback()
+    assert [row[3:] for row in found] == [("its beginning", "ohlcv_4h cannot be computed: numeric overflow")]
+
+
 def test_a_trial_says_why(site: Site) -> None:
     found = reading_pages.pages(site.index)
     said = {number: reading_pages.text(found[f"trials/t1-{number}.html"]) for number in range(1, 5)}

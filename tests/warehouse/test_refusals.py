@@ -25,6 +25,12 @@ pytestmark = pytest.mark.database
             2,
         ),
         ("select 1", "select pg_terminate_backend(pg_backend_pid())", "was shut down", 75),
+        (
+            "select 1",
+            "do $$ begin raise exception 'deadlock detected' using errcode = '40P01'; end $$",
+            "waited for each other",
+            75,
+        ),
     ],
 )
 def test_a_refusal_is_one_sentence(warehouse_db: Path, settings: str, statement: str, words: str, status: int) -> None:
