@@ -24,6 +24,7 @@ from tests.canonical.tapes import (
     walk,
 )
 from tests.machine import BUILT, running_warehouse
+from tests.plans import plan_of, rows_of
 from warehouse.connection import connect
 
 W, M = walk(21, 40), walk(22, 40, deviation=0.001)
@@ -169,6 +170,14 @@ def test_who_is_gone_does_not_come_back_by_himself(judged: Judged) -> None:
         ("no_trade", "explained"): 60, ("inactive", "open"): 420, ("quarantined", "explained"): 10
     }  # fmt: skip
     assert judged.bars("GONEBACK", "1m").keys() == quiet | set(range(1_500, 1_510))
+
+
+def test_whether_others_trade_is_looked_up_and_not_read(judged: Judged) -> None:
+    """Each of 420 bars asks it: a row of another is found by its time, and not among all that others ever sent."""
+    nodes = plan_of("select count(*) from canonical.gaps where symbol = 'GONE' and kind = 'inactive'", "analyst")
+    assert nodes[0]["Actual Rows"] == 1
+    read = [node for node in nodes if node.get("Relation Name") == "binance_klines"]
+    assert 0 < sum(rows_of(node) for node in read) < 20 * 420
 
 
 def test_a_line_that_names_no_bar_decides_nothing_and_is_told(judged: Judged, tmp_path: Path) -> None:

@@ -86,13 +86,19 @@ gaps as (
                 inner join activity_limits as limits
                     on own.asset_class = limits.asset_class and missing.timeframe = limits.timeframe
                 inner join timeframes on missing.timeframe = timeframes.timeframe
-                inner join {{ ref('int_vendor_bars') }} as bars
-                    on others.symbol = bars.symbol and missing.timeframe = bars.timeframe
-                where
-                    own.symbol = missing.symbol
-                    and others.symbol <> missing.symbol
-                    and bars.vendor_start > missing.bar_start - limits.outage_after * timeframes.length
-                    and bars.vendor_start < missing.bar_end
+                -- whichever revision: as a join all rows of a symbol would be read for each of these gaps
+                cross join lateral (
+                    select 1
+                    from {{ ref('int_vendor_revisions') }} as rows
+                    where
+                        rows.symbol = others.symbol
+                        and rows.timeframe = missing.timeframe
+                        and rows.vendor_start > missing.bar_start - limits.outage_after * timeframes.length
+                        and rows.vendor_start < missing.bar_end
+                        and canonical.was_known(rows.landed_at)
+                    limit 1
+                ) as row_of_another
+                where own.symbol = missing.symbol and others.symbol <> missing.symbol
             ) then 'inactive'
             else 'outage'
         end as kind,
