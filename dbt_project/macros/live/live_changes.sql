@@ -84,9 +84,8 @@
         inner join canonical.live_watermarks as watermark
             on watermark.model = '{{ model_name }}' and watermark.symbol = grown.symbol
         cross join lateral (
-            select canonical.first_bar_after('{{ input }}', grown.symbol, grown.bar_start) as bar_start
-            offset 0
-        ) as first_new
+            values (canonical.first_bar_after('{{ input }}', grown.symbol, grown.bar_start))
+        ) as first_new (bar_start)
         where watermark.bar_start > first_new.bar_start - {{ bar_length(model_node(model_name).config.timeframe) }}
 {%- endmacro %}
 
