@@ -10,9 +10,6 @@ PACKAGES := --require-hashes -r constraints.txt
 CHECKOUT := --no-deps --no-build-isolation -e . -e ./sandbox
 # the checker of types, in a folder of its own: it and dbt ask for different versions of one package
 TYPES := --require-hashes --target .venv/types -r constraints-types.txt
-# what nearly every command imports: compiled once here, and not by each of the first processes at the same time
-IMPORTED := warehouse.__main__ loaders.__main__ loaders.vendors.binance training.__main__ execution.__main__ \
-	dbt.cli.main dbt.adapters.postgres.impl prefect.server.api.server
 
 # images of containers forbid Python to keep what it has compiled: then each of many processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +33,6 @@ $(INSTALLED): pyproject.toml sandbox/pyproject.toml constraints.txt constraints-
 	then $(BIN)/uv pip install -q -p $(BIN)/python $(CHECKOUT) && $(BIN)/uv pip install -q -p $(BIN)/python $(TYPES); \
 	else $(BIN)/python -m pip install -q $(PACKAGES) && $(BIN)/python -m pip install -q $(CHECKOUT) \
 	&& $(BIN)/python -m pip install -q --upgrade $(TYPES); fi; \
-	$(BIN)/python -c 'import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]' $(IMPORTED); \
 	touch $@; echo "  done in $$((SECONDS - started)) s"
 
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --upgrade
