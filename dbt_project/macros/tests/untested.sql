@@ -103,24 +103,32 @@
         {%- for node in graph.nodes.values() if node.resource_type == 'test' -%}
             {%- do tests.append(node.alias) -%}
         {%- endfor -%}
-        {%- set wider = [] -%}
+        {%- set wider, shorter = [], [] -%}
         {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'live' -%}
             {%- for input in node.config.changes_from if _is_live(input) and model_node(input).config.timeframe != node.config.timeframe -%}
                 {%- do wider.append(node.name) -%}
+                {%- do shorter.append(input) -%}
             {%- endfor -%}
         {%- endfor -%}
         delete from canonical.passed_tests where test <> all (array['{{ tests | join("', '") }}']::text[]);
         with read_until as (
             select snapshot as seen from canonical.passed_tests
             union all
-            -- bars made of shorter ones ask what these have grown by since they were built
-            select snapshot from canonical.live_builds where model in ('{{ wider | join("', '") }}')
-            union all
             -- the gate asks what was built since the data were tested as a whole
             (select distinct on (timeframe) seen from research.data_tests order by timeframe asc, tested_at desc)
         )
 
         delete from canonical.live_growths
-        where built_xid < (select min(pg_snapshot_xmin(seen)::text::bigint)::text::xid8 from read_until)
+        where
+            built_xid < (select min(pg_snapshot_xmin(seen)::text::bigint)::text::xid8 from read_until)
+            -- bars made of shorter ones ask what these have grown by since they were built
+            and not exists (
+                select 1
+                from canonical.live_builds as builds
+                where
+                    live_growths.model in ('{{ shorter | unique | join("', '") }}')
+                    and builds.model in ('{{ wider | join("', '") }}')
+                    and pg_snapshot_xmin(builds.snapshot) <= live_growths.built_xid
+            )
     {%- endif -%}
 {%- endmacro %}
