@@ -195,14 +195,15 @@ def test_an_action_under_another_ticker_takes_nothing_back(warehouse: Path) -> N
         transformer.execute("insert into reference.vendor_symbols values ('CASED', 'polygon', 'CASED')")
     known = [split("CASED", date(2021, 6, n), f"C{n}") for n in (1, 2)]
     market = Listing(date(2024, 12, 2), set(), known)
-    whole, written, lines = market.answer, "CASED", []
+    whole, written, lines = market.answer, list[str](), list[str]()
 
     def renamed(request: Request) -> Answer:
-        return results([known[0], known[1] | {"ticker": written}]) if "splits" in request.path else whole(request)
+        return results([known[0], known[1] | {"ticker": written[-1]}]) if "splits" in request.path else whole(request)
 
     market.answer = renamed  # type: ignore[method-assign]
     with listing(market) as source:
-        for day, written in enumerate(("CASED", "cased", " CASED", "CSD"), start=2):  # noqa: B007
+        for day, name in enumerate(("CASED", "cased", " CASED", "CSD"), start=2):
+            written.append(name)
             market.today = date(2024, 12, day)
             lines += pull(source, "CASED", since=date(2024, 12, 2))
     assert [line for line in lines if "split" in line] == [
