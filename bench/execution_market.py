@@ -98,10 +98,10 @@ def make(symbols: Sequence[str], folder: Path, length: timedelta, quiet: float =
     if not is_made:
         made = minutes([], sorted(symbols), FIRST.date(), days, 7, dict.fromkeys(symbols, quiet))
         # sixty thousand dollars buy no whole step of what a small account spends
-        pq.write_table(_cheaper(made), tape)
+        pq.write_table(cheaper(made), tape)
     by_end: dict[datetime, list[Row]] = {}
     for bar in pq.read_table(tape).to_pylist():
-        by_end.setdefault(bar["bar_start"] + MINUTE, []).append(_row(bar))
+        by_end.setdefault(bar["bar_start"] + MINUTE, []).append(kline(bar))
     if is_made:
         with connect("analyst") as connection:
             newest = connection.execute("select max(last_bar) from raw.landings where timeframe = '1m'").fetchone()
@@ -130,7 +130,7 @@ def build() -> None:
     run_dbt("run", "--select", "+features_1m", "+freshness_1m", "+catalog", "announced_splits")
 
 
-def _cheaper(table: pa.Table) -> pa.Table:
+def cheaper(table: pa.Table) -> pa.Table:
     """Prices of at most a few hundred, at two decimals."""
     symbols = table["symbol"].to_numpy(zero_copy_only=False)
     for symbol in set(symbols):
@@ -143,7 +143,7 @@ def _cheaper(table: pa.Table) -> pa.Table:
     return table
 
 
-def _row(bar: dict) -> Row:
+def kline(bar: dict) -> Row:
     numbers = {name: Decimal(repr(bar[name])) for name in ("open", "high", "low", "close", "volume")}
     return {
         "symbol": bar["symbol"],
@@ -158,7 +158,7 @@ def _row(bar: dict) -> Row:
     }
 
 
-def models(symbols: Sequence[str], count: int, folder: Path) -> list[ModelPackage]:
+def models(symbols: Sequence[str], count: int, folder: Path, name: str = "bench") -> list[ModelPackage]:
     """So many boosters, each of its share of the symbols, fitted to noise so that the scores of bars differ."""
     if (kept := folder / "packages").exists():
         return [ModelPackage.read(one) for one in sorted(kept.iterdir())]
@@ -170,14 +170,15 @@ def models(symbols: Sequence[str], count: int, folder: Path) -> list[ModelPackag
             ).fetchall()
         )
         columns = ", ".join(sorted(catalog))
-        rows = connection.execute(f"select {columns} from features.features_1m where is_ready limit 1000").fetchall()
+        ready = f"select {columns} from features.features_1m where is_ready and symbol = any(%s) limit 1000"
+        rows = connection.execute(ready, (list(symbols),)).fetchall()
     values = np.array(rows, dtype=np.float64)
     packages = []
     for number in range(count):
         noise = np.random.default_rng(number).random(len(values))
         matrix = xgboost.DMatrix(values.astype(np.float32), noise)
         booster = xgboost.train({"max_depth": 4, "learning_rate": 0.3, "nthread": 1}, matrix, 30)
-        packages.append(_package(f"bench-{number:08x}", booster, symbols[number::count], catalog))
+        packages.append(_package(f"{name}-{number:08x}", booster, symbols[number::count], catalog))
     for package in packages:
         package.save(kept / package.model_id)
     where = endpoint()
@@ -243,8 +244,9 @@ class Exchange:
             with self._lock:
                 self._ask("/sandbox/clock", {"advance_to": self.now.isoformat()})
 
-    def drop_streams(self) -> None:
-        self._ask("/sandbox/desk", {"act": "spot drop"})
+    def drop_streams(self, act: str = "spot drop") -> None:
+        """Break the order streams of Binance, or with `drop` those of Alpaca."""
+        self._ask("/sandbox/desk", {"act": act})
 
     def spot(self) -> dict:
         return self._ask("/sandbox/spot", None)
@@ -260,6 +262,7 @@ def exchange(folder: Path, start: datetime) -> Iterator[Exchange]:
     """The stand-in for Binance, whose clock is moved by hand."""
     command = [sys.executable, "-m", "sandbox", "--tape", str(folder), "--port", "0", "--clock", start.isoformat()]
     command += ["--binance-key", KEY, "--binance-secret", SECRET, "--book", str(folder / "book.sqlite")]
+    command += ["--alpaca-key-id", KEY, "--alpaca-secret", SECRET]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -90,10 +90,10 @@ class Sandbox:
         self.real_clock = real_clock
         self.book = Book(book_path, start)
         self.broker = Broker(Account(self.book, Market(tape)))
-        self._back_office = BackOffice(self.broker.account)
         self._tape = tape
         self._credentials = Credentials(keys.alpaca_key_id, keys.alpaca_secret)
         self._stream = TradeUpdates(self._credentials)
+        self._back_office = BackOffice(self.broker.account, self._stream.drop)
         self._keys = keys
         self._pairs = pairs
         self._plan = plan

@@ -12,6 +12,7 @@
 {"act": "reset"}                                                      a paper account begins anew under its old id
 {"act": "standing", "trading_blocked": true, "status": "ACTIVE"}      what the account may do
 {"act": "standing", "refuses": "account is restricted"}               every order is refused in these words
+{"act": "drop"}                                                       every socket of its order stream breaks
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +31,7 @@ ZERO = Decimal(0)
 class BackOffice:
     """Acts on one account. SandboxError says what an act lacks or does not find."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, drop: Callable[[], None]) -> None:
         self._account = account
         self._book = account.book
         self._acts: dict[object, Callable[[Fields], None]] = {
@@ -45,6 +46,7 @@ class BackOffice:
             "resize": self._resize,
             "reset": self._reset,
             "standing": self._stand,
+            "drop": lambda fields: drop(),
         }
 
     def act(self, fields: object) -> None:

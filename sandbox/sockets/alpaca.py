@@ -33,6 +33,12 @@ class TradeUpdates:
             for queue in self._listening.values():
                 queue.put_nowait(message)
 
+    def drop(self) -> None:
+        """Every connection breaks."""
+        for socket in list(self._sockets):
+            if (transport := socket.get_extra_info("transport")) is not None:
+                transport.abort()
+
     async def close(self) -> None:
         """Close every connection."""
         for socket in list(self._sockets):
