@@ -69,6 +69,32 @@
 {%- endmaterialization %}
 
 
+{# Views over the history that was built, and the history in its place, as patiently() wants them. #}
+{% macro live_swap(sql, view, history, is_rebuild) -%}
+    {%- set resting_history = live_history() -%}
+    {%- set columns = model.columns.values() | map(attribute='name') | join(', ') -%}
+    {%- set steps = [replace_view(view, live_both_halves(history, sql, columns, live_typed_columns()))] -%}
+    {%- for name in config.get('keeps', []) -%}
+        {%- set rows = kept_rows(name, config.require('timeframe'), view)
+            | replace(resting_history | string, history | string) -%}
+        {%- set kept = live_table_beside(history, name) -%}
+        {%- do steps.append(replace_view(live_table_beside(view, name), live_kept_view(kept, name, rows))) -%}
+    {%- endfor -%}
+    {%- if is_rebuild -%}
+        {%- do steps.extend(_in_place_of(resting_history, history)) -%}
+        {%- for name in config.get('keeps', []) -%}
+            {%- do steps.extend(_in_place_of(live_table_beside(resting_history, name), live_table_beside(history, name))) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(steps) }}
+{%- endmacro %}
+
+
+{% macro _in_place_of(old, new) -%}
+    {{ return(['drop table if exists ' ~ old, 'alter table ' ~ new ~ ' rename to ' ~ old.identifier]) }}
+{%- endmacro %}
+
+
 {#
     Brings a history up to its inputs, or fills it from its beginning: when it `is_first`, when its definition `is_other`,
     and by a full refresh. A second history takes the first one's place when it is complete.
@@ -148,31 +174,14 @@
         analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})
     {%- endcall %}
 
-    {%- if is_rebuild or has_no_view -%}
-        {% call statement('view') -%}
-            {{ replace_view(view, live_both_halves(history, sql, columns, live_typed_columns())) }}
-        {%- endcall %}
-        {%- for name in keeps -%}
-            {%- set rows = kept_rows(name, timeframe, view) | replace(resting_history | string, history | string) -%}
-            {% call statement('view_' ~ name) -%}
-                {{ replace_view(live_table_beside(view, name), live_kept_view(live_table_beside(history, name), name, rows)) }}
-            {%- endcall %}
-        {%- endfor -%}
-    {%- endif -%}
-    {%- if is_rebuild -%}
-        {% call statement('swap') -%}
-            drop table if exists {{ resting_history }};
-            alter table {{ history }} rename to {{ resting_history.identifier }}
-            {%- for name in keeps %};
-            drop table if exists {{ live_table_beside(resting_history, name) }};
-            alter table {{ live_table_beside(history, name) }} rename to {{ live_table_beside(resting_history, name).identifier }}
-            {%- endfor %}
-        {%- endcall %}
-    {%- endif -%}
-
     {% call statement('note_build') -%} {{ live_note_build(snapshot, definition) }} {%- endcall %}
     {% call statement('note_definition') -%}
         {{ note_definition(sql | replace(history | string, resting_history | string)) }}
     {%- endcall %}
-    {% call statement('note_watermarks') -%} {{ live_note_watermarks(resting_history) }} {%- endcall %}
+    {% call statement('note_watermarks') -%} {{ live_note_watermarks(history) }} {%- endcall %}
+    {%- if is_rebuild or has_no_view -%}
+        {#- the last of all: from here to the end of the transaction readers wait -#}
+        {% do persist_docs(history, model) %}
+        {% call statement('swap') -%} {{ patiently(live_swap(sql, view, history, is_rebuild)) }} {%- endcall %}
+    {%- endif -%}
 {%- endmacro %}

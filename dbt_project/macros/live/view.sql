@@ -27,7 +27,7 @@
     {%- else -%}
         {% call statement('turn') -%} {{ take_turn() }} {%- endcall %}
         {% call statement('main') -%}
-            {{ replace_view(target, sql) }}
+            {{ patiently([replace_view(target, sql)]) }}
         {%- endcall %}
         {%- if not flags.EMPTY -%}
             {% call statement('note_definition') -%} {{ note_definition(sql) }} {%- endcall %}
@@ -72,9 +72,8 @@
 
 
 {# PostgreSQL refuses to replace a view whose columns change or go; then it is dropped, and its dependants are built
-   again further down the same run. Either way in one statement. #}
+   again further down the same run. Either way in one statement, for patiently(). #}
 {% macro replace_view(relation, sql) -%}
-    do $replace$
     begin
         create or replace view {{ relation }} as
         {{ sql }};
@@ -83,5 +82,4 @@
         create view {{ relation }} as
         {{ sql }};
     end
-    $replace$
 {%- endmacro %}
