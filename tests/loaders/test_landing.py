@@ -17,7 +17,7 @@ from loaders.raw.landing import HOLES, land, record_coverage, uncovered
 from loaders.vendors.binance import BinanceSource
 from loaders.vendors.coingecko import CoinGeckoSource
 from loaders.vendors.geckoterminal import GeckoTerminalSource
-from loaders.vendors.polygon import DIVIDENDS, SPLITS, PolygonSource
+from loaders.vendors.polygon import DIVIDENDS, SPLITS, TICKERS, PolygonSource
 from tests.machine import as_owner
 from tests.plans import plan_of, rows_of
 from warehouse.connection import connect, endpoint, open_connection
@@ -206,6 +206,49 @@ def test_an_equal_row_proves_that_a_bar_was_whole(warehouse_db: Path) -> None:
         found = connection.execute(landed_at).fetchall()
     assert [minute for minute, _ in found] == [minutes[0], minutes[0], minutes[1]]
     assert found[0][1] < timedelta(minutes=1) < found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "revised"),
+    [
+        (PolygonSource.bars_table, bar(0, 1, None, "FAST CLOCK"), {"c": Decimal(2)}),
+        (
+            SPLITS,
+            {"id": "FAST CLOCK", "ticker": "FAST", "execution_date": date(2024, 1, 2), "split_from": 1, "split_to": 2}
+            | {"is_withdrawn": False},
+            {"split_to": 3},
+        ),
+        (
+            TICKERS,
+            dict.fromkeys(TICKERS.columns) | {"ticker": "FAST CLOCK", "active": True, "name": "before"},
+            {"name": "after"},
+        ),
+    ],
+    ids=lambda value: value.name if isinstance(value, RawTable) else "",
+)
+def test_a_clock_that_was_set_back_hides_no_correction(
+    table: RawTable, row: Row, revised: Row, warehouse_db: Path
+) -> None:
+    """The newest revision landed an hour ahead. What corrects it lands once, and is the newest one from then on."""
+    with connect("loader") as loader:
+        assert land(loader, table, [row]).landed == 1
+    with as_owner() as owner:
+        owner.execute(f"update {table.name} set landed_at = landed_at + interval '1 hour' where {table.key[0]} = %s",
+                      (row[table.key[0]],))  # fmt: skip
+        owner.execute("update raw.landings set landed_at = landed_at + interval '1 hour' where relation = %s",
+                      (table.name.removeprefix("raw."),))  # fmt: skip
+    with connect("loader") as loader:
+        for following in (row | revised, row | revised, row, row):
+            land(loader, table, [following])
+        loader.commit()
+        columns = ", ".join(revised)
+        newest = f"select {columns} from {table.name} where {table.key[0]} = %s order by landed_at"
+        found = [value for (value,) in loader.execute(newest, (row[table.key[0]],))]
+    before, after = (next(iter(one.values())) for one in ({name: row[name] for name in revised}, revised))
+    assert found == [before, after, before]
+    with as_owner() as owner:
+        owner.execute(f"delete from {table.name} where {table.key[0]} = %s", (row[table.key[0]],))
+        owner.execute("delete from raw.landings where landed_at > now() + interval '1 minute'")
 
 
 @pytest.mark.parametrize(
