@@ -55,6 +55,17 @@ def test_asset_classes() -> None:
             assert {row["asset_class"] for row in rows} == classes, seed.name
 
 
+def test_every_timeframe_that_a_vendor_sends_has_a_limit() -> None:
+    """Without one, flat bars would go on for as long as the vendor answers."""
+    seeds = {}
+    for name in ("precedence", "activity_limits"):
+        with (PROJECT / "seeds" / f"{name}.csv").open() as lines:
+            seeds[name] = list(csv.DictReader(lines))
+    limited = {(row["asset_class"], row["timeframe"]) for row in seeds["activity_limits"]}
+    sent = [row for row in seeds["precedence"] if row["source"] != "aggregate" and row["volume_rank"]]
+    assert {(row["asset_class"], row["timeframe"]) for row in sent} <= limited
+
+
 def test_roles() -> None:
     rights = yaml.safe_load((ROOT / "warehouse" / "rights.yaml").read_text())
     named = {role for schema in rights["schemas"].values() for roles in schema.values() for role in roles}

@@ -65,6 +65,7 @@
                     and landings.timeframe = ranked.timeframe
                     and landings.last_bar >= ranked.valid_from
                     and landings.first_bar < ranked.valid_to
+                    and canonical.was_known(landings.landed_at)
             ) as firsts
             where ranked.symbol = watermarks.symbol and ranked.timeframe = '{{ timeframe }}'
         {% endmacro %}
