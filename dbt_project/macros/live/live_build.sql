@@ -99,7 +99,7 @@
 {%- endmacro %}
 
 
-{# How far each symbol's history has grown, where it ends now, and the rules that it was computed by. #}
+{# How far each symbol's history has grown, where it ends now, and the rules that it was computed by, or the symbols. #}
 {% macro live_note_watermarks(history) -%}
         insert into canonical.live_growths (model, symbol, bar_start)
         select
@@ -122,6 +122,7 @@
             newest.bar_start,
             {% if config.get('rules_from') -%}
             (select rules.rules from {{ ref(config.get('rules_from')) }} as rules where rules.symbol = instruments.symbol)
+            {%- elif config.get('also_reads') -%} {{ symbols_read(config.get('also_reads'), 'instruments.symbol') }}
             {%- else -%} null {%- endif %}
         from {{ ref('instruments') }} as instruments
         cross join lateral (

@@ -59,6 +59,7 @@
                 and watermark.symbol = current_rules.symbol
                 and watermark.rules <> current_rules.rules
         {%- endif %}
+        {{ live_reads_others(model_name) }}
     ) as changed
     group by changed.symbol
 {%- endmacro %}

@@ -52,3 +52,32 @@
                 and watermark.bar_start >= arrived.bar_start
     {%- endif %}
 {%- endmacro %}
+
+
+{#
+    Rows that read another symbol's bars than when they were computed, or none any more: a benchmark was taken out of the seeds,
+    or came into them. Watermarks from before this was noted have no rules.
+#}
+{% macro live_reads_others(model_name) -%}
+    {%- set reads = model_node(model_name).config.get('also_reads') if execute -%}
+    {%- if reads %}
+        union all
+        select
+            watermark.symbol,
+            '-infinity' as bar_start
+        from canonical.live_watermarks as watermark
+        where
+            watermark.model = '{{ model_name }}'
+            and watermark.rules <> {{ symbols_read(reads, 'watermark.symbol') }}
+    {%- endif %}
+{%- endmacro %}
+
+
+{# The symbols whose bars a symbol's rows read, as one text. #}
+{% macro symbols_read(reads, symbol) -%}
+    (
+                select coalesce(string_agg(reads.read_symbol, ' ' order by reads.read_symbol), '')
+                from {{ ref(reads) }} as reads
+                where reads.symbol = {{ symbol }}
+            )
+{%- endmacro %}
