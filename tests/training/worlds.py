@@ -7,7 +7,10 @@ import pandas as pd
 
 from training.dataset import Dataset
 from training.hypothesis import Hypothesis
+from warehouse.connection import connect
 
+# two trials
+GRID = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 40}, "grid": {"max_depth": [1, 2]}}
 FINGERPRINTS = {"volume_surprise": "v1", "wind_direction": "w1"}
 
 
@@ -60,3 +63,13 @@ def hypothesis(**changes: object) -> Hypothesis:
         "training": {"start": "2000-01-01", "end": "2012-09-28", "device": "cpu", "xgboost": {"n_estimators": 40}},
     }
     return Hypothesis.model_validate({**content, **changes})
+
+
+def counts() -> dict[str, int]:
+    """How many rows each table has that a search, or a look at it, writes."""
+    tables = ("hypotheses", "families", "runs", "run_outcomes", "trials", "trial_returns", "gate_looks", "verdicts")
+    with connect("trainer") as connection:
+        return {
+            name: connection.execute(f"select count(*) from research.{name}").fetchone()[0]
+            for name in (*tables, "gate_checks", "models", "model_states")
+        }
