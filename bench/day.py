@@ -164,7 +164,8 @@ def trade(
     """A session, in a process of its own, as `execution` runs it."""
     from execution.brokers.alpaca import AlpacaBroker
     from execution.brokers.base import Broker
-    from execution.brokers.binance import BinanceBroker, BinanceKeys
+    from execution.brokers.binance import BinanceBroker
+    from execution.brokers.binance_clients import BinanceKeys
     from execution.continuous import Landings, go_on
     from execution.session import Session
 

@@ -116,7 +116,8 @@ def trade(
     """The session, in a process of its own, as `execution` runs it."""
     from cProfile import Profile
 
-    from execution.brokers.binance import BinanceBroker, BinanceKeys
+    from execution.brokers.binance import BinanceBroker
+    from execution.brokers.binance_clients import BinanceKeys
     from execution.continuous import Landings, go_on
     from execution.session import Session
 

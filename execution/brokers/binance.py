@@ -16,15 +16,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import requests
-from binance.async_client import AsyncClient
-from binance.client import Client
 from binance.exceptions import BinanceAPIException, BinanceRequestException
 
 from execution.brokers import binance_wire as wire
@@ -47,6 +44,7 @@ from execution.brokers.base import (
     Unknown,
     sent_before,
 )
+from execution.brokers.binance_clients import BinanceKeys, private_key, rest_client, socket_client
 from execution.brokers.binance_history import History
 from execution.brokers.binance_line import (
     BAD_SYMBOL,
@@ -85,7 +83,6 @@ RECEIVE_WINDOW = timedelta(seconds=5)
 """A request that takes longer than this to arrive is refused there."""
 # the exchange gives its own engine ten seconds, and clocks are never quite one
 _ENGINE = timedelta(seconds=10) + timedelta(seconds=2)
-_TIMEOUT = (3.05, 10.0)
 _CUT_ATTEMPTS = 5
 _STREAM_START_SECONDS = 5.0
 _LISTING_SECONDS = 30.0
@@ -99,15 +96,6 @@ _BALANCES_TWICE, _LISTS = 45, 40
 
 _NOT_TAKEN, _NOT_CANCELED = -2010, -2011
 _DUPLICATE = "Duplicate order sent."
-
-
-@dataclass(frozen=True, slots=True)
-class BinanceKeys:
-    """A key with the secret that signs for it: HMAC's, or a private key (Ed25519 or RSA, as PEM)."""
-
-    key: str = field(repr=False)
-    secret: str | None = field(default=None, repr=False)
-    private_key: str | None = field(default=None, repr=False)
 
 
 class BinanceBroker:
@@ -155,7 +143,7 @@ class BinanceBroker:
         at_vendor = any(base_url.startswith(f"https://{host}") for host in HOSTS[self.mode])
         self._machine = machine or (_real_time if at_vendor else None)
         self._keys, self._base_url, self._socket_url = keys, base_url, socket_url
-        self._client = _rest_client(keys, base_url)
+        self._client = rest_client(keys, base_url)
         self._line = Line(self._client, pause, silence or Silence("Binance"))
         self._history = History(self._line)
         self._client.REQUEST_RECVWINDOW = int(receive_window / timedelta(milliseconds=1))
@@ -181,7 +169,7 @@ class BinanceBroker:
         keys = BinanceKeys(
             settings.binance_trading_key,
             secret.get_secret_value() if secret else None,
-            _private_key(private) if private else None,
+            private_key(private) if private else None,
         )
         return cls(
             keys,
@@ -345,7 +333,8 @@ class BinanceBroker:
         # the stream asks for nothing while it listens, so what an asset is to us has to be known before
         with contextlib.suppress(Retry):
             self._listing()
-        self._stream = UserStream(self._socket_client, self._line.offset, self._fee_symbol)
+        client = partial(socket_client, self._keys, self._socket_url)
+        self._stream = UserStream(client, self._line.offset, self._fee_symbol)
         self._stream.start(_STREAM_START_SECONDS)
 
     def events(self, wait_seconds: float) -> Sequence[BrokerEvent]:
@@ -462,43 +451,6 @@ class BinanceBroker:
             # money that moved without an asset of ours may have been anything
             if moved is None or symbol in symbols or (moved and not symbols.intersection(self._ours())):
                 self._history.touch(symbol)
-
-    def _socket_client(self) -> AsyncClient:
-        """The SDK's client for sockets, which knows no address but ours. Make it in the event loop that uses it."""
-        names = ("WS_API_URL", "WS_API_TESTNET_URL", "WS_API_DEMO_URL")
-        kind = type("SocketClient", (AsyncClient,), dict.fromkeys(names, self._socket_url))
-        client: AsyncClient = kind(self._keys.key, self._keys.secret, private_key=self._keys.private_key)
-        return client
-
-
-class _RestClient(Client):  # type: ignore[misc]  # the SDK has no types
-    # where a key cannot be read, the SDK's destructor looks for the session of a client that was never made
-    session: Any = None
-
-
-def _rest_client(keys: BinanceKeys, base_url: str) -> Client:
-    """The SDK's client, confined to the one address."""
-    try:
-        client = _RestClient(keys.key, keys.secret, ping=False, private_key=keys.private_key)
-    except (ValueError, TypeError, IndexError):
-        raise Stop("BINANCE_TRADING_PRIVATE_KEY is not a private key in PEM: make one with `openssl genpkey`") from None
-    for name in ("API_URL", "API_TESTNET_URL", "API_DEMO_URL"):
-        setattr(client, name, f"{base_url}/api")
-    # the SDK takes a pair as requests does, and says that it takes a number
-    client.REQUEST_TIMEOUT = _TIMEOUT
-    addresses.confine(client.session, base_url)
-    return client
-
-
-def _private_key(text: Any) -> str:
-    """The PEM, or what the file of this name holds."""
-    value = str(text.get_secret_value())
-    if "PRIVATE KEY" in value:
-        return value
-    try:
-        return Path(value).expanduser().read_text()
-    except OSError as error:
-        raise Stop(f"BINANCE_TRADING_PRIVATE_KEY: the file cannot be read ({error.strerror})") from None
 
 
 def _real_time() -> datetime:

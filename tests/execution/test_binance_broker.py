@@ -13,7 +13,8 @@ from Crypto.PublicKey import ECC
 
 from execution.brokers import binance_history
 from execution.brokers.base import Accepted, Mode, OrderRequest, Rejected, Unknown
-from execution.brokers.binance import BinanceBroker, BinanceKeys
+from execution.brokers.binance import BinanceBroker
+from execution.brokers.binance_clients import BinanceKeys
 from execution.orders import OrderStatus, Side
 from sandbox.server import Keys
 from tests.execution.spot import FIRST, PAIRS, SPOT_KEY, SpotExchange, load_spot, spot_exchange

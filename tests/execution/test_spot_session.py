@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from execution.acknowledge import adopt, begin_epoch
-from execution.brokers.binance import BinanceBroker, BinanceKeys
+from execution.brokers.binance import BinanceBroker
+from execution.brokers.binance_clients import BinanceKeys
 from execution.control import Control
 from execution.ledger import Ledger
 from execution.orders import OrderStatus

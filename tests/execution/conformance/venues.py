@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from execution.brokers.alpaca import AlpacaBroker
 from execution.brokers.base import Broker
-from execution.brokers.binance import BinanceBroker, BinanceKeys
+from execution.brokers.binance import BinanceBroker
+from execution.brokers.binance_clients import BinanceKeys
 from tests.execution.spot import PAIRS, SPOT_KEY, SpotExchange, units
 from tests.execution.world import AFTER_OPEN, KEY, Exchange, trading_days
 
