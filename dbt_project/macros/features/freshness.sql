@@ -64,18 +64,35 @@ failures as (
     group by failures.symbol
 ),
 
+-- nobody's history follows from rules that were loaded after it was built
+other_rules as (
+    select
+        noted.symbol,
+        string_agg(distinct loaded.seed, ', ' order by loaded.seed) as seeds
+    from canonical.live_builds as builds
+    inner join canonical.loaded_seeds as loaded on builds.seeds ->> loaded.seed <> loaded.rows_hash
+    inner join canonical.live_watermarks as noted on builds.model = noted.model
+    where builds.model in ('{{ models_below('features_' ~ timeframe) | join("', '") }}')
+    group by noted.symbol
+),
+
 described as (
     select
         newest.symbol,
         '{{ timeframe }}' as timeframe,
         newest.newest_bar_start,
-        least(earliest.bar_start, failures.bar_start) as stale_from,
+        least(
+            earliest.bar_start, failures.bar_start, case when other_rules.symbol is not null then '-infinity'::timestamptz end
+        ) as stale_from,
         case
             when failures.reason is not null then failures.reason
+            when other_rules.seeds is not null
+                then other_rules.seeds || ' changed after its history was built: run `dbt build`'
             when earliest.bar_start is not null then 'rows landed behind its end: run `dbt build`'
         end as reason
     from newest
     left join failures on newest.symbol = failures.symbol
+    left join other_rules on newest.symbol = other_rules.symbol
     left join (
         select
             symbol,

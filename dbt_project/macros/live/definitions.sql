@@ -35,12 +35,20 @@
         ~ "') and relation <> '" ~ model.name ~ "' and definition <> '' order by relation"
     ) -%}
     {%- do parts.extend(built.columns[0].values()) -%}
-    {%- for name in below -%}
+    {%- for seed, rows in rules_below(below).items() -%} {%- do parts.append(seed ~ ' ' ~ rows) -%} {%- endfor -%}
+    {{ return(local_md5(parts | unique | join('\n'))) }}
+{%- endmacro %}
+
+
+{# The seeds of rules that models stand on: {name: hash of its rows}. #}
+{% macro rules_below(models) -%}
+    {%- set found = {} -%}
+    {%- for name in models -%}
         {%- for id in model_node(name).depends_on.nodes if id.startswith('seed.') and graph.nodes[id].config.meta.decides_history -%}
-            {%- do parts.append(graph.nodes[id].name ~ ' ' ~ rows_of_seed(graph.nodes[id])) -%}
+            {%- do found.update({graph.nodes[id].name: rows_of_seed(graph.nodes[id])}) -%}
         {%- endfor -%}
     {%- endfor -%}
-    {{ return(local_md5(parts | unique | join('\n'))) }}
+    {{ return(found) }}
 {%- endmacro %}
 
 

@@ -92,10 +92,14 @@
 
 
 {% macro live_note_build(snapshot, definition) -%}
-        insert into canonical.live_builds (model, snapshot, definition)
-        values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}')
+        insert into canonical.live_builds (model, snapshot, definition, seeds)
+        values ('{{ model.name }}', '{{ snapshot }}', '{{ definition }}', '{{ tojson(rules_below(models_below(model.name))) }}')
         on conflict (model) do update
-        set snapshot = excluded.snapshot, definition = excluded.definition, built_at = clock_timestamp()
+        set
+            snapshot = excluded.snapshot,
+            definition = excluded.definition,
+            seeds = excluded.seeds,
+            built_at = clock_timestamp()
 {%- endmacro %}
 
 

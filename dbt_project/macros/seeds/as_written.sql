@@ -2,27 +2,6 @@
     A seed as it is written. To dbt a line with a comma too much is the end of the build, and the text NULL is no value, and it is
     a ticker. So each line is read as texts, only an empty one is no value, and PostgreSQL says what their types make of them.
 #}
-{% macro load_agate_table() %}
-    {%- set file = lines_as_written(model) -%}
-    {%- if file.problem and load_relation(this) -%}
-        {%- do exceptions.warn(model.original_file_path ~ ' is not read, and what it said before holds: ' ~ file.problem) -%}
-    {%- elif file.problem -%}
-        {%- do exceptions.raise_compiler_error(model.original_file_path ~ ' cannot be read: ' ~ file.problem) -%}
-    {%- endif -%}
-    {%- set names = model.config.column_types.keys() | list if file.problem else file.header -%}
-    {%- set lines = file.table.limit(0) if file.problem else file.table.limit(1, file.table.rows | length) -%}
-    {{ return(lines.select(file.table.column_names[:names | length]).rename(names)) }}
-{% endmacro %}
-
-
-{% macro postgres__load_csv_rows(model, agate_table) %}
-    {%- set rows = counting_lines(model, lines_as_written(model)) -%}
-    {%- if rows -%}
-        {{ return(default__load_csv_rows(model, {'column_names': agate_table.column_names, 'rows': rows})) }}
-    {%- endif -%}
-    {{ return('') }}
-{% endmacro %}
-
 
 {#
     Header and lines of a seed's file, each a list of texts, `table` with all of it, and in `problem` a sentence when the file
@@ -64,22 +43,12 @@
 
 
 {#
-    The lines of a seed without those that cannot count: a field that its column's type cannot hold, and whatever a data test of
-    the seed would stop the build for. `python -m flows build` names each with its file and line.
+    The fields of the lines of a seed that count, how many do not, and all of them as a table for `dbt seed --show`. A line does not
+    count for a field that its column's type cannot hold, and whatever a data test of
+    the seed would stop the build for. Each is told with its file and line.
 #}
 {% macro counting_lines(model, file) %}
-    {%- set rules = [] -%}
-    {%- for test in graph.nodes.values()
-        if test.resource_type == 'test' and test.attached_node == model.unique_id and test.config.severity | lower == 'error'
-    -%}
-        {%- set said = test.test_metadata.kwargs -%}
-        {%- do rules.append({
-            'test': test.test_metadata.name,
-            'columns': said.get('columns') or [said.get('column_name')],
-            'values': said.get('values'),
-            'expression': said.get('expression'),
-        }) -%}
-    {%- endfor -%}
+    {%- set rules = rules_of_lines(model) -%}
     {%- set types = [] -%}
     {%- for name in file.header -%}{%- do types.append(model.config.column_types[name]) -%}{%- endfor -%}
     {%- set numbered = [] -%}
@@ -98,11 +67,31 @@
         {%- do refused.update({row[0] | int: row[1]}) -%}
         {%- do exceptions.warn(model.original_file_path ~ ', line ' ~ row[0] | int ~ ': ' ~ row[1]) -%}
     {%- endfor -%}
-    {%- set rows = [] -%}
+    {%- set counting = [] -%}
     {%- for line in numbered if line.line_no not in refused -%}
-        {%- set values = [] -%}
-        {%- for field in line.fields -%}{%- do values.append(field or none) -%}{%- endfor -%}
-        {%- do rows.append(values) -%}
+        {%- do counting.append(line.fields) -%}
     {%- endfor -%}
-    {{ return(rows) }}
+    {%- set table = file.table.limit(1, file.table.rows | length) -%}
+    {%- set names = table.column_names[:file.header | length] -%}
+    {{ return({
+        'counting': counting, 'refused': refused | length, 'table': table.select(names).rename(file.header | list)
+    }) }}
+{% endmacro %}
+
+
+{# The data tests of a seed that would stop a build. #}
+{% macro rules_of_lines(model) %}
+    {%- set rules = [] -%}
+    {%- for test in graph.nodes.values()
+        if test.resource_type == 'test' and test.attached_node == model.unique_id and test.config.severity | lower == 'error'
+    -%}
+        {%- set said = test.test_metadata.kwargs -%}
+        {%- do rules.append({
+            'test': test.test_metadata.name,
+            'columns': said.get('columns') or [said.get('column_name')],
+            'values': said.get('values'),
+            'expression': said.get('expression'),
+        }) -%}
+    {%- endfor -%}
+    {{ return(rules) }}
 {% endmacro %}
