@@ -1,4 +1,4 @@
-"""A seed is loaded when its file or its table says something else than at the last load, and features say that rules changed."""
+"""A seed is loaded when its file or its table says something new, and features say that rules changed."""
 
 import shutil
 from collections.abc import Iterator
@@ -72,6 +72,15 @@ def test_what_did_not_change_is_left(seeds: Path) -> None:
             says = "select description from reference.instruments where symbol = 'AAPL'"
             assert scalar(reader.execute(says)) == "Apple"
     assert _loaded_again() == {"instruments"}
+
+
+def test_a_file_that_is_large_is_left_too(seeds: Path) -> None:
+    """dbt takes no checksum of more than a megabyte."""
+    names = "".join(f"large,{n:04d}{'X' * 300},2024-01-02,\n" for n in range(3500))
+    with _edited(seeds / "universes.csv", "valid_to\n", f"valid_to\n{names}"):
+        assert [_loaded_again() for _ in range(2)] == [{"universes"}, set()]
+        with _edited(seeds / "universes.csv", "large,0000", "large,9999"):
+            assert _loaded_again() == {"universes"}
 
 
 def test_a_table_that_somebody_changed_is_as_its_file_again(seeds: Path) -> None:

@@ -54,7 +54,7 @@
 
 {# Whether this file was loaded, and the table is as the load left it. #}
 {% macro is_as_loaded(file) %}
-    {%- if not file or should_full_refresh() or invocation_args_dict.show -%} {{ return(false) }} {%- endif -%}
+    {%- if should_full_refresh() or invocation_args_dict.show -%} {{ return(false) }} {%- endif -%}
     {%- set noted = run_query(
         "select rows_hash from canonical.loaded_seeds where seed = '" ~ model.name ~ "' and file = '" ~ file ~ "'"
     ) -%}
@@ -62,12 +62,17 @@
 {% endmacro %}
 
 
-{# A seed's file and what decides how it is read, as one hash; empty for a file of more than a megabyte, of which dbt has none. #}
+{# A seed's file and what decides how it is read, as one hash. Of a file of more than a megabyte dbt knows the name alone. #}
 {% macro file_of_seed(model) %}
     {%- set checksum = graph.nodes[model.unique_id].checksum -%}
-    {%- if checksum.name != 'sha256' -%} {{ return('') }} {%- endif -%}
+    {%- if checksum.name == 'sha256' -%}
+        {%- set content = checksum.checksum -%}
+    {%- else -%}
+        {%- set read = lines_as_written(model) -%}
+        {%- set content = tojson([read.header, read.lines]) -%}
+    {%- endif -%}
     {%- set rules = rules_of_lines(model) | map('tojson') | sort | list -%}
-    {{ return(local_md5(tojson([checksum.checksum, model.config.column_types, rules, var('migration')]))) }}
+    {{ return(local_md5(tojson([content, model.config.column_types, rules, var('migration')]))) }}
 {% endmacro %}
 
 
