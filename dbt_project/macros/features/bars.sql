@@ -92,6 +92,7 @@
             {{- passed_on(passes.computed, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
         from summed
+        where bar_no >= coalesce(watermarks.bar_no - {{ rows_back_from(passes.computed, needed, library) }}, 0)
         offset 0
     {% endmacro %}
 

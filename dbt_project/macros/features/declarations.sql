@@ -190,15 +190,18 @@
 {%- endmacro %}
 
 
-{# What was resolved, with a summand of short windows alone cut only where these are computed. #}
+{# What was resolved, with the measures and summands of short windows alone computed only after the long ones. #}
 {% macro in_their_passes(resolved, library) -%}
     {%- set passes = feature_passes() -%}
     {%- set early = [] -%}
-    {%- for quantity in resolved.values() if quantity.window and quantity.step == passes.spanned -%}
-        {%- do early.append(quantity.window.of) -%}
+    {%- for quantity in resolved.values() if quantity.step == passes.spanned -%}
+        {%- do early.extend(quantity.reach) -%}
     {%- endfor -%}
-    {%- for name, quantity in resolved.items() if name in library and library[name].kind and name not in early -%}
-        {%- do quantity.update({'step': passes.recent}) -%}
+    {%- for name, quantity in resolved.items() if name not in early -%}
+        {%- if quantity.step == passes.measured -%} {%- do quantity.update({'step': passes.recent}) -%}
+        {%- elif quantity.step == passes.summable -%}
+            {%- do quantity.update({'step': passes.cut if library[name].kind else passes.valued}) -%}
+        {%- endif -%}
     {%- endfor -%}
     {{ return(resolved) }}
 {%- endmacro %}

@@ -53,7 +53,11 @@ cross join lateral (
 
     recent as ({{ pass_over_recent_rows(passes.recent, 'spanned', needed, library, last_used) }}),
 
-    summed as ({{ pass_with_windows(passes.summed, 'recent', needed, library, last_used) }}),
+    valued as ({{ pass_without_windows(passes.valued, 'recent', needed, library, last_used) }}),
+
+    cut as ({{ pass_without_windows(passes.cut, 'valued', needed, library, last_used) }}),
+
+    summed as ({{ pass_with_windows(passes.summed, 'cut', needed, library, last_used) }}),
 
     computed as ({{ bars_in_row(needed, library, last_used) }}),
 

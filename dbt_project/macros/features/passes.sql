@@ -6,16 +6,16 @@
 {# {name: its place in the order}. #}
 {% macro feature_passes() -%}
     {{ return({
-        'given': 0,     'bars': 1,      'counted': 2,   'measured': 3,  'summable': 4,  'spanned': 5,
-        'recent': 6,    'summed': 7,    'computed': 8,  'smoothed': 9,  'described': 10,
+        'given': 0,     'bars': 1,      'counted': 2,   'measured': 3,  'summable': 4,  'spanned': 5,   'recent': 6,
+        'valued': 7,    'cut': 8,       'summed': 9,    'computed': 10, 'smoothed': 11, 'described': 12,
     }) }}
 {%- endmacro %}
 
 
 {#
     The longest short window. Long windows, recursions and what goes back further are computed first (spanned), over the
-    whole lookback. The many short ones follow (summed), and read only the rows that they need: a tail of one bar, which
-    is what a live read computes, has a third of the lookback then.
+    whole lookback. The many short ones follow (summed), with the measures and summands that only they need, and read only
+    the rows that they need: a tail of one bar, which is what a live read computes, has a third of the lookback then.
 #}
 {% macro longest_short_window() -%}
     {{ return(20) }}
@@ -48,6 +48,7 @@
 {# A pass of scalar expressions. #}
 {% macro pass_without_windows(step, previous, needed, library, last_used) %}
         select
+            {{- values_to_cut(needed, library) if step == feature_passes().valued }}
             {{- scalars_of_pass(step, needed, library) }}
             {{- passed_on(step, needed, last_used, library) }}
             bar_start, session_date, is_confirmed_late, is_watermark, is_after, bar_count, bar_no
@@ -89,11 +90,27 @@
 
 
 {% macro scalars_of_pass(step, needed, library) -%}
+    {%- set passes = feature_passes() -%}
     {%- for name, quantity in needed.items() if quantity.step == step and not quantity.window %}
         {%- set expression = library[name].expression | replace('stored_state', 'watermarks.' ~ name) %}
-        {%- for part in (cut_summand(expression, library[name].kind) if library[name].kind else [expression]) %}
-            {{ part }} as {{ name }}{{ '__' ~ loop.index if library[name].kind }},
-        {%- endfor %}
+        {%- if library[name].kind %}
+            {%- for part in cut_summand(name if step == passes.cut else expression, library[name].kind) %}
+            {{ part }} as {{ name }}__{{ loop.index }},
+            {%- endfor %}
+        {%- else %}
+            {{ expression }} as {{ name }},
+        {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{#
+    The values of the summands that the next pass cuts: a cut repeats what it cuts more often than it has parts. The few that
+    long windows sum are cut at once, because another pass over the whole lookback would cost more.
+#}
+{% macro values_to_cut(needed, library) -%}
+    {%- for name, quantity in needed.items() if quantity.step == feature_passes().cut %}
+            {{ library[name].expression }} as {{ name }},
     {%- endfor %}
 {%- endmacro %}
 
@@ -115,8 +132,10 @@
     {%- set last = {} -%}
     {%- for name in newest_breaks().values() -%} {%- do last.update({name: passes.computed}) -%} {%- endfor -%}
     {%- for name, quantity in needed.items() -%}
+        {#- a summand that is cut of its value needs its inputs for that value only -#}
+        {%- set used = passes.valued if quantity.step == passes.cut else quantity.step -%}
         {%- for input in inputs_of(name, quantity, library) -%}
-            {%- do last.update({input: [last.get(input, passes.given), quantity.step] | max}) -%}
+            {%- do last.update({input: [last.get(input, passes.given), used] | max}) -%}
         {%- endfor -%}
     {%- endfor -%}
     {%- for name in levels -%} {%- do last.update({name: passes.described}) -%} {%- endfor -%}
@@ -170,7 +189,7 @@
         {%- do lengths.append(quantity.window.rows) -%}
     {%- endfor -%}
     window
-            bars_in_order as (order by bar_no)
+            bars_in_order as (order by bar_no rows unbounded preceding)
             {%- for rows in lengths | unique | sort %},
             last_{{ rows }} as (order by bar_no rows between {{ rows - 1 }} preceding and current row)
             {%- endfor %}
