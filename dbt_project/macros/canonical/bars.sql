@@ -6,17 +6,25 @@
     canonical_bars   of those the best ranked one that may be published, no-trade bars made flat, adjusted forward
 #}
 {% macro graded_bars(timeframe) -%}
+    with answered as materialized (
+        {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
+    ),
+
+    {{ steps_to_graded_bars(timeframe) }}
+
+    select * from graded
+{%- endmacro %}
+
+
+{# Beside `answered`, the windows in which all vendors have answered. #}
+{% macro steps_to_graded_bars(timeframe) -%}
     {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe != '1m' -%}
     {%- set after = "watermarks.bar_start - interval '1 day'" if is_daily else 'watermarks.bar_start' -%}
-    with listed_splits as materialized ({{ listed_splits() }}),
+    listed_splits as materialized ({{ listed_splits() }}),
 
     listed_cash as materialized ({{ listed_cash() }}),
 
     decisions as materialized ({{ decided(timeframe) }}),
-
-    answered as ({{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}),
-
-    silence as materialized ({{ silence(timeframe) }}),
 
     received as ({{ received(timeframe, after) }}),
 
@@ -47,16 +55,16 @@
 
     checked as ({{ checked(timeframe) }}),
 
-    graded as ({{ graded() }})
-
-    select * from graded
+    graded as materialized ({{ graded() }})
 {%- endmacro %}
 
 
 {% macro canonical_bars(timeframe) -%}
-    with graded as materialized (
-    {{ graded_bars(timeframe) }}
+    with answered as materialized (
+        {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
     ),
+
+    {{ steps_to_graded_bars(timeframe) }},
 
     accepted as ({{ accepted() }}),
 

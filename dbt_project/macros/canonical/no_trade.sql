@@ -37,9 +37,7 @@
             ) - 1 as last_bar_no,
             answered.windows
         from known
-        cross join (
-            {{ answered_windows("'" ~ timeframe ~ "'", 'watermarks.symbol', 'watermarks.bar_start') }}
-        ) as answered
+        cross join answered
     {% endmacro %}
 
 

@@ -11,30 +11,28 @@
     {% endmacro %}
 
 
-{# After how many bars without a trade an instrument counts as inactive, and the windows in which all vendors have answered. #}
-{% macro silence(timeframe) %}
-        select
-            limits.inactive_after,
-            answered.windows
-        from {{ ref('activity_limits') }} as limits
-        cross join answered
-        where limits.asset_class = watermarks.asset_class and limits.timeframe = '{{ timeframe }}'
-    {% endmacro %}
-
-
 {#
     Whether a bar comes after a silence that is too long for a quiet market. Bars up to the newest of the history are known to
     be silent when they are there.
 #}
 {% macro reappears(timeframe) -%}
     case
-                when witnessed.bar_no - witnessed.previous_no > (select inactive_after from silence)
-                    then tstzrange(
-                        reference.bar_start(
-                            watermarks.calendar, '{{ timeframe }}', greatest(witnessed.previous_no, watermarks.bar_no) + 1
-                        ),
-                        witnessed.bar_start
-                    ) <@ (select windows from silence)
+                when witnessed.bar_no - witnessed.previous_no > (
+                    select limits.inactive_after
+                    from {{ ref('activity_limits') }} as limits
+                    where limits.asset_class = watermarks.asset_class and limits.timeframe = '{{ timeframe }}'
+                )
+                    then coalesce(
+                        tstzrange(
+                            reference.bar_start(
+                                watermarks.calendar,
+                                '{{ timeframe }}',
+                                greatest(witnessed.previous_no, watermarks.bar_no) + 1
+                            ),
+                            witnessed.bar_start
+                        ) <@ (select answered.windows from answered),
+                        false
+                    )
                 else false
             end
 {%- endmacro %}
