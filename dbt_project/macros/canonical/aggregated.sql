@@ -1,5 +1,27 @@
 {# A bar made of canonical minutes: it stands for all of them or does not exist. #}
 
+{# Whether a symbol's minutes ever landed, or a person wrote one: looking for the newest of none takes as long as for one. #}
+{% macro has_minutes() -%}
+    (
+                select exists (
+                    select 1
+                    from {{ ref('ranked_vendors') }} as ranked
+                    inner join {{ source('raw', 'landings') }} as landings
+                        on
+                            ranked.source = landings.source
+                            and ranked.vendor_symbol = landings.vendor_symbol
+                            and ranked.timeframe = landings.timeframe
+                    where ranked.symbol = watermarks.symbol and ranked.timeframe = '1m'
+                )
+                or exists (
+                    select 1
+                    from {{ ref('decisions') }} as written
+                    where written.symbol = watermarks.symbol and written.timeframe = '1m'
+                )
+            )
+{%- endmacro %}
+
+
 {# The minutes after the watermark, each with the day that it belongs to. #}
 {% macro minutes_by_date() %}
         select
@@ -15,7 +37,8 @@
                 and sessions.timeframe = '1d'
                 and sessions.session_date = minutes.session_date
         where
-            minutes.symbol = watermarks.symbol
+            {{ has_minutes() }}
+            and minutes.symbol = watermarks.symbol
             and minutes.bar_start >= coalesce(watermarks.bar_end, '-infinity')
     {% endmacro %}
 
@@ -35,7 +58,8 @@
                 and sessions.timeframe = '{{ timeframe }}'
                 and sessions.session_date = minutes.session_date
         where
-            minutes.symbol = watermarks.symbol
+            {{ has_minutes() }}
+            and minutes.symbol = watermarks.symbol
             and minutes.bar_start >= coalesce(watermarks.bar_end, '-infinity')
     {% endmacro %}
 
