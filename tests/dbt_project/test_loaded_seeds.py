@@ -81,6 +81,7 @@ def test_a_file_that_is_large_is_left_too(seeds: Path) -> None:
         assert [_loaded_again() for _ in range(2)] == [{"universes"}, set()]
         with _edited(seeds / "universes.csv", "large,0000", "large,9999"):
             assert _loaded_again() == {"universes"}
+    assert _loaded_again() == {"universes"}
 
 
 def test_a_table_that_somebody_changed_is_as_its_file_again(seeds: Path) -> None:
