@@ -84,7 +84,8 @@ class InFlight:
                 continue
             worth = order.quantity * (entry.reference_price or Decimal(0))
             exposure = situation.exposure(order.symbol)
-            its = usage and usage.without_order(entry.model_id, order.symbol, order.side, worth, exposure)
+            share = situation.share_worth(package.model_id, order.symbol)
+            its = usage and usage.without_order(entry.model_id, order.symbol, order.side, worth, exposure, share)
             proposal = situation.proposal(order, entry.reference_price, committed, entry.model_id, its)
             if not refusals(rules, proposal):
                 committed += proposal.cost

@@ -30,7 +30,7 @@ from execution.findings import (
 from execution.orders import Order, OrderStatus
 from execution.presence import Purpose, enter
 from execution.readings import Readings
-from execution.records import Decision, Intent, LeftBehind, RefusedBar
+from execution.records import Cross, Decision, Intent, LeftBehind, RefusedBar
 from execution.validation.limits import Mark, Usage
 from execution.withdrawals import Action, Withdrawal
 from warehouse.connection import connect
@@ -109,8 +109,13 @@ class Ledger(Readings):
 
     # what is written
 
-    def write_ahead(self, decisions: Iterable[Decision], intents: Iterable[Intent]) -> None:
-        """Record decisions, intents and, for approved ones, that they are about to be sent. Before anything is sent."""
+    def write_ahead(
+        self, decisions: Iterable[Decision], intents: Iterable[Intent], crosses: Iterable[Cross] = ()
+    ) -> None:
+        """Record decisions, intents and, for approved ones, that they are about to be sent. Before anything is sent.
+
+        What passes between shares passes with the decisions that want it: whoever is killed left all of it, or nothing.
+        """
         told = [
             {"account_id": self.account_id, **_fields(decision)}
             | {"feature_names": list(decision.feature_names), "feature_values": list(decision.feature_values)}
@@ -134,6 +139,7 @@ class Ledger(Readings):
             insert_all(cursor, "intents", written)
             insert_all(cursor, "sizings", sized)
             insert_all(cursor, "order_events", begun)
+            insert_all(cursor, "crosses", [{"account_id": self.account_id, **asdict(cross)} for cross in crosses])
 
     def mark(self, equity: Decimal | None, broker_time: datetime) -> Mark | None:
         """Record the account's equity if it changed; returns it with its peak and the day's start. See `marks`."""

@@ -40,6 +40,11 @@ class Cap:
     of: str
     most: Decimal
 
+    @property
+    def is_of_model(self) -> bool:
+        """Whether a model's share counts, and not the whole position."""
+        return self.of.startswith("model ")
+
 
 @dataclass(frozen=True, slots=True)
 class Group:

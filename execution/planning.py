@@ -1,6 +1,7 @@
 """From the market and the account to decisions and orders, without sending anything: no clock, no input or output."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,20 +10,19 @@ from decimal import Decimal
 import numpy as np
 
 from execution.answers import Answer, TooFew, answers, incomplete, ranked
-from execution.brokers.base import (
-    SymbolTerms,
-)
+from execution.brokers.base import SymbolTerms
+from execution.crossing import Change, crossed
 from execution.holding import Holding
 from execution.limits import Limits
 from execution.market_view import MarketView, Package
-from execution.orders import Side, client_order_id, decision_id
+from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
-from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
+from execution.records import Cross, Decision, Failure, Intent, OpenOrder, RefusedBar
 from execution.situation import ZERO, Situation
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
 from execution.validation.limits import postponed
-from execution.validation.orders import order_rules, waits_for_price
+from execution.validation.orders import cross_rules, order_rules, waits_for_price
 from execution.validation.rules import Refusal, refusals, verdicts
 from models_registry.exits import Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
@@ -32,32 +32,15 @@ from models_registry.rebalancing import Rebalancing
 class Plan:
     """What is to be written ahead. Approved intents are in the order of sending: sales first.
 
-    `failures` are models that gave no answer; their bars are among the refused.
+    `failures` are models that gave no answer; their bars are among the refused. `crosses` pass between the shares of
+    models before anything is sent.
     """
 
     decisions: tuple[Decision, ...]
     intents: tuple[Intent, ...]
     refused: tuple[RefusedBar, ...]
     failures: tuple[Failure, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A position that a decision wants changed, before it is validated."""
-
-    decision: Decision
-    quantity: Decimal
-    price: Decimal
-    held: Decimal
-    inputs: Mapping[str, str | None]
-
-    @property
-    def opens(self) -> bool:
-        return abs(self.held + self.quantity) > abs(self.held)
-
-    @property
-    def reduces(self) -> bool:
-        return bool(self.quantity) and not self.opens
+    crosses: tuple[Cross, ...] = ()
 
 
 def refused_bars(
@@ -74,8 +57,9 @@ def refused_bars(
             account=situation.account,
             halted_because=situation.standing.halted_because,
             has_discrepancy=situation.has_discrepancy,
-            in_flight=situation.in_flight(symbol, resumed),
+            in_flight=situation.in_flight(symbol, resumed, package.model_id),
             may_arrive=situation.may_arrive(symbol),
+            unshared=situation.unshared(package.model_id, symbol),
             clock_skew=situation.clock.skew,
         )
         if (terms := situation.terms.get(symbol)) is not None:
@@ -138,11 +122,16 @@ def plan(
     before, and whether it may be again, `aimed_at` what the position was last traded to, `holdings` since when it is
     held, where a package has exits. A model that fails decides nothing; the others decide all the same. A panel is
     decided once its last symbol has its bar; with `waits` it may wait for that, otherwise what is there is ranked.
+
+    Each model steers its own share of a position. Of a symbol that several trade, what no model holds is taken up by
+    the first that decides it, opposite wishes are crossed, and one that opposes an order in flight waits.
     """
     decisions: list[Decision] = []
     refused: list[RefusedBar] = []
     failures: list[Failure] = []
-    changes: list[_Change] = []
+    changes: list[Change] = []
+    taken: list[Cross] = []
+    traded = Counter(symbol for package in packages for symbol in package.symbols)
     orders = {} if situation.usage is None else dict(situation.usage.orders)
     for package in packages:
         asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
@@ -163,6 +152,9 @@ def plan(
                 continue
             bar_start = situation.market.rows[package.model_id, symbol].bar_start
             subject = (package.model_id, symbol, package.timeframe, bar_start)
+            held, nobodys = situation.share(package.model_id, symbol), situation.nobodys(symbol)
+            if symbol in {cross.symbol for cross in taken}:
+                held, nobodys = held - nobodys, ZERO
             if isinstance(answer, str):
                 refused.append(RefusedBar(*subject, (f"Model: {answer}",)))
                 failures.append(Failure(package.model_id, symbol, answer))
@@ -171,11 +163,11 @@ def plan(
             if (exits := getattr(package, "exits", None)) is not None:
                 since = (holdings or {}).get(subject[:2], Holding())
                 levels = Levels.of([exits], may_short=_may_short(package))
-                decision = _with_exits(decision, levels, answer, _side(situation, symbol), since)
+                decision = _with_exits(decision, levels, answer, _side(situation, symbol, held), since)
             try:
                 rule = getattr(package, "rebalancing", None) or Rebalancing(band=float(policy.rebalance_band))
                 runs = rule.drift == "let_run" and (aimed_at or {}).get(subject[:2]) == decision.target_weight
-                change = _change(decision, shares[package.model_id], policy, situation, rule, runs=runs)
+                change = _change(decision, shares[package.model_id], policy, situation, rule, held, runs=runs)
             except ValueError as error:
                 refused.append(RefusedBar(*subject, (f"Sizing: {error}",)))
                 continue
@@ -191,13 +183,20 @@ def plan(
                 # nor is this one: an exit that is refused for good leaves the position to nobody
                 refused.append(RefusedBar(*subject, (f"PriceSane: {later}",)))
                 continue
+            if opposed := situation.in_flight(symbol, None, package.model_id, _side_of(change)):
+                # the bar is decided once that order has ended, if it is still timely
+                refused.append(RefusedBar(*subject, (f"NoOrderInFlight: order {opposed[0]} would trade with its own",)))
+                continue
             decisions.append(decision)
+            if nobodys and traded[symbol] > 1:
+                taken.append(Cross(symbol, None, decision.decision_id, nobodys, change.price, situation.clock.now))
             if change.quantity:
                 changes.append(change)
                 key = (decision.model_id, decision.symbol)
                 orders[key] = orders.get(key, 0) + 1
-    intents = _intents(account_id, changes, policy, situation)
-    return Plan(tuple(decisions), intents, tuple(refused), tuple(failures))
+    left, crosses, situation = _crossed(changes, policy, situation)
+    intents = _intents(account_id, left, policy, situation)
+    return Plan(tuple(decisions), intents, tuple(refused), tuple(failures), (*taken, *crosses))
 
 
 def _postponed(
@@ -210,7 +209,7 @@ def _postponed(
     return postponed(situation.limits, usage, account_id, decision.model_id, decision.symbol)
 
 
-def _waits_for_price(policy: TradingPolicy, situation: Situation, change: _Change) -> str | None:
+def _waits_for_price(policy: TradingPolicy, situation: Situation, change: Change) -> str | None:
     symbol = change.decision.symbol
     closes = change.decision.target_weight == 0
     mark = situation.mark(symbol)
@@ -242,9 +241,13 @@ def _decision(
     )
 
 
-def _side(situation: Situation, symbol: str) -> int:
+def _side_of(change: Change) -> Side | None:
+    return None if not change.quantity else Side.BUY if change.quantity > 0 else Side.SELL
+
+
+def _side(situation: Situation, symbol: str, held: Decimal) -> int:
     """1 long, -1 short, 0 flat; what is too little to be sold is nothing that is held."""
-    held, terms, bar = situation.held(symbol), situation.terms.get(symbol), situation.market.bars[symbol]
+    terms, bar = situation.terms.get(symbol), situation.market.bars[symbol]
     is_dust = terms is not None and terms.step is not None and not terms.closable(held, bar.close)
     return 0 if is_dust else (held > 0) - (held < 0)
 
@@ -279,12 +282,13 @@ def _change(
     policy: TradingPolicy,
     situation: Situation,
     rule: Rebalancing,
+    held: Decimal,
     *,
     runs: bool,
-) -> _Change:
+) -> Change:
     capital = (situation.equity or ZERO) * share * (1 - policy.cash_buffer)
     price = situation.market.bars[decision.symbol].close
-    step, held = situation.step(decision.symbol, policy), situation.held(decision.symbol)
+    step = situation.step(decision.symbol, policy)
     terms = situation.terms.get(decision.symbol, SymbolTerms())
     target = target_quantity(decision.target_weight, capital, price, step)
     band = Decimal(str(rule.band))
@@ -309,7 +313,8 @@ def _change(
         "max_quantity": most,
         "wanted": wanted,
     }
-    return _Change(decision, quantity, price, held, {name: None if v is None else str(v) for name, v in inputs.items()})
+    said = {name: None if v is None else str(v) for name, v in inputs.items()}
+    return Change(decision, quantity, price, held, step, said)
 
 
 def _most(symbol: str, terms: SymbolTerms, price: Decimal, step: Decimal, limits: Limits | None) -> Decimal | None:
@@ -324,11 +329,33 @@ def _most(symbol: str, terms: SymbolTerms, price: Decimal, step: Decimal, limits
     return min((most for most in whole if most), default=None)
 
 
+def _crossed(
+    changes: Sequence[Change], policy: TradingPolicy, situation: Situation
+) -> tuple[tuple[Change, ...], tuple[Cross, ...], Situation]:
+    """What is left to be ordered, what passes between shares before, and the situation after that."""
+    rules = cross_rules(policy, situation.limits)
+    usage = situation.usage
+
+    def approve(buyer: Change, seller: Change, units: Decimal) -> Mapping[str, str | None]:
+        nonlocal usage
+        model_id, symbol = buyer.decision.model_id, buyer.decision.symbol
+        order = Order(buyer.decision.decision_id, symbol, Side.BUY, units)
+        proposal = situation.proposal(order, buyer.price, ZERO, model_id, usage, share=buyer.held)
+        said = verdicts(rules, replace(proposal, is_crossed=True))
+        if usage is not None and not any(said.values()):
+            usage = usage.with_cross(seller.decision.model_id, model_id, symbol, units * buyer.price)
+        return said
+
+    left, crosses = crossed(changes, situation.clock.now, approve)
+    return left, crosses, replace(situation, usage=usage)
+
+
 def _intents(
-    account_id: str, changes: Iterable[_Change], policy: TradingPolicy, situation: Situation
+    account_id: str, changes: Iterable[Change], policy: TradingPolicy, situation: Situation
 ) -> tuple[Intent, ...]:
     rules = order_rules(policy, situation.limits)
     committed, usage = ZERO, situation.usage
+    added: dict[str, Decimal] = {}
     intents = []
     for change in sorted(changes, key=lambda change: change.quantity > 0):
         decision = change.decision
@@ -342,16 +369,21 @@ def _intents(
             reference_price=change.price,
             time_in_force=situation.customs.time_in_force,
         )
-        proposal = situation.proposal(intent.order, change.price, committed, decision.model_id, usage)
+        pending = added.get(decision.symbol, ZERO)
+        proposal = situation.proposal(
+            intent.order, change.price, committed, decision.model_id, usage, share=change.held, pending=pending
+        )
         power = situation.account.buying_power - committed
         step = situation.step(decision.symbol, policy)
         quantity = affordable_quantity(proposal.quantity, proposal.added_exposure, change.price, power, step)
         intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
-        said = verdicts(rules, proposal)
+        said = verdicts(rules, proposal) if change.said is None else change.said
         reasons = tuple(str(Refusal(name, reason)) for name, reason in said.items() if reason is not None)
         if not reasons:
             committed += proposal.cost
             usage = None if usage is None else usage.with_order(decision.model_id, proposal)
+            if proposal.added_exposure > 0:
+                added[decision.symbol] = pending + proposal.side.sign * proposal.quantity
         inputs = {**change.inputs, "buying_power": str(power)}
         intents.append(replace(intent, refusals=reasons, sizing=inputs, verdicts=said))
     return tuple(intents)

@@ -6,6 +6,7 @@ Times are UTC, quantities and money exact decimals. Every method is one transact
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 import psycopg
@@ -211,6 +212,17 @@ class Readings:
         """
         with self._transaction() as cursor:
             return withdrawals.closing_refused(cursor, self.account_id, symbol, now, halt_id)
+
+    def shares(self) -> dict[str, dict[str | None, Decimal]]:
+        """By symbol and model what each holds or has held of the position; None is what no model holds."""
+        with self._statement() as cursor:
+            cursor.execute(
+                "select symbol, model_id, amount from ledger.shares where account_id = %s", (self.account_id,)
+            )
+            found: dict[str, dict[str | None, Decimal]] = {}
+            for symbol, model_id, amount in cursor:
+                found.setdefault(symbol, {})[model_id] = amount
+            return found
 
     def left_behind(self) -> tuple[LeftBehind, ...]:
         """What retired models hold and is ours to trade, by symbol and model."""

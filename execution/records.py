@@ -71,6 +71,21 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Cross:
+    """What passes from one model's share to another's without an order: what two decisions of one bar want of it.
+
+    `seller_decision_id` is None where the buyer takes up what no model held; only then may `quantity` be negative.
+    """
+
+    symbol: str
+    seller_decision_id: str | None
+    buyer_decision_id: str
+    quantity: Decimal
+    price: Decimal
+    broker_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedBar:
     """A bar that was not decided, and why. `bar_start` is None when there was no bar."""
 

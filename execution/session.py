@@ -95,7 +95,7 @@ class Session:
         self._aside: tuple[SetAside, ...] = ()
         self._failing: dict[str, str] = {}
         self._left_behind: tuple[str, ...] = ()
-        self._symbols = [symbol for package in packages for symbol in package.symbols]
+        self._symbols = sorted({symbol for package in packages for symbol in package.symbols})
 
     @classmethod
     def open(
@@ -175,6 +175,7 @@ class Session:
         if self._in_flight.take_back(situation):
             situation = self._situation(self._recalled(result))
         closing = self._wind_up(situation)
+        situation = self._shared(situation)
         waiting = self._in_flight.resolve(situation.clock)
         priced = self._quoted(situation, {entry.order.symbol for entry in waiting})
         resent = [*closing, *self._in_flight.send_again(waiting, priced)]
@@ -196,7 +197,7 @@ class Session:
             waits=waits,
         )
         self._ledger.record_refusals(todo.refused, situation.clock.now)
-        self._ledger.write_ahead(todo.decisions, todo.intents)
+        self._ledger.write_ahead(todo.decisions, todo.intents, todo.crosses)
         self._note_failures(todo)
         sent = self._send([intent.order for intent in todo.intents if intent.is_approved], situation)
         return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent), todo.failures)
@@ -311,7 +312,18 @@ class Session:
             customs=self._broker.customs,
             terms=terms,
         )
+        situation = self._shared(situation)
         return situation if self._limits is None else self._limited(situation, self._limits)
+
+    def _shared(self, situation: Situation) -> Situation:
+        """With each model's share as it is now."""
+        shared = replace(situation, shares=self._ledger.shares())
+        if shared.usage is None:
+            return shared
+        return replace(shared, usage=replace(shared.usage, shares=self._share_exposures(shared)))
+
+    def _share_exposures(self, situation: Situation) -> dict[tuple[str, str], Decimal]:
+        return situation.model_exposures({package.model_id: package.symbols for package in self._packages})
 
     def _holdings(self, situation: Situation) -> dict[tuple[str, str], Holding]:
         """Since when the symbols of packages with exits are held; those that are flat have none but what is barred."""
@@ -322,7 +334,7 @@ class Session:
                 continue
             bars = {key: start for key, start in questions.items() if key[0] == package.model_id}
             entries = self._ledger.entries(bars)
-            held = {key: start for key, start in bars.items() if situation.held(key[1])}
+            held = {key: start for key, start in bars.items() if situation.share(*key)}
             found |= {key: Holding(barred=entry.barred) for key, entry in entries.items()}
             found |= self._market.holdings(held, package.timeframe, entries)
         return found
@@ -343,7 +355,7 @@ class Session:
         usage = replace(
             self._ledger.usage(now),
             exposures=situation.exposures(),
-            symbols={package.model_id: frozenset(package.symbols) for package in self._packages},
+            shares=self._share_exposures(situation),
             mark=self._ledger.mark(equity, now),
         )
         return replace(situation, limits=limits, usage=usage)

@@ -104,6 +104,19 @@ class AccountCanBeValued:
         )
 
 
+class SharesAgree:
+    """The shares of a position that several models hold add up to it: none steers by what another one has traded."""
+
+    def validate(self, subject: BarEvidence) -> str | None:
+        if subject.unshared is None:
+            return "how much of the position each model holds is not known"
+        if not subject.unshared:
+            return None
+        return (
+            f"the broker holds {subject.unshared:f} {subject.symbol} more than the models' shares: one of them may lag"
+        )
+
+
 class NoSplitBeforeOpen:
     """What is sized in the bar's shares trades in the same shares."""
 
@@ -128,5 +141,6 @@ BAR_RULES: tuple[Rule[BarEvidence], ...] = (
     *ACCOUNT_RULES,
     NoOrderMayArrive(),
     NoSplitBeforeOpen(),
+    SharesAgree(),
 )
 """A bar that one of these refuses is not decided; it may be decided later, once the obstacle is gone."""

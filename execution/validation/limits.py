@@ -36,14 +36,14 @@ class Usage:
     """What an account has used of its limits. Orders are by model (None: none's) and symbol, exposures signed money.
 
     `notional` is of the day, `orders` of the last minute, `open_sides` of orders that may still fill. `exposures` hold
-    what those make larger too.
+    what those make larger too, `shares` the same of what each model holds.
     """
 
     notional: Mapping[tuple[str | None, str], Decimal] = field(default_factory=dict)
     orders: Mapping[tuple[str | None, str], int] = field(default_factory=dict)
     open_sides: frozenset[tuple[str, Side]] = frozenset()
     exposures: Mapping[str, Decimal] = field(default_factory=dict)
-    symbols: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shares: Mapping[tuple[str, str], Decimal] = field(default_factory=dict)
     mark: Mark | None = None
 
     def ordered(self, cap: Cap, model: str | None, symbol: str) -> Decimal:
@@ -63,17 +63,33 @@ class Usage:
             orders={**self.orders, key: self.orders.get(key, 0) + 1},
             open_sides=self.open_sides | {(subject.symbol, subject.side)},
             exposures={**self.exposures, subject.symbol: subject.position_after * (subject.price or ZERO)},
+            shares=self._with_share(model, subject.symbol, subject.share_after * (subject.price or ZERO)),
         )
 
-    def without_order(self, model: str | None, symbol: str, side: Side, worth: Decimal, exposure: Decimal) -> "Usage":
-        """Before an order that was written earlier, which does not hinder itself. `exposure` is without it."""
+    def with_cross(self, seller: str, buyer: str, symbol: str, worth: Decimal) -> "Usage":
+        """After something of this worth has passed from one model's share to another one's."""
+        less = self._with_share(seller, symbol, self.shares.get((seller, symbol), ZERO) - worth)
+        more = self._with_share(buyer, symbol, self.shares.get((buyer, symbol), ZERO) + worth)
+        return replace(self, shares={**less, (buyer, symbol): more[buyer, symbol]})
+
+    def without_order(
+        self, model: str | None, symbol: str, side: Side, worth: Decimal, exposure: Decimal, share: Decimal
+    ) -> "Usage":
+        """Before an order that was written earlier, which does not hinder itself.
+
+        `exposure` and `share`, the worth of its model's share, are without it.
+        """
         key = (model, symbol)
         return replace(
             self,
             notional={**self.notional, key: self.notional.get(key, ZERO) - worth},
             open_sides=self.open_sides - {(symbol, side)},
             exposures={**self.exposures, symbol: exposure},
+            shares=self._with_share(model, symbol, share),
         )
+
+    def _with_share(self, model: str | None, symbol: str, worth: Decimal) -> dict[tuple[str, str], Decimal]:
+        return {**self.shares} if model is None else {**self.shares, (model, symbol): worth}
 
 
 def _is_of(cap: Cap, key: tuple[str | None, str], model: str | None, symbol: str) -> bool:
@@ -122,15 +138,18 @@ class DailyNotional(_Limited):
 
 
 class Position(_Limited):
-    """The position after the order is within the limit, or the order makes it smaller."""
+    """The position after the order is within the limit, or the order makes it smaller; a model's is its share."""
 
     def validate(self, subject: Proposal) -> str | None:
         for cap in self._caps("position", subject):
-            if subject.only_reduces:
-                return None
+            before, after = subject.position_before, subject.position_after
+            if cap.is_of_model:
+                before, after = subject.share_before, subject.share_after
+            if abs(after) <= abs(before) and after * before >= 0:
+                continue
             if subject.price is None or subject.equity is None or subject.equity <= 0:
                 return "the position's weight is not known without a price and a positive equity"
-            weight = abs(subject.position_after) * subject.price / subject.equity
+            weight = abs(after) * subject.price / subject.equity
             if weight > cap.most:
                 return f"the position would be {weight:.3f} of equity, the limit of {cap.of} is {cap.most}"
         return None
@@ -172,10 +191,12 @@ def _exposure(subject: Proposal, cap: Cap, *, gross: bool, among: frozenset[str]
     usage, equity = subject.usage, subject.equity
     if usage is None or subject.price is None or equity is None or equity <= 0:
         return "the exposure is not known without what is held, a price and a positive equity"
-    if among is None and cap.of.startswith("model "):
-        among = usage.symbols.get(subject.model_id or "", frozenset())
-    before = {symbol: worth for symbol, worth in usage.exposures.items() if among is None or symbol in among}
-    after = {**before, subject.symbol: subject.position_after * subject.price}
+    if cap.is_of_model:
+        before = {symbol: worth for (model, symbol), worth in usage.shares.items() if model == subject.model_id}
+        after = {**before, subject.symbol: subject.share_after * subject.price}
+    else:
+        before = {symbol: worth for symbol, worth in usage.exposures.items() if among is None or symbol in among}
+        after = {**before, subject.symbol: subject.position_after * subject.price}
     then, now = (_sum(worths.values(), gross=gross) for worths in (after, before))
     if then <= cap.most * equity or then < now:
         return None
@@ -228,12 +249,12 @@ class SelfCross(_Limited):
 
 
 class InstrumentQuantity(_Limited):
-    """Orders of the symbol are of at least and at most so many units; what closes the position may be smaller."""
+    """Orders of the symbol are of at least and at most so many units; what closes a model's share may be smaller."""
 
     def validate(self, subject: Proposal) -> str | None:
         least = self.limits.symbol.get("min_quantity", subject.symbol)
         most = self.limits.symbol.get("max_quantity", subject.symbol)
-        if least is not None and subject.quantity < least and subject.position_after != 0:
+        if least is not None and subject.quantity < least and subject.share_after != 0:
             return f"the order is for {subject.quantity}, the limit of symbol {subject.symbol} is {least} or more"
         if most is not None and subject.quantity > most:
             return f"the order is for {subject.quantity}, the limit of symbol {subject.symbol} is {most}"
@@ -267,3 +288,8 @@ def limit_rules(limits: Limits) -> tuple[Rule[Proposal], ...]:
         SelfCross(limits),
         InstrumentQuantity(limits),
     )
+
+
+def share_rules(limits: Limits) -> tuple[Rule[Proposal], ...]:
+    """Those that what is crossed is asked too: it makes a model's share larger, and the position not."""
+    return (Position(limits), GrossExposure(limits), NetExposure(limits), Drawdown(limits))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from execution.limits import Limits
 from execution.policy import TradingPolicy
 from execution.validation.account import ACCOUNT_RULES
-from execution.validation.limits import limit_rules
+from execution.validation.limits import limit_rules, share_rules
 from execution.validation.rules import Proposal, Rule
 
 
@@ -24,7 +24,8 @@ class PriceSane:
         if price is None or not price.is_finite() or price <= 0:
             return f"the reference price is {price}"
         moved_on = mark is not None and (mark - price) * subject.held < 0
-        if not self.are_near(price, mark) and not (subject.only_reduces and moved_on):
+        is_held_up = subject.is_crossed or not (subject.only_reduces and moved_on)
+        if not self.are_near(price, mark) and is_held_up:
             return f"the bar closed at {price}, the broker marks {subject.symbol} at {mark}"
         return None
 
@@ -97,8 +98,8 @@ class MaxPositionWeight:
     limit: Decimal
 
     def validate(self, subject: Proposal) -> str | None:
-        after = subject.position_after
-        if after * subject.held >= 0 and abs(after) < abs(subject.held):
+        after, before = subject.position_after, subject.position_before
+        if after * before >= 0 and abs(after) < abs(before):
             return None
         if subject.price is None or subject.equity is None or not subject.equity > 0:
             return "the position's weight is not known without a price and a positive equity"
@@ -164,3 +165,9 @@ def order_rules(policy: TradingPolicy, limits: Limits | None = None) -> tuple[Ru
         BuyingPower(),
         *(() if limits is None else limit_rules(limits)),
     )
+
+
+def cross_rules(policy: TradingPolicy, limits: Limits | None = None) -> tuple[Rule[Proposal], ...]:
+    """Asked before a model takes over of another one's share what that wants to sell. The position stays as it is."""
+    own = () if limits is None else share_rules(limits)
+    return (*ACCOUNT_RULES, PriceSane(policy.price_tolerance), *own)

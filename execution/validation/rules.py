@@ -50,11 +50,17 @@ class BarEvidence:
     clock_skew: timedelta | None = None
     splits: tuple[str, ...] | None = None
     closed_because: str | None = None
+    # how far the position is from what the models' shares add up to, where several hold of it
+    unshared: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An order that a decision leads to, with the state of the account it would be sent into. None is "not known"."""
+    """An order that a decision leads to, with the state of the account it would be sent into. None is "not known".
+
+    `held` is the position, `pending` what open orders of other models may still add to it, and `share` what the order's
+    own model holds of it, all of it when not given. What is crossed moves shares and leaves the position as it is.
+    """
 
     symbol: str
     side: Side
@@ -74,20 +80,37 @@ class Proposal:
     terms: SymbolTerms | None = None
     model_id: str | None = None
     usage: "Usage | None" = None
+    pending: Decimal = Decimal(0)
+    share: Decimal | None = None
+    is_crossed: bool = False
+
+    @property
+    def position_before(self) -> Decimal:
+        """The position once the open orders that make it larger have filled."""
+        return self.held + self.pending
 
     @property
     def position_after(self) -> Decimal:
-        return self.held + self.side.sign * self.quantity
+        return self.position_before + (0 if self.is_crossed else self.side.sign * self.quantity)
+
+    @property
+    def share_before(self) -> Decimal:
+        """What the order's model holds."""
+        return self.held if self.share is None else self.share
+
+    @property
+    def share_after(self) -> Decimal:
+        return self.share_before + self.side.sign * self.quantity
 
     @property
     def added_exposure(self) -> Decimal:
         """Units by which the order moves the position away from zero; not positive when it reduces."""
-        return abs(self.position_after) - abs(self.held)
+        return abs(self.position_after) - abs(self.position_before)
 
     @property
     def only_reduces(self) -> bool:
         """Whether the order takes on nothing, and does not turn the position around."""
-        return self.added_exposure <= 0 and self.position_after * self.held >= 0
+        return self.added_exposure <= 0 and self.position_after * self.position_before >= 0
 
     @property
     def cost(self) -> Decimal:

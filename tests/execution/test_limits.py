@@ -9,7 +9,7 @@ from execution.limits import Group, Limits, Section, configured, in_force, in_wo
 from execution.orders import Side
 from execution.policy import TradingPolicy
 from execution.validation.limits import Mark, Usage, limit_rules, postponed
-from execution.validation.orders import order_rules
+from execution.validation.orders import cross_rules, order_rules
 from execution.validation.rules import refusals
 from tests.execution.test_validation import GOOD_ORDER
 from tests.execution.world import trading_days
@@ -158,7 +158,7 @@ USAGE = Usage(
     notional={("m-1", "MSFT"): D(30_000), ("m-2", "AAPL"): D(10_000)},
     orders={("m-1", "MSFT"): 2, ("m-2", "AAPL"): 1},
     exposures={"MSFT": D(20_000), "IBM": D(-10_000)},
-    symbols={"m-1": frozenset({"AAPL", "MSFT"}), "m-2": frozenset({"IBM"})},
+    shares={("m-1", "MSFT"): D(20_000), ("m-2", "IBM"): D(-10_000)},
     mark=Mark(equity=D(100_000), peak=D(110_000), day_start=D(102_000)),
 )
 ORDER = replace(GOOD_ORDER, model_id="m-1", usage=USAGE)
@@ -296,10 +296,57 @@ def test_what_was_ordered_in_this_step_counts():
     assert later.notional["m-1", "AAPL"] == D(65_000)
     assert later.exposures["AAPL"] == D(65_000)
     assert ("AAPL", Side.BUY) in later.open_sides
-    earlier = later.without_order("m-1", "AAPL", Side.BUY, D(65_000), D(100))
-    assert (earlier.notional["m-1", "AAPL"], earlier.exposures["AAPL"]) == (0, 100)
+    assert later.shares["m-1", "AAPL"] == D(65_000)
+    earlier = later.without_order("m-1", "AAPL", Side.BUY, D(65_000), D(100), D(90))
+    assert (earlier.notional["m-1", "AAPL"], earlier.exposures["AAPL"], earlier.shares["m-1", "AAPL"]) == (0, 100, 90)
     assert _refused(_account(daily_notional="169999"), replace(ORDER, usage=later)) == ["DailyNotional"]
     assert _refused(_account(daily_notional="170000"), replace(ORDER, usage=later)) == []
+
+
+def test_a_models_limits_are_its_shares_and_all_others_the_position():
+    """m-2 holds 60 of 100 AAPL, and m-1 wants 40 to become 90."""
+    usage = replace(
+        USAGE, exposures={"AAPL": D(65_000)}, shares={("m-1", "AAPL"): D(26_000), ("m-2", "AAPL"): D(39_000)}
+    )
+    wants = replace(ORDER, quantity=D(50), held=D(100), share=D(40), usage=usage)
+    for limits, rule in (
+        (_model(position="0.58"), "Position"),
+        (_model(gross_exposure="0.58"), "GrossExposure"),
+        (_model(net_exposure="0.58"), "NetExposure"),
+        (_symbol(position="0.97"), "Position"),
+        (_account(gross_exposure="0.97"), "GrossExposure"),
+    ):
+        assert _refused(limits, wants) == [rule]
+    for limits in (
+        _model(position="0.585", gross_exposure="0.585"),
+        _account(position="0.975", gross_exposure="0.975"),
+    ):
+        assert _refused(limits, wants) == []
+    # another one's order of the same symbol may fill before
+    assert _refused(_symbol(position="0.975"), replace(wants, pending=D(1))) == ["Position"]
+    # what closes the share is of any size, whatever is held besides
+    closes = replace(wants, side=Side.SELL, quantity=D(40))
+    assert _refused(_symbol(min_quantity="41"), closes) == []
+    assert _refused(_symbol(min_quantity="41"), replace(closes, quantity=D(39))) == ["InstrumentQuantity"]
+
+
+def test_what_passes_between_shares_counts_for_the_models_alone():
+    usage = replace(USAGE, exposures={"AAPL": D(65_000)}, shares={("m-2", "AAPL"): D(65_000)})
+    crossing = replace(ORDER, quantity=D(40), held=D(100), share=D(0), is_crossed=True, usage=usage)
+
+    def refused(limits: Limits, subject=crossing) -> list[str]:
+        return [refusal.rule for refusal in refusals(cross_rules(TradingPolicy(), limits), subject)]
+
+    assert refused(_account(position="0.1", order_notional="1", daily_notional="1")) == []
+    assert refused(_model(position="0.26", gross_exposure="0.26", net_exposure="0.26")) == []
+    assert refused(_model(position="0.25")) == ["Position"]
+    assert refused(_model(gross_exposure="0.25")) == ["GrossExposure"]
+    assert refused(_model(net_exposure="0.25")) == ["NetExposure"]
+    # neither is to have it at a price that the broker does not see
+    assert refused(Limits(), replace(crossing, broker_mark=D(325))) == ["PriceSane"]
+    passed = usage.with_cross("m-2", "m-1", "AAPL", D(26_000))
+    assert passed.shares == {("m-1", "AAPL"): D(26_000), ("m-2", "AAPL"): D(39_000)}
+    assert passed.exposures == usage.exposures
 
 
 def test_a_minute_is_counted_by_account_model_and_symbol():

@@ -41,6 +41,7 @@ GOOD_BAR = BarEvidence(
     clock_skew=timedelta(0),
     splits=(),
     closed_because="",
+    unshared=Decimal(0),
 )
 GOOD_ORDER = Proposal(
     symbol="AAPL",
@@ -101,6 +102,7 @@ def test_a_good_bar_and_a_good_order_pass():
         ({"may_arrive": ("tb-2",)}, "NoOrderMayArrive"),
         ({"closed_because": "the broker says that BTCUSDT is BREAK"}, "SymbolTrades"),
         ({"splits": ("AAPL splits 7 for 1 on 2012-10-02",)}, "NoSplitBeforeOpen"),
+        ({"unshared": Decimal(30)}, "SharesAgree"),
         ({"clock_skew": timedelta(seconds=5.1)}, "ClocksAgree"),
         ({"clock_skew": timedelta(seconds=-5.1)}, "ClocksAgree"),
     ],
@@ -155,6 +157,7 @@ def test_a_bad_order_is_refused_by_its_rule(changes, rule):
         "clock_skew",
         "splits",
         "closed_because",
+        "unshared",
     ],
 )
 def test_a_bar_that_is_not_known_well_enough_is_refused(name):
