@@ -41,16 +41,17 @@ class Change:
         return bool(self.quantity) and not self.opens
 
     def after(self, crossed: Decimal) -> "Change":
-        """What is left to be ordered once so many units, signed, have passed by a booking.
-
-        What is bought is in whole steps; what a fraction leaves over is wanted again at the next bar.
-        """
-        left = self.quantity - crossed
-        if left > 0:
-            left = (left / self.step).to_integral_value(ROUND_DOWN) * self.step
+        """What is left to be wanted once so many units, signed, have passed by a booking."""
+        before = Decimal(self.inputs.get("crossed") or 0)
         wanted = Decimal(self.inputs["wanted"] or 0) - crossed
-        inputs = {**self.inputs, "crossed": str(crossed), "wanted": str(wanted)}
-        return replace(self, quantity=left, held=self.held + crossed, inputs=inputs)
+        inputs = {**self.inputs, "crossed": str(before + crossed), "wanted": str(wanted)}
+        return replace(self, quantity=self.quantity - crossed, held=self.held + crossed, inputs=inputs)
+
+    def in_steps(self) -> "Change":
+        """What is bought, in whole steps: what a fraction leaves over is wanted again at the next bar."""
+        if self.quantity <= 0:
+            return self
+        return replace(self, quantity=(self.quantity / self.step).to_integral_value(ROUND_DOWN) * self.step)
 
 
 Approve = Callable[[Change, Change, Decimal], Mapping[str, str | None]]
@@ -81,5 +82,5 @@ def crossed(
             names = (seller.decision.decision_id, buyer.decision.decision_id)
             crosses.append(Cross(buyer.decision.symbol, *names, units, buyer.price, broker_time))
             buyer, found[number] = buyer.after(units), seller.after(-units)
-        found[to] = buyer
+        found[to] = buyer.in_steps()
     return tuple(change for change in found if change.quantity), tuple(crosses)

@@ -114,6 +114,26 @@ class MarketView:
         return pyarrow.Table.from_arrays(columns, names=["symbol", "bar_start", "is_ready", *package.feature_names])
 
 
+def may_short(package: Package) -> bool:
+    """Whether the package's sizing takes short positions; of one that does not say, it may."""
+    sizing = getattr(package, "sizing", None)
+    return sizing is None or bool(sizing.may_short)
+
+
+def not_beside(one: Package, other: Package) -> str | None:
+    """In words, why two packages may not trade one symbol of an account beside each other; None when they may.
+
+    Shares of a position are all on one side, and a symbol's newest bar is one. The registry asks the same, in
+    `research.rivals`, and which of two is a new version of the other.
+    """
+    if one.timeframe != other.timeframe:
+        return f"they decide by {one.timeframe} and {other.timeframe} bars"
+    for package in (one, other):
+        if may_short(package):
+            return f"{package.model_id} may be short, and shares of one position are all long"
+    return None
+
+
 def _undefined(package: Package, row: FeatureRow) -> tuple[str, ...]:
     """Names of the features without a finite value."""
     pairs = zip(package.feature_names, row.values, strict=True)

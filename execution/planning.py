@@ -14,7 +14,7 @@ from execution.brokers.base import SymbolTerms
 from execution.crossing import Change, crossed
 from execution.holding import Holding
 from execution.limits import Limits
-from execution.market_view import MarketView, Package
+from execution.market_view import MarketView, Package, may_short
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
 from execution.records import Cross, Decision, Failure, Intent, OpenOrder, RefusedBar
@@ -162,7 +162,7 @@ def plan(
             decision = _decision(account_id, package, situation, symbol, answer, numbers[symbol])
             if (exits := getattr(package, "exits", None)) is not None:
                 since = (holdings or {}).get(subject[:2], Holding())
-                levels = Levels.of([exits], may_short=_may_short(package))
+                levels = Levels.of([exits], may_short=may_short(package))
                 decision = _with_exits(decision, levels, answer, _side(situation, symbol, held), since)
             try:
                 rule = getattr(package, "rebalancing", None) or Rebalancing(band=float(policy.rebalance_band))
@@ -250,12 +250,6 @@ def _side(situation: Situation, symbol: str, held: Decimal) -> int:
     terms, bar = situation.terms.get(symbol), situation.market.bars[symbol]
     is_dust = terms is not None and terms.step is not None and not terms.closable(held, bar.close)
     return 0 if is_dust else (held > 0) - (held < 0)
-
-
-def _may_short(package: Package) -> bool:
-    """Whether the package's sizing takes short positions; of one that does not say, it may."""
-    sizing = getattr(package, "sizing", None)
-    return sizing is None or bool(sizing.may_short)
 
 
 def _with_exits(decision: Decision, levels: Levels, answer: Answer, side: int, since: Holding) -> Decision:

@@ -234,6 +234,12 @@ class Readings:
             )
             return tuple(LeftBehind(*row) for row in cursor)
 
+    def heirs(self, left: LeftBehind) -> tuple[str, ...]:
+        """Models that took the retired one's place, whether or not in the state that this account asks for."""
+        with self._statement() as cursor:
+            cursor.execute("select * from ledger.heirs(%s, %s, %s)", (self.account_id, left.symbol, left.model_id))
+            return tuple(row[0] for row in cursor)
+
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:
         with self._statement() as cursor, self._connection.transaction():

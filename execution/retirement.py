@@ -1,10 +1,11 @@
 """Retirement: what becomes of a model's share of a position once it trades no more. The others' shares stay theirs.
 
-A symbol that another model trades now is handed to it: closing and opening anew would pay twice. What nobody trades is
-closed where the file of limits says so, with an order that only reduces; otherwise it stays, and is told of.
+It is handed to the model that took its place: closing and opening anew would pay twice. Where none did it is closed, if
+the file of limits says so, with an order that only reduces; otherwise it stays, and is told of. A model that traded
+beside it keeps to its own share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -34,7 +35,13 @@ class WoundUp:
 
 
 def wind_up(
-    broker: Broker, ledger: Ledger, sender: Sender, situation: Situation, traded: Mapping[str, str], *, closes: bool
+    broker: Broker,
+    ledger: Ledger,
+    sender: Sender,
+    situation: Situation,
+    traded: Mapping[str, Collection[str]],
+    *,
+    closes: bool,
 ) -> WoundUp:
     """One pass over what retired models hold.
 
@@ -52,9 +59,9 @@ def wind_up(
         if position is None or situation.has_discrepancy:
             # ledger and broker must agree first on whether there is anything
             continue
-        if one.symbol in traded:
+        if (heir := _heir(ledger, one, traded.get(one.symbol, ()))) is not None:
             try:
-                _hand_over(ledger, situation, one, traded[one.symbol])
+                _hand_over(ledger, situation, one, heir)
             except psycopg.errors.CheckViolation as refused:
                 # it was retired a moment ago, or the position changed: the next pass reads it anew
                 told.append(f"{_held(one)}, and is not handed over: {refused.diag.message_primary}")
@@ -67,7 +74,7 @@ def wind_up(
             told.append(f"{_held(one)}, and model {one.successor}, which is to have it, does not trade here")
             continue
         if not closes:
-            told.append(f"{_held(one)}, and no model trades it: `on_retirement: close` in the limits closes it")
+            told.append(f"{_held(one)}, and no model took its place: `on_retirement: close` in the limits closes it")
             continue
         if any(order.symbol == one.symbol for order in sent):
             # another retired model's share of the same position: one order at a time
@@ -105,6 +112,13 @@ def _held(one: LeftBehind) -> str:
     return f"{one.quantity.normalize():f} {one.symbol} is held of model {one.model_id}, which is retired"
 
 
+def _heir(ledger: Ledger, one: LeftBehind, here: Collection[str]) -> str | None:
+    """Who of the models that trade the symbol here took the retired one's place."""
+    if one.successor in here or not here:
+        return one.successor if here else None
+    return next((name for name in ledger.heirs(one) if name in here), None)
+
+
 def _hand_over(ledger: Ledger, situation: Situation, one: LeftBehind, successor: str) -> None:
     """The model that trades the symbol has the position from now on, at the newest close; once nothing is in flight."""
     bar = situation.market.bars.get(one.symbol)
@@ -116,7 +130,7 @@ def _hand_over(ledger: Ledger, situation: Situation, one: LeftBehind, successor:
 def _close(
     ledger: Ledger, sender: Sender, situation: Situation, one: LeftBehind, position: BrokerPosition, units: Decimal
 ) -> Order:
-    reason = f"model {one.model_id} is retired, and no model trades {one.symbol}"
+    reason = f"model {one.model_id} is retired, and no model took its place in {one.symbol}"
     retirement_id, attempt = ledger.closing_of(one, situation.clock.now, reason)
     intent = Intent(
         client_order_id=retirement_order_id(ledger.account_id, retirement_id, attempt),

@@ -1,8 +1,8 @@
 """The roster: which models an account trades, and which are set aside because something is wrong with them.
 
 One model's failure is its own. What cannot be loaded, is not what was registered, cannot be routed to one broker, or
-wants a symbol that an earlier model has, is set aside with a sentence. Its share of equity stays its own, so the others
-trade as they would beside it.
+may not stand beside an earlier model of its symbol, is set aside with a sentence. Its share of equity stays its own, so
+the others trade as they would beside it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from decimal import Decimal
 import psycopg
 
 from execution.brokers.routing import asset_classes, broker_of
-from execution.market_view import Package
+from execution.market_view import Package, not_beside
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
@@ -87,7 +87,6 @@ def load(record: registry.ModelRecord) -> Package | str:
 def drawn_up(loaded: Iterable[tuple[registry.ModelRecord, Package | str]], classes: Mapping[str, str]) -> Roster:
     """The roster of these models; a text in the place of a package says why there is none. Pure."""
     packages: dict[str, tuple[Package, ...]] = {}
-    owners: dict[str, str] = {}
     aside = []
     for record, package in loaded:
         broker = _only_broker(record, classes)
@@ -97,14 +96,22 @@ def drawn_up(loaded: Iterable[tuple[registry.ModelRecord, Package | str]], class
             broker = broker_of(package, classes)
             if package.timeframe not in TIMEFRAMES:
                 raise Stop(f"it trades {package.timeframe} bars, and sessions know {', '.join(TIMEFRAMES)}")
-            if taken := sorted(symbol for symbol in package.symbols if symbol in owners):
-                raise Stop(f"model {owners[taken[0]]} trades {taken[0]} already: one model per symbol")
+            if (rival := _rivalry(package, packages.get(broker, ()))) is not None:
+                raise Stop(rival)
         except Stop as error:
             aside.append(SetAside(record.model_id, broker, str(error)))
             continue
-        owners |= dict.fromkeys(package.symbols, package.model_id)
         packages[broker] = (*packages.get(broker, ()), package)
     return Roster(packages, tuple(aside))
+
+
+def _rivalry(package: Package, others: Sequence[Package]) -> str | None:
+    """In words, beside which of these the package may not trade a symbol, and why; None when it may."""
+    for other in others:
+        shared = sorted(set(package.symbols).intersection(other.symbols))
+        if shared and (reason := not_beside(other, package)) is not None:
+            return f"model {other.model_id} trades {shared[0]} already, and {reason}"
+    return None
 
 
 def _only_broker(record: registry.ModelRecord, classes: Mapping[str, str]) -> str | None:
@@ -161,19 +168,16 @@ def not_ours(packages: Sequence[Package], apart: frozenset[str], broker: str) ->
 
 
 def checked_packages(packages: tuple[Package, ...], *, winds_up: bool) -> tuple[Package, ...]:
-    """The same. Raises Stop when there is none and nothing is wound up, or when two want one symbol."""
+    """The same. Raises Stop when there is none and nothing is wound up, or when two may not trade one symbol."""
     if not packages and not winds_up:
         raise Stop("a session needs at least one model")
-    owners: dict[str, str] = {}
-    for package in packages:
+    for number, package in enumerate(packages):
         if package.timeframe not in TIMEFRAMES:
             raise Stop(
                 f"model {package.model_id} trades {package.timeframe} bars: sessions know {', '.join(TIMEFRAMES)}"
             )
-        for symbol in package.symbols:
-            if symbol in owners:
-                raise Stop(f"models {owners[symbol]} and {package.model_id} both trade {symbol}: one model per symbol")
-            owners[symbol] = package.model_id
+        if (rival := _rivalry(package, packages[:number])) is not None:
+            raise Stop(f"model {package.model_id} cannot trade here: {rival}")
     return packages
 
 

@@ -114,9 +114,9 @@ class Session:
 
         `limits` are those of the configured file. `shares` is each model's share of equity; equal shares when not
         given. One that `winds_up` needs no model: it looks after what retired ones left behind. Raises Stop when two
-        models want one symbol, when shares exceed the whole, for a timeframe it does not know, or when keys or account
-        are not in order; Occupied, which is one of these, when another session has the account: its sentence names
-        `purpose`.
+        models may not trade one symbol, when shares exceed the whole, for a timeframe it does not know, or when keys or
+        account are not in order; Occupied, which is one of these, when another session has the account: its sentence
+        names `purpose`.
         """
         chosen = checked_packages(tuple(packages), winds_up=winds_up)
         with ExitStack() as opened:
@@ -388,12 +388,11 @@ class Session:
     def _wind_up(self, situation: Situation) -> tuple[Order, ...]:
         """Close what retired models left behind, or hand it over; returns the orders that were sent."""
         states = situation.market.states
-        traded = {
-            symbol: package.model_id
-            for package in self._packages
-            for symbol in package.symbols
-            if states.get(package.model_id) in ("live", self._broker.mode)
-        }
+        traded: dict[str, list[str]] = {}
+        for package in self._packages:
+            if states.get(package.model_id) in ("live", self._broker.mode):
+                for symbol in package.symbols:
+                    traded.setdefault(symbol, []).append(package.model_id)
         closes = self._limits is not None and self._limits.closes_retired
         done = wind_up(self._broker, self._ledger, self._sender, situation, traded, closes=closes)
         self._left_behind = done.left

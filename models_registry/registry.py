@@ -1,8 +1,9 @@
 """Which models exist, in which state, and the only ways from one state to the next.
 
-candidate -> paper -> live -> retired. Paper needs a passed gate and symbols that no other model trades, or a person who
-puts the model in the others' place; live needs a paper record without open discrepancies and an operator who says so.
-A candidate with too short a record may go through the shadow, where it decides and orders nothing, and passes by that.
+candidate -> paper -> live -> retired. Paper needs a passed gate and no rival among the models of its symbols, or a
+person who puts the model in the rivals' place; live needs a paper record without open discrepancies and an operator who
+says so. A candidate with too short a record may go through the shadow, where it decides and orders nothing, and passes
+by that.
 There is no other way in: states are rows of research.model_states, the newest counts, and only functions of the
 database write them.
 """
@@ -277,10 +278,11 @@ def advance(model_id: str, state: State, reason: str, *, operator: str | None = 
             raise RegistryError(f"model {model_id} is {record.state}: from there it may become {allowed}, not {state}")
         if state == "paper":
             _require_passed_gate(connection, model_id)
-            for rival in _rivals(connection, record):
+            for rival, why in _rivals(connection, model_id):
                 raise RegistryError(
                     f"model {model_id} stays {_STAYS[record.state]}, because {rival.model_id} in state {rival.state} "
-                    f"{_shares(record, rival)}: `python -m models_registry promote {model_id}` puts it in its place"
+                    f"{_shares(record, rival)}, and {why}: `python -m models_registry promote {model_id}` puts it in "
+                    "its place"
                 )
             connection.execute("select research.admit_model(%s, %s)", (model_id, reason))
         if state == "live":
@@ -312,13 +314,17 @@ def register_shadow(model_id: str, looks: Sequence[int], reason: str) -> ModelRe
 
 
 def rivals(model_id: str, *, role: str = "executor") -> list[ModelRecord]:
-    """Models in paper or live that trade a symbol of this one: while there are any, only a person lets it trade."""
+    """Models in paper or live beside which this one may not trade: while there are any, only a person lets it.
+
+    They trade a symbol of it, and are another version of its hypothesis, decide by other bars, or may be short where it
+    may be long.
+    """
     with connect(role, read_only=True) as connection:
-        return _rivals(connection, _record(connection, model_id))
+        return [rival for rival, _ in _rivals(connection, _record(connection, model_id).model_id)]
 
 
 def replace_rivals(model_id: str, reason: str, *, operator: str) -> ModelRecord:
-    """Move a candidate, or a model in the shadow, to paper in the place of the models there that trade its symbols.
+    """Move a candidate, or a model in the shadow, to paper in the place of its rivals there.
 
     They are retired in the same transaction.
     `operator` names the person who decides it. Raises RegistryError when the gate has not passed it, when it is no
@@ -332,7 +338,7 @@ def replace_rivals(model_id: str, reason: str, *, operator: str) -> ModelRecord:
         if record.state not in _STAYS:
             raise RegistryError(f"model {model_id} is {record.state}: only a candidate can take another's place")
         _require_passed_gate(connection, model_id)
-        for rival in _rivals(connection, record):
+        for rival, _ in _rivals(connection, model_id):
             if rival.state == "live":
                 raise RegistryError(f"model {rival.model_id} is live and {_shares(record, rival)}: retire it first")
         connection.execute("select research.replace_rivals(%s, %s, %s)", (model_id, operator, reason))
@@ -348,14 +354,10 @@ def history(model_id: str, *, role: str = "executor") -> list[tuple[datetime, st
         ).fetchall()
 
 
-def _rivals(connection: psycopg.Connection, record: ModelRecord) -> list[ModelRecord]:
-    return [
-        other
-        for other in _records(connection)
-        if other.model_id != record.model_id
-        and other.state in TRADABLE
-        and not set(other.symbols).isdisjoint(record.symbols)
-    ]
+def _rivals(connection: psycopg.Connection, model_id: str) -> list[tuple[ModelRecord, str]]:
+    """Rivals by their ids, each with why it is one."""
+    found = connection.execute("select model_id, reason from research.rivals(%s) order by model_id", (model_id,))
+    return [(_record(connection, name), reason) for name, reason in found.fetchall()]
 
 
 def _shares(record: ModelRecord, rival: ModelRecord) -> str:

@@ -112,9 +112,7 @@ class SharesAgree:
             return "how much of the position each model holds is not known"
         if not subject.unshared:
             return None
-        return (
-            f"the broker holds {subject.unshared:f} {subject.symbol} more than the models' shares: one of them may lag"
-        )
+        return f"the position of {subject.symbol} is {subject.unshared:f} apart from what the models hold: it may lag"
 
 
 class NoSplitBeforeOpen:

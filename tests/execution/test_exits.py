@@ -11,13 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from execution.__main__ import main
 from execution.ledger import Ledger
-from execution.planning import _may_short
+from execution.market_view import may_short
 from execution.session import Session
 from models_registry.exits import Exits, Held, Levels, decide
 from models_registry.rebalancing import Rebalancing
 from models_registry.scoring import PositionSizing
-from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SPLIT_DAY, SYMBOLS, SignalPackage, rows, trading_days
+from tests.execution.world import (
+    AFTER_CLOSE,
+    AFTER_OPEN,
+    KEY,
+    SECRET,
+    SPLIT_DAY,
+    SYMBOLS,
+    SignalPackage,
+    rows,
+    trading_days,
+)
 from tests.training.test_accounting import EXITS, a_dataset
 from training.accounting import Market, Terms, Wanted
 from training.costs import Costs, rates
@@ -124,16 +135,17 @@ def test_a_month_of_restarts_decide_what_the_backtest_does(exchange, warehouse, 
     assert _silent("1d", [("ALPHA", day.opens) for day in DAYS[:3]]) == {("ALPHA", day.opens) for day in DAYS[:3]}
 
 
-def test_what_nobody_knows_the_entry_of_is_judged_from_now_on(exchange, warehouse):
-    """Another model bought it: its stop is that of this model from the bar that it decides first."""
-    first = SignalPackage()
-    warehouse.enter_state(first.model_id, "paper")
-    exchange.advance(DAYS[0].closes + AFTER_CLOSE)
-    warehouse.publish(DAYS[0], {"ALPHA": 0.4})
-    with Session.open([first], exchange.broker()) as session:
-        session.decide()
-        exchange.advance(DAYS[1].opens + AFTER_OPEN)
-        assert session.settle(timeout=5) == ()
+def test_what_nobody_knows_the_entry_of_is_judged_from_now_on(exchange, warehouse, monkeypatch):
+    """A person bought it: its stop is that of the model from the bar that it decides first."""
+    for name, value in (("API_KEY_ID", KEY), ("API_SECRET_KEY", SECRET), ("API_BASE_URL", exchange.url)):
+        monkeypatch.setenv(f"APCA_{name}", value)
+    monkeypatch.setenv("APCA_API_STREAM_URL", exchange.stream_url)
+    warehouse.publish(DAYS[0], {})
+    exchange.trade(symbol="ALPHA", side="buy", qty="400", client_order_id="a-person")
+    exchange.advance(DAYS[1].opens + AFTER_OPEN)
+    assert main(["reconcile"]) != 0
+    assert main(["adopt", "--all", "--reason", "I bought it"]) == 0
+    assert main(["release", "--account", exchange.book()["account_id"], "--reason", "go on"]) == 0
     heir = ExitingPackage(model_id="signal-11111111", exits=Exits(max_bars=2))
     warehouse.enter_state(heir.model_id, "paper")
     said = []
@@ -225,7 +237,7 @@ def test_a_side_that_the_sizing_may_not_take_is_not_kept():
     said = [np.array([[value]]) for value in (0.0, 0.0, WHOLE)]
     for policy, kept in (("long_flat", 0.0), ("long_short", -WHOLE)):
         package = SimpleNamespace(sizing=PositionSizing(policy=policy))
-        levels = Levels.of([Exits(min_bars=3)], may_short=_may_short(package))
+        levels = Levels.of([Exits(min_bars=3)], may_short=may_short(package))
         [[weight]], _, _ = decide(levels, *said, short, np.array([[0.0]]))
         assert weight == kept
 

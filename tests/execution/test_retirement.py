@@ -88,7 +88,7 @@ def test_what_nobody_trades_any_more_is_closed_once_with_its_reason(exchange, le
         assert session.decide().sent == ()
     assert _positions(exchange) == {}
     assert _acts(left_behind) == [(symbol, "close", None, units) for symbol, units in sorted(held.items())]
-    assert ("model signal-00000000 is retired, and no model trades ALPHA",) in rows(
+    assert ("model signal-00000000 is retired, and no model took its place in ALPHA",) in rows(
         "select reason from ledger.retirements where account_id = %s", left_behind
     )
     assert_agree(exchange.book())
@@ -382,12 +382,12 @@ def test_a_successor_is_one_that_trades_on_such_an_account(warehouse, package, m
     # models of other tests trade the symbol elsewhere
     others = (
         "insert into research.model_states (model_id, state, reason) select model_id, 'retired', 'x'"
-        " from research.models where model_id <> %s"
+        " from research.models where model_id <> all(%s)"
     )
     for state in ("paper", "live"):
         warehouse.enter_state(newcomer, state)
         with as_owner() as connection:
-            connection.execute(others, (newcomer,))
+            connection.execute(others, ([newcomer, package.model_id],))
             psycopg.ClientCursor(connection).execute(HELD, {"name": f"{mode}-account", "mode": mode})
             assert connection.execute(held, (f"{mode}-account",)).fetchall() == [(newcomer if state == mode else None,)]
             connection.rollback()
@@ -428,11 +428,15 @@ def test_two_shares_of_one_position_are_closed_one_after_the_other(exchange, war
         ("ALPHA", "signal-00000000", held["ALPHA"]),
         ("BETA", "signal-00000000", held["BETA"]),
     ]
+    with _wind_up(exchange, limits=None) as session:
+        # who traded beside it is no successor: it has a share of its own
+        assert session.decide().sent == ()
+        [told] = session.concerns()
+        assert told.startswith(
+            f"{bought.quantity} ALPHA is held of model {other.model_id}, which is retired, and no model"
+        )
+    warehouse.enter_state("signal-00000000", "retired")
     with _wind_up(exchange) as session:
-        # whoever has it still is told of, and the other's share stays the other's
-        assert [(order.symbol, order.quantity) for order in session.decide().sent] == []
-        assert "which is to have it, does not trade here" in " ".join(session.concerns())
-        warehouse.enter_state("signal-00000000", "retired")
         first = session.decide().sent
         assert [(order.symbol, order.quantity) for order in first] == [
             ("ALPHA", bought.quantity),

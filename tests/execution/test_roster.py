@@ -66,7 +66,11 @@ def test_models_are_sorted_by_who_trades_them():
         (_model("odd", "ZETA"), None, "trades ZETA, which seeds/instruments.csv does not have"),
         (_model("odd", "GOLD"), None, "nobody trades metal"),
         (_model("odd", "GAMMA", timeframe="2h"), "alpaca", "it trades 2h bars, and sessions know 1m"),
-        (_model("odd", "BETA"), "alpaca", "model first trades BETA already: one model per symbol"),
+        (
+            _model("odd", "BETA"),
+            "alpaca",
+            "model first trades BETA already, and first may be short, and shares of one position are all long",
+        ),
     ],
 )
 def test_what_cannot_be_traded_is_set_aside_alone(odd, broker, words):

@@ -21,6 +21,7 @@ import pyarrow
 from aiohttp import web
 
 from execution.brokers.alpaca import AlpacaBroker
+from models_registry.scoring import PositionSizing
 from sandbox.server import Keys, Sandbox
 from sandbox.tape.crypto_pairs import Pair
 from sandbox.tape.files import Tape
@@ -172,6 +173,18 @@ class SignalPackage:
         return answer.assign(weight=rows["signal"])
 
 
+@dataclass(frozen=True)
+class LongPackage(SignalPackage):
+    """One that may stand beside others: it is never short, and its weight is the feature that it names."""
+
+    follows: str = "signal"
+    sizing: PositionSizing = field(default_factory=lambda: PositionSizing(policy="proportional"))
+
+    def target_weights(self, features: pyarrow.Table) -> pd.DataFrame:
+        rows = features.to_pandas()
+        return rows[["symbol", "bar_start"]].assign(score=rows[self.follows], weight=rows[self.follows])
+
+
 class Warehouse:
     """The relations that execution reads, in the shape dbt gives them, filled by the test a day at a time."""
 
@@ -202,15 +215,22 @@ class Warehouse:
             for name in ("signal", "noise"):
                 connection.execute("insert into features.catalog values (%s, '1d', %s)", (name, FINGERPRINT))
 
-    def publish(self, day: TradingDay, weights: Mapping[str, float], *, is_ready: bool = True) -> None:
-        """The day's bars have closed: their canonical bars and feature rows appear."""
+    def publish(
+        self,
+        day: TradingDay,
+        weights: Mapping[str, float],
+        *,
+        is_ready: bool = True,
+        noise: Mapping[str, float] | None = None,
+    ) -> None:
+        """The day's bars have closed: their canonical bars and feature rows appear. `noise` is the other feature."""
         with connect("transformer") as connection:
             for symbol, (first, last) in day.prices.items():
                 prices = (first, max(first, last), min(first, last))
                 bar = (symbol, day.opens, day.closes, Decimal(str(last)), *(Decimal(str(price)) for price in prices))
                 connection.execute("insert into canonical.ohlcv_1d values (%s, %s, %s, %s, %s, %s, %s)", bar)
                 signal = weights.get(symbol, 0.0)
-                row = (symbol, day.opens, is_ready, signal, 1 / 3)
+                row = (symbol, day.opens, is_ready, signal, 1 / 3 if noise is None else noise.get(symbol, 0.0))
                 connection.execute("insert into features.features_1d values (%s, %s, %s, %s, %s)", row)
 
     def change(self, statement: str, *parameters: object) -> None:

@@ -25,29 +25,47 @@ def candidate(warehouse_db: Path) -> Candidate:
     return make_candidate
 
 
-def make_candidate(verdict: str | None, *symbols: str, universe: str | None = None) -> ModelPackage:
+def make_candidate(
+    verdict: str | None,
+    *symbols: str,
+    universe: str | None = None,
+    experiment: str = "reg",
+    timeframe: str = "1d",
+    sizing: PositionSizing | None = None,
+    chosen: dict[str, object] | None = None,
+) -> ModelPackage:
+    """`sizing` is what the hypothesis says, and `chosen` what its grid chose; neither says anything if not given."""
     number = next(_numbers)
     trial = f"{number:08x}"
-    family = " ".join(("reg", *symbols))
+    hypothesis = experiment if sizing is None else f"{experiment} {sizing.model_dump_json()}"
+    content = {} if sizing is None else {"position_sizing": sizing.model_dump(mode="json")}
+    family = " ".join((hypothesis, timeframe, *symbols))
     with connect("trainer") as connection:
         for statement in (
             "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
-            "values ('reg', 'reg', '{}', 'x') on conflict do nothing",
+            "values (%(hypothesis)s, %(experiment)s, %(content)s, 'x') on conflict do nothing",
             "insert into research.families (family_id, symbols, timeframe, oos_start, oos_end, oos_bars, "
-            "periods_per_year) values (%(family)s, %(symbols)s, '1d', now(), now(), 1, 252) on conflict do nothing",
+            "periods_per_year) values (%(family)s, %(symbols)s, %(timeframe)s, now(), now(), 1, 252) "
+            "on conflict do nothing",
             "insert into research.runs (run_id, hypothesis_id, family_id, data_start, data_watermark, rows_used, "
             "rows_unready, device, feature_fingerprints, library_versions) values "
-            "(%(family)s, 'reg', %(family)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
+            "(%(family)s, %(hypothesis)s, %(family)s, now(), now(), 1, 0, 'cpu', '{}', '{}') on conflict do nothing",
             "insert into research.trials (trial_id, run_id, hypothesis_id, family_id, trial_no, parameters) "
-            "values (%(trial)s, %(family)s, 'reg', %(family)s, %(number)s, '{}')",
+            "values (%(trial)s, %(family)s, %(hypothesis)s, %(family)s, %(number)s, %(chosen)s)",
         ):
             connection.execute(
                 statement,
-                {"family": family, "symbols": list(symbols or ("X",)), "trial": trial, "number": number},
+                {
+                    **{"family": family, "symbols": list(symbols or ("X",)), "trial": trial, "number": number},
+                    **{"hypothesis": hypothesis, "experiment": experiment, "content": Jsonb(content)},
+                    **{"timeframe": timeframe, "chosen": Jsonb(chosen or {})},
+                },
             )
     if verdict:
         judge(trial, verdict, family)
-    package = made_up_package(trial, run=family, symbols=symbols or ("X",), universe=universe)
+    package = made_up_package(
+        trial, run=family, hypothesis=hypothesis, symbols=symbols or ("X",), universe=universe, timeframe=timeframe
+    )
     registry.register(package, "for a test")
     return package
 
@@ -69,6 +87,8 @@ def made_up_package(
     booster: bytes = b"not used here",
     *,
     run: str = "reg",
+    hypothesis: str = "reg",
+    timeframe: str = "1d",
     symbols: tuple[str, ...] = ("X",),
     universe: str | None = None,
 ) -> ModelPackage:
@@ -76,12 +96,12 @@ def made_up_package(
         booster,
         model_id=model_id("reg", trial),
         experiment_id="reg",
-        hypothesis_id="reg",
+        hypothesis_id=hypothesis,
         run_id=run,
         trial_id=trial,
         symbols=symbols,
         universe=universe,
-        timeframe="1d",
+        timeframe=timeframe,
         features=(FeatureColumn(name="f", fingerprint="1"),),
         target=Target(kind="binary"),
         position_sizing=PositionSizing(policy="long_flat"),

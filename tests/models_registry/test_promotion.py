@@ -1,6 +1,7 @@
-"""A symbol belongs to one model that trades: another one that passes waits for a person, or takes its place by one."""
+"""Models stand beside each other on a symbol, or one that passes waits for a person and takes its rival's place."""
 
 import threading
+import zlib
 
 import psycopg
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from models_registry import __main__ as command
 from models_registry import registry
 from models_registry.registry import RegistryError
+from models_registry.scoring import PositionSizing
+from tests.machine import as_owner
 from tests.models_registry.conftest import Candidate
 from warehouse.connection import connect
 
@@ -33,6 +36,57 @@ def test_a_model_does_not_displace_another_by_itself(candidate: Candidate) -> No
     # who is gone is no rival
     registry.advance(trading.model_id, "retired", "done")
     assert registry.advance(later.model_id, "paper", "passed").state == "paper"
+
+
+LONG = PositionSizing(policy="long_flat")
+MAY_SHORT = PositionSizing(policy="proportional", short=True)
+
+
+def test_models_of_two_ideas_stand_beside_each_other_where_neither_may_be_short(candidate: Candidate) -> None:
+    first = candidate("PASSED", "G1", experiment="momentum", sizing=LONG)
+    beside = candidate("PASSED", "G1", "G2", experiment="reversal", sizing=PositionSizing(policy="top_bottom_k", top=1))
+    third = candidate("PASSED", "G1", experiment="drift", sizing=PositionSizing(policy="proportional"))
+    for package in (first, beside, third):
+        assert registry.rivals(package.model_id) == []
+        assert registry.advance(package.model_id, "paper", "passed").state == "paper"
+    # a new version takes its forerunner's place, and nobody else's
+    later = candidate("PASSED", "G1", experiment="momentum", sizing=LONG)
+    assert [rival.model_id for rival in registry.rivals(later.model_id)] == [first.model_id]
+    with pytest.raises(RegistryError, match=r"trades G1 too, and both are of momentum: `python"):
+        registry.advance(later.model_id, "paper", "passed")
+    registry.replace_rivals(later.model_id, "better", operator="Ada")
+    states = [registry.get(package.model_id).state for package in (first, beside, third, later)]
+    assert states == ["retired", "paper", "paper", "paper"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sizing": MAY_SHORT}, "may be short, and shares of one position are all long"),
+        ({"sizing": PositionSizing(policy="long_short")}, "may be short"),
+        ({"sizing": PositionSizing(policy="top_bottom_k", top=1, bottom=1)}, "may be short"),
+        ({"sizing": PositionSizing(policy="kelly"), "chosen": {"position_sizing.short": True}}, "may be short"),
+        # what says nothing may be
+        ({}, "may be short"),
+        ({"sizing": LONG, "timeframe": "1h"}, "they decide by 1d and 1h bars|they decide by 1h and 1d bars"),
+    ],
+)
+def test_what_may_be_short_or_decides_by_other_bars_stands_beside_nobody(
+    candidate: Candidate, request: pytest.FixtureRequest, changes: dict, sentence: str
+) -> None:
+    symbol = f"H{zlib.crc32(request.node.name.encode())}"
+    long = candidate("PASSED", symbol, experiment="momentum", sizing=LONG)
+    other = candidate("PASSED", symbol, experiment="reversal", **changes)
+    for trading, later in ((long, other), (other, long)):
+        registry.advance(trading.model_id, "paper", "passed")
+        with pytest.raises(RegistryError, match=f"{trading.model_id} in state paper trades .*({sentence})"):
+            registry.advance(later.model_id, "paper", "passed")
+        with connect("gate") as gate, pytest.raises(psycopg.errors.RaiseException, match=sentence):
+            gate.execute("select research.admit_model(%s, 'passed')", (later.model_id,))
+        with as_owner(past_triggers=True) as owner:
+            owner.execute(
+                "delete from research.model_states where model_id = %s and state = 'paper'", (trading.model_id,)
+            )
 
 
 def test_a_person_puts_it_in_the_others_place(candidate: Candidate, capsys: pytest.CaptureFixture[str]) -> None:
