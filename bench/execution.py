@@ -6,7 +6,7 @@ does, and waits until the ledger has every decision and every order's answer. Wh
 alone: from `landed_at` of the bar's row in raw.landings to the first event of its order with an id of the exchange, and
 the parts of that: until the decision was written (its intent is in the same transaction), and from there to the answer.
 
-For each number in --models so many models trade so many symbols, one each: an account has one model per symbol.
+For each number in --models so many models trade so many symbols, one each: none stands beside another.
 Requests are those that the session made, per bar, which is per minute.
 """
 

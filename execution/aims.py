@@ -10,6 +10,7 @@ def aimed_at(
 
     A decision of an earlier epoch of the account is left out, and so is one whose order was refused, cut or filled in
     part, or that was followed by an order that closed the position without a decision: the same target trades again.
+    What passed between two models' shares is carried out.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(
@@ -34,7 +35,11 @@ def aimed_at(
             and newest.quantity = coalesce(abs((newest.inputs ->> 'wanted')::numeric), newest.quantity))
           and not exists (select from ledger.intents as closing
             where closing.account_id = %s and closing.symbol = asked.symbol and closing.decision_id is null
-              and closing.written_at > newest.decided_at)
+              and closing.written_at > newest.decided_at
+              -- what closed another model's share did not touch this one's
+              and not exists (select from ledger.retirements
+                where retirements.retirement_id = closing.retirement_id
+                  and retirements.model_id <> asked.model_id))
         """,
         (models, symbols, starts, account_id, account_id),
     )

@@ -16,8 +16,8 @@ class Entry:
     """What the ledger knows of a position's beginning, at the newest decision before a bar.
 
     held_since: start of the bar of its entry, where one had begun by then. filled_at, otherwise: when the first order
-    since the model held nothing was filled, or when the position was handed over to it. barred: the side that may not
-    be taken again yet.
+    since the model held nothing was filled, when another model's share passed to it, or when it was handed over.
+    barred: the side that may not be taken again yet.
     """
 
     held_since: datetime | None = None
@@ -46,9 +46,10 @@ def entries(
         select asked.model_id, asked.symbol, newest.held_since, coalesce(newest.barred, 0) as barred,
           case when newest.held_since is null then (
             select case when began.is_handed_over then began.at else (
-              select min(fills.filled_at) from ledger.decisions
-              inner join ledger.intents using (decision_id)
-              inner join ledger.fills using (client_order_id)
+              select min(least(fills.filled_at, crosses.broker_time)) from ledger.decisions
+              left join ledger.intents using (decision_id)
+              left join ledger.fills using (client_order_id)
+              left join ledger.crosses on crosses.buyer_decision_id = decisions.decision_id
               where decisions.account_id = %(account)s and decisions.model_id = asked.model_id
                 and decisions.symbol = asked.symbol and decisions.decided_at >= began.known_at
                 and decisions.bar_start between began.at and asked.bar_start) end

@@ -53,11 +53,7 @@ def _shares(account: str) -> dict[str | None, Decimal]:
 
 def _crosses(account: str) -> list[tuple]:
     return rows(
-        "select sellers.model_id, buyers.model_id, crosses.quantity, crosses.price from ledger.crosses"
-        " left join ledger.decisions as sellers on sellers.decision_id = crosses.seller_decision_id"
-        " inner join ledger.decisions as buyers on buyers.decision_id = crosses.buyer_decision_id"
-        " where crosses.account_id = %s order by cross_id",
-        account,
+        "select seller, buyer, quantity, price from ledger.crosses where account_id = %s order by cross_id", account
     )
 
 

@@ -31,6 +31,7 @@ BOOKINGS = st.lists(
         st.tuples(st.just("order"), st.sampled_from(MODELS), SIGNED, FEES),
         st.tuples(st.just("flatten"), SIGNED, FEES),
         st.tuples(st.sampled_from(("activity", "adoption")), SIGNED),
+        st.tuples(st.just("cross"), st.sampled_from((None, *MODELS)), st.sampled_from(MODELS), UNITS),
         st.tuples(st.just("close")),
         st.tuples(st.just("epoch")),
     ),
@@ -53,6 +54,18 @@ union all
 select account_id || 'flatten' || side, null, halt_id, '2020-01-03', account_id, 'X', side, 1e9, 'market', 'day',
     100, 'approved'
 from ledger.halts, unnest(array['buy', 'sell']) as side where account_id = %(account)s
+"""
+
+
+CROSSING_DECISION = """
+insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end, broker_time,
+    feature_names, feature_values, score, target_weight)
+values (%(name)s, %(account)s, %(model)s, 'X', '1d', date '2021-01-01' + (select count(*)::int from ledger.decisions),
+    '2032-01-01', '2020-01-03', '{}', '{}', 0, 0)
+"""
+CROSS = """
+insert into ledger.crosses (account_id, symbol, seller_decision_id, buyer_decision_id, quantity, price, broker_time)
+values (%s, 'X', %s, %s, %s, 100, '2020-01-03')
 """
 
 
@@ -90,11 +103,37 @@ def _book(connection: psycopg.Connection, account: str, number: int, booking: tu
             _fill(connection, account, number, "flatten", signed, fee, fee_symbol)
         case ("activity" | "adoption", signed):
             book(connection, account, number, (booking[0], "X", signed, Decimal(0)))
+        case ("cross", seller, buyer, units):
+            most = _shares(connection, account).get(seller, Decimal(0))
+            units = min(units, abs(most)) if seller is not None else units and most
+            if (
+                units
+                and (seller is None or most > 0)
+                and seller != buyer
+                and _may_have(connection, account, buyer, units)
+            ):
+                _cross(connection, account, seller, buyer, units)
         case ("close",):
             if held := sum(_shares(connection, account).values()):
                 _fill(connection, account, number, "flatten", -held)
         case ("epoch",):
             book(connection, account, number, booking)
+
+
+def _cross(connection: psycopg.Connection, account: str, seller: str | None, buyer: str, units: Decimal) -> None:
+    """Whatever was decided: one decision of each seller and buyer is made for it, since two pass at most once."""
+    [(number,)] = connection.execute("select count(*) from ledger.crosses").fetchall()
+    names = []
+    for model in (seller, buyer):
+        if model is not None:
+            names.append(f"{account} {model} {number}")
+            connection.execute(CROSSING_DECISION, {"name": names[-1], "account": account, "model": model})
+    connection.execute(CROSS, (account, None if seller is None else names[0], names[-1], units))
+
+
+def _may_have(connection: psycopg.Connection, account: str, buyer: str, units: Decimal) -> bool:
+    """Models that stand beside each other are long: what passes is on the side of what the buyer has."""
+    return _shares(connection, account).get(buyer, units) * units > 0
 
 
 def _assert_in_proportion(before: Mapping, after: Mapping, moved: Decimal) -> None:
@@ -137,6 +176,12 @@ def test_whatever_is_booked_they_are_the_position_and_on_its_side(account: str, 
                         _assert_in_proportion(before, after, moved)
                     else:
                         assert after == ({None: moved} if moved else {})
+                case ("cross", seller, buyer, _):
+                    assert moved == 0
+                    passed = before.get(seller, Decimal(0)) - after.get(seller, Decimal(0))
+                    if seller != buyer:
+                        assert after.get(buyer, Decimal(0)) - before.get(buyer, Decimal(0)) == passed
+                    assert {**after, seller: 0, buyer: 0} == {**before, seller: 0, buyer: 0}
                 case ("close",):
                     assert after == {}
                 case ("epoch",):
@@ -197,6 +242,33 @@ def test_a_fee_in_a_third_asset_is_its_holders(account: str) -> None:
         _fill(connection, account, 2, "a", Decimal(3), Decimal("0.1"), "Z")
         assert _shares(connection, account, "Z") == {None: Decimal("0.9")}
         assert _shares(connection, account) == {"a": 3}
+    assert_shares_hold(account)
+
+
+def test_no_share_gives_more_than_it_has(account: str) -> None:
+    with connect("executor") as connection:
+        for number, (model, units) in enumerate((("a", Decimal(5)), ("b", Decimal(2)))):
+            _fill(connection, account, number, model, units)
+        _cross(connection, account, "a", "b", Decimal("4.5"))
+        assert _shares(connection, account) == {"a": Decimal("0.5"), "b": Decimal("6.5")}
+        connection.commit()
+    for seller, buyer, units in (
+        ("a", "b", "0.6"),
+        ("a", "b", "-1"),
+        ("c", "b", "1"),
+        ("b", "b", "1"),
+        (None, "a", "1"),
+    ):
+        with connect("executor") as connection, pytest.raises((errors.CheckViolation, errors.UniqueViolation)):
+            _cross(connection, account, seller, buyer, Decimal(units))
+    # two decisions pass something once
+    with connect("executor") as connection, pytest.raises(errors.UniqueViolation):
+        connection.execute(
+            CROSS.replace("values (%s, 'X', %s, %s, %s, 100", "select account_id, symbol, seller_decision_id,"
+                          " buyer_decision_id, 0.1, 100").replace("'2020-01-03')", "'2020-01-03' from ledger.crosses"
+                          " where account_id = %s"),
+            (account,),
+        )  # fmt: skip
     assert_shares_hold(account)
 
 

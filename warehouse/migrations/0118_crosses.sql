@@ -10,6 +10,9 @@ create table ledger.crosses (
     symbol text not null,
     seller_decision_id text references ledger.decisions,
     buyer_decision_id text not null references ledger.decisions,
+    seller text,
+    buyer text not null,
+    bar_start timestamptz not null,
     quantity numeric not null check (quantity <> 0 and quantity > '-Infinity' and quantity < 'Infinity'),
     price numeric not null check (price > 0 and price < 'Infinity'),
     broker_time timestamptz not null
@@ -25,6 +28,9 @@ comment on column ledger.crosses.symbol is 'The product''s own symbol.';
 comment on column ledger.crosses.seller_decision_id is
 'The decision that wanted less; null where the buyer takes up what no model held.';
 comment on column ledger.crosses.buyer_decision_id is 'The decision that wanted more.';
+comment on column ledger.crosses.seller is 'The model of that decision; null where nobody held it.';
+comment on column ledger.crosses.buyer is 'The model of the other one.';
+comment on column ledger.crosses.bar_start is 'Start of the bar that was decided, UTC.';
 comment on column ledger.crosses.quantity is 'Units that passed; signed only for what no model held.';
 comment on column ledger.crosses.price is 'The close of the bar that was decided, at which they passed.';
 comment on column ledger.crosses.broker_time is 'When it was decided, by the broker''s clock, UTC.';
@@ -36,7 +42,7 @@ check (cause in ('beginning', 'fill', 'activity', 'adoption', 'hand_over', 'epoc
 comment on column ledger.allotments.cause_id is
 'The id of the execution, activity, adoption, retirement or cross; the number of the epoch; empty for a beginning.';
 
--- A share gives no more than it has, whatever a session believes.
+-- A share gives no more than it has, whatever a session believes. Whose it is and which bar decided it, the decisions say.
 create function ledger.check_cross() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -69,6 +75,9 @@ begin
         raise exception '% % of account % cannot pass between shares: %', new.quantity, new.symbol, new.account_id, wrong
             using errcode = 'check_violation';
     end if;
+    new.seller := seller.model_id;
+    new.buyer := buyer.model_id;
+    new.bar_start := buyer.bar_start;
     return new;
 end $$;
 create trigger passes_what_is_held before insert on ledger.crosses
@@ -79,17 +88,11 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform ledger.give_share(
-        new.account_id, new.symbol, decisions.model_id,
-        case decisions.decision_id when new.buyer_decision_id then new.quantity else -new.quantity end,
-        'cross', new.cross_id::text
-    )
-    from ledger.decisions
-    where decisions.decision_id in (new.buyer_decision_id, new.seller_decision_id);
-    if new.seller_decision_id is null then
-        perform ledger.give_share(
-            new.account_id, new.symbol, null, -new.quantity, 'cross', new.cross_id::text
-        );
-    end if;
+        new.account_id, new.symbol, new.seller, -new.quantity, 'cross', new.cross_id::text
+    );
+    perform ledger.give_share(
+        new.account_id, new.symbol, new.buyer, new.quantity, 'cross', new.cross_id::text
+    );
     return null;
 end $$;
 create trigger moves_shares after insert on ledger.crosses for each row execute function ledger.keep_crosses();

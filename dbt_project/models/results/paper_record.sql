@@ -23,11 +23,18 @@ handed_over as (
     where act = 'hand_over'
 ),
 
+crosses as (
+    select * from {{ ref('stg_ledger__crosses') }}
+),
+
+allotments as (
+    select * from {{ ref('stg_ledger__allotments') }}
+),
+
 bars as (
     select * from {{ ref('ohlcv_1d') }}
 ),
 
--- of what was traded, and of what fees were paid in
 traded_bars as (
     select
         symbol,
@@ -44,6 +51,8 @@ traded_bars as (
                 select fills.fee_symbol from fills
                 union distinct
                 select quality.symbol from quality
+                union distinct
+                select crosses.symbol from crosses
             )
         )
 ),
@@ -90,17 +99,70 @@ epoch_orders as (
         or quality.client_order_id in (select epoch_fills.client_order_id from epoch_fills)
 ),
 
+epoch_crosses as (
+    select crosses.*
+    from crosses
+    left join newest_epochs on crosses.account_id = newest_epochs.account_id
+    where newest_epochs.started_at is null or crosses.noted_at >= newest_epochs.started_at
+),
+
+-- what passed between two models' shares, once for each of the two
+crossed as (
+    select
+        account_id,
+        seller as model_id,
+        symbol,
+        bar_start,
+        broker_time as moved_at,
+        -quantity as quantity,
+        quantity * price as cash
+    from epoch_crosses
+    where seller is not null
+    union all
+    select
+        account_id,
+        buyer as model_id,
+        symbol,
+        bar_start,
+        broker_time as moved_at,
+        quantity,
+        -quantity * price as cash
+    from epoch_crosses
+),
+
+decided as (
+    select
+        account_id,
+        model_id,
+        symbol,
+        bar_start,
+        client_order_id,
+        status,
+        slippage_bps
+    from epoch_orders
+    union all
+    select
+        account_id,
+        model_id,
+        symbol,
+        bar_start,
+        null as client_order_id,
+        null as status,
+        null as slippage_bps
+    from crossed
+),
+
 orders as (
     select
         account_id,
         model_id,
         symbol,
-        count(*) as orders,
+        count(client_order_id) as orders,
         count(*) filter (where status = 'filled') as filled,
         min(bar_start) as first_bar,
         max(bar_start) as last_bar,
         round(avg(slippage_bps), 2) as slippage_bps
-    from epoch_orders
+    from decided
     group by account_id, model_id, symbol
 ),
 
@@ -124,19 +186,64 @@ holders as (
     from handed_over
 ),
 
--- an order is of the model whose decision it was; one that only closes a position, of the model that had it
-model_orders as (
+-- whose parts of a fill are: what each booking moved of each share is kept since shares are
+allotted as (
     select
-        quality.account_id,
+        account_id,
+        model_id,
+        cause,
+        cause_id,
+        symbol,
+        quantity,
+        sum(quantity) over (partition by account_id, cause, cause_id, symbol) as total
+    from allotments
+    where cause in ('fill', 'activity')
+),
+
+-- a fill is of the model whose decision ordered it; of an order that only closes, of those whose shares it made smaller
+fill_parts as (
+    select
+        fills.account_id,
         quality.model_id,
-        quality.client_order_id
-    from quality
+        fills.client_order_id,
+        fills.execution_id,
+        null::numeric as units,
+        1::numeric as part
+    from epoch_fills as fills
+    inner join quality on fills.account_id = quality.account_id and fills.client_order_id = quality.client_order_id
     union all
     select
-        placed.account_id,
+        fills.account_id,
+        allotted.model_id,
+        fills.client_order_id,
+        fills.execution_id,
+        allotted.quantity as units,
+        case
+            when allotted.quantity = allotted.total then 1
+            else allotted.quantity / nullif(allotted.total, 0)
+        end as part
+    from epoch_fills as fills
+    inner join placed
+        on
+            fills.account_id = placed.account_id and fills.client_order_id = placed.client_order_id
+            and placed.decision_id is null
+    inner join allotted
+        on
+            fills.account_id = allotted.account_id and fills.symbol = allotted.symbol and allotted.cause = 'fill'
+            and fills.execution_id = allotted.cause_id and allotted.model_id is not null
+    union all
+    select
+        fills.account_id,
         newest.model_id,
-        placed.client_order_id
-    from placed
+        fills.client_order_id,
+        fills.execution_id,
+        null::numeric as units,
+        1::numeric as part
+    from epoch_fills as fills
+    inner join placed
+        on
+            fills.account_id = placed.account_id and fills.client_order_id = placed.client_order_id
+            and placed.decision_id is null
     inner join lateral (
         select holders.model_id
         from holders
@@ -146,21 +253,31 @@ model_orders as (
         order by holders.written_at desc
         limit 1
     ) as newest on true
-    where placed.decision_id is null
+    where
+        not exists (
+            select from allotted
+            where
+                allotted.account_id = fills.account_id and allotted.symbol = fills.symbol
+                and allotted.cause = 'fill' and allotted.cause_id = fills.execution_id
+        )
 ),
 
 model_fills as (
     select
         fills.account_id,
-        model_orders.model_id,
+        fill_parts.model_id,
         fills.symbol,
         fills.filled_at as moved_at,
-        case fills.side when 'buy' then fills.quantity else -fills.quantity end as quantity,
-        case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price
-        - case when fills.fee_symbol is null then fills.fee else 0 end as cash
+        coalesce(fill_parts.units, case fills.side when 'buy' then fills.quantity else -fills.quantity end) as quantity,
+        (
+            case fills.side when 'buy' then -fills.quantity else fills.quantity end * fills.price
+            - case when fills.fee_symbol is null then fills.fee else 0 end
+        ) * fill_parts.part as cash
     from epoch_fills as fills
-    inner join model_orders
-        on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
+    inner join fill_parts
+        on
+            fills.account_id = fill_parts.account_id and fills.client_order_id = fill_parts.client_order_id
+            and fills.execution_id is not distinct from fill_parts.execution_id
 ),
 
 -- what a unit was worth that paid a fee in a third asset: its last close by then, or the first one that is known
@@ -200,49 +317,19 @@ fee_prices as (
 model_fees as (
     select
         fills.account_id,
-        model_orders.model_id,
+        fill_parts.model_id,
         fills.symbol,
-        case when fills.fee_symbol = fills.symbol then -fills.fee else 0 end as quantity,
-        case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * fee_prices.price end as cash
+        fills.filled_at as moved_at,
+        case when fills.fee_symbol = fills.symbol and fill_parts.units is null then -fills.fee else 0 end as quantity,
+        case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * fee_prices.price end
+        * fill_parts.part as cash
     from epoch_fills as fills
-    inner join model_orders
-        on fills.account_id = model_orders.account_id and fills.client_order_id = model_orders.client_order_id
+    inner join fill_parts
+        on
+            fills.account_id = fill_parts.account_id and fills.client_order_id = fill_parts.client_order_id
+            and fills.execution_id is not distinct from fill_parts.execution_id
     left join fee_prices on fills.fee_symbol = fee_prices.symbol and fills.filled_at = fee_prices.happened_at
     where fills.fee_symbol is not null
-),
-
--- dividends and splits name no model: they are of the one that had the position before them
-model_activities as (
-    select
-        activities.account_id,
-        newest.model_id,
-        activities.symbol,
-        activities.quantity,
-        activities.cash
-    from epoch_activities as activities
-    inner join lateral (
-        select moves.model_id
-        from (
-            select
-                model_fills.account_id,
-                model_fills.symbol,
-                model_fills.model_id,
-                model_fills.moved_at
-            from model_fills
-            union all
-            select
-                handed_over.account_id,
-                handed_over.symbol,
-                handed_over.successor as model_id,
-                handed_over.broker_time as moved_at
-            from handed_over
-        ) as moves
-        where
-            moves.account_id = activities.account_id and moves.symbol = activities.symbol
-            and moves.moved_at <= activities.happened_at
-        order by moves.moved_at desc
-        limit 1
-    ) as newest on true
 ),
 
 -- what is handed over leaves one model and reaches the other at one price
@@ -253,6 +340,114 @@ transfers as (
     where newest_epochs.started_at is null or handed_over.noted_at >= newest_epochs.started_at
 ),
 
+moved as (
+    select * from model_fills
+    union all
+    select * from model_fees
+    union all
+    select
+        account_id,
+        model_id,
+        symbol,
+        moved_at,
+        quantity,
+        cash
+    from crossed
+    union all
+    select
+        transfers.account_id,
+        sides.model_id,
+        transfers.symbol,
+        transfers.broker_time as moved_at,
+        sides.sign * transfers.quantity as quantity,
+        -sides.sign * transfers.quantity * transfers.price as cash
+    from transfers
+    cross join lateral (
+        values (transfers.model_id, -1), (transfers.successor, 1)
+    ) as sides (model_id, sign)
+),
+
+moves as (
+    select
+        account_id,
+        model_id,
+        symbol,
+        moved_at,
+        quantity
+    from moved
+    union all
+    select
+        activities.account_id,
+        allotted.model_id,
+        activities.symbol,
+        activities.happened_at as moved_at,
+        allotted.quantity
+    from epoch_activities as activities
+    inner join allotted
+        on
+            activities.account_id = allotted.account_id and activities.symbol = allotted.symbol
+            and allotted.cause = 'activity' and activities.activity_id = allotted.cause_id
+            and allotted.model_id is not null
+),
+
+-- what each model held before a dividend or a split
+held_before as (
+    select
+        activities.account_id,
+        activities.activity_id,
+        activities.symbol,
+        activities.happened_at,
+        activities.quantity,
+        activities.cash,
+        moves.model_id,
+        sum(moves.quantity) as units,
+        sum(sum(moves.quantity)) over of_all as total,
+        row_number() over (of_all order by max(moves.moved_at) desc, moves.model_id asc) as place
+    from epoch_activities as activities
+    inner join moves
+        on
+            activities.account_id = moves.account_id and activities.symbol = moves.symbol
+            and activities.happened_at >= moves.moved_at
+    group by
+        activities.account_id, activities.activity_id, activities.symbol, activities.happened_at, activities.quantity,
+        activities.cash, moves.model_id
+    window
+        of_all as (
+            partition by
+                activities.account_id, activities.activity_id, activities.symbol, activities.happened_at,
+                activities.quantity, activities.cash
+        )
+),
+
+-- where all had sold by then, it is of the model that was the last to
+entitled as (
+    select
+        *,
+        case
+            when total = 0 then case place when 1 then 1 else 0 end
+            when units = total then 1
+            else units / total
+        end as part
+    from held_before
+),
+
+-- dividends and splits name no model: each has its share of them
+model_activities as (
+    select
+        entitled.account_id,
+        entitled.model_id,
+        entitled.symbol,
+        coalesce(allotted.quantity, entitled.quantity * entitled.part) as quantity,
+        entitled.cash * entitled.part as cash
+    from entitled
+    left join allotted
+        on
+            entitled.account_id = allotted.account_id and entitled.symbol = allotted.symbol
+            and allotted.cause = 'activity' and entitled.activity_id = allotted.cause_id
+            and entitled.model_id = allotted.model_id
+    where entitled.part <> 0 or allotted.quantity is not null
+),
+
 movements as (
     select
         account_id,
@@ -260,27 +455,9 @@ movements as (
         symbol,
         quantity,
         cash
-    from model_fills
-    union all
-    select * from model_fees
+    from moved
     union all
     select * from model_activities
-    union all
-    select
-        account_id,
-        model_id,
-        symbol,
-        -quantity as quantity,
-        quantity * price as cash
-    from transfers
-    union all
-    select
-        account_id,
-        successor as model_id,
-        symbol,
-        quantity,
-        -quantity * price as cash
-    from transfers
 ),
 
 totals as (
@@ -288,9 +465,9 @@ totals as (
         account_id,
         model_id,
         symbol,
-        sum(quantity) as quantity,
+        trim_scale(sum(quantity)) as quantity,
         -- with a fee whose worth nobody knows the profit is not known either
-        case when count(*) = count(cash) then sum(cash) end as cash
+        case when count(*) = count(cash) then trim_scale(sum(cash)) end as cash
     from movements
     group by account_id, model_id, symbol
 ),
