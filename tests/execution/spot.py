@@ -133,7 +133,9 @@ class SpotWarehouse(Warehouse):
                 ],
             )
 
-    def close_bar(self, end: datetime, weights: Mapping[str, float]) -> None:
+    def close_bar(
+        self, end: datetime, weights: Mapping[str, float], *, noise: Mapping[str, float] | None = None
+    ) -> None:
         """The bars that end at this moment have closed: their canonical bars and feature rows appear."""
         start = end - self.length
         with connect("transformer") as connection:
@@ -144,7 +146,7 @@ class SpotWarehouse(Warehouse):
                 )
                 connection.execute(
                     f"insert into features.features_{self.timeframe} values (%s, %s, true, %s, %s)",
-                    (symbol, start, weights.get(symbol, 0.0), 1 / 3),
+                    (symbol, start, weights.get(symbol, 0.0), 1 / 3 if noise is None else noise.get(symbol, 0.0)),
                 )
 
 

@@ -3,13 +3,16 @@
 Market, faults on the wire, SIGKILL at any request or statement, restarts, rivals, cut connections to the database,
 stalls past the time of a bar, halts, hand trades, bookings, splits and resets. However it goes, no order goes beyond
 its bar's intent, fills, positions and cash are the broker's, or the account is halted with a reason, and the commands
-of the runbook lead to the next fill.
+of the runbook lead to the next fill. In half of them a second model trades the same symbols, and may be retired on the
+way: no two orders of a symbol oppose each other then.
 
 `TRUEBAR_SCHEDULES=400 TRUEBAR_FIRST_SCHEDULE=1000` with `-m slow` runs that many more at each broker.
 """
 
 import os
 import zlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -18,17 +21,27 @@ import pytest
 
 from sandbox.broker import binance_wire
 from tests.execution.schedules.oracle import assert_exact, assert_within, bound, standing
-from tests.execution.schedules.places import DAYS, LAG, Coins, Place, Stocks
+from tests.execution.schedules.places import DAYS, LAG, BookOrder, Coins, Place, Stocks
 from tests.execution.schedules.plan import Bar, Schedule, Visit, drawn
 from tests.execution.schedules.visits import visited
 from tests.execution.spot import PAIRS, SPOT_KEY, SPOT_SECRET, spot_exchange
-from tests.execution.world import AFTER_CLOSE, KEY, SECRET, Exchange, SignalPackage, Warehouse
+from tests.execution.world import (
+    AFTER_CLOSE,
+    KEY,
+    SECRET,
+    SYMBOLS,
+    Exchange,
+    LongPackage,
+    SignalPackage,
+    Warehouse,
+)
 from tests.machine import as_owner
 
 _FIRST = int(os.environ.get("TRUEBAR_FIRST_SCHEDULE", "1000"))
-_MORE = range(_FIRST, _FIRST + int(os.environ.get("TRUEBAR_SCHEDULES", "20")))
+_SEEDS = range(_FIRST, _FIRST + int(os.environ.get("TRUEBAR_SCHEDULES", "20")))
+_MORE = [(seed, 1 + seed % 2) for seed in _SEEDS]
 # what failed once stays
-FEW_STOCKS, FEW_COINS = [1001], [2]
+FEW_STOCKS, FEW_COINS = [(1001, 1), (1002, 2)], [(2, 1), (5, 2)]
 
 
 def _settings(monkeypatch: pytest.MonkeyPatch, exchange: Exchange) -> None:
@@ -46,39 +59,50 @@ def _settings(monkeypatch: pytest.MonkeyPatch, exchange: Exchange) -> None:
         monkeypatch.setenv(name, value)
 
 
+def _packages(name: str, symbols: Sequence[str], models: int) -> tuple[SignalPackage, ...]:
+    """One model that wants what a schedule's bars say, or one that is never short and another one beside it."""
+    if models == 1:
+        found: tuple[SignalPackage, ...] = (SignalPackage(model_id=name, symbols=tuple(symbols)),)
+    else:
+        kinds = (("signal", f"{name}-one"), ("noise", f"{name}-two"))
+        found = tuple(LongPackage(model_id=own, symbols=tuple(symbols), follows=follows) for follows, own in kinds)
+    for package in found:
+        Warehouse().enter_state(package.model_id, "paper")
+    return found
+
+
 @pytest.fixture
-def stocks(request, tape, tmp_path: Path, ledger_db, monkeypatch):
-    schedule = drawn(request.param, Stocks.acts, Stocks.starts)
+def stocks(request, tape, tmp_path: Path, nobody_else, monkeypatch):
+    seed, models = request.param
+    schedule = drawn(seed, Stocks.acts, Stocks.starts)
     exchange = Exchange(tape, tmp_path / "book.sqlite", DAYS[Stocks.firsts[schedule.start]].closes + AFTER_CLOSE)
     _settings(monkeypatch, exchange)
-    package = SignalPackage(model_id=f"stocks-{schedule.seed:08}")
-    Warehouse().enter_state(package.model_id, "paper")
-    yield Stocks(exchange, package, schedule.start, knows_split=schedule.knows_split), schedule
+    packages = _packages(f"stocks-{schedule.seed:08}", SYMBOLS, models)
+    yield Stocks(exchange, packages, schedule.start, knows_split=schedule.knows_split), schedule
     exchange.stop()
 
 
 @pytest.fixture
-def coins(request, spot_tape, tmp_path: Path, ledger_db, monkeypatch):
-    schedule = drawn(request.param, Coins.acts, Coins.starts)
+def coins(request, spot_tape, tmp_path: Path, nobody_else, monkeypatch):
+    seed, models = request.param
+    schedule = drawn(seed, Coins.acts, Coins.starts)
     # not from the folder: one that a test before has left is given out again
     uid = 1_000 + zlib.crc32(request.node.nodeid.encode()) % 1_000_000_000
     monkeypatch.setattr(binance_wire, "UID", uid)
     exchange = spot_exchange(spot_tape, tmp_path)
     _settings(monkeypatch, exchange)
-    package = SignalPackage(model_id=f"coins-{schedule.seed:08}", symbols=PAIRS)
-    place = Coins(exchange, package, schedule.start, uid)
-    place.warehouse.enter_state(package.model_id, "paper")
-    yield place, schedule
+    packages = _packages(f"coins-{schedule.seed:08}", PAIRS, models)
+    yield Coins(exchange, packages, schedule.start, uid), schedule
     exchange.stop()
 
 
 def _live_through(place: Place, schedule: Schedule) -> None:
     for number, bar in enumerate(schedule.bars):
-        place.close_bar(number, bar.weights)
+        place.close_bar(number, bar.weights, bar.beside)
         place.set_faults(schedule.seed * 100 + number, bar.faults)
+        wanted = (bar.weights, bar.beside)[: len(place.packages)]
         bounds = {
-            symbol: bound(place, number, weight, symbol)
-            for symbol, weight in zip(place.symbols, bar.weights, strict=True)
+            symbol: bound(place, number, [its[at] for its in wanted], symbol) for at, symbol in enumerate(place.symbols)
         }
         before, resets = place.trades_by_hand, place.was_reset
         for visit in bar.before:
@@ -91,16 +115,25 @@ def _live_through(place: Place, schedule: Schedule) -> None:
         if place.was_reset == resets:
             assert_within(place, bounds, Decimal(14 * (place.trades_by_hand - before)))
         _acts(place, schedule, number, bar, bar.finally_)
+        if number == schedule.retires_after and len(place.packages) > 1:
+            place.warehouse.enter_state(place.packages[1].model_id, "retired")
 
 
 def _visit(place: Place, visit: Visit, number: int) -> None:
     is_halted = standing(place.account())[0] == "halt"
     before = {order.name for order in place.orders()}
     visited(visit, place.session, lambda: place.move_past(number))
+    sides = Counter((order.symbol, order.side) for order in place.orders() if order.is_open and _is_ours(order))
+    both = [symbol for symbol, side in sides if side == "buy" and (symbol, "sell") in sides]
+    assert not both, f"of {both} a buy and a sell of ours are open"
     # what was on its way when the market moved may arrive then
     if is_halted and visit.strike != "stall":
         new = [order for order in place.orders() if order.name not in before]
         assert not new, f"the account is halted, and {new} were sent"
+
+
+def _is_ours(order: BookOrder) -> bool:
+    return order.client_id.startswith("tb-")
 
 
 def _acts(place: Place, schedule: Schedule, number: int, bar: Bar, acts: tuple[str, ...]) -> None:
@@ -140,13 +173,13 @@ def _walk(place: Place, schedule: Schedule) -> None:
     first, second = place.symbols
     number = len(schedule.bars)
     for wanted in ((0.3, 0.0), (0.0, 0.3)):
-        place.close_bar(number, wanted)
+        place.close_bar(number, wanted, wanted)
         visited(Visit(), place.session, lambda: None)
         place.trade(number)
         visited(Visit(), place.session, lambda: None)
         number += 1
     held = place.held()
-    assert held.get(first, Decimal(0)) <= place.dust, f"{held} is held and nobody sells it"
+    assert held.get(first, Decimal(0)) <= place.dust * len(place.packages), f"{held} is held and nobody sells it"
     assert held.get(second, Decimal(0)) > place.dust, f"{held} is held and nobody buys"
     # the second pass finds nothing
     assert place.say("reconcile", "--broker", place.broker) == 0, place.told
@@ -168,7 +201,7 @@ def test_orders_that_trade_at_once(coins):
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("stocks", [1], indirect=True)
+@pytest.mark.parametrize("stocks", [(1, 1)], indirect=True)
 def test_the_judge_sees_what_is_wrong(stocks):
     place, schedule = stocks
     _walk(place, replace(schedule, bars=()))

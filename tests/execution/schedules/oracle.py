@@ -1,6 +1,7 @@
 """What must hold whatever happened, from the broker's own book; of the ledger only its tables are read."""
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 
 from tests.execution.agreement import assert_balances_hold, assert_shares_hold, assert_states_hold
@@ -12,14 +13,24 @@ _CENT = Decimal("0.01")
 _SLACK = Decimal("1.06")
 
 
-def bound(place: Place, number: int, weight: float, symbol: str) -> Decimal:
-    """The most units that the bar's intent and what is held already may come to, of all that the account is worth."""
+def bound(place: Place, number: int, weights: Sequence[float], symbol: str) -> Decimal:
+    """The most units that the bar's intents and what is held already may come to, of all that the account is worth.
+
+    Each of the models has an equal part of that. What one holds already may stay while another buys.
+    """
     held = place.held()
     worth = place.cash() + sum(
         (units * place.close(number, name) for name, units in held.items() if name in place.symbols), Decimal(0)
     )
-    wanted = Decimal(str(weight)) * worth / place.close(number, symbol) * _SLACK + 1
-    return max(wanted, held.get(symbol, Decimal(0)) * place.factor(number, symbol))
+    had = held.get(symbol, Decimal(0)) * place.factor(number, symbol)
+    part = worth / len(weights) / place.close(number, symbol) * _SLACK
+    wanted = [Decimal(str(weight)) * part + 1 for weight in weights]
+    if len(weights) == 1:
+        return max(wanted[0], had)
+    shares = dict(rows("select model_id, amount from ledger.shares where symbol = %s", symbol))
+    own = [shares.get(package.model_id, Decimal(0)) * place.factor(number, symbol) for package in place.packages]
+    # what the ledger has not heard of yet may be anybody's
+    return sum(map(max, wanted, own), Decimal(0)) + max(Decimal(0), had - sum(own, Decimal(0)))
 
 
 def assert_within(place: Place, bounds: dict[str, Decimal], by_hand: Decimal) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from execution.__main__ import main
+from execution.limits import Limits
 from execution.session import Session
 from tests.execution.schedules.plan import FAULTS
 from tests.execution.spot import FIRST, PAIRS, SpotExchange, SpotWarehouse, price, units
@@ -62,12 +63,17 @@ class Place:
     faults_exist: ClassVar[tuple[str, ...]] = FAULTS
 
     exchange: Exchange
-    package: SignalPackage
+    packages: tuple[SignalPackage, ...]
     was_reset = False
     trades_by_hand = 0
 
     def session(self) -> Session:
-        return Session.open([self.package], self.exchange.broker(), pause=_no_pause)
+        limits = None if len(self.packages) == 1 else Limits(closes_retired=True)
+        return Session.open(self.packages, self.exchange.broker(), pause=_no_pause, limits=limits)
+
+    def noise(self, beside: tuple[float, float]) -> dict[str, float] | None:
+        """What the second model follows, where there is one."""
+        return dict(zip(self.symbols, beside, strict=True)) if len(self.packages) > 1 else None
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.exchange.ask("/sandbox/clock")["now"]).astimezone(UTC)
@@ -118,8 +124,10 @@ class Stocks(Place):
     starts = len(firsts)
     broker = "alpaca"
 
-    def __init__(self, exchange: Exchange, package: SignalPackage, start: int, *, knows_split: bool) -> None:
-        self.exchange, self.package = exchange, package
+    def __init__(
+        self, exchange: Exchange, packages: tuple[SignalPackage, ...], start: int, *, knows_split: bool
+    ) -> None:
+        self.exchange, self.packages = exchange, packages
         self.warehouse = Warehouse()
         self.first = self.firsts[start]
         if knows_split:
@@ -128,10 +136,10 @@ class Stocks(Place):
     def account(self) -> str:
         return self.exchange.book()["account_id"]
 
-    def close_bar(self, number: int, weights: tuple[float, float]) -> None:
+    def close_bar(self, number: int, weights: tuple[float, float], beside: tuple[float, float]) -> None:
         day = DAYS[self.first + number]
         self.move_to(day.closes + AFTER_CLOSE)
-        self.warehouse.publish(day, dict(zip(self.symbols, weights, strict=True)))
+        self.warehouse.publish(day, dict(zip(self.symbols, weights, strict=True)), noise=self.noise(beside))
 
     def trade(self, number: int) -> None:
         """The moment at which the bar's orders trade has come."""
@@ -207,9 +215,9 @@ class Coins(Place):
     # an order that comes after its window is refused there: none arrives late
     faults_exist = tuple(name for name in FAULTS if name != "late")
 
-    def __init__(self, exchange: SpotExchange, package: SignalPackage, start: int, uid: int) -> None:
+    def __init__(self, exchange: SpotExchange, packages: tuple[SignalPackage, ...], start: int, uid: int) -> None:
         self.exchange: SpotExchange = exchange
-        self.package = package
+        self.packages = packages
         self.warehouse = SpotWarehouse()
         self.first = FIRST + timedelta(days=2 + start)
         self._uid = uid
@@ -220,9 +228,10 @@ class Coins(Place):
     def _end(self, number: int) -> datetime:
         return self.first + timedelta(days=number)
 
-    def close_bar(self, number: int, weights: tuple[float, float]) -> None:
+    def close_bar(self, number: int, weights: tuple[float, float], beside: tuple[float, float]) -> None:
         self.move_to(self._end(number) + timedelta(minutes=1))
-        self.warehouse.close_bar(self._end(number), dict(zip(self.symbols, weights, strict=True)))
+        its = dict(zip(self.symbols, weights, strict=True))
+        self.warehouse.close_bar(self._end(number), its, noise=self.noise(beside))
 
     def trade(self, number: int) -> None:
         self.move_to(self._end(number) + timedelta(minutes=20))

@@ -23,9 +23,13 @@ class Visit:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: what the model wants of each symbol, who visits when, and what else happens before and after it trades."""
+    """A bar: what the model wants of each symbol, who visits when, and what else happens before and after it trades.
+
+    `beside` is what a second model wants, in a place that has one.
+    """
 
     weights: tuple[float, float]
+    beside: tuple[float, float]
     faults: dict[str, float]
     before: tuple[Visit, ...]
     between: tuple[str, ...]
@@ -40,6 +44,8 @@ class Schedule:
     start: int
     knows_split: bool
     bars: tuple[Bar, ...]
+    # after which bar the second model is retired, if it is
+    retires_after: int | None
 
     @property
     def acts(self) -> set[str]:
@@ -49,7 +55,7 @@ class Schedule:
 
 def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Schedule:
     """The schedule of this seed. `acts` are those that may happen at this broker, by their names."""
-    fate = random.Random(seed)
+    fate, other = random.Random(seed), random.Random(f"{seed}, beside")
 
     def visit() -> Visit:
         strike = fate.choice(("", "", "kill", "kill", "cut", "stall", "rival"))
@@ -62,6 +68,7 @@ def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Sched
         faults = {name: 0.25 for name in FAULTS if fate.random() < 0.3}
         return Bar(
             weights=(fate.choice(WEIGHTS), fate.choice(WEIGHTS)),
+            beside=(other.choice(WEIGHTS), other.choice(WEIGHTS)),
             faults=faults,
             before=tuple(visit() for _ in range(fate.randrange(1, 3))),
             between=some(0.25),
@@ -69,4 +76,5 @@ def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Sched
             finally_=some(0.15),
         )
 
-    return Schedule(seed, fate.randrange(starts), fate.random() < 0.5, tuple(bar() for _ in range(bars)))
+    start, knows_split, drawn_bars = fate.randrange(starts), fate.random() < 0.5, tuple(bar() for _ in range(bars))
+    return Schedule(seed, start, knows_split, drawn_bars, other.choice((None, None, *range(bars))))
