@@ -9,6 +9,7 @@ import pytest
 from psycopg.errors import CheckViolation
 
 from execution.brokers.alpaca import AlpacaBroker
+from execution.ledger import Ledger
 from execution.limits import Limits
 from execution.session import Session
 from tests.execution.agreement import assert_agree
@@ -112,6 +113,9 @@ def test_two_models_on_one_symbol_over_several_bars(exchange, warehouse, models)
     assert rows("select act, model_id from ledger.retirements where account_id = %s", account) == [
         ("close", one.model_id)
     ]
+    # what was closed was not the other's: it is still where it was traded to
+    with Ledger.view(account) as ledger:
+        assert ledger.aimed_at([(two.model_id, "ALPHA", DAYS[5].opens)]) == {(two.model_id, "ALPHA"): 0.6}
     assert_agree(exchange.book())
 
 
@@ -173,7 +177,14 @@ def test_who_is_killed_between_cross_and_order_leaves_both(exchange, warehouse, 
         assert [row[2] for row in _crosses(account)] == [passed]
         assert _shares(account) == shares
         _open(exchange, session, 2)
-    assert _shares(account) == {"one-00000000": shares["one-00000000"], "two-00000000": passed + sent.quantity}
+    one, two = (model.model_id for model in models)
+    assert _shares(account) == {one: shares[one], two: passed + sent.quantity}
+    # what passed was carried out, and the buyer has it since then
+    [(at,)] = rows("select broker_time from ledger.crosses where account_id = %s", account)
+    with Ledger.view(account) as ledger:
+        aims = ledger.aimed_at([(name, "ALPHA", DAYS[2].opens) for name in (one, two)])
+        assert aims == {(one, "ALPHA"): 0.2, (two, "ALPHA"): 0.9}
+        assert ledger.entries({(two, "ALPHA"): DAYS[1].opens})[two, "ALPHA"].filled_at == at
     assert_agree(exchange.book())
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -89,11 +89,12 @@ class Account:
                 model = models[intent.decision_id or ""]
                 self.open.append(OpenOrder(order, model, START, now, now, PRICE, D(0)))
 
-    def fill(self, fractions: Sequence[float]) -> None:
+    def fill(self, fractions: Sequence[Decimal]) -> None:
         """Of each open order this part fills; what has filled whole is open no more."""
         for number, entry in enumerate(tuple(self.open)):
             left = entry.order.quantity - entry.filled
-            filled = self.terms.whole(left * D(fractions[number % len(fractions)])) if left > 1 else left
+            part = (left * fractions[number % len(fractions)]).quantize(D("0.0001"), ROUND_DOWN)
+            filled = self.terms.whole(part) if left > 1 else left
             self._move(entry.model_id, entry.order.side.sign * filled)
             self.open.remove(entry)
             if filled < left:
@@ -123,7 +124,7 @@ def test_orders_and_crosses_bring_each_share_to_its_target(shares, terms, weight
     assert len({entry.order.side for entry in account.open}) <= 1, "the account would trade with itself"
     sold = sum((entry.order.quantity for entry in account.open if entry.order.side is Side.SELL), D(0))
     assert sold <= account.held
-    account.fill([1])
+    account.fill([D(1)])
     step = terms.step or POLICY.quantity_step
     for model, weight in zip(MODELS, weights, strict=True):
         target = target_quantity(weight, EQUITY / 3, PRICE, step)
@@ -135,7 +136,9 @@ def test_orders_and_crosses_bring_each_share_to_its_target(shares, terms, weight
 @given(
     shares=SHARES,
     terms=TERMS,
-    bars=st.lists(st.tuples(WEIGHTS, st.lists(st.sampled_from((0, 0.3, 1)), min_size=1, max_size=3)), max_size=6),
+    bars=st.lists(
+        st.tuples(WEIGHTS, st.lists(st.sampled_from((D(0), D("0.3"), D(1))), min_size=1, max_size=3)), max_size=6
+    ),
 )
 def test_whatever_is_in_flight_nothing_is_oversold_and_no_two_orders_oppose(shares, terms, bars):
     account = Account(dict(shares), terms)
@@ -175,7 +178,7 @@ def test_an_opposite_wish_waits_for_the_order_in_flight():
         "b": "NoOrderInFlight",
     }
     assert order.order.client_order_id in planned.refused[1].reasons[0]
-    account.fill([1])
+    account.fill([D(1)])
     assert [one.side for one in account.plan(account.situation((0.0, 1.0, 0.0))).intents] == [Side.BUY]
 
 
