@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -44,11 +44,16 @@ class Plan:
 
 
 def refused_bars(
-    package: Package, symbols: Iterable[str], situation: Situation, resumed: str | None = None
+    package: Package,
+    symbols: Iterable[str],
+    situation: Situation,
+    resumed: str | None = None,
+    shared: Collection[str] = (),
 ) -> dict[str, RefusedBar]:
     """Those of the symbols whose newest bar may not be decided now, with the reasons.
 
-    `resumed` is the client order id of an order that was decided before: it does not hinder itself.
+    `resumed` is the client order id of an order that was decided before: it does not hinder itself. `shared` are
+    symbols that several models decide.
     """
     refused = {}
     for symbol in symbols:
@@ -59,7 +64,7 @@ def refused_bars(
             has_discrepancy=situation.has_discrepancy,
             in_flight=situation.in_flight(symbol, resumed, package.model_id),
             may_arrive=situation.may_arrive(symbol),
-            unshared=situation.unshared(package.model_id, symbol),
+            unshared=situation.unshared(package.model_id, symbol, is_shared=symbol in shared),
             clock_skew=situation.clock.skew,
         )
         if (terms := situation.terms.get(symbol)) is not None:
@@ -132,11 +137,12 @@ def plan(
     changes: list[Change] = []
     taken: list[Cross] = []
     traded = Counter(symbol for package in packages for symbol in package.symbols)
+    shared = {symbol for symbol, models in traded.items() if models > 1}
     orders = {} if situation.usage is None else dict(situation.usage.orders)
     for package in packages:
         asked = {symbol: attempts.get((package.model_id, symbol), (0, True)) for symbol in package.symbols}
         symbols = [symbol for symbol in package.symbols if asked[symbol][1]]
-        no = refused_bars(package, symbols, situation)
+        no = refused_bars(package, symbols, situation, shared=shared)
         refused += no.values()
         numbers = {symbol: asked[symbol][0] + 1 for symbol in symbols if symbol not in no}
         if package.is_panel and numbers:
@@ -188,7 +194,7 @@ def plan(
                 refused.append(RefusedBar(*subject, (f"NoOrderInFlight: order {opposed[0]} would trade with its own",)))
                 continue
             decisions.append(decision)
-            if nobodys and traded[symbol] > 1:
+            if nobodys and symbol in shared:
                 taken.append(Cross(symbol, None, decision.decision_id, nobodys, change.price, situation.clock.now))
             if change.quantity:
                 changes.append(change)

@@ -108,13 +108,14 @@ class Situation:
         """What no model holds of a position."""
         return self.shares.get(symbol, {}).get(None, ZERO)
 
-    def unshared(self, model_id: str, symbol: str) -> Decimal:
+    def unshared(self, model_id: str, symbol: str, *, is_shared: bool = False) -> Decimal:
         """How much more the broker holds than the shares add up to, where another model holds or orders of it.
 
-        A model that is alone steers by the broker's position, whatever the ledger has booked of it yet.
+        A model that is alone steers by the broker's position, whatever the ledger has booked of it yet. `is_shared`:
+        others decide the symbol too, whether or not they hold any of it.
         """
         shares = self.shares.get(symbol, {})
-        others = shares.keys() - {model_id, None} or {one.model_id for one in self._others(model_id, symbol)}
+        others = is_shared or shares.keys() - {model_id, None} or self._others(model_id, symbol)
         return self.held(symbol) - sum(shares.values(), ZERO) if others else ZERO
 
     def in_flight(
@@ -123,9 +124,10 @@ class Situation:
         """Orders of the symbol that have not settled.
 
         Those that hinder a model, where one is given: its own, those that close a position, and of other models those
-        on the other side of `side`, which would trade with it.
+        on the other side of `side`, which would trade with it. While there is something that no model holds, another
+        one's order may be trading that, so all hinder.
         """
-        beside = () if model_id is None else self._others(model_id, symbol)
+        beside = () if model_id is None or self.nobodys(symbol) else self._others(model_id, symbol)
         harmless = {
             entry.order.client_order_id for entry in beside if side is None or entry.order.side is side
         }  # fmt: skip

@@ -191,6 +191,28 @@ def test_whose_shares_do_not_add_up_to_the_position_waits():
     }
 
 
+@pytest.mark.parametrize("shares", [{}, {None: D(450)}])
+def test_what_several_may_steer_waits_for_the_ledger_though_none_holds_it(shares):
+    """Each would take all of the position for its own, and sell it: three times what there is."""
+    account = Account(dict(shares), SymbolTerms())
+    planned = account.plan(account.situation((0.0, 0.0, 0.0), position=D(900)))
+    assert planned.intents == planned.crosses == ()
+    assert [bar.reasons[0].split(":")[0] for bar in planned.refused] == ["SharesAgree"] * 3
+
+
+def test_what_no_model_holds_is_not_sold_twice():
+    """One that was alone sells it; before that is filled, another model comes beside it."""
+    account = Account({None: D(500)}, SymbolTerms())
+    situation = account.situation((0.0, 0.0, 0.0))
+    account.take(plan("acc", MODELS[:1], {"a": D(1)}, POLICY, situation, {}))
+    [order] = account.open
+    assert (order.order.side, order.order.quantity) == (Side.SELL, D(500))
+    halves, decided = dict.fromkeys("ab", D(1) / 2), {("a", "X"): (1, False)}
+    planned = plan("acc", MODELS[:2], halves, POLICY, account.situation((0.0, 0.0, 0.0)), decided)
+    assert planned.intents == planned.crosses == ()
+    assert planned.refused[0].reasons[0].startswith("NoOrderInFlight")
+
+
 def test_a_buyer_beyond_its_limit_takes_nothing_over_and_the_seller_sells():
     account = Account({"a": D(30_000), "b": D(0), "c": D(0)}, SymbolTerms())
     situation = account.situation((0.0, 1.0, 0.0))
