@@ -18,8 +18,9 @@ ZERO = Decimal(0)
 class Change:
     """A share of a position that a decision wants changed, before it is validated.
 
-    `quantity` is signed, `held` what the model holds, and `step` what orders of the symbol are multiples of. `said` is
-    what the rules said of a crossing that one of them refused: the order is refused by the same.
+    `quantity` is signed, `held` what the model holds, `step` what orders of the symbol are multiples of, and `most` the
+    units that one may be for. `said` is what the rules said of a crossing that one of them refused: the order is refused
+    by the same.
     """
 
     decision: Decision
@@ -28,6 +29,7 @@ class Change:
     held: Decimal
     step: Decimal
     inputs: Mapping[str, str | None]
+    most: Decimal | None = None
     said: Mapping[str, str | None] | None = None
 
     @property
@@ -46,6 +48,12 @@ class Change:
         wanted = Decimal(self.inputs["wanted"] or 0) - crossed
         inputs = {**self.inputs, "crossed": str(before + crossed), "wanted": str(wanted)}
         return replace(self, quantity=self.quantity - crossed, held=self.held + crossed, inputs=inputs)
+
+    def cut(self) -> "Change":
+        """What one order may be for: the rest goes with later bars."""
+        if self.most is None:
+            return self
+        return replace(self, quantity=max(-self.most, min(self.most, self.quantity)))
 
     def in_steps(self) -> "Change":
         """What is bought, in whole steps: what a fraction leaves over is wanted again at the next bar."""
@@ -83,4 +91,4 @@ def crossed(
             crosses.append(Cross(buyer.decision.symbol, *names, units, buyer.price, broker_time))
             buyer, found[number] = buyer.after(units), seller.after(-units)
         found[to] = buyer.in_steps()
-    return tuple(change for change in found if change.quantity), tuple(crosses)
+    return tuple(change.cut() for change in found if change.quantity), tuple(crosses)

@@ -293,12 +293,10 @@ def _change(
     target = target_quantity(decision.target_weight, capital, price, step)
     band = Decimal(str(rule.band))
     # a fee may have been taken out of what was bought: what is left of a step is nothing that could be sold
-    closable = None if terms.step is None else terms.closable(held, price)
-    quantity = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
-    wanted = quantity
+    uncut = replace(terms, max_quantity=None, max_notional=None)
+    closable = None if terms.step is None else uncut.closable(held, price)
+    wanted = order_quantity(target, held, step, band=band * capital / price, runs=runs, closable=closable)
     most = _most(decision.symbol, terms, price, step, situation.limits)
-    if most is not None:
-        quantity = max(-most, min(most, quantity))
     inputs = {
         "weight": decision.target_weight,
         "equity": situation.equity or ZERO,
@@ -314,7 +312,7 @@ def _change(
         "wanted": wanted,
     }
     said = {name: None if v is None else str(v) for name, v in inputs.items()}
-    return Change(decision, quantity, price, held, step, said)
+    return Change(decision, wanted, price, held, step, said, most)
 
 
 def _most(symbol: str, terms: SymbolTerms, price: Decimal, step: Decimal, limits: Limits | None) -> Decimal | None:

@@ -166,6 +166,15 @@ def test_what_opposes_crosses_and_the_rest_is_ordered():
     assert (sizing["held"], sizing["crossed"], sizing["wanted"]) == ("0", "30000", "3333")
 
 
+@pytest.mark.parametrize("most", [SymbolTerms(max_quantity=D(5_000)), SymbolTerms(step=D(1), max_quantity=D(5_000))])
+def test_what_one_order_may_be_for_bounds_no_crossing(most):
+    """Otherwise a target whose drift is let run would count as traded though a part alone had passed."""
+    account = Account({"a": D(30_000), "b": D(0), "c": D(0)}, most)
+    planned = account.plan(account.situation((0.0, 0.6, 0.0)))
+    assert [cross.quantity for cross in planned.crosses] == [D(19_999)]
+    assert [(one.side, one.quantity) for one in planned.intents] == [(Side.SELL, D(5_000))]
+
+
 def test_an_opposite_wish_waits_for_the_order_in_flight():
     account = Account({"a": D(30_000), "b": D(0), "c": D(0)}, SymbolTerms())
     only_a = account.situation((0.0, 0.0, 0.0))
