@@ -124,13 +124,16 @@ class Situation:
         """Orders of the symbol that have not settled.
 
         Those that hinder a model, where one is given: its own, those that close a position, and of other models those
-        on the other side of `side`, which would trade with it. While there is something that no model holds, another
-        one's order may be trading that, so all hinder.
+        on the other side of `side`, which would trade with it. So do those of retired models: what they fill may be
+        handed over to it. While there is something that no model holds, another one's order may be trading that, so all
+        hinder.
         """
         beside = () if model_id is None or self.nobodys(symbol) else self._others(model_id, symbol)
         harmless = {
-            entry.order.client_order_id for entry in beside if side is None or entry.order.side is side
-        }  # fmt: skip
+            entry.order.client_order_id
+            for entry in beside
+            if (side is None or entry.order.side is side) and self._trades(entry.model_id)
+        }
         orders = (entry.order for entry in self.unsettled if entry.order.symbol == symbol)
         names = (order.client_order_id for order in orders if order.client_order_id not in harmless)
         return tuple(name for name in names if name != but_not)
@@ -145,6 +148,10 @@ class Situation:
         return tuple(
             entry for entry in self.unsettled if entry.order.symbol == symbol and entry.model_id not in (model_id, None)
         )
+
+    def _trades(self, model_id: str | None) -> bool:
+        """Whether a model is in a state in which it trades such an account."""
+        return self.market.states.get(model_id or "") in ("live", self.mode)
 
     def _left(self, entry: OpenOrder) -> Decimal:
         """Units that an open order may still add to its position; none of one that makes it smaller."""

@@ -148,6 +148,28 @@ def test_a_retired_models_share_goes_to_who_took_its_place(exchange, warehouse, 
         )
 
 
+def test_who_takes_a_place_waits_for_the_order_that_the_retired_left_open(exchange, warehouse, models):
+    """Otherwise it buys what it is about to be handed over."""
+    one, _ = models
+    account = exchange.book()["account_id"]
+    _close(exchange, warehouse, 0, 0.4, 0.4)
+    with Session.open((one,), exchange.broker(), limits=CLOSES) as session:
+        [ordered] = session.decide().sent
+    warehouse.enter_state(one.model_id, "retired")
+    heir = LongPackage(model_id="one-11111111", symbols=("ALPHA",))
+    warehouse.enter_state(heir.model_id, "paper")
+    with Session.open((heir,), exchange.broker(), limits=CLOSES) as session:
+        step = session.decide()
+        assert step.sent == ()
+        assert step.refused[0].reasons[0].startswith(f"NoOrderInFlight: order {ordered.client_order_id}")
+        _open(exchange, session, 1)
+    _close(exchange, warehouse, 1, 0.4, 0.4)
+    with Session.open((heir,), exchange.broker(), limits=CLOSES) as session:
+        session.decide()
+    assert _shares(account) == {heir.model_id: ordered.quantity}
+    assert_agree(exchange.book())
+
+
 def _killed(exchange, models: tuple) -> None:
     class Deadly(AlpacaBroker):
         def submit(self, request):
