@@ -60,8 +60,8 @@ from ledger.halts, unnest(array['buy', 'sell']) as side where account_id = %(acc
 CROSSING_DECISION = """
 insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end, broker_time,
     feature_names, feature_values, score, target_weight)
-values (%(name)s, %(account)s, %(model)s, 'X', '1d', date '2021-01-01' + (select count(*)::int from ledger.decisions),
-    '2032-01-01', '2020-01-03', '{}', '{}', 0, 0)
+values (%(name)s, %(account)s, %(model)s, 'X', '1d', date '2021-01-01' + %(bar)s, '2032-01-01', '2020-01-03',
+    '{}', '{}', 0, 0)
 """
 CROSS = """
 insert into ledger.crosses (account_id, symbol, seller_decision_id, buyer_decision_id, quantity, price, broker_time)
@@ -127,7 +127,9 @@ def _cross(connection: psycopg.Connection, account: str, seller: str | None, buy
     for model in (seller, buyer):
         if model is not None:
             names.append(f"{account} {model} {number}")
-            connection.execute(CROSSING_DECISION, {"name": names[-1], "account": account, "model": model})
+            connection.execute(
+                CROSSING_DECISION, {"name": names[-1], "account": account, "model": model, "bar": number}
+            )
     connection.execute(CROSS, (account, None if seller is None else names[0], names[-1], units))
 
 
@@ -261,6 +263,13 @@ def test_no_share_gives_more_than_it_has(account: str) -> None:
     ):
         with connect("executor") as connection, pytest.raises((errors.CheckViolation, errors.UniqueViolation)):
             _cross(connection, account, seller, buyer, Decimal(units))
+    # nor does it give at another bar than it was decided at
+    with connect("executor") as connection:
+        for name, model, number in (("gives", "a", 900), ("takes", "b", 901)):
+            values = {"name": f"{account} {name}", "account": account, "model": model, "bar": number}
+            connection.execute(CROSSING_DECISION, values)
+        with pytest.raises(errors.CheckViolation, match="the decisions are of two bars"):
+            connection.execute(CROSS, (account, f"{account} gives", f"{account} takes", Decimal("0.1")))
     # two decisions pass something once
     with connect("executor") as connection, pytest.raises(errors.UniqueViolation):
         connection.execute(

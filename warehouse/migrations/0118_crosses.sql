@@ -66,6 +66,8 @@ begin
         wrong := 'a decision is of another account or symbol';
     elsif seller.model_id = buyer.model_id then
         wrong := 'both decisions are of one model';
+    elsif (seller.timeframe, seller.bar_start) <> (buyer.timeframe, buyer.bar_start) then
+        wrong := 'the decisions are of two bars';
     elsif least(seller.decided_at, buyer.decided_at) < ledger.epoch_start(new.account_id) then
         wrong := 'a decision is of an earlier epoch';
     elsif has * new.quantity < 0 or abs(new.quantity) > abs(has) then
