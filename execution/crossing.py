@@ -19,8 +19,8 @@ class Change:
     """A share of a position that a decision wants changed, before it is validated.
 
     `quantity` is signed, `held` what the model holds, `step` what orders of the symbol are multiples of, and `most` the
-    units that one may be for. `said` is what the rules said of a crossing that one of them refused: the order is refused
-    by the same.
+    units that one may be for. `said` is what the rules said of a crossing that one of them refused: the order is
+    refused by the same.
     """
 
     decision: Decision
