@@ -156,7 +156,7 @@ def test_who_takes_a_place_waits_for_the_order_that_the_retired_left_open(exchan
     with Session.open((one,), exchange.broker(), limits=CLOSES) as session:
         [ordered] = session.decide().sent
     warehouse.enter_state(one.model_id, "retired")
-    heir = LongPackage(model_id="one-11111111", symbols=("ALPHA",))
+    heir = LongPackage(model_id="one-22222222", symbols=("ALPHA",))
     warehouse.enter_state(heir.model_id, "paper")
     with Session.open((heir,), exchange.broker(), limits=CLOSES) as session:
         step = session.decide()
