@@ -110,9 +110,9 @@ def _ours(opens: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _theirs(peer: str, path: Path) -> tuple[np.ndarray, float]:
-    script = Path(__file__).with_name("backtest_peers.py")
-    command = [str(PEERS / "bin" / "python"), str(script), peer, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(PEERS / "bin" / "python"), "-m", "bench.backtest_peers", peer, str(path)]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{peer} failed:\n{done.stderr}")
     return np.load(path.with_suffix(f".{peer}.npy")), float(json.loads(done.stdout)["seconds"])

@@ -1,6 +1,6 @@
 """What bench.backtest runs in the peers' own environment: the same weights at the same prices, by somebody else.
 
-    python bench/backtest_peers.py vectorbt|backtrader CASE
+    python -m bench.backtest_peers vectorbt|backtrader CASE
 
 CASE is a file of NumPy with opens (T + 1, S), weights (N, T, S) and side: the weights of row t are bought at the open
 of row t, and a trade costs `side` of its value. Prints seconds of the second run as JSON, and writes the equity at each
@@ -95,7 +95,7 @@ PEERS: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.backtest_peers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("case", type=Path, help="the file of NumPy")
     options = parser.parse_args()
