@@ -39,7 +39,7 @@ def make_candidate(
     trial = f"{number:08x}"
     hypothesis = experiment if sizing is None else f"{experiment} {sizing.model_dump_json()}"
     content = {} if sizing is None else {"position_sizing": sizing.model_dump(mode="json")}
-    family = " ".join((hypothesis, timeframe, *symbols))
+    family = " ".join((hypothesis, *(() if timeframe == "1d" else (timeframe,)), *symbols))
     with connect("trainer") as connection:
         for statement in (
             "insert into research.hypotheses (hypothesis_id, experiment_id, content, source_file) "
