@@ -22,6 +22,10 @@ fills as (
     select * from {{ ref('stg_ledger__fills') }}
 ),
 
+crosses as (
+    select * from {{ ref('stg_ledger__crosses') }}
+),
+
 models as (
     select * from {{ ref('stg_research__models') }}
 ),
@@ -47,31 +51,82 @@ charges as (
     ) as charged
 ),
 
-wishes as (
+-- what passed between two models' shares has no order: each side wanted it, and got it
+passed as (
+    select
+        account_id,
+        symbol,
+        'sell' as side,
+        seller_decision_id as decision_id,
+        quantity,
+        price,
+        broker_time,
+        'cross ' || cross_id || ', sell' as client_order_id
+    from crosses
+    where seller_decision_id is not null
+    union all
+    select
+        account_id,
+        symbol,
+        'buy' as side,
+        buyer_decision_id as decision_id,
+        quantity,
+        price,
+        broker_time,
+        'cross ' || cross_id || ', buy' as client_order_id
+    from crosses
+    where seller_decision_id is not null
+),
+
+wanted as (
     select
         intents.account_id,
-        decisions.model_id,
         intents.symbol,
-        decisions.bar_start,
+        intents.decision_id,
         intents.client_order_id,
         intents.verdict,
         placed.status,
         intents.side,
-        case intents.side when 'buy' then 1 else -1 end as sign,
-        coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as asked,
+        coalesce(abs((sizings.inputs ->> 'wanted')::numeric), intents.quantity) as asked
+    from intents
+    left join sizings on intents.client_order_id = sizings.client_order_id
+    left join placed on intents.client_order_id = placed.client_order_id
+    union all
+    select
+        account_id,
+        symbol,
+        decision_id,
+        client_order_id,
+        'approved' as verdict,
+        'crossed' as status,
+        side,
+        quantity as asked
+    from passed
+),
+
+wishes as (
+    select
+        wanted.account_id,
+        decisions.model_id,
+        wanted.symbol,
+        decisions.bar_start,
+        wanted.client_order_id,
+        wanted.verdict,
+        wanted.status,
+        wanted.side,
+        case wanted.side when 'buy' then 1 else -1 end as sign,
+        wanted.asked,
         decisions.attempt < decisions.last_attempt as is_decided_again,
         decisions.score,
         same_bar.score as backtest_score,
         charges.rate
-    from intents
-    inner join decisions on intents.decision_id = decisions.decision_id
-    left join sizings on intents.client_order_id = sizings.client_order_id
-    left join placed on intents.client_order_id = placed.client_order_id
+    from wanted
+    inner join decisions on wanted.decision_id = decisions.decision_id
     left join models on decisions.model_id = models.model_id
     left join charges on decisions.model_id = charges.model_id
     left join returns as same_bar
         on
-            models.trial_id = same_bar.trial_id and intents.symbol = same_bar.symbol
+            models.trial_id = same_bar.trial_id and wanted.symbol = same_bar.symbol
             and decisions.bar_start = same_bar.bar_start
     where decisions.timeframe = '1d'
 ),
@@ -110,7 +165,12 @@ marked as (
 -- what paid for a fee is worth the newest close before it
 priced as (
     select
-        fills.*,
+        fills.account_id,
+        fills.client_order_id,
+        fills.symbol,
+        fills.quantity,
+        fills.price,
+        fills.filled_at,
         case
             when fills.fee_symbol is null then fills.fee
             when fills.fee_symbol = fills.symbol then fills.fee * fills.price
@@ -124,6 +184,16 @@ priced as (
         order by bars.bar_start desc
         limit 1
     ) as paid_in on true
+    union all
+    select
+        account_id,
+        client_order_id,
+        symbol,
+        quantity,
+        price,
+        broker_time as filled_at,
+        0 as fee_worth
+    from passed
 ),
 
 -- a fee without a price leaves all unknown

@@ -7,6 +7,8 @@ listed as (
         cross_id,
         account_id,
         symbol,
+        seller_decision_id,
+        buyer_decision_id,
         seller,
         buyer,
         bar_start,
