@@ -270,6 +270,14 @@ def test_no_share_gives_more_than_it_has(account: str) -> None:
             connection.execute(CROSSING_DECISION, values)
         with pytest.raises(errors.CheckViolation, match="the decisions are of two bars"):
             connection.execute(CROSS, (account, f"{account} gives", f"{account} takes", Decimal("0.1")))
+    # a decision wants more or less, and not both
+    with connect("executor") as connection, pytest.raises(errors.CheckViolation, match="cannot want more"):
+        connection.execute(
+            CROSS.replace("values (%s, 'X', %s, %s, %s, 100", "select account_id, symbol, buyer_decision_id,"
+                          " seller_decision_id, 0.1, 100").replace("'2020-01-03')", "'2020-01-03' from ledger.crosses"
+                          " where account_id = %s"),
+            (account,),
+        )  # fmt: skip
     # two decisions pass something once
     with connect("executor") as connection, pytest.raises(errors.UniqueViolation):
         connection.execute(

@@ -68,6 +68,14 @@ begin
         wrong := 'both decisions are of one model';
     elsif (seller.timeframe, seller.bar_start) <> (buyer.timeframe, buyer.bar_start) then
         wrong := 'the decisions are of two bars';
+    elsif exists (
+        select from ledger.crosses where crosses.seller_decision_id = new.buyer_decision_id and new.seller_decision_id is not null
+    ) or exists (
+        -- one that took up what no model held may sell it
+        select from ledger.crosses
+        where crosses.buyer_decision_id = new.seller_decision_id and crosses.seller_decision_id is not null
+    ) then
+        wrong := 'a decision that wanted less cannot want more';
     elsif least(seller.decided_at, buyer.decided_at) < ledger.epoch_start(new.account_id) then
         wrong := 'a decision is of an earlier epoch';
     elsif has * new.quantity < 0 or abs(new.quantity) > abs(has) then
