@@ -3,7 +3,7 @@
 Twenty pairs trade around the clock at the stand-in for Binance, twenty stocks in New York's session at the one for
 Alpaca, a model for each symbol, each broker with a continuous session in a process of its own. The market's clock goes
 from minute to minute as fast as both sessions decide; in between every order stream is broken at random moments, a
-collector lands a minute late, and histories are built every few hours, as in operation.
+collector lands a minute late, and histories are built every hour, as in operation.
 
 It tells how many bars were decided of those that had to be, what the sessions' memory was at each hour, whether both
 brokers' books are the ledger's, and, once everything is built, how many values of the decisions' features differ from
@@ -51,7 +51,7 @@ DAY = datetime(2024, 6, 3, tzinfo=UTC)
 FIRST = datetime(2024, 5, 31, tzinfo=UTC)
 PAIRS_HISTORY = timedelta(hours=4)
 SYMBOLS = 20
-HOURS_BETWEEN_BUILDS = 4
+HOURS_BETWEEN_BUILDS = 1
 DROPS_AN_HOUR = 3
 LATE_AN_HOUR = 1
 DECIDED_WITHIN_SECONDS = 60.0
