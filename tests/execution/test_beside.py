@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from psycopg.errors import CheckViolation
 
+from execution import ledger as ledger_module
 from execution.brokers.alpaca import AlpacaBroker
 from execution.ledger import Ledger
 from execution.limits import Limits
@@ -207,6 +208,42 @@ def test_who_is_killed_between_cross_and_order_leaves_both(exchange, warehouse, 
         aims = ledger.aimed_at([(name, "ALPHA", DAYS[2].opens) for name in (one, two)])
         assert aims == {(one, "ALPHA"): 0.2, (two, "ALPHA"): 0.9}
         assert ledger.entries({(two, "ALPHA"): DAYS[1].opens})[two, "ALPHA"].filled_at == at
+    assert_agree(exchange.book())
+
+
+def _killed_at_the_cross(exchange, models) -> None:
+    insert_all = ledger_module.insert_all
+
+    def deadly(cursor, table, rows) -> None:
+        if table == "crosses":
+            os.kill(os.getpid(), signal.SIGKILL)
+        insert_all(cursor, table, rows)
+
+    ledger_module.insert_all = deadly
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        session.decide()
+
+
+def test_who_is_killed_before_the_cross_has_decided_nothing(exchange, warehouse, models):
+    """What passes is written with the decisions that want it: one without the other would move no share for ever."""
+    account = exchange.book()["account_id"]
+    _close(exchange, warehouse, 0, 0.6, 0.0)
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        session.decide()
+        _open(exchange, session, 1)
+    _close(exchange, warehouse, 1, 0.2, 0.9)
+    decided = rows("select count(*) from ledger.decisions where account_id = %s", account)
+    process = multiprocessing.get_context("fork").Process(target=_killed_at_the_cross, args=(exchange, models))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert rows("select count(*) from ledger.decisions where account_id = %s", account) == decided
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        [sent] = session.decide().sent
+        [(*_, passed, _)] = _crosses(account)
+        _open(exchange, session, 2)
+    two = models[1].model_id
+    assert _shares(account)[two] == passed + sent.quantity
     assert_agree(exchange.book())
 
 
