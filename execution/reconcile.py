@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from execution.brokers.base import Broker, BrokerClock, BrokerSnapshot
+from execution.brokers.base import A_DAY, Broker, BrokerClock, BrokerSnapshot
 from execution.comparison import Comparison, compare
 from execution.findings import Finding
 from execution.lag import LAG, may_be_lag
@@ -14,8 +14,6 @@ from warehouse.errors import Retry, Stop
 _COMPARISONS = 3
 _PAUSE_SECONDS = 1.0
 _WHOLE_EPOCH = ("by hand",)
-# Some bookings carry a day and no time: what is compared reaches back a day before the last agreement.
-_OVERLAP = timedelta(days=1)
 # Two of the broker's machines may differ by so much.
 _JITTER = timedelta(seconds=2)
 
@@ -45,9 +43,9 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     """Compare ledger and broker, record repairs, and halt the account on what cannot be explained.
 
     `by hand` compares the account's whole epoch, the others what is newer than the last agreement; positions and cash
-    are always whole. A difference counts when it persists: both sides are read again before the account is halted, and
-    what trades of the last minutes may explain is awaited. Raises Stop when the broker answers for another account,
-    Retry when it cannot be read.
+    are always whole. A difference counts when it persists: both sides are read again, a day back, before the account is
+    halted, and what trades of the last minutes may explain is awaited. Raises Stop when the broker answers for another
+    account, Retry when it cannot be read.
     """
     result = look(broker, ledger, occasion, pause)
     ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)
@@ -63,7 +61,9 @@ def look(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float],
     """
     clock = trusted_clock(broker, ledger)
     for attempt in range(1, _COMPARISONS + 1):
-        since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger)
+        # a day of minutes is tens of thousands of orders: they are looked at again where something is not as it was
+        overlap = broker.customs.overlap if attempt == 1 else A_DAY
+        since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger, overlap)
         theirs = broker.snapshot(since)
         if theirs.account.account_id != ledger.account_id:
             raise Stop(f"the broker answers for account {theirs.account.account_id}, not for {ledger.account_id}")
@@ -92,13 +92,13 @@ def trusted_clock(broker: Broker, ledger: Ledger) -> BrokerClock:
 
 def oldest(began: datetime | None) -> datetime | None:
     """How far back an epoch is compared that began at this moment of the broker's time."""
-    return None if began is None else began - _OVERLAP
+    return None if began is None else began - A_DAY
 
 
-def _since(ledger: Ledger) -> datetime | None:
+def _since(ledger: Ledger, overlap: timedelta) -> datetime | None:
     """From when on to compare: the last agreement, or the decision behind the oldest order still open."""
     agreed, began = ledger.last_agreement(), oldest(ledger.epoch_began())
     if agreed is None:
         return began
-    since = min([agreed, *(entry.decided_at for entry in ledger.unsettled())]) - _OVERLAP
+    since = min([agreed, *(entry.decided_at for entry in ledger.unsettled())]) - overlap
     return since if began is None else max(since, began)

@@ -23,6 +23,9 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+A_DAY = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Customs:
     """How a broker differs from others, as facts; whoever sends orders asks these, never the broker's name.
@@ -33,6 +36,7 @@ class Customs:
     - `keeps_history`: every booking of the account can be asked for. Elsewhere an account begins with what it holds.
     - `time_in_force`: how long an order of ours may stay open.
     - `states_prices`: a price of any symbol can be asked for at any time. Elsewhere only of what is held.
+    - `overlap`: so long before the last agreement a comparison begins. A day where bookings carry a day and no time.
     - `poll_seconds`: how often it is asked while an order is open and nothing is pushed, for half of its limit at most.
     """
 
@@ -41,6 +45,7 @@ class Customs:
     keeps_history: bool = True
     time_in_force: str = "day"
     states_prices: bool = False
+    overlap: timedelta = A_DAY
     poll_seconds: float = 1.0
 
 

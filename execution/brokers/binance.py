@@ -83,6 +83,8 @@ RECEIVE_WINDOW = timedelta(seconds=5)
 """A request that takes longer than this to arrive is refused there."""
 # the exchange gives its own engine ten seconds, and clocks are never quite one
 _ENGINE = timedelta(seconds=10) + timedelta(seconds=2)
+# twice as long as a difference is awaited
+_OVERLAP = timedelta(minutes=10)
 _CUT_ATTEMPTS = 5
 _STREAM_START_SECONDS = 5.0
 _LISTING_SECONDS = 30.0
@@ -135,6 +137,7 @@ class BinanceBroker:
             keeps_history=False,
             time_in_force="gtc",
             states_prices=True,
+            overlap=_OVERLAP,
             poll_seconds=_POLL_SECONDS,
         )
         self._currency = currency

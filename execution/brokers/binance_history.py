@@ -13,6 +13,7 @@ Row = Mapping[str, Any]
 
 _CALM_SECONDS = 60.0
 _PAGE = 1_000
+_REMEMBERED_MILLISECONDS = 2 * 86_400_000
 _KINDS = ("orders", "trades")
 
 
@@ -61,14 +62,17 @@ class History:
         begin = _milliseconds(since)
         if self.is_kept(symbol, since):
             return _since(begin, self._kept[kind, symbol][2])
-        before = [known for at, known in self._known.get((kind, symbol), []) if at < begin]
-        first, asked_at = (before[-1] if before else 0), time.monotonic()
+        before = [(at, known) for at, known in self._known.get((kind, symbol), []) if at < begin]
+        first, asked_at = (before[-1][1] if before else 0), time.monotonic()
         rows = self._rows_from(kind, symbol, first)
         if before and (not rows or wire.row_id(rows[0], number)[1] != first):
             # the one that was known is gone: the exchange began anew, and so do its numbers
             rows = self._rows_from(kind, symbol, 0)
-        numbered = [(*wire.row_id(row, number), row) for row in rows]
-        self._known[kind, symbol] = [(at, known) for at, known, _ in numbered]
+            before = []
+        numbered = [wire.row_id(row, number) for row in rows]
+        # numbers of a day more: whoever compares further back reads on from there, and not from the first row ever
+        kept = [(at, known) for at, known in before[:-1] if at >= begin - _REMEMBERED_MILLISECONDS]
+        self._known[kind, symbol] = [*kept, *numbered]
         self._kept[kind, symbol] = (begin, asked_at, rows)
         return _since(begin, rows)
 

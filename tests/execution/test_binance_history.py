@@ -87,3 +87,54 @@ def test_what_explained_the_balances_is_not_read_again_until_something_moves(clo
     assert not history.is_kept("BTCUSDT", SINCE), "it moved after its rows were asked for: they explain nothing"
     clock[0] += 1
     assert read() == 6
+
+
+class Numbered(Exchange):
+    """The same, read from a number on; it notes from which."""
+
+    def __init__(self, rows: list[dict]) -> None:
+        super().__init__()
+        self.begun: list[int] = []
+
+        def orders(*, symbol: str, orderId: int, limit: int) -> list[dict]:
+            self.begun.append(orderId)
+            return [row for row in rows if row["orderId"] >= orderId][:limit]
+
+        self.get_all_orders = orders
+
+    def read(self, path: str, ask, parse: object) -> list[dict]:
+        return ask()
+
+
+def test_who_looks_further_back_reads_on_from_there() -> None:
+    """Ten minutes are looked at in calm, and a day where something is not as it was: not all that there ever was."""
+    hour = 3_600_000
+    rows = [{"orderId": 1 + number, "time": MOMENT + number * hour} for number in range(200)]
+    exchange = Numbered(rows)
+    history = History(exchange)
+
+    def since(number: int) -> datetime:
+        return datetime.fromtimestamp((MOMENT + number * hour) / 1_000, UTC)
+
+    assert len(history.rows("orders", "BTCUSDT", since(190))) == 10
+    history.touch("BTCUSDT")
+    assert len(history.rows("orders", "BTCUSDT", since(198))) == 2
+    history.touch("BTCUSDT")
+    assert len(history.rows("orders", "BTCUSDT", since(175))) == 25
+    history.touch("BTCUSDT")
+    assert len(history.rows("orders", "BTCUSDT", since(199))) == 1
+    assert exchange.begun == [0, 198, 175, 199]
+
+
+def test_numbers_that_begin_anew_are_read_from_the_first() -> None:
+    rows = [{"orderId": 100 + number, "time": MOMENT + number} for number in range(5)]
+    exchange = Numbered(rows)
+    history = History(exchange)
+    late = datetime.fromtimestamp((MOMENT + 4) / 1_000, UTC)
+    history.rows("orders", "BTCUSDT", late)
+    rows[:] = [{"orderId": 1 + number, "time": MOMENT + 10 + number} for number in range(3)]
+    history.touch("BTCUSDT")
+    assert len(history.rows("orders", "BTCUSDT", late)) == 3
+    history.touch("BTCUSDT")
+    assert len(history.rows("orders", "BTCUSDT", SINCE)) == 3
+    assert exchange.begun == [0, 103, 0, 0]

@@ -78,6 +78,34 @@ def test_bars_are_decided_and_traded_at_once_and_all_agrees_to_the_satoshi(excha
     assert rows("select count(*) from ledger.halts where account_id = %s", session.account_id) == [(0,)]
 
 
+def test_what_agreed_is_not_compared_again_until_something_differs(exchange, ledger_db, monkeypatch):
+    """A day of minutes is tens of thousands of orders: each decision would read them all."""
+    warehouse = SpotWarehouse("4h")
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=2)
+    sinces, snapshot = [], BinanceBroker.snapshot
+    monkeypatch.setattr(BinanceBroker, "snapshot", lambda own, since: sinces.append(since) or snapshot(own, since))
+    with Session.open([package], exchange.broker()) as session:
+        for number in range(4):
+            warehouse.close_bar(end, WEIGHTS[number])
+            exchange.advance(end + A_MINUTE)
+            session.decide()
+            assert session.settle(timeout=5) == ()
+            assert session.reconcile("continuous").outcome == "agreed"
+            end += warehouse.length
+        exchange.advance(end)
+        with Ledger.view(session.account_id) as ledger:
+            agreed = ledger.last_agreement()
+        sinces.clear()
+        agrees = session.reconcile("continuous")
+        assert (agrees.outcome, sinces) == ("agreed", [agreed - timedelta(minutes=10)])
+        exchange.act("spot move", asset="BTC", units="0.5")
+        sinces.clear()
+        assert session.reconcile("continuous").comparison.discrepancies
+        newest = agrees.clock.now
+        assert sinces == [newest - timedelta(minutes=10), *[newest - timedelta(days=1)] * 2]
+
+
 def test_a_bar_that_waited_too_long_is_not_traded(exchange, ledger_db):
     warehouse = SpotWarehouse("4h")
     package = _package(warehouse)
