@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -171,6 +172,23 @@ def test_who_takes_a_place_waits_for_the_order_that_the_retired_left_open(exchan
     assert_agree(exchange.book())
 
 
+def _about_to_cross(exchange, warehouse, models) -> str:
+    """One model holds, and the next bar has the other take over from it; returns the account."""
+    _close(exchange, warehouse, 0, 0.6, 0.0)
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        session.decide()
+        _open(exchange, session, 1)
+    _close(exchange, warehouse, 1, 0.2, 0.9)
+    return exchange.book()["account_id"]
+
+
+def _dies(session: Callable, exchange, models) -> None:
+    process = multiprocessing.get_context("fork").Process(target=session, args=(exchange, models))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+
 def _killed(exchange, models: tuple) -> None:
     class Deadly(AlpacaBroker):
         def submit(self, request):
@@ -181,16 +199,8 @@ def _killed(exchange, models: tuple) -> None:
 
 
 def test_who_is_killed_between_cross_and_order_leaves_both(exchange, warehouse, models):
-    account = exchange.book()["account_id"]
-    _close(exchange, warehouse, 0, 0.6, 0.0)
-    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
-        session.decide()
-        _open(exchange, session, 1)
-    _close(exchange, warehouse, 1, 0.2, 0.9)
-    process = multiprocessing.get_context("fork").Process(target=_killed, args=(exchange, models))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    account = _about_to_cross(exchange, warehouse, models)
+    _dies(_killed, exchange, models)
     [(*_, passed, _)] = _crosses(account)
     shares = _shares(account)
     assert len(exchange.book()["orders"]) == 1
@@ -226,17 +236,9 @@ def _killed_at_the_cross(exchange, models) -> None:
 
 def test_who_is_killed_before_the_cross_has_decided_nothing(exchange, warehouse, models):
     """What passes is written with the decisions that want it: one without the other would move no share for ever."""
-    account = exchange.book()["account_id"]
-    _close(exchange, warehouse, 0, 0.6, 0.0)
-    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
-        session.decide()
-        _open(exchange, session, 1)
-    _close(exchange, warehouse, 1, 0.2, 0.9)
+    account = _about_to_cross(exchange, warehouse, models)
     decided = rows("select count(*) from ledger.decisions where account_id = %s", account)
-    process = multiprocessing.get_context("fork").Process(target=_killed_at_the_cross, args=(exchange, models))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    _dies(_killed_at_the_cross, exchange, models)
     assert rows("select count(*) from ledger.decisions where account_id = %s", account) == decided
     with Session.open(models, exchange.broker(), limits=CLOSES) as session:
         [sent] = session.decide().sent

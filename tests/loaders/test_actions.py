@@ -200,7 +200,7 @@ def test_an_action_under_another_ticker_takes_nothing_back(warehouse: Path) -> N
     def renamed(request: Request) -> Answer:
         return results([known[0], known[1] | {"ticker": written[-1]}]) if "splits" in request.path else whole(request)
 
-    market.answer = renamed  # type: ignore[method-assign]
+    market.answer = renamed
     with listing(market) as source:
         for day, name in enumerate(("CASED", "cased", " CASED", "CSD"), start=2):
             written.append(name)
