@@ -111,7 +111,9 @@ def arrow_round_trip(
     progress: Progress,
 ) -> None:
     """Read a chunk of bars, compute, write its features; then the next. The table is there when all are."""
-    with dbapi.connect(endpoint().uri("transformer")) as connection, connection.cursor() as cursor:
+    with dbapi.connect(endpoint().reading_uri("transformer")) as connection, connection.cursor() as cursor:
+        # the product writes nothing over ADBC, and has no other address for it
+        cursor.execute("set transaction read write")
         cursor.execute(DAYS)
         days = cursor.fetch_arrow_table()
         for number, symbols in enumerate(parts):
