@@ -15,12 +15,13 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import threading
 import time
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
+from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +109,8 @@ def trade(
     packages: list[ModelPackage],
     url: str,
     symbols: tuple[str, ...],
-    ready: threading.Event,
-    over: threading.Event,
+    ready: Event,
+    over: Event,
     asked: "Synchronized[int]",
     profile: Path | None,
 ) -> None:
@@ -153,8 +154,8 @@ def _odd(line: str) -> bool:
 def _play(
     market: Market,
     exchange: Exchange,
-    session: multiprocessing.Process,
-    ready: threading.Event,
+    session: SpawnProcess,
+    ready: Event,
     asked: "Synchronized[int]",
     bars: int,
     pause: float,

@@ -163,7 +163,7 @@ def models(symbols: Sequence[str], count: int, folder: Path, name: str = "bench"
     if (kept := folder / "packages").exists():
         return [ModelPackage.read(one) for one in sorted(kept.iterdir())]
     with connect("analyst") as connection:
-        catalog = dict(
+        catalog: dict[str, str] = dict(
             connection.execute(
                 "select feature, fingerprint from features.catalog where timeframe = '1m' and feature_group = any(%s)",
                 (list(GROUPS),),

@@ -64,12 +64,18 @@ class _Prepared:
     """A source whose pages are ready, so that landing is all that is measured."""
 
     name = "binance"
-    timeframes = ("1m",)
+    timeframes: tuple[str, ...] = ("1m",)
 
     def __init__(self, table: RawTable, rows: list[Row]) -> None:
         self.bars_table = table
         self.notes = Notes()
         self._rows = rows
+
+    def now(self) -> datetime:
+        return self._rows[-1]["open_time"] + MINUTE
+
+    def reach(self, timeframe: str) -> timedelta | None:
+        return None
 
     def bars(self, vendor_symbol: str, timeframe: str, window: Window) -> Iterator[Page]:
         for first in range(0, len(self._rows), PAGE):
@@ -156,7 +162,8 @@ def _pull_over_http(vendor: str, count: int) -> None:
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
     with connect("analyst") as connection:
-        found = connection.execute("select sum(rows_landed) from raw.coverage where dataset = 'bars'").fetchone()[0]
+        landed = "select sum(rows_landed) from raw.coverage where dataset = 'bars'"
+        [found] = connection.execute(landed).fetchall()[0]
     print(f"{vendor}: {found:,} bars landed in {seconds:.0f} s, {int(found) / seconds:,.0f} bars/s")
     print(f"{vendor}: largest resident set of the loader {used.ru_maxrss / 1024:.0f} MiB (exit {process.returncode})")
 

@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ from training.gate import Thresholds, Trial, judge
 from training.hypothesis import Hypothesis
 from training.train import Search
 
-GRID = {
+GRID: dict[str, list[Any]] = {
     "max_depth": [2, 3, 4],
     "learning_rate": [0.03, 0.1],
     "min_child_weight": [1, 5, 20, 80],

@@ -71,7 +71,7 @@ def main() -> None:
         _in_new_warehouse(_first_build_of_days)
         return
     sizes = options.minutes
-    found = [_in_new_warehouse(lambda minutes=minutes: _costs(minutes, options.select)) for minutes in sizes]
+    found = [_in_new_warehouse(partial(_costs, minutes, options.select)) for minutes in sizes]
     for title in found[0]:
         grown = found[-1][title] / found[0][title]
         print(f"{title:12} {grown:6.2f} times from {sizes[0]:,} to {sizes[-1]:,}")
@@ -106,7 +106,9 @@ def _costs(minutes: int, select: list[str]) -> dict[str, float]:
             )
         idle = [_after_new_minutes(build) for _ in range(IDLE_BUILDS)]
         newest = _one(connection, "select max(bar_start) from canonical.ohlcv_1m where symbol = 'SOLUSDT'")
-        reads = {name: (OF_LAST_DAY.format(name), (newest - timedelta(days=1),)) for name in LEDGERS}
+        reads: dict[str, tuple[str, tuple[object, ...]]] = {
+            name: (OF_LAST_DAY.format(name), (newest - timedelta(days=1),)) for name in LEDGERS
+        }
         if _one(connection, "select to_regclass('features.freshness') is not null"):
             reads["freshness"] = (FRESHNESS, ())
         costs = {"idle build": median(idle)}
