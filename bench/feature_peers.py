@@ -52,7 +52,7 @@ DAYS = """
     from canonical.ohlcv_1d__history as benchmark
     inner join reference.trading_sessions as sessions
         on sessions.calendar = 'XNYS' and sessions.session_date = benchmark.session_date
-    where benchmark.symbol = 'S1'
+    where benchmark.symbol = 'IBM'
 """
 
 

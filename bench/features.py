@@ -1,6 +1,6 @@
 """python -m bench.features [--bars N] [--reads-only]: features of a whole history, and live reads of its newest rows.
 
-In one run, on one machine and one table of synthetic daily bars:
+In one run, on one machine and one table of synthetic daily bars, the first symbol's being those of the benchmark:
 
 - `live build`: dbt builds features_1d from canonical bars, from nothing;
 - `polars` and `pandas`: the same features by polars, and by pandas with TA-Lib, read and written as Arrow (ADBC);
@@ -58,7 +58,7 @@ BARS = """
         100000 + mod(session_no * 7919 + number * 31, 90000)
     from reference.trading_sessions
     cross join unnest(%(symbols)s::text[]) as symbol
-    cross join lateral (select substr(symbol, 2)::integer as number) as numbers
+    cross join lateral (select ('0' || ltrim(symbol, 'IBMS'))::integer as number) as numbers
     cross join lateral (select 50 + round(20 * sin(session_no / 50.0 + number)::numeric, 2) as price) as prices
     where session_no between %(first)s and %(last)s and calendar = 'XNYS'
     order by symbol, session_no
@@ -73,7 +73,7 @@ def main() -> None:
     for name in ("DATABASE_URL", "PGHOST", "PGUSER", "PGPASSFILE"):
         os.environ.pop(name, None)
     count = max(READ_SYMBOLS, options.bars // MOST_SESSIONS)
-    symbols = [f"S{number}" for number in range(1, count + 1)]
+    symbols = ["IBM", *(f"S{number}" for number in range(1, count))]
     sessions = max(LEAST_SESSIONS, options.bars // count)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRUEBAR_STATE_DIR"] = folder
@@ -108,13 +108,15 @@ def _prepare(symbols: list[str], sessions: int) -> None:
         connection.execute(
             """
             insert into reference.instruments select symbol, 'equity', 'XNYS', 8, 1, true, 'bench'
-            from unnest(%s::text[]) as symbol
+            from unnest(%s::text[]) as symbol where symbol not in (select symbol from reference.instruments)
             """,
             (symbols,),
         )
-        connection.execute("update reference.benchmarks set benchmark = 'S1' where asset_class = 'equity'")
         connection.execute(
-            "insert into reference.vendor_symbols select symbol, 'polygon', symbol from unnest(%s::text[]) as symbol",
+            """
+            insert into reference.vendor_symbols select symbol, 'polygon', symbol from unnest(%s::text[]) as symbol
+            where symbol not in (select symbol from reference.vendor_symbols where vendor = 'polygon')
+            """,
             (symbols,),
         )
     _land(symbols, 1, sessions)

@@ -23,7 +23,8 @@ NEWEST_OF_ALL = """
     ) as newest
 """
 # what a session asks before it decides
-FRESHNESS = "select symbol, stale_from, reason from features.freshness_1d where symbol = any(%s)"
+# what could never be computed is stale from -infinity, which no datetime holds
+FRESHNESS = "select symbol, stale_from::text, reason from features.freshness_1d where symbol = any(%s)"
 LIVE, HISTORY = "features.features_1d", "features.features_1d__history"
 
 
@@ -87,7 +88,8 @@ def _time_freshness(connection: psycopg.Connection, symbols: list[str]) -> None:
         found = _read(connection, FRESHNESS, symbols)
         seconds.append(time.perf_counter() - started)
         assert len(found) == len(symbols), f"freshness: {len(found)} rows"
-        assert not any(stale_from for _, stale_from, _ in found), f"freshness: a symbol of {len(found)} is stale"
+        stale = [f"{symbol} since {stale_from}: {reason}" for symbol, stale_from, reason in found if stale_from]
+        assert not stale, f"freshness: {len(stale)} of {len(found)} symbols are stale: {stale[0]}"
     _tell(f"freshness of {len(symbols)} symbols", seconds[UNTIMED:])
 
 

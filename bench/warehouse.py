@@ -9,9 +9,10 @@ Then, each the median of several:
 - `gaps` and `quarantine`: the rows of one symbol's last day;
 - `freshness`: all of it.
 
-The run ends with the ratio of each largest size to the smallest: a cost that grows with history shows here. With
---days, instead: 500 symbols with twenty years of days and all their actions, and how many bars a second a first build
-makes.
+Each is told in seconds and in seconds of CPU, of this process and of the server: what others do on the machine moves
+the first and hardly the second. The run ends with the ratio of each largest size to the smallest: a cost that grows
+with history shows here. With --days, instead: 500 symbols with twenty years of days and all their actions, and how many
+bars a second a first build makes.
 """
 
 import argparse
@@ -19,12 +20,15 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 import psycopg
 
 from bench import raw_rows
@@ -35,7 +39,7 @@ from warehouse.migrate import bring_up
 
 # of three equities with 390 minutes a session, and of three pairs with 1,440 a day, weekends included
 MINUTES_PER_SESSION = 3 * 390 + 3 * 1440 * 7 / 5
-IDLE_BUILDS, READS = 3, 15
+IDLE_BUILDS, READS, ROUNDS = 3, 5, 5
 DAILY_SYMBOLS, TWENTY_YEARS = 500, 5_040
 
 NEW_MINUTES = """
@@ -72,12 +76,23 @@ def main() -> None:
         return
     sizes = options.minutes
     found = [_in_new_warehouse(partial(_costs, minutes, options.select)) for minutes in sizes]
-    for title in found[0]:
-        grown = found[-1][title] / found[0][title]
-        print(f"{title:12} {grown:6.2f} times from {sizes[0]:,} to {sizes[-1]:,}")
+    for title, first in found[0].items():
+        last = found[-1][title]
+        print(
+            f"{title:12} {last.seconds / first.seconds:6.2f} times from {sizes[0]:,} to {sizes[-1]:,},"
+            f" {last.cpu / first.cpu:.2f} times the CPU"
+        )
 
 
-def _in_new_warehouse(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
+@dataclass(frozen=True)
+class Cost:
+    """Seconds, and seconds of CPU of this process and of the server."""
+
+    seconds: float
+    cpu: float
+
+
+def _in_new_warehouse(measure: Callable[[], dict[str, Cost]]) -> dict[str, Cost]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRUEBAR_STATE_DIR"] = folder
         bring_up()
@@ -87,22 +102,27 @@ def _in_new_warehouse(measure: Callable[[], dict[str, float]]) -> dict[str, floa
             embedded.stop(Path(folder))
 
 
-def _costs(minutes: int, select: list[str]) -> dict[str, float]:
+def _costs(minutes: int, select: list[str]) -> dict[str, Cost]:
     def build() -> None:
         run_dbt("build", "--select", *select, "--indirect-selection", "cautious", "--exclude", "test_type:unit")
 
     print(f"… landing {minutes:,} minutes", flush=True)
     raw_rows.land([], 1, max(2, round(minutes / MINUTES_PER_SESSION)))
-    first = _timed(build)
+    first = _cost_of(build)
     with connect("analyst", autocommit=True) as connection:
         connection.prepare_threshold = 0
         bars = _one(connection, "select count(*) from canonical.ohlcv_1m")
-        print(f"{bars:,} minutes: first build {first:.1f} s, {bars / first:,.0f} minutes/s", flush=True)
+        print(
+            f"{bars:,} minutes: first build {first.seconds:.1f} s, {bars / first.seconds:,.0f} minutes/s,"
+            f" {first.cpu:.1f} s of CPU",
+            flush=True,
+        )
         for name in LEDGERS:
             count = f"select count(*) from canonical.{name}"
-            seconds = _timed(partial(_one, connection, count))
+            cost = _cost_of(partial(_one, connection, count))
             print(
-                f"{bars:,} minutes: {_one(connection, count):,} rows of {name}, counted in {seconds:.2f} s", flush=True
+                f"{bars:,} minutes: {_one(connection, count):,} rows of {name}, counted in {cost.seconds:.2f} s",
+                flush=True,
             )
         idle = [_after_new_minutes(build) for _ in range(IDLE_BUILDS)]
         newest = _one(connection, "select max(bar_start) from canonical.ohlcv_1m where symbol = 'SOLUSDT'")
@@ -111,23 +131,26 @@ def _costs(minutes: int, select: list[str]) -> dict[str, float]:
         }
         if _one(connection, "select to_regclass('features.freshness') is not null"):
             reads["freshness"] = (FRESHNESS, ())
-        costs = {"idle build": median(idle)}
+        costs = {"idle build": _median(idle)}
         for name, (query, values) in reads.items():
             read = partial(_rows, connection, query, values)
-            costs[name] = median(_timed(read) for _ in range(READS))
-    for title, seconds in costs.items():
-        print(f"{bars:,} minutes: {title:12} {seconds * 1e3:10,.1f} ms", flush=True)
+            costs[name] = _median([_cost_of(read, READS) for _ in range(ROUNDS)])
+    for title, cost in costs.items():
+        print(
+            f"{bars:,} minutes: {title:12} {cost.seconds * 1e3:10,.1f} ms, {cost.cpu * 1e3:10,.1f} ms of CPU",
+            flush=True,
+        )
     return costs
 
 
-def _after_new_minutes(build: Callable[[], None]) -> float:
+def _after_new_minutes(build: Callable[[], None]) -> Cost:
     where = endpoint()
     with open_connection(where, where.conninfo()) as owner:
         owner.execute(NEW_MINUTES)
-    return _timed(build)
+    return _cost_of(build)
 
 
-def _first_build_of_days() -> dict[str, float]:
+def _first_build_of_days() -> dict[str, Cost]:
     print(f"… landing {DAILY_SYMBOLS} x {TWENTY_YEARS} days", flush=True)
     raw_rows.ACTING = DAILY_SYMBOLS
     raw_rows.land([f"S{number}" for number in range(1, DAILY_SYMBOLS + 1)], TWENTY_YEARS, 2)
@@ -135,21 +158,41 @@ def _first_build_of_days() -> dict[str, float]:
         actions = _one(connection, "select count(*) from raw.polygon_splits") + _one(
             connection, "select count(*) from raw.polygon_dividends"
         )
-        rates: dict[str, float] = {}
+        rates: dict[str, Cost] = {}
         for select in ("+ohlcv_1d", "features_1d"):
-            seconds = _timed(partial(run_dbt, "run", "--select", select))
+            cost = _cost_of(partial(run_dbt, "run", "--select", select))
             bars = _one(connection, "select count(*) from canonical.ohlcv_1d__history")
-            rates[select] = bars / seconds
+            rates[select] = cost
             print(
-                f"{select:12} {bars:,} days with {actions:,} actions in {seconds:.1f} s, {bars / seconds:,.0f} bars/s"
+                f"{select:12} {bars:,} days with {actions:,} actions in {cost.seconds:.1f} s,"
+                f" {bars / cost.seconds:,.0f} bars/s, {cost.cpu:.1f} s of CPU",
+                flush=True,
             )
     return rates
 
 
-def _timed(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    action()
-    return time.perf_counter() - started
+def _cost_of(action: Callable[[], object], times: int = 1) -> Cost:
+    """What it costs once, of so many times one after the other."""
+    started, busy = time.perf_counter(), _cpu_seconds()
+    for _ in range(times):
+        action()
+    return Cost((time.perf_counter() - started) / times, (_cpu_seconds() - busy) / times)
+
+
+def _cpu_seconds() -> float:
+    """CPU that this process and the embedded server have used, with the server's processes that have ended."""
+    first, *_ = (Path(os.environ["TRUEBAR_STATE_DIR"]) / "pg" / "postmaster.pid").read_text().splitlines()
+    server = psutil.Process(int(first))
+    spent = [server.cpu_times(), psutil.Process().cpu_times()]
+    for worker in server.children():
+        with suppress(psutil.NoSuchProcess):
+            spent.append(worker.cpu_times())
+    ended = server.cpu_times()
+    return sum(times.user + times.system for times in spent) + ended.children_user + ended.children_system
+
+
+def _median(costs: list[Cost]) -> Cost:
+    return Cost(median(cost.seconds for cost in costs), median(cost.cpu for cost in costs))
 
 
 def _rows(connection: psycopg.Connection, query: str, values: tuple[object, ...] = ()) -> list[tuple]:
