@@ -141,8 +141,10 @@ def _trade(options: argparse.Namespace) -> int:
     for one in aside:
         tell(str(one))
     shares = models.shares(name)
+    # what retired models left behind may be of any symbol
+    symbols = {symbol for package in packages for symbol in package.symbols} or None
     with (
-        Landings.listen() as landings,
+        Landings.listen(symbols) as landings,
         Session.open(
             packages, broker, shares=shares, limits=limits.in_force(), purpose=Purpose.TRADE, winds_up=winds_up
         ) as session,

@@ -5,8 +5,10 @@ a person, waits for the next look around. State is the ledger's: whatever ends i
 of a bar. At an end that was asked for, orders stay as they are.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Self
 
 import psycopg
@@ -19,24 +21,39 @@ Tell = Callable[[str], None]
 
 _CHANNEL = "landings"
 _SLICE_SECONDS = 0.5
-_BURST_SECONDS = 0.02
+# of one transaction all come together; another one's that came meanwhile are seen by the decision that follows
+_BURST_SECONDS = 0.002
 SHORTLY_SECONDS = 2.0
 LOOK_AROUND_SECONDS = 60.0
 SETTLE_SECONDS = 10.0
 
 
+_NAMES = """
+select upper(vendor_symbol) from reference.vendor_symbols
+where symbol = any(%s) or symbol in (select benchmark from reference.benchmarks)
+"""
+
+
 class Landings:
     """Waits for rows that land in raw. Use as a context manager. Raises Retry when the database is gone."""
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, symbols: Collection[str] | None) -> None:
         self._connection = connection
+        self._symbols = symbols
+        # what vendors call the symbols; None while that is not known: then every landing is heard
+        self._names: frozenset[str] | None = None
 
     @classmethod
-    def listen(cls) -> Self:
-        """From now on nothing that lands goes unheard."""
+    def listen(cls, symbols: Collection[str] | None = None) -> Self:
+        """From now on nothing that lands of these symbols, or of a benchmark, goes unheard; of any symbol without them.
+
+        A name that a vendor gives one of them meanwhile is known once a wait has passed in silence.
+        """
         connection = connect("executor", autocommit=True)
         connection.execute(f"listen {_CHANNEL}")
-        return cls(connection)
+        landings = cls(connection, symbols)
+        landings._read_names()
+        return landings
 
     def wait(self, seconds: float, is_over: Callable[[], bool]) -> bool:
         """Whether something landed within so many seconds, or since the last call. What lands together counts once.
@@ -46,14 +63,29 @@ class Landings:
         deadline = time.monotonic() + seconds
         try:
             while not is_over() and (left := deadline - time.monotonic()) > 0:
-                if any(True for _ in self._connection.notifies(timeout=min(left, _SLICE_SECONDS), stop_after=1)):
-                    # one transaction lands many symbols, and tells of each; who lands next waits for the next look
+                heard = self._connection.notifies(timeout=min(left, _SLICE_SECONDS), stop_after=1)
+                if any([self._concerns(landing.payload) for landing in heard]):
+                    # one transaction lands many symbols, and tells of each
                     for _ in self._connection.notifies(timeout=_BURST_SECONDS):
                         pass
                     return True
+            self._read_names()
         except psycopg.OperationalError as error:
             raise Retry(f"the warehouse is gone: {str(error).strip().splitlines()[-1]}") from None
         return False
+
+    def _concerns(self, payload: str) -> bool:
+        """Whether what landed is of one of the symbols, as far as that is told."""
+        name = json.loads(payload).get("vendor_symbol")
+        return self._names is None or name is None or name.upper() in self._names
+
+    def _read_names(self) -> None:
+        if self._symbols is None:
+            return
+        # a warehouse without seeds is refused by whoever trades on it
+        with suppress(psycopg.errors.UndefinedTable):
+            rows = self._connection.execute(_NAMES, (list(self._symbols),)).fetchall()
+            self._names = frozenset(name for [name] in rows)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,5 +1,6 @@
 """A session that goes on: woken by landings, through drops and restarts, until it is asked to end."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from execution.session import Session
 from sandbox.broker import binance_wire
 from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, assert_spot_agrees, spot_exchange, wait_for
 from tests.execution.world import SignalPackage, rows
+from tests.machine import as_owner
 from warehouse.connection import connect
 
 pytestmark = pytest.mark.database
@@ -55,6 +57,31 @@ def test_a_landing_wakes_it_and_a_burst_wakes_it_once(ledger_db):
         assert not landings.wait(30, lambda: True)
 
 
+def test_only_landings_of_its_symbols_and_of_benchmarks_wake_it(market):
+    def lands(**told: str) -> None:
+        with connect("loader") as connection:
+            connection.execute("select pg_notify('landings', %s)", (json.dumps(told),))
+
+    with as_owner() as owner:
+        owner.execute("insert into reference.vendor_symbols values ('ETHUSDT', 'polygon', 'X:ETHUSD')")
+        owner.execute("insert into reference.vendor_symbols values ('BTCUSDT', 'coingecko', 'bitcoin')")
+        owner.execute("insert into reference.benchmarks values ('crypto', 'BTCUSDT')")
+    with Landings.listen({"ETHUSDT"}) as landings:
+        lands(vendor_symbol="MSFT")
+        assert not landings.wait(0.2, lambda: False)
+        # of one collector's batch, whichever comes first
+        for name in ("MSFT", "x:ethusd", "AAPL"):
+            lands(vendor_symbol=name)
+        assert landings.wait(30, lambda: False)
+        lands(vendor_symbol="bitcoin")
+        assert landings.wait(30, lambda: False)
+        with as_owner() as owner:
+            owner.execute("insert into reference.vendor_symbols values ('ETHUSDT', 'binance', 'ETHNEW')")
+        assert not landings.wait(0.1, lambda: False)
+        lands(vendor_symbol="ETHNEW")
+        assert landings.wait(30, lambda: False)
+
+
 def test_each_bar_is_decided_when_it_lands_and_drops_and_faults_lose_none(exchange, market, package):
     over, told = threading.Event(), []
     weights = [{"BTCUSDT": 0.4}, {"ETHUSDT": 0.4}, {"BTCUSDT": 0.2, "ETHUSDT": 0.2}, {}]
@@ -63,7 +90,7 @@ def test_each_bar_is_decided_when_it_lands_and_drops_and_faults_lose_none(exchan
     def trade() -> None:
         broker = exchange.broker(late_arrival=timedelta(seconds=0.5))
         # nobody looks around: what happens, happens because something landed
-        with Landings.listen() as landings, Session.open([package], broker) as session:
+        with Landings.listen(PAIRS) as landings, Session.open([package], broker) as session:
             go_on(session, landings, over.is_set, told.append, look_around=600)
 
     worker = threading.Thread(target=trade)

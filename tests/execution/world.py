@@ -256,6 +256,8 @@ def rows(query: str, *parameters: object) -> list[tuple]:
 
 _RELATIONS = psycopg.sql.SQL("""
 create table reference.instruments (symbol text, asset_class text, calendar text);
+create table reference.vendor_symbols (symbol text, vendor text, vendor_symbol text);
+create table reference.benchmarks (asset_class text, benchmark text);
 create table canonical.ohlcv_1d (symbol text, bar_start timestamptz, bar_end timestamptz, close numeric,
     adj_open numeric, adj_high numeric, adj_low numeric, high numeric, low numeric, volume numeric,
     is_silent boolean, is_range_doubtful boolean,
