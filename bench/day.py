@@ -7,8 +7,8 @@ collector lands a minute late, and histories are built every hour, as in operati
 
 It tells how many bars were decided of those that had to be, what the sessions' memory was at each hour, whether both
 brokers' books are the ledger's, and, once everything is built, how many values of the decisions' features differ from
-the stored ones, as bytes. A minute that landed when the next had ended is too late to be traded: nobody may
-decide it.
+the stored ones, as bytes. A minute that landed when the next had ended is too late to be traded: nobody may decide it.
+Ctrl-C ends the day early, and the same is told of what was lived through.
 """
 
 import argparse
@@ -20,10 +20,11 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -98,9 +99,9 @@ class Side:
             land(connection, TABLES[self.vendor], rows)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """How a day went: bars that were decided, that came too late to be, and that were missed."""
+    """How a day went so far: bars that were decided, that came too late to be, and that were missed."""
 
     decided: int
     late: list[tuple[str, datetime]]
@@ -176,7 +177,7 @@ def trade(
         broker = BinanceBroker(BinanceKeys(KEY, SECRET), f"{url}/binance", f"{sockets}/binance/ws-api/v3", symbols)
     else:
         broker = AlpacaBroker(KEY, SECRET, url, f"{sockets}/stream")
-    with Landings.listen() as landings, Session.open(packages, broker) as session:
+    with Landings.listen(symbols) as landings, Session.open(packages, broker) as session:
         ready.set()
         go_on(session, landings, over.is_set, lambda line: _say(vendor, line))
 
@@ -194,40 +195,55 @@ def _play(
     length: timedelta,
     chance: random.Random,
 ) -> Outcome:
-    decided, late, missed, memory = 0, [], [], [_memory(sessions)]
+    seen = Outcome(0, [], [], [_memory(sessions)])
     minutes_in_all = int(length / MINUTE)
     waiting: dict[tuple[str, str], list[datetime]] = {}
     with connect("analyst", autocommit=True) as connection, tqdm(total=minutes_in_all, unit="min") as bar:
-        for number in range(1, minutes_in_all + 1):
-            end = begins + number * MINUTE
-            exchange.advance(end + timedelta(milliseconds=500))
-            for act in ("spot drop", "drop"):
-                if chance.random() < DROPS_AN_HOUR / 60:
-                    exchange.drop_streams(act)
-            due: set[str] = set()
-            for side in sides:
-                there = set(side.bars.get(end, {}))
-                # what a collector has not told yet comes with the next minute
-                held_back = {chance.choice(sorted(there))} if there and chance.random() < LATE_AN_HOUR / 60 else set()
-                for symbol in sorted(there - held_back):
-                    earlier = waiting.pop((side.vendor, symbol), [])
-                    late += [(symbol, one - MINUTE) for one in earlier]
-                    if earlier:
-                        side.land([symbol], *earlier)
-                side.land(sorted(there - held_back), end)
-                for symbol in held_back:
-                    waiting.setdefault((side.vendor, symbol), []).append(end)
-                if _is_tradable(side, end):
-                    due |= there - held_back
-            got = _decided(connection, sessions, end, due)
-            decided += len(got)
-            missed += [(symbol, end - MINUTE) for symbol in sorted(due - got)]
-            bar.update()
-            if number % 60 == 0:
-                memory.append(_memory(sessions))
-            if number % (60 * HOURS_BETWEEN_BUILDS) == 0:
-                execution_market.build()
-    return Outcome(decided, late, missed, memory)
+        try:
+            for number in range(1, minutes_in_all + 1):
+                end = begins + number * MINUTE
+                _play_minute(sides, exchange, end, chance, waiting, seen, partial(_decided, connection, sessions))
+                bar.update()
+                if number % 60 == 0:
+                    seen.memory.append(_memory(sessions))
+                if number % (60 * HOURS_BETWEEN_BUILDS) == 0:
+                    execution_market.build()
+        except KeyboardInterrupt:
+            tqdm.write(f"  ended by hand after {bar.n:,} of {minutes_in_all:,} minutes")
+    return seen
+
+
+def _play_minute(
+    sides: Sequence[Side],
+    exchange: Exchange,
+    end: datetime,
+    chance: random.Random,
+    waiting: dict[tuple[str, str], list[datetime]],
+    seen: Outcome,
+    decided: Callable[[datetime, set[str]], set[str]],
+) -> None:
+    exchange.advance(end + timedelta(milliseconds=500))
+    for act in ("spot drop", "drop"):
+        if chance.random() < DROPS_AN_HOUR / 60:
+            exchange.drop_streams(act)
+    due: set[str] = set()
+    for side in sides:
+        there = set(side.bars.get(end, {}))
+        # what a collector has not told yet comes with the next minute
+        held_back = {chance.choice(sorted(there))} if there and chance.random() < LATE_AN_HOUR / 60 else set()
+        for symbol in sorted(there - held_back):
+            earlier = waiting.pop((side.vendor, symbol), [])
+            seen.late += [(symbol, one - MINUTE) for one in earlier]
+            if earlier:
+                side.land([symbol], *earlier)
+        side.land(sorted(there - held_back), end)
+        for symbol in held_back:
+            waiting.setdefault((side.vendor, symbol), []).append(end)
+        if _is_tradable(side, end):
+            due |= there - held_back
+    got = decided(end, due)
+    seen.decided += len(got)
+    seen.missed += [(symbol, end - MINUTE) for symbol in sorted(due - got)]
 
 
 def _is_tradable(side: Side, end: datetime) -> bool:

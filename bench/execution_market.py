@@ -263,7 +263,8 @@ def exchange(folder: Path, start: datetime) -> Iterator[Exchange]:
     command = [sys.executable, "-m", "sandbox", "--tape", str(folder), "--port", "0", "--clock", start.isoformat()]
     command += ["--binance-key", KEY, "--binance-secret", SECRET, "--book", str(folder / "book.sqlite")]
     command += ["--alpaca-key-id", KEY, "--alpaca-secret", SECRET]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # a Ctrl-C is for the bench, which ends it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)
     try:
         assert process.stdout is not None
         ready = process.stdout.readline()
