@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -99,6 +99,22 @@ class MarketView:
             unpriced=unpriced,
             splits=None if self.splits is None else self.splits.get(symbol, ()),
         )
+
+    def restated(self, held: Mapping[str, Decimal], splits: Mapping[str, tuple[Decimal, Decimal]]) -> "MarketView":
+        """With the closes of symbols that were split since their newest bar in the shares that are `held` now.
+
+        `splits` says by symbol how many units a split added and how many were traded since. A close is left out where
+        they say no ratio: what is held has no price then.
+        """
+        bars = dict(self.bars)
+        for symbol, (added, traded) in splits.items():
+            before = held.get(symbol, Decimal(0)) - traded - added
+            if before == 0 or before + added == 0:
+                bars.pop(symbol, None)
+            elif symbol in bars:
+                close = bars[symbol].close * before / (before + added)
+                bars[symbol] = replace(bars[symbol], close=close)
+        return replace(self, bars=bars)
 
     def table(self, package: Package, symbols: Sequence[str]) -> pyarrow.Table:
         """The feature rows of these symbols, as `target_weights` takes them."""

@@ -153,6 +153,29 @@ class Readings:
         with self._statement() as cursor:
             return bookings.adopted(cursor, self.account_id).apart
 
+    def splits_since(self, ends: Mapping[str, datetime]) -> dict[str, tuple[Decimal, Decimal]]:
+        """By symbol the units, signed, that splits after its moment added to the position, and what was traded since.
+
+        Symbols without such a split are left out.
+        """
+        with self._statement() as cursor:
+            cursor.execute(
+                """
+                select symbol, sum(quantity),
+                (select coalesce(sum(case side when 'buy' then fills.quantity else -fills.quantity end), 0)
+                  from ledger.fills where fills.account_id = %(account)s and fills.symbol = splits.symbol
+                  and filled_at >= min(happened_at)) as traded
+                from ledger.activities as splits
+                inner join unnest(%(symbols)s::text[], %(ends)s::timestamptz[]) as newest (symbol, bar_end)
+                  using (symbol)
+                where account_id = %(account)s and kind = 'split' and happened_at > bar_end
+                and recorded_at >= ledger.epoch_start(account_id)
+                group by symbol
+                """,
+                {"account": self.account_id, "symbols": list(ends), "ends": list(ends.values())},
+            )
+            return {symbol: (added, traded) for symbol, added, traded in cursor}
+
     def newest_event(self) -> int:
         """The id of the newest thing that was recorded of any order; later ones are greater."""
         with self._statement() as cursor:

@@ -300,11 +300,16 @@ class Session:
         ours = tuple(position for position in result.broker.positions if position.symbol not in apart)
         held = [position.symbol for position in ours]
         terms = self._broker.terms(self._symbols)
+        market = self._market.read(self._packages, held, result.clock.now)
+        # a broker splits what is held before the next bar is there: its close is of other shares until then
+        ends = {symbol: market.bars[symbol].bar_end for symbol in held if symbol in market.bars}
+        if splits := self._ledger.splits_since(ends):
+            market = market.restated({position.symbol: position.quantity for position in ours}, splits)
         situation = Situation.of(
             self._broker.mode,
             result.clock,
             replace(result.broker, positions=ours),
-            self._market.read(self._packages, held, result.clock.now),
+            market,
             unsettled=self._ledger.unsettled(),
             standing=self._ledger.standing(),
             has_discrepancy=bool(result.comparison.discrepancies),

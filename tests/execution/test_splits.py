@@ -64,6 +64,34 @@ def test_an_order_that_waits_is_taken_back_when_the_split_is_announced_late(exch
     ]
 
 
+def test_in_the_morning_of_a_split_that_nobody_announced_what_is_held_is_worth_what_it_was(
+    exchange, warehouse, package
+):
+    with _hold(exchange, warehouse, package) as session:
+        [(held, cash)] = [
+            (Decimal(one["qty"]), Decimal(exchange.book()["cash"])) for one in exchange.book()["positions"]
+        ]
+        exchange.advance(DAYS[EVE + 1].opens - timedelta(hours=1))
+        warehouse.publish(DAYS[EVE], {"ALPHA": 0.5, "BETA": 0.1})
+        step = session.decide()
+        assert [Decimal(one["qty"]) for one in exchange.book()["positions"]] == [2 * held]
+        assert "BETA" in [order.symbol for order in step.sent]
+        close = Decimal(str(DAYS[EVE].prices["ALPHA"][1]))
+        sized = {
+            symbol: (Decimal(inputs["equity"]), Decimal(inputs["price"]), Decimal(inputs["held"]))
+            for symbol, inputs in rows(
+                "select intents.symbol, inputs from ledger.sizings inner join ledger.intents using (client_order_id)"
+                " inner join ledger.decisions using (decision_id) where intents.account_id = %s and bar_start = %s",
+                session.account_id, DAYS[EVE].opens,
+            )
+        }  # fmt: skip
+        assert {equity for equity, *_ in sized.values()} == {cash + held * close}
+        assert sized.get("ALPHA", (None, close / 2, 2 * held))[1:] == (close / 2, 2 * held)
+        exchange.advance(DAYS[EVE + 1].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+    assert_agree(exchange.book())
+
+
 @pytest.mark.parametrize("day", [SPLIT_DAY - timedelta(days=1), SPLIT_DAY + timedelta(days=1), date(2013, 1, 2)])
 def test_splits_of_other_days_hinder_nothing(exchange, warehouse, package, day):
     with _hold(exchange, warehouse, package) as session:

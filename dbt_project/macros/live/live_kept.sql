@@ -118,10 +118,18 @@
         and not exists (select 1 from {{ history }} as history where history.symbol = noted.symbol);
     update canonical.live_watermarks as noted
     set bar_start = newest.bar_start
-    from (
-        select distinct on (symbol) symbol, bar_start from {{ history }} order by symbol asc, bar_start desc
+    from canonical.live_watermarks as own
+    -- one lookup per symbol: all rows of the history would be read to find the newest of each
+    cross join lateral (
+        select history.symbol, history.bar_start
+        from {{ history }} as history
+        where history.symbol = own.symbol
+        order by history.bar_start desc
+        limit 1
     ) as newest
     where noted.model = '{{ model.name }}'
+        and own.model = noted.model
+        and own.symbol = noted.symbol
         and noted.symbol = newest.symbol
         and noted.bar_start <> newest.bar_start
 {%- endmacro %}
