@@ -7,7 +7,7 @@ Then, each the median of several:
 
 - `idle build`: five new minutes of two symbols, then `dbt build` with its data tests;
 - `gaps` and `quarantine`: the rows of one symbol's last day;
-- `freshness`: all of it.
+- `freshness`: all of it; each of them planned anew, as for an analyst, and prepared, as for a session.
 
 Each is told in seconds and in seconds of CPU, of this process and of the server: what others do on the machine moves
 the first and hardly the second. The run ends with the ratio of each largest size to the smallest: a cost that grows
@@ -79,7 +79,7 @@ def main() -> None:
     for title, first in found[0].items():
         last = found[-1][title]
         print(
-            f"{title:12} {last.seconds / first.seconds:6.2f} times from {sizes[0]:,} to {sizes[-1]:,},"
+            f"{title:22} {last.seconds / first.seconds:6.2f} times from {sizes[0]:,} to {sizes[-1]:,},"
             f" {last.cpu / first.cpu:.2f} times the CPU"
         )
 
@@ -110,7 +110,9 @@ def _costs(minutes: int, select: list[str]) -> dict[str, Cost]:
     raw_rows.land([], 1, max(2, round(minutes / MINUTES_PER_SESSION)))
     first = _cost_of(build)
     with connect("analyst", autocommit=True) as connection:
-        connection.prepare_threshold = 0
+        # a plan that is kept is kept at every size
+        connection.execute("set plan_cache_mode = force_generic_plan")
+        connection.prepare_threshold = None
         bars = _one(connection, "select count(*) from canonical.ohlcv_1m")
         print(
             f"{bars:,} minutes: first build {first.seconds:.1f} s, {bars / first.seconds:,.0f} minutes/s,"
@@ -133,11 +135,12 @@ def _costs(minutes: int, select: list[str]) -> dict[str, Cost]:
             reads["freshness"] = (FRESHNESS, ())
         costs = {"idle build": _median(idle)}
         for name, (query, values) in reads.items():
-            read = partial(_rows, connection, query, values)
-            costs[name] = _median([_cost_of(read, READS) for _ in range(ROUNDS)])
+            for manner, prepare in (("", False), (", prepared", True)):
+                read = partial(_rows, connection, query, values, prepare=prepare)
+                costs[name + manner] = _median([_cost_of(read, READS) for _ in range(ROUNDS)])
     for title, cost in costs.items():
         print(
-            f"{bars:,} minutes: {title:12} {cost.seconds * 1e3:10,.1f} ms, {cost.cpu * 1e3:10,.1f} ms of CPU",
+            f"{bars:,} minutes: {title:22} {cost.seconds * 1e3:10,.1f} ms, {cost.cpu * 1e3:10,.1f} ms of CPU",
             flush=True,
         )
     return costs
@@ -195,8 +198,10 @@ def _median(costs: list[Cost]) -> Cost:
     return Cost(median(cost.seconds for cost in costs), median(cost.cpu for cost in costs))
 
 
-def _rows(connection: psycopg.Connection, query: str, values: tuple[object, ...] = ()) -> list[tuple]:
-    return connection.execute(query, values).fetchall()
+def _rows(
+    connection: psycopg.Connection, query: str, values: tuple[object, ...] = (), *, prepare: bool = False
+) -> list[tuple]:
+    return connection.execute(query, values, prepare=prepare).fetchall()
 
 
 def _one(connection: psycopg.Connection, query: str) -> Any:
