@@ -22,13 +22,15 @@ def bound(place: Place, number: int, weights: Sequence[float], symbol: str) -> D
     worth = place.cash() + sum(
         (units * place.close(number, name) for name, units in held.items() if name in place.symbols), Decimal(0)
     )
-    had = held.get(symbol, Decimal(0)) * place.factor(number, symbol)
-    part = worth / len(weights) / place.close(number, symbol) * _SLACK
+    # in the shares that trade then
+    factor = place.factor(number, symbol)
+    had = held.get(symbol, Decimal(0)) * factor
+    part = worth / len(weights) / place.close(number, symbol) * factor * _SLACK
     wanted = [Decimal(str(weight)) * part + 1 for weight in weights]
     if len(weights) == 1:
         return max(wanted[0], had)
     shares = dict(rows("select model_id, amount from ledger.shares where symbol = %s", symbol))
-    own = [shares.get(package.model_id, Decimal(0)) * place.factor(number, symbol) for package in place.packages]
+    own = [shares.get(package.model_id, Decimal(0)) * factor for package in place.packages]
     # what the ledger has not heard of yet may be anybody's
     return sum(map(max, wanted, own), Decimal(0)) + max(Decimal(0), had - sum(own, Decimal(0)))
 
