@@ -92,19 +92,19 @@ class Sandbox:
         self.broker = Broker(Account(self.book, Market(tape)))
         self._tape = tape
         self._credentials = Credentials(keys.alpaca_key_id, keys.alpaca_secret)
-        self._stream = TradeUpdates(self._credentials)
+        self._order_faults = OrderFaults()
+        self._stream = TradeUpdates(self._credentials, self._order_faults.muddle)
         self._back_office = BackOffice(self.broker.account, self._stream.drop)
         self._keys = keys
         self._pairs = pairs
         self._plan = plan
         self._answer_faults = AnswerFaults(plan, self._now)
-        self._order_faults = OrderFaults()
         last_price = self.broker.market.last_price
         self.spot = SpotAccount(pairs, lambda symbol: last_price(symbol, self._now()), self._now, book=self.book)
         spot_keys = SpotKeys(keys.binance_key, keys.binance_secret, keys.binance_public_key)
         spot_clock = RequestClock(self._now)
         self._spot_handlers = SpotHandlers(self.spot, spot_keys, spot_clock)
-        self._user_data = UserData(self.spot, spot_keys, spot_clock)
+        self._user_data = UserData(self.spot, spot_keys, spot_clock, self._order_faults.muddle)
         self._spot_desk = SpotDesk(self.spot, spot_clock, self._user_data.drop)
         self._charts = Charts(tape, self._now)
         self.follow_real_clock()

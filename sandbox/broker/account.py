@@ -1,4 +1,4 @@
-"""One cash account on the book: what it holds, what it may still spend, and the one way money and shares move."""
+"""One account on the book: what it holds, what it may still spend, and the one way money and shares move."""
 
 import uuid
 from collections.abc import Iterator
@@ -42,6 +42,9 @@ class Account:
             "trading_blocked": False,
             "account_blocked": False,
             "refuses": "",
+            # how many times equity its positions may be worth; more than once on a margin account
+            "multiplier": "1",
+            "shorting_enabled": False,
         }
         # Not "a new file": the process may have been killed between making the book and this.
         if book.next_activity() == 1:
@@ -65,9 +68,13 @@ class Account:
         taken, self._updates = self._updates, []
         return taken
 
-    def held_for_orders(self, symbol: str) -> Decimal:
-        """Shares of this symbol that open sell orders may still deliver."""
-        orders = [order for order in self.book.open_orders() if order.symbol == symbol and order.side == "sell"]
+    @property
+    def may_short(self) -> bool:
+        return self.standing["shorting_enabled"] is True
+
+    def held_for_orders(self, symbol: str, side: str = "sell") -> Decimal:
+        """Shares of this symbol that open orders of a side, which close its position, may still deliver."""
+        orders = [order for order in self.book.open_orders() if (order.symbol, order.side) == (symbol, side)]
         return sum((self.expected_shares(order) for order in orders), Decimal(0))
 
     def expected_shares(self, order: Order) -> Decimal:
@@ -83,9 +90,23 @@ class Account:
         return (order.qty - order.filled_qty) * (order.limit_price or self.last_price(order.symbol))
 
     def buying_power(self) -> Decimal:
-        """Cash less the expected cost of open buy orders, never below zero; dollars."""
-        orders = [order for order in self.book.open_orders() if order.side == "buy"]
-        return max(Decimal(0), self.book.cash - sum((self.expected_cost(order) for order in orders), Decimal(0)))
+        """What opening orders may still cost, never below zero; dollars.
+
+        Cash less the expected cost of open buy orders. On a margin account, and on one that may short: so many times
+        equity as it may hold, less what positions are worth without their sign and what opening orders are to cost.
+        """
+        multiplier = Decimal(str(self.standing["multiplier"]))
+        orders = [order for order in self.book.open_orders() if self.opens(order)]
+        ordered = sum((self.expected_cost(order) for order in orders), Decimal(0))
+        if multiplier == 1 and not self.may_short:
+            return max(Decimal(0), self.book.cash - ordered)
+        held = sum((abs(one.qty) * self.last_price(one.symbol) for one in self.book.positions()), Decimal(0))
+        return max(Decimal(0), multiplier * (self.book.cash + self.market_value()) - held - ordered)
+
+    def opens(self, order: Order) -> bool:
+        """Whether the order makes its position larger: a purchase of what is not short, a sale of what is not long."""
+        held = self.book.position(order.symbol).qty
+        return held >= 0 if order.side == "buy" else held <= 0
 
     def last_price(self, symbol: str, at: int | None = None) -> Decimal:
         """The newest price known now (or at `at`); zero before a symbol's first bar."""
@@ -129,13 +150,13 @@ class Account:
         """Execute `qty` of the order: move shares and cash, write the activity, tell the stream."""
         held = self.book.position(order.symbol)
         sign = 1 if order.side == "buy" else -1
-        cost = qty * price if order.side == "buy" or not held.qty else -held.cost * qty / held.qty
+        cost = sign * qty * price if sign * held.qty >= 0 else -held.cost * qty / abs(held.qty)
         position = Position(order.symbol, held.qty + sign * qty, held.cost + cost)
         self.book.put_position(position)
         before, worth = order.filled_qty, order.filled_qty * (order.filled_avg_price or 0)
         leaves = max(Decimal(0), (order.qty or before + qty) - before - qty)
         # a sale that was cut to what is held is done, though its order was for more
-        is_done = not leaves or (order.side == "sell" and not position.qty)
+        is_done = not leaves or (order.side == "sell" and not position.qty and not self.may_short)
         filled = replace(
             order,
             status="filled" if is_done else "partially_filled",

@@ -15,9 +15,10 @@ EXCHANGE = "NASDAQ"
 
 
 def account(account: Account) -> dict:
-    """GET /v2/account of a cash account."""
+    """GET /v2/account."""
     book = account.book
     cash, worth, power = book.cash, account.market_value(), text(account.buying_power())
+    short = sum((one.qty * account.last_price(one.symbol) for one in book.positions() if one.qty < 0), Decimal(0))
     return {
         "id": book.account_id,
         "account_number": "PA3SANDBOX00",
@@ -34,15 +35,15 @@ def account(account: Account) -> dict:
         "portfolio_value": text(cash + worth),
         "equity": text(cash + worth),
         "last_equity": text(book.last_equity),
-        "long_market_value": text(worth),
-        "short_market_value": "0",
+        "long_market_value": text(worth - short),
+        "short_market_value": text(short),
         "position_market_value": text(worth),
         "initial_margin": "0",
         "maintenance_margin": "0",
         "last_maintenance_margin": "0",
         "sma": "0",
-        "multiplier": "1",
-        "shorting_enabled": False,
+        "multiplier": account.standing["multiplier"],
+        "shorting_enabled": account.may_short,
         "trading_blocked": account.standing["trading_blocked"],
         "transfers_blocked": False,
         "account_blocked": account.standing["account_blocked"],
@@ -103,12 +104,14 @@ def order(order: Order) -> dict:
 
 
 def position(account: Account, held: Position) -> dict:
-    """A long position at the last known price."""
+    """A position at the last known price; one that is short has a negative quantity."""
     now = account.book.clock
     price = account.last_price(held.symbol)
     before = account.market.previous_close(held.symbol, now) or price
     worth = held.qty * price
     today = worth - held.qty * before
+    is_long = held.qty > 0
+    reserved = account.held_for_orders(held.symbol, "sell" if is_long else "buy")
     return {
         "asset_id": asset_id(held.symbol),
         "symbol": held.symbol,
@@ -117,8 +120,8 @@ def position(account: Account, held: Position) -> dict:
         "asset_marginable": False,
         "avg_entry_price": text(held.cost / held.qty),
         "qty": text(held.qty),
-        "qty_available": text(held.qty - account.held_for_orders(held.symbol)),
-        "side": "long",
+        "qty_available": text(held.qty - reserved if is_long else held.qty + reserved),
+        "side": "long" if is_long else "short",
         "market_value": text(worth),
         "cost_basis": text(held.cost),
         "unrealized_pl": text(worth - held.cost),

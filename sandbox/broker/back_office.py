@@ -11,6 +11,7 @@
 {"act": "resize", "order_id": ..., "qty": "400"}                      an order was for another quantity
 {"act": "reset"}                                                      a paper account begins anew under its old id
 {"act": "standing", "trading_blocked": true, "status": "ACTIVE"}      what the account may do
+{"act": "standing", "multiplier": "2", "shorting_enabled": true}      a margin account, and one that may sell short
 {"act": "standing", "refuses": "account is restricted"}               every order is refused in these words
 {"act": "drop"}                                                       every socket of its order stream breaks
 """

@@ -1,9 +1,10 @@
-"""The stand-in broker: one cash account, one order desk, and everything that is due as the clock moves forward.
+"""The stand-in broker: one account, one order desk, and everything that is due as the clock moves forward.
 
 What it simulates, and what it leaves out:
 
-- A cash account of 100,000 dollars, no margin and no short sales. Buying power is cash less what open buy orders are
-  expected to cost at the last known price. A market order that opens higher than expected still fills and may leave
+- An account of 100,000 dollars, without margin and short sales unless its back office says otherwise. Buying power is
+  cash less what open buy orders are expected to cost at the last known price. With margin nothing is charged for what
+  is borrowed, and nobody is called for more. A market order that opens higher than expected still fills and may leave
   cash below zero, as at a real broker; the next buy is refused until there is enough again.
 - Fills as `sandbox.matching` describes, always the whole order. Day orders expire with their session,
   good-till-cancelled orders stay; extended hours trade nothing.

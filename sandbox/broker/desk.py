@@ -1,4 +1,4 @@
-"""The order desk: takes, cancels and replaces orders, and refuses what a cash account may not do."""
+"""The order desk: takes, cancels and replaces orders, and refuses what the account may not do."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -107,14 +107,17 @@ class Desk:
                 message = "potential wash trade detected. use complex orders"
                 reason = f"opposite side {other.type} order exists"
                 raise Refusal(403, FORBIDDEN, message, reject_reason=reason, existing_order_id=other.order_id)
-        if order.side == "sell":
+        if not self._account.opens(order) or (order.side == "sell" and not self._account.may_short):
             self._check_shares(order)
-        else:
-            self._check_buying_power(order)
+            return
+        if order.side == "sell" and (order.qty is None or order.qty != order.qty.to_integral_value()):
+            raise Refusal(403, FORBIDDEN, "fractional orders cannot be sold short")
+        self._check_buying_power(order)
 
     def _check_shares(self, order: Order) -> None:
-        held = self._book.position(order.symbol).qty
-        reserved = self._account.held_for_orders(order.symbol)
+        """No order goes through zero: what is short is bought back first, and what is long sold."""
+        held = abs(self._book.position(order.symbol).qty)
+        reserved = self._account.held_for_orders(order.symbol, order.side)
         requested, available = self._account.expected_shares(order), held - reserved
         if requested > available:
             message = (

@@ -64,7 +64,7 @@ def _slipped(order: Order, price: Decimal) -> Decimal:
 
 def _trade(account: Account, order: Order, price: Decimal, at: int) -> None:
     qty = shares(order.notional / price) if order.qty is None else order.qty - order.filled_qty
-    if order.side == "sell":
+    if order.side == "sell" and not account.may_short:
         # A dollar order sized at an earlier price may come to more than is held; nothing is sold short to fill it.
         qty = min(qty, account.book.position(order.symbol).qty)
     if not qty:

@@ -1,4 +1,4 @@
-"""Faults around orders, the same at every broker: what becomes of a request, of its answer, and of a look at it.
+"""Faults around orders, the same at every broker: what becomes of a request, of its answer, of a look, of pushed news.
 
 POST /sandbox/orders {"seed": 7, "rates": {"lost": 0.1, "taken_then_504": 0.1}} sets them, each fault with its rate.
 
@@ -9,11 +9,14 @@ taken_then_504     the order is taken, and a gateway gives up waiting
 proxied            the order never arrives, and somebody on the way answers with a page of his own
 limited            429 in the broker's words: the order was not taken
 unseen             the order is taken, and the next looks do not find it
+push_lost          a pushed message never arrives
+push_repeated      a pushed message arrives twice
+push_disordered    a pushed message arrives after the one that followed it: a fill before its order was taken
 """
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
@@ -22,6 +25,7 @@ from sandbox.errors import SandboxError
 from sandbox.faults.answers import LIMITED, PAGE
 
 FAULTS = ("lost", "late", "taken_then_broken", "taken_then_504", "proxied", "limited", "unseen")
+PUSHES = ("push_lost", "push_repeated", "push_disordered")
 LOOKS = 2
 """How often an order that was taken is not found."""
 
@@ -57,7 +61,7 @@ class OrderFaults:
     """A middleware for all brokers. None strikes before they are set."""
 
     def __init__(self) -> None:
-        self._random = random.Random(0)
+        self._random, self._line = random.Random(0), random.Random(0)
         self._rates: dict[str, float] = {}
         self._late: list[tuple[Handler, web.Request]] = []
         self._unseen = 0
@@ -66,9 +70,10 @@ class OrderFaults:
     def set(self, fields: object) -> None:
         """Begin anew with these rates. Raises SandboxError."""
         rates = fields.get("rates", {}) if isinstance(fields, dict) else None
-        if not isinstance(rates, dict) or not set(rates) <= set(FAULTS):
-            raise SandboxError(f"The body must have rates of {', '.join(FAULTS)}.")
-        self._random = random.Random(fields.get("seed", 0))
+        if not isinstance(rates, dict) or not set(rates) <= {*FAULTS, *PUSHES}:
+            raise SandboxError(f"The body must have rates of {', '.join((*FAULTS, *PUSHES))}.")
+        seed = fields.get("seed", 0)
+        self._random, self._line = random.Random(seed), random.Random(f"{seed}, pushes")
         self._rates = {name: float(rate) for name, rate in rates.items()}
         self._unseen = 0
 
@@ -77,6 +82,23 @@ class OrderFaults:
         late, self._late = self._late, []
         for handler, request in late:
             await handler(request)
+
+    def muddle(self, messages: Sequence[dict]) -> list[dict]:
+        """What a bad line makes of messages that are pushed together."""
+        told: list[dict] = []
+        for message in messages:
+            if not self._spoils("push_lost"):
+                told += [message] * (2 if self._spoils("push_repeated") else 1)
+        for place in range(len(told) - 1):
+            if self._spoils("push_disordered"):
+                told[place : place + 2] = told[place + 1], told[place]
+        return told
+
+    def _spoils(self, fault: str) -> bool:
+        if self._line.random() >= self._rates.get(fault, 0):
+            return False
+        self.struck[fault] += 1
+        return True
 
     @web.middleware
     async def strike(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -7,7 +7,7 @@ authenticated, and nothing is repeated after a reconnect.
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from aiohttp import WSMsgType, web
 
@@ -16,20 +16,24 @@ from sandbox.broker.account import TradeUpdate
 from sandbox.broker.alpaca_requests import Credentials
 
 TRADE_UPDATES = "trade_updates"
+Muddle = Callable[[Sequence[dict]], list[dict]]
 
 
 class TradeUpdates:
-    """The stream's connections; one of them is a queue of messages still to be sent and whether it listens."""
+    """The stream's connections; one of them is a queue of messages still to be sent and whether it listens.
 
-    def __init__(self, credentials: Credentials) -> None:
+    `muddle` makes of messages what a bad line makes of them.
+    """
+
+    def __init__(self, credentials: Credentials, muddle: Muddle) -> None:
         self._credentials = credentials
+        self._muddle = muddle
         self._listening: dict[web.WebSocketResponse, asyncio.Queue[dict]] = {}
         self._sockets: set[web.WebSocketResponse] = set()
 
     def publish(self, updates: Iterable[TradeUpdate]) -> None:
         """Queue the messages for every listener; never waits for a slow one."""
-        for update in updates:
-            message = wire.trade_update(update)
+        for message in self._muddle([wire.trade_update(update) for update in updates]):
             for queue in self._listening.values():
                 queue.put_nowait(message)
 

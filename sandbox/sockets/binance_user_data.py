@@ -6,6 +6,7 @@ repeated after a reconnect, and whoever reconnects has to subscribe again.
 
 import itertools
 import json
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -15,18 +16,19 @@ from sandbox.broker.binance_requests import Refused, RequestClock, SpotKeys
 from sandbox.broker.spot_account import SpotAccount
 from sandbox.sockets.connections import Connection, accepted
 
+Muddle = Callable[[Sequence[dict]], list[dict]]
 LIMIT = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 2}
 
 
 class UserData:
     """The open sockets and what they have subscribed to. `muddle` makes of events what a bad line makes of them."""
 
-    def __init__(self, spot: SpotAccount, keys: SpotKeys, clock: RequestClock) -> None:
+    def __init__(self, spot: SpotAccount, keys: SpotKeys, clock: RequestClock, muddle: Muddle) -> None:
         self._spot, self._keys, self._clock = spot, keys, clock
         self._listening: dict[Connection, int] = {}
         self._connections: set[Connection] = set()
         self._reports, self._subscriptions = itertools.count(900_001), itertools.count()
-        self.muddle = lambda events: events
+        self._muddle = muddle
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/binance/ws-api/v3", self.handle)]
@@ -37,7 +39,7 @@ class UserData:
         if not reports:
             return
         events = [wire.report(report, next(self._reports)) for report in reports]
-        events = [*self.muddle(events), wire.balances(self._spot)]
+        events = [*self._muddle(events), wire.balances(self._spot)]
         for connection, subscription in list(self._listening.items()):
             for event in events:
                 await connection.say(json.dumps({"subscriptionId": subscription, "event": event}))
