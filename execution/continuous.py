@@ -153,4 +153,5 @@ def _in_words(step: Step) -> list[str]:
         for intent in step.intents
         if not intent.is_approved
     ]
-    return [*sent, *refused, *map(str, step.failures)]
+    crossed = [f"{words} passes without an order" for words in step.passed()]
+    return [*crossed, *sent, *refused, *map(str, step.failures)]

@@ -56,10 +56,11 @@ class Change:
         return replace(self, quantity=max(-self.most, min(self.most, self.quantity)))
 
     def in_steps(self) -> "Change":
-        """What is bought, in whole steps: what a fraction leaves over is wanted again at the next bar."""
-        if self.quantity <= 0:
+        """What a crossing left to be bought, in whole steps: a fraction of one is less than an order may be."""
+        if self.quantity <= 0 or "crossed" not in self.inputs:
             return self
-        return replace(self, quantity=(self.quantity / self.step).to_integral_value(ROUND_DOWN) * self.step)
+        whole = (self.quantity / self.step).to_integral_value(ROUND_DOWN) * self.step
+        return replace(self, quantity=whole, inputs={**self.inputs, "wanted": str(whole)})
 
 
 Approve = Callable[[Change, Change, Decimal], Mapping[str, str | None]]

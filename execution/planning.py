@@ -193,7 +193,7 @@ def plan(
                 # the bar is decided once that order has ended, if it is still timely
                 refused.append(RefusedBar(*subject, (f"NoOrderInFlight: order {opposed[0]} would trade with its own",)))
                 continue
-            decisions.append(decision)
+            decisions.append(change.decision)
             if nobodys and symbol in shared:
                 taken.append(Cross(symbol, None, decision.decision_id, nobodys, change.price, situation.clock.now))
             if change.quantity:
@@ -312,7 +312,7 @@ def _change(
         "wanted": wanted,
     }
     said = {name: None if v is None else str(v) for name, v in inputs.items()}
-    return Change(decision, wanted, price, held, step, said, most)
+    return Change(replace(decision, price=price, wanted=wanted), wanted, price, held, step, said, most)
 
 
 def _most(symbol: str, terms: SymbolTerms, price: Decimal, step: Decimal, limits: Limits | None) -> Decimal | None:
@@ -344,8 +344,20 @@ def _crossed(
             usage = usage.with_cross(seller.decision.model_id, model_id, symbol, units * buyer.price)
         return said
 
-    left, crosses = crossed(changes, situation.clock.now, approve)
+    found, crosses = crossed(changes, situation.clock.now, approve)
+    left = tuple(change for change in found if not _is_too_little(change, situation))
     return left, crosses, replace(situation, usage=usage)
+
+
+def _is_too_little(change: Change, situation: Situation) -> bool:
+    """Whether a crossing left less than an order may be for: nothing that the model wanted was refused."""
+    if "crossed" not in change.inputs or change.said is not None:
+        return False
+    symbol, units = change.decision.symbol, abs(change.quantity)
+    least = None if situation.limits is None else situation.limits.symbol.get("min_quantity", symbol)
+    if least is not None and units < least and change.held + change.quantity:
+        return True
+    return situation.terms.get(symbol, SymbolTerms()).too_small(units, change.price) is not None
 
 
 def _intents(

@@ -12,10 +12,11 @@ from execution.orders import Order, Side
 class Decision:
     """What a model made of a closed bar. `broker_time` is when, by the broker's clock; features are as read.
 
-    `attempt` is one more for each time that the bar was decided again after its order was taken back. Of a package
-    with exits: `signal_weight` is what the score asks for, `held_side` what was held (1 long, -1 short), `held_since`
-    the start of the bar of its entry, `barred` the side that may not be taken again yet, and `exit_reason` why the
-    target is 0 beside the score.
+    `price` is the close that it was sized at, and `wanted` the units by which it wants its model's share changed,
+    signed; both are there once it is sized. `attempt` is one more for each time that the bar was decided again. Of a
+    package with exits: `signal_weight` is what the score asks for, `held_side` what was held (1 long, -1 short),
+    `held_since` the start of the bar of its entry, `barred` the side that may not be taken again yet, and `exit_reason`
+    why the target is 0 beside the score.
     """
 
     decision_id: str

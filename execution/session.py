@@ -31,7 +31,7 @@ from execution.policy import TradingPolicy
 from execution.presence import Purpose
 from execution.recall import recall
 from execution.reconcile import Reconciliation, reconcile
-from execution.records import Decision, Failure, Intent, OpenOrder, RefusedBar
+from execution.records import Cross, Decision, Failure, Intent, OpenOrder, RefusedBar
 from execution.retirement import wind_up
 from execution.roster import FAILED, SetAside, checked_packages, checked_shares, not_ours
 from execution.situation import Situation
@@ -47,7 +47,7 @@ _RETRY_SECONDS = 1.0
 class Step:
     """What `decide` did: new decisions and their intents, bars that were refused, and the orders it sent.
 
-    `failures` are models that gave no answer for a bar.
+    `failures` are models that gave no answer for a bar, `crosses` what passed between the shares of models.
     """
 
     decisions: tuple[Decision, ...]
@@ -55,6 +55,7 @@ class Step:
     refused: tuple[RefusedBar, ...]
     sent: tuple[Order, ...]
     failures: tuple[Failure, ...] = ()
+    crosses: tuple[Cross, ...] = ()
 
     def followed_by(self, later: "Step") -> "Step":
         """Both together; what was refused is what the later one refused."""
@@ -64,6 +65,16 @@ class Step:
             later.refused,
             (*self.sent, *later.sent),
             (*self.failures, *later.failures),
+            (*self.crosses, *later.crosses),
+        )
+
+    def passed(self) -> tuple[str, ...]:
+        """In words, what passed from one model's share to another's, and what a model took up that none held."""
+        models = {decision.decision_id: decision.model_id for decision in self.decisions}
+        return tuple(
+            f"{cross.quantity.normalize():f} {cross.symbol} from {models.get(cross.seller_decision_id or '', 'nobody')}"
+            f" to {models[cross.buyer_decision_id]} at {cross.price.normalize():f}"
+            for cross in self.crosses
         )
 
 
@@ -200,7 +211,7 @@ class Session:
         self._ledger.write_ahead(todo.decisions, todo.intents, todo.crosses)
         self._note_failures(todo)
         sent = self._send([intent.order for intent in todo.intents if intent.is_approved], situation)
-        return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent), todo.failures)
+        return Step(todo.decisions, todo.intents, todo.refused, (*resent, *sent), todo.failures, todo.crosses)
 
     def settle(self, timeout: float) -> tuple[OpenOrder, ...]:
         """Follow all orders to their end, at most `timeout` seconds; returns those that are still open.

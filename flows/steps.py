@@ -38,5 +38,7 @@ def told(step: Step) -> str:
     ]
     taken = sum(order.status not in (OrderStatus.REJECTED, OrderStatus.UNKNOWN) for order in step.sent)
     line = f"{len(step.decisions)} decisions, {len(step.sent)} orders sent, {taken} of them taken by the broker"
+    passed = step.passed()
+    line += f"; passed between models without an order: {', '.join(passed)}" if passed else ""
     line += f"; bars refused: {', '.join(bars)}" if bars else ""
     return line + (f"; orders refused by our rules: {', '.join(orders)}" if orders else "")

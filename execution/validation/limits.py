@@ -200,6 +200,9 @@ def _exposure(subject: Proposal, cap: Cap, *, gross: bool, among: frozenset[str]
     then, now = (_sum(worths.values(), gross=gross) for worths in (after, before))
     if then <= cap.most * equity or then < now:
         return None
+    if subject.is_crossed and not cap.is_of_model:
+        # what passes between two models leaves the positions as they are
+        return None
     kind = "gross" if gross else "net"
     return f"the {kind} exposure would be {then / equity:.3f} of equity, the limit of {cap.of} is {cap.most}"
 

@@ -175,6 +175,50 @@ def test_what_one_order_may_be_for_bounds_no_crossing(most):
     assert [(one.side, one.quantity) for one in planned.intents] == [(Side.SELL, D(5_000))]
 
 
+def test_a_rest_that_is_less_than_an_order_may_be_is_no_order():
+    """Nothing that a model wanted was refused: without this each near-equal pair of wishes ended as a refusal."""
+    terms = SymbolTerms(step=D("0.01"), min_quantity=D("0.01"), min_notional=D(10))
+    account = Account({"a": D("20000.5"), "b": D(0), "c": D(0)}, terms)
+    planned = account.plan(account.situation((0.0, 0.6, 0.0)))
+    assert [cross.quantity for cross in planned.crosses] == [D("19999.99")]
+    assert planned.intents == ()
+
+
+def test_a_rest_below_the_least_of_the_limits_is_no_order_either():
+    account = Account({"a": D(15_000), "b": D(0), "c": D(0)}, SymbolTerms())
+    situation = account.situation((0.0, 0.6, 0.0))
+    planned = account.plan(replace(situation, limits=Limits(symbol=Section({"min_quantity": D(5_000)})), usage=Usage()))
+    assert [cross.quantity for cross in planned.crosses] == [D(15_000)]
+    assert planned.intents == ()
+
+
+def test_what_a_fraction_leaves_over_is_nothing_that_was_not_bought():
+    """A target whose drift is let run counts as traded to only where the order was for all that was wanted."""
+    account = Account({"a": D("100.4"), "b": D(0), "c": D(0)}, SymbolTerms())
+    planned = account.plan(account.situation((0.0, 0.6, 0.0)))
+    [intent] = planned.intents
+    assert (intent.quantity, (intent.sizing or {})["wanted"]) == (D(19_898), "19898")
+
+
+def test_a_fraction_that_is_short_is_bought_back_whole():
+    account = Account({"a": D("-10.5")}, SymbolTerms())
+    situation = account.situation((0.0, 0.0, 0.0))
+    short = SignalPackage(model_id="a", symbols=("X",))
+    [intent] = plan("acc", [short], {"a": D(1)}, POLICY, situation, {}).intents
+    assert (intent.side, intent.quantity) == (Side.BUY, D("10.5"))
+
+
+def test_what_passes_is_refused_by_no_exposure_of_the_account():
+    """Positions have drifted beyond the limit: what passes between two models makes them no larger."""
+    account = Account({"a": D(60_000), "b": D(0), "c": D(0)}, SymbolTerms())
+    situation = account.situation((0.0, 1.0, 0.0))
+    limits = Limits(account=Section({"gross_exposure": D("0.5"), "net_exposure": D("0.5")}))
+    usage = Usage(exposures=situation.exposures(), mark=Mark(EQUITY, EQUITY, EQUITY))
+    planned = account.plan(replace(situation, limits=limits, usage=usage))
+    assert [cross.quantity for cross in planned.crosses] == [D(33_333)]
+    assert [(intent.side, intent.is_approved) for intent in planned.intents] == [(Side.SELL, True)]
+
+
 def test_an_opposite_wish_waits_for_the_order_in_flight():
     account = Account({"a": D(30_000), "b": D(0), "c": D(0)}, SymbolTerms())
     only_a = account.situation((0.0, 0.0, 0.0))

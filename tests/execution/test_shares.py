@@ -59,13 +59,18 @@ from ledger.halts, unnest(array['buy', 'sell']) as side where account_id = %(acc
 
 CROSSING_DECISION = """
 insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end, broker_time,
-    feature_names, feature_values, score, target_weight)
+    feature_names, feature_values, score, target_weight, price, wanted)
 values (%(name)s, %(account)s, %(model)s, 'X', '1d', date '2021-01-01' + %(bar)s, '2032-01-01', '2020-01-03',
-    '{}', '{}', 0, 0)
+    '{}', '{}', 0, 0, 100, %(wanted)s)
 """
 CROSS = """
 insert into ledger.crosses (account_id, symbol, seller_decision_id, buyer_decision_id, quantity, price, broker_time)
 values (%s, 'X', %s, %s, %s, 100, '2020-01-03')
+"""
+ORDER = """
+insert into ledger.intents (client_order_id, decision_id, account_id, symbol, side, quantity, order_type, time_in_force,
+    reference_price, verdict)
+values (%s, %s, %s, 'X', %s, %s, 'market', 'day', %s, 'approved')
 """
 
 
@@ -124,12 +129,11 @@ def _cross(connection: psycopg.Connection, account: str, seller: str | None, buy
     """Whatever was decided: one decision of each seller and buyer is made for it, since two pass at most once."""
     [(number,)] = connection.execute("select count(*) from ledger.crosses").fetchall()
     names = []
-    for model in (seller, buyer):
+    for model, wanted in ((seller, -units), (buyer, units)):
         if model is not None:
             names.append(f"{account} {model} {number}")
-            connection.execute(
-                CROSSING_DECISION, {"name": names[-1], "account": account, "model": model, "bar": number}
-            )
+            values = {"name": names[-1], "account": account, "model": model, "bar": number, "wanted": wanted}
+            connection.execute(CROSSING_DECISION, values)
     connection.execute(CROSS, (account, None if seller is None else names[0], names[-1], units))
 
 
@@ -265,13 +269,13 @@ def test_no_share_gives_more_than_it_has(account: str) -> None:
             _cross(connection, account, seller, buyer, Decimal(units))
     # nor does it give at another bar than it was decided at
     with connect("executor") as connection:
-        for name, model, number in (("gives", "a", 900), ("takes", "b", 901)):
+        for name, model, number, wanted in (("gives", "a", 900, -1), ("takes", "b", 901, 1)):
             values = {"name": f"{account} {name}", "account": account, "model": model, "bar": number}
-            connection.execute(CROSSING_DECISION, values)
+            connection.execute(CROSSING_DECISION, values | {"wanted": wanted})
         with pytest.raises(errors.CheckViolation, match="the decisions are of two bars"):
             connection.execute(CROSS, (account, f"{account} gives", f"{account} takes", Decimal("0.1")))
     # a decision wants more or less, and not both
-    with connect("executor") as connection, pytest.raises(errors.CheckViolation, match="cannot want more"):
+    with connect("executor") as connection, pytest.raises(errors.CheckViolation, match=r"wanted 4\.5 and -4\.5"):
         connection.execute(
             CROSS.replace("values (%s, 'X', %s, %s, %s, 100", "select account_id, symbol, buyer_decision_id,"
                           " seller_decision_id, 0.1, 100").replace("'2020-01-03')", "'2020-01-03' from ledger.crosses"
@@ -279,13 +283,50 @@ def test_no_share_gives_more_than_it_has(account: str) -> None:
             (account,),
         )  # fmt: skip
     # two decisions pass something once
-    with connect("executor") as connection, pytest.raises(errors.UniqueViolation):
+    with connect("executor") as connection, pytest.raises(errors.CheckViolation, match=r"wanted -4\.5 and 4\.5"):
         connection.execute(
             CROSS.replace("values (%s, 'X', %s, %s, %s, 100", "select account_id, symbol, seller_decision_id,"
                           " buyer_decision_id, 0.1, 100").replace("'2020-01-03')", "'2020-01-03' from ledger.crosses"
                           " where account_id = %s"),
             (account,),
         )  # fmt: skip
+    assert_shares_hold(account)
+
+
+def test_nothing_passes_but_at_the_close_and_in_the_units_that_were_decided(account: str) -> None:
+    gives, takes = f"{account} gives", f"{account} takes"
+
+    def cross(connection: psycopg.Connection, units: str, price: str = "100", at: str = "2020-01-03") -> None:
+        statement = CROSS.replace("100, '2020-01-03'", "%s, %s")
+        connection.execute(statement, (account, gives, takes, Decimal(units), Decimal(price), at))
+
+    def order(connection: psycopg.Connection, name: str, side: str, units: str, price: str = "100") -> None:
+        connection.execute(ORDER, (name, name, account, side, Decimal(units), Decimal(price)))
+
+    with connect("executor") as connection:
+        _fill(connection, account, 1, "a", Decimal(5))
+        for name, model, wanted in ((gives, "a", -2), (takes, "b", 3)):
+            values = {"name": name, "account": account, "model": model, "bar": 902, "wanted": wanted}
+            connection.execute(CROSSING_DECISION, values)
+        # the order is written before the cross
+        order(connection, gives, "sell", "0.5")
+        connection.commit()
+    for refused, words in (
+        (lambda its: cross(its, "1", price="99.99"), "it is at 99.99, and they were sized at 100 and 100"),
+        (lambda its: cross(its, "1", at="2020-01-02"), "that was decided at 2020-01-03"),
+        (lambda its: cross(its, "1.6"), "the decisions wanted -2 and 3 in all"),
+        (lambda its: order(its, takes, "buy", "1", price="99"), "is at 99, and its decision was sized at 100"),
+        (lambda its: order(its, takes, "sell", "1"), "is to sell 1, and its decision wanted 3"),
+        (lambda its: order(its, takes, "buy", "3.1"), "is to buy 3.1, and its decision wanted 3"),
+    ):
+        with connect("executor") as connection, pytest.raises(errors.CheckViolation, match=words):
+            refused(connection)
+    with connect("executor") as connection:
+        cross(connection, "1.5")
+        assert _shares(connection, account) == {"a": Decimal("3.5"), "b": Decimal("1.5")}
+        connection.commit()
+    with connect("executor") as connection, pytest.raises(errors.CheckViolation, match="and its decision wanted 3"):
+        order(connection, takes, "buy", "1.6")
     assert_shares_hold(account)
 
 
