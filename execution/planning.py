@@ -14,10 +14,10 @@ from execution.brokers.base import SymbolTerms
 from execution.crossing import Change, crossed
 from execution.holding import Holding
 from execution.limits import Limits
-from execution.market_view import MarketView, Package, may_short
+from execution.market_view import Bar, FeatureRow, MarketView, Package, may_short
 from execution.orders import Order, Side, client_order_id, decision_id
 from execution.policy import TradingPolicy
-from execution.records import Cross, Decision, Failure, Intent, OpenOrder, RefusedBar
+from execution.records import Cross, DecidedBar, Decision, Failure, Intent, OpenOrder, RefusedBar
 from execution.situation import ZERO, Situation
 from execution.sizing import affordable_quantity, order_quantity, target_quantity
 from execution.validation.bars import BAR_RULES
@@ -90,19 +90,53 @@ def revised_since(entry: OpenOrder, package: Package, situation: Situation) -> s
     row, bar = market.rows.get((package.model_id, symbol)), market.bars.get(symbol)
     if row is None or bar is None or row.bar_start != entry.bar_start:
         return None
-    if bar.close != entry.reference_price:
-        return f"its bar was revised: it closed at {entry.reference_price}, and now at {bar.close}"
     if not bar.is_traded:
         return "its bar was revised: nobody traded in it any more"
     if not row.is_ready:
         return "its bar was revised: its feature row is not ready any more"
-    for name, then, now in zip(package.feature_names, entry.feature_values or (), row.values, strict=True):
-        if then != now and not (_is_nan(then) and _is_nan(now)):
-            return f"its bar was revised: {name} was {then}, and is {now}"
+    if (changed := _changed(entry.reference_price, entry.feature_values or (), package, row, bar)) is not None:
+        return f"its bar was revised: {changed}"
     if splits := (market.splits or {}).get(symbol):
         return f"{'; '.join(splits)}: it would trade in other shares than it was sized in"
     stale_from, reason = market.stale.get(symbol, (None, None))
     return None if stale_from is None else f"its bar was revised: history is stale from {stale_from:%F} on: {reason}"
+
+
+def reopened(
+    attempts: Mapping[tuple[str, str], tuple[int, bool]],
+    unordered: Mapping[tuple[str, str], DecidedBar],
+    packages: Sequence[Package],
+    situation: Situation,
+) -> dict[tuple[str, str], tuple[int, bool]]:
+    """The attempts, with those open again that led to no order, and whose bar was revised while it may be traded.
+
+    An order on such a bar is taken back, and the bar decided again. So is one that asked for no order: all that it
+    wanted passed between shares, or nothing was wanted.
+    """
+    found, market = dict(attempts), situation.market
+    for package in packages:
+        for symbol in package.symbols:
+            key = (package.model_id, symbol)
+            seen, row, bar = unordered.get(key), market.rows.get(key), market.bars.get(symbol)
+            if seen is None or seen.price is None or row is None or bar is None or row.bar_start != bar.bar_start:
+                continue
+            times = market.sessions.get(symbol)
+            is_timely = times is not None and times.is_timely(bar.bar_end, situation.clock)
+            if is_timely and _changed(seen.price, seen.feature_values, package, row, bar) is not None:
+                found[key] = (found[key][0], True)
+    return found
+
+
+def _changed(
+    price: Decimal | None, values: Sequence[float | None], package: Package, row: FeatureRow, bar: Bar
+) -> str | None:
+    """In words, what of a bar is not as it was when it was decided; None when all is."""
+    if bar.close != price:
+        return f"it closed at {price}, and now at {bar.close}"
+    for name, then, now in zip(package.feature_names, values, row.values, strict=True):
+        if then != now and not (_is_nan(then) and _is_nan(now)):
+            return f"{name} was {then}, and is {now}"
+    return None
 
 
 def _is_nan(value: float | None) -> bool:

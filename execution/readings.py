@@ -18,7 +18,7 @@ from execution.comparison import LedgerSnapshot
 from execution.concerns import concerns, halted
 from execution.holding import Entry
 from execution.orders import Side
-from execution.records import GivenUp, LeftBehind, OpenOrder
+from execution.records import DecidedBar, GivenUp, LeftBehind, OpenOrder
 from execution.withdrawals import Standing, Withdrawal
 from warehouse.errors import Retry
 from warehouse.rows import one
@@ -78,6 +78,11 @@ class Readings:
         """By (model, symbol) how often the bar was decided, and whether it may be decided again; see `withdrawals`."""
         with self._transaction() as cursor:
             return withdrawals.attempts(cursor, self.account_id, list(bars))
+
+    def unordered(self, bars: Iterable[tuple[str, str, datetime]]) -> dict[tuple[str, str], DecidedBar]:
+        """By (model, symbol) what the newest decision of the bar saw, where no order followed; see `withdrawals`."""
+        with self._statement() as cursor:
+            return withdrawals.unordered(cursor, self.account_id, list(bars))
 
     def aimed_at(self, bars: Iterable[tuple[str, str, datetime]]) -> dict[tuple[str, str], float]:
         """By (model, symbol) what the position was last traded to, before the bar; see `aims`."""

@@ -36,6 +36,16 @@ class Decision:
     held_since: datetime | None = None
     barred: int = 0
     exit_reason: str | None = None
+    price: Decimal | None = None
+    wanted: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBar:
+    """What a bar looked like to its newest decision: its close, None in an old one, and the features as read."""
+
+    price: Decimal | None
+    feature_values: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)

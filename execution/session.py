@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Self
 
@@ -26,7 +27,7 @@ from execution.market import Market
 from execution.market_view import Package
 from execution.order_updates import follow
 from execution.orders import Order, OrderStatus
-from execution.planning import Plan, open_questions, plan
+from execution.planning import Plan, open_questions, plan, reopened
 from execution.policy import TradingPolicy
 from execution.presence import Purpose
 from execution.recall import recall
@@ -38,6 +39,12 @@ from execution.situation import Situation
 from execution.submission import Sender
 from execution.withdrawals import AT_THE_END, Action
 from warehouse.errors import Retry, Stop
+
+# a model and a symbol; with the start of the bar that it is asked about
+Key = tuple[str, str]
+Question = tuple[str, str, datetime]
+# how often that was decided, and whether it may be again
+Attempt = tuple[int, bool]
 
 _SETTLE_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -106,6 +113,7 @@ class Session:
         self._aside: tuple[SetAside, ...] = ()
         self._failing: dict[str, str] = {}
         self._left_behind: tuple[str, ...] = ()
+        self._seen: dict[Key, object] = {}
         self._symbols = sorted({symbol for package in packages for symbol in package.symbols})
 
     @classmethod
@@ -194,6 +202,7 @@ class Session:
             situation = self._situation(self.reconcile("continuous"))
         questions = [(*key, bar_start) for key, bar_start in open_questions(situation.market).items()]
         attempts, aims = self._ledger.attempts(questions), self._ledger.aimed_at(questions)
+        attempts = self._reopened(questions, attempts, situation)
         undecided = {symbol for name, symbol, _ in questions if attempts.get((name, symbol), (0, True))[1]}
         situation = self._quoted(situation, undecided)
         todo = plan(
@@ -340,6 +349,30 @@ class Session:
 
     def _share_exposures(self, situation: Situation) -> dict[tuple[str, str], Decimal]:
         return situation.model_exposures({package.model_id: package.symbols for package in self._packages})
+
+    def _reopened(
+        self, questions: Sequence[Question], attempts: dict[Key, Attempt], situation: Situation
+    ) -> dict[Key, Attempt]:
+        """With the bars open again that were revised after a decision without an order.
+
+        Only bars that are not as they were when this was last asked are asked about.
+        """
+        market = situation.market
+        now = {
+            (model_id, symbol): (market.rows[model_id, symbol], market.bars.get(symbol))
+            for model_id, symbol, _ in questions
+        }
+        todo = [
+            (model_id, symbol, bar_start)
+            for model_id, symbol, bar_start in questions
+            if not attempts.get((model_id, symbol), (0, True))[1]
+            and self._seen.get((model_id, symbol)) != now[model_id, symbol]
+        ]
+        if not todo:
+            return attempts
+        found = reopened(attempts, self._ledger.unordered(todo), self._packages, situation)
+        self._seen |= {key: now[key] for *names, _ in todo if not found[key := (names[0], names[1])][1]}
+        return found
 
     def _holdings(self, situation: Situation) -> dict[tuple[str, str], Holding]:
         """Since when the symbols of packages with exits are held; those that are flat have none but what is barred."""

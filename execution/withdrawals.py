@@ -15,6 +15,7 @@ import psycopg
 from execution.account_statement import as_order
 from execution.bookings import insert
 from execution.orders import Order, OrderStatus
+from execution.records import DecidedBar
 from warehouse.rows import one
 
 AT_THE_END = "the session was asked to end flat"
@@ -149,7 +150,8 @@ def attempts(
 ) -> dict[tuple[str, str], tuple[int, bool]]:
     """How often each (model, symbol, bar start) was decided, and whether it may be decided again.
 
-    It may when the last attempt's order was taken back by a halt or a revision and ended without being filled whole.
+    It may when the last attempt's order was taken back by a halt or a revision and ended without being filled whole,
+    and when it was made before the account began anew: that has forgotten what became of it.
     """
     models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
     cursor.execute(
@@ -160,7 +162,8 @@ def attempts(
           and exists (select from ledger.cancellations
             where client_order_id = orders.client_order_id and cause in ('halt', 'revised'))
           and not exists (select from ledger.cancellations
-            where client_order_id = orders.client_order_id and cause in ('asked', 'aged', 'late')), false) as is_open
+            where client_order_id = orders.client_order_id and cause in ('asked', 'aged', 'late')), false)
+          or decisions.decided_at < ledger.epoch_start(decisions.account_id) as is_open
         from ledger.decisions
         left join ledger.orders on decisions.decision_id = orders.decision_id
         where decisions.account_id = %s and (decisions.model_id, decisions.symbol, decisions.bar_start) in (
@@ -170,6 +173,27 @@ def attempts(
         (account_id, models, symbols, starts),
     )
     return {(model_id, symbol): (attempt, is_open) for model_id, symbol, attempt, is_open in cursor}
+
+
+def unordered(
+    cursor: psycopg.Cursor, account_id: str, bars: list[tuple[str, str, object]]
+) -> dict[tuple[str, str], DecidedBar]:
+    """By (model, symbol) what the newest decision of the bar saw, where no order followed from it."""
+    models, symbols, starts = map(list, zip(*bars, strict=True)) if bars else ([], [], [])
+    cursor.execute(
+        """
+        select asked.model_id, asked.symbol, newest.price, newest.feature_values
+        from unnest(%s::text[], %s::text[], %s::timestamptz[]) as asked (model_id, symbol, bar_start)
+        cross join lateral (
+          select decisions.decision_id, decisions.price, decisions.feature_values from ledger.decisions
+          where decisions.account_id = %s and decisions.model_id = asked.model_id
+            and decisions.symbol = asked.symbol and decisions.bar_start = asked.bar_start
+          order by decisions.attempt desc limit 1) as newest
+        where not exists (select from ledger.intents where intents.decision_id = newest.decision_id)
+        """,
+        (models, symbols, starts, account_id),
+    )
+    return {(model_id, symbol): DecidedBar(*seen) for model_id, symbol, *seen in cursor}
 
 
 def closings(cursor: psycopg.Cursor, halt_id: int, symbol: str) -> int:

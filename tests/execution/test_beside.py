@@ -121,6 +121,33 @@ def test_two_models_on_one_symbol_over_several_bars(exchange, warehouse, models)
     assert_agree(exchange.book())
 
 
+def test_what_passed_on_a_bar_that_is_revised_is_decided_again(exchange, warehouse, models):
+    """Its seller has no order to take back: it wants to keep now what passed, and the buyer wants nothing."""
+    one, two = models
+    account = exchange.book()["account_id"]
+    _close(exchange, warehouse, 0, 0.6, 0.0)
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        session.decide()
+        _open(exchange, session, 1)
+    held = _shares(account)[one.model_id]
+    _close(exchange, warehouse, 1, 0.0, 0.9)
+    with Session.open(models, exchange.broker(), limits=CLOSES) as session:
+        step = session.decide()
+        assert [cross.quantity for cross in step.crosses] == [held]
+        assert [f"from {one.model_id} to {two.model_id}" in words for words in step.passed()] == [True]
+        assert len(step.sent) == 1
+        warehouse.change("update features.features_1d set signal = 0.6, noise = 0.0 where signal = 0.0")
+        step = session.decide()
+        assert {(decision.model_id, decision.attempt) for decision in step.decisions} == {
+            (one.model_id, 2),
+            (two.model_id, 2),
+        }
+        assert [f"from {two.model_id} to {one.model_id}" in words for words in step.passed()] == [True]
+        _open(exchange, session, 2)
+    assert _shares(account).keys() == {one.model_id}
+    assert_agree(exchange.book())
+
+
 def test_a_retired_models_share_goes_to_who_took_its_place(exchange, warehouse, models):
     one, two = models
     account = exchange.book()["account_id"]

@@ -492,6 +492,35 @@ def test_what_was_withdrawn_is_decided_again_on_the_revised_bar(exchange, wareho
     assert why == [("revised", "its bar was revised: signal was 0.25, and is 0.0")]
 
 
+def test_a_decision_without_an_order_is_made_again_on_the_revised_bar(exchange, warehouse, package):
+    """Otherwise what is held stays for a bar that asks for nothing, as it is told now."""
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    policy = TradingPolicy(rebalance_band="0.05")
+    with Session.open([package], exchange.broker(), policy=policy, pause=_no_pause) as session:
+        session.decide()
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        warehouse.publish(DAYS[1], {"ALPHA": 0.5})
+        before = len(exchange.book()["orders"])
+        step = session.decide()
+        assert [(one.symbol, one.wanted) for one in step.decisions] == [("ALPHA", 0), ("BETA", 0)]
+        assert session.decide().decisions == ()
+        warehouse.change("update features.features_1d set signal = 0 where symbol = 'ALPHA'")
+        step = session.decide()
+        assert [(one.symbol, one.attempt, one.target_weight) for one in step.decisions] == [("ALPHA", 2, 0)]
+        assert [order.side for order in step.sent] == ["sell"]
+        assert session.decide().decisions == ()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+        # after the open that it was for nothing is decided again, nor is it told
+        warehouse.change("update features.features_1d set signal = 0.1")
+        step = session.decide()
+        assert (step.decisions, step.refused) == ((), ())
+    assert len(exchange.book()["orders"]) == before + 1
+    assert _positions(exchange) == {}
+
+
 def test_an_order_that_is_open_too_long_after_its_open_is_withdrawn(exchange, package, queued):
     alpha = next(order for order in exchange.book()["orders"] if order["symbol"] == "ALPHA")
     exchange.act("end", order_id=alpha["id"], status="pending_cancel")

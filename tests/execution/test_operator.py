@@ -61,3 +61,16 @@ def test_one_clear_sentence_for_a_wrong_account_and_missing_keys(account, capsys
     monkeypatch.setenv("APCA_API_KEY_ID", "")
     assert main(["reconcile"]) == 2
     assert "set APCA_API_KEY_ID" in capsys.readouterr().err
+
+
+def test_live_trading_says_in_one_sentence_what_it_lacks(exchange, account, warehouse, capsys):
+    """A model in state live, and the vendor's own host with live keys: a stand-in is no place for live orders."""
+    orders = exchange.book()["orders"]
+    assert main(["trade", "--mode", "live"]) == 2
+    assert capsys.readouterr().err == "execution: no model in state live trades at alpaca\n"
+    for words in (["reconcile"], ["adopt", "--all", "--reason", "x"]):
+        assert main([*words, "--mode", "live"]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "api.alpaca.markets" in said
+    assert exchange.book()["orders"] == orders

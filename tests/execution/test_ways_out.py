@@ -233,6 +233,26 @@ def test_a_reset_is_a_new_epoch_and_the_old_one_stays_readable(exchange, warehou
     ]
 
 
+def test_a_bar_that_was_decided_before_a_reset_is_decided_again(exchange, warehouse, package, account):
+    """The account is hindered, and the bar is not used up: it was lost until the next one."""
+    exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+    warehouse.publish(DAYS[1], {"ALPHA": 0.25})
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        assert [order.side for order in session.decide().sent] == ["sell"]
+    exchange.act("reset")
+    assert main(["reconcile"]) == 1
+    assert main(["adopt", "--reset", "--reason", "reset in the dashboard"]) == 0
+    assert main(["release", "--account", account, "--reason", "reset"]) == 0
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        step = session.decide()
+        assert {(one.symbol, one.attempt) for one in step.decisions} == {("ALPHA", 2), ("BETA", 2)}
+        assert [order.side for order in step.sent] == ["buy"]
+        assert session.decide().decisions == ()
+        exchange.advance(DAYS[2].opens + AFTER_OPEN)
+        assert session.settle(timeout=10) == ()
+    _assert_sums(exchange, account)
+
+
 def test_a_position_of_a_new_epoch_has_neither_entry_nor_aim_of_the_old_one(exchange, warehouse, package, account):
     """Its age and its stop begin anew, and the same target is traded again."""
     known = [_known(package, account)]
