@@ -31,6 +31,10 @@ allotments as (
     select * from {{ ref('stg_ledger__allotments') }}
 ),
 
+adoptions as (
+    select * from {{ ref('stg_ledger__adoptions') }}
+),
+
 bars as (
     select * from {{ ref('ohlcv_1d') }}
 ),
@@ -197,7 +201,7 @@ allotted as (
         quantity,
         sum(quantity) over (partition by account_id, cause, cause_id, symbol) as total
     from allotments
-    where cause in ('fill', 'activity')
+    where cause in ('fill', 'activity', 'adoption')
 ),
 
 -- a fill is of the model whose decision ordered it; of an order that only closes, of those whose shares it made smaller
@@ -267,6 +271,7 @@ model_fills as (
         fills.account_id,
         fill_parts.model_id,
         fills.symbol,
+        fills.execution_id,
         fills.filled_at as moved_at,
         coalesce(fill_parts.units, case fills.side when 'buy' then fills.quantity else -fills.quantity end) as quantity,
         (
@@ -319,6 +324,7 @@ model_fees as (
         fills.account_id,
         fill_parts.model_id,
         fills.symbol,
+        fills.execution_id,
         fills.filled_at as moved_at,
         case when fills.fee_symbol = fills.symbol and fill_parts.units is null then -fills.fee else 0 end as quantity,
         case when fills.fee_symbol = fills.symbol then 0 else -fills.fee * fee_prices.price end
@@ -332,6 +338,72 @@ model_fees as (
     where fills.fee_symbol is not null
 ),
 
+own_moves as (
+    select
+        account_id,
+        model_id,
+        symbol,
+        execution_id,
+        sum(quantity) as quantity
+    from (
+        select * from model_fills
+        union all
+        select * from model_fees
+    ) as of_fills
+    group by account_id, model_id, symbol, execution_id
+),
+
+-- what a fill moved besides: a model takes up what nobody held with its own, and a fee is paid out of what others hold
+side_moves as (
+    select
+        allotted.account_id,
+        allotted.model_id,
+        allotted.symbol,
+        fills.filled_at as moved_at,
+        sum(allotted.quantity) - coalesce(max(own_moves.quantity), 0) as quantity,
+        max(case when allotted.symbol = fills.symbol then fills.price else fee_prices.price end) as price
+    from epoch_fills as fills
+    inner join allotted
+        on
+            fills.account_id = allotted.account_id and fills.execution_id = allotted.cause_id
+            and allotted.cause = 'fill' and allotted.model_id is not null
+    left join own_moves
+        on
+            allotted.account_id = own_moves.account_id and allotted.model_id = own_moves.model_id
+            and allotted.symbol = own_moves.symbol and allotted.cause_id = own_moves.execution_id
+    left join fee_prices on allotted.symbol = fee_prices.symbol and fills.filled_at = fee_prices.happened_at
+    group by allotted.account_id, allotted.model_id, allotted.symbol, fills.filled_at, fills.execution_id
+),
+
+-- what a person adopted of a model's share: at what it brought or cost, and at the newest close where it moved units alone
+adopted as (
+    select
+        adoptions.account_id,
+        allotted.model_id,
+        allotted.symbol,
+        adoptions.adopted_at as moved_at,
+        allotted.quantity,
+        case
+            when adoptions.cash <> 0 then adoptions.cash * allotted.quantity / nullif(allotted.total, 0)
+            else -allotted.quantity * bar_before.close
+        end as cash
+    from adoptions
+    left join newest_epochs on adoptions.account_id = newest_epochs.account_id
+    inner join allotted
+        on
+            adoptions.account_id = allotted.account_id and adoptions.symbol = allotted.symbol
+            and allotted.cause = 'adoption' and adoptions.adoption_id::text = allotted.cause_id
+            and allotted.model_id is not null
+    left join lateral (
+        select traded_bars.close
+        from traded_bars
+        where traded_bars.symbol = allotted.symbol and traded_bars.bar_end <= adoptions.adopted_at
+        order by traded_bars.bar_start desc
+        limit 1
+    ) as bar_before on true
+    where newest_epochs.started_at is null or adoptions.adopted_at >= newest_epochs.started_at
+),
+
 -- what is handed over leaves one model and reaches the other at one price
 transfers as (
     select handed_over.*
@@ -341,9 +413,35 @@ transfers as (
 ),
 
 moved as (
-    select * from model_fills
+    select
+        account_id,
+        model_id,
+        symbol,
+        moved_at,
+        quantity,
+        cash
+    from model_fills
     union all
-    select * from model_fees
+    select
+        account_id,
+        model_id,
+        symbol,
+        moved_at,
+        quantity,
+        cash
+    from model_fees
+    union all
+    select
+        account_id,
+        model_id,
+        symbol,
+        moved_at,
+        quantity,
+        -quantity * price as cash
+    from side_moves
+    where quantity <> 0
+    union all
+    select * from adopted
     union all
     select
         account_id,
