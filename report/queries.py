@@ -9,7 +9,7 @@ RELATIONS = (
     *("results.accounts", "results.positions", "results.model_positions", "results.halts"),
     *("results.reconciliations", "results.refusals"),
     *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
-    *("results.paper_vs_backtest", "canonical.ohlcv_1d"),
+    *("results.paper_vs_backtest", "results.crosses", "canonical.ohlcv_1d"),
     *("results.drift", "results.calibration", "results.model_features", "results.expected_returns"),
     *("results.shadow", "results.shadow_decisions"),
     *("results.data_health", "features.freshness", "canonical.gaps", "canonical.quarantine"),
@@ -198,6 +198,15 @@ select
     average_price, next_open, slippage_bps, detail
 from results.execution_quality
 order by written_at desc, client_order_id asc
+limit 200
+"""
+
+CROSSES = """
+select
+    broker_time as passed_at, account_id as account, symbol, coalesce(seller, 'no model') as from_model,
+    buyer as to_model, timeframe, bar_start, quantity, price, worth
+from results.crosses
+order by cross_id desc
 limit 200
 """
 

@@ -62,6 +62,13 @@ def paper_page(snapshot: Snapshot, accounts: Table, equity: Table, expected: Tab
                 ),
                 Block("Orders", snapshot.table(queries.ORDERS), note="The newest 200.", empty="No order was sent yet."),
                 Block(
+                    "Passed between models",
+                    snapshot.table(queries.CROSSES),
+                    note="What one model wanted to sell and another to buy at the same bar, at its close, without an "
+                    "order. The newest 200.",
+                    empty="Nothing has passed from one model's share to another one's.",
+                ),
+                Block(
                     "Halts and releases",
                     snapshot.table(queries.HALTS),
                     note="The newest 50 acts. docs/runbook.md says what each means.",

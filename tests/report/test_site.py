@@ -214,6 +214,40 @@ def test_a_position_names_the_models_that_hold_it(site: Site) -> None:
     assert [row[1:4] for row in held] == [("AAPL", Decimal("10.5"), "7.5 of fast, 3 of slow")]
 
 
+def test_what_passed_between_models_is_told(site: Site) -> None:
+    with as_owner() as owner:
+        for part in (
+            "insert into ledger.accounts (account_id, broker, mode) values ('crossed', 'alpaca', 'paper')",
+            """
+            insert into ledger.decisions (decision_id, account_id, model_id, symbol, timeframe, bar_start, bar_end,
+                broker_time, feature_names, feature_values, score, target_weight, price, wanted)
+            select 'crossed-' || model || wanted, 'crossed', model, 'AAPL', '1d', day, day + interval '1 day',
+                day + interval '1 day', '{}', '{}', 1, 1, 10, wanted
+            from (values ('fast', '2020-01-01'::timestamptz, 7), ('fast', '2020-01-02', -5), ('slow', '2020-01-02', 4))
+                as made (model, day, wanted)
+            """,
+            """
+            insert into ledger.intents (client_order_id, decision_id, account_id, symbol, side, quantity, order_type,
+                time_in_force, reference_price, verdict)
+            values ('crossed', 'crossed-fast7', 'crossed', 'AAPL', 'buy', 7, 'market', 'day', 10, 'approved')
+            """,
+            """
+            insert into ledger.fills
+                (account_id, execution_id, client_order_id, symbol, side, quantity, price, filled_at)
+            values ('crossed', 'F', 'crossed', 'AAPL', 'buy', 7, 10, '2020-01-02')
+            """,
+            """
+            insert into ledger.crosses
+                (account_id, symbol, seller_decision_id, buyer_decision_id, quantity, price, broker_time)
+            values ('crossed', 'AAPL', 'crossed-fast-5', 'crossed-slow4', 4, 10, '2020-01-03')
+            """,
+        ):
+            owner.execute(part)
+        passed = [row[2:6] + row[7:] for row in owner.execute(queries.CROSSES) if row[1] == "crossed"]
+        owner.rollback()
+    assert passed == [("AAPL", "fast", "slow", "1d", Decimal(4), Decimal(10), Decimal(40))]
+
+
 def test_what_was_never_computed_is_stale_from_its_beginning(site: Site) -> None:
     """Resembles psycopg#1251: no datetime of Python's holds -infinity."""
     with as_owner() as owner:
