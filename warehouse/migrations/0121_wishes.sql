@@ -1,5 +1,5 @@
--- What a decision wants is kept with it: the close that it was sized at, and the units by which it wanted a share changed. Nothing
--- passes between shares at another price or beyond what both decisions want, and no order is for more.
+-- What a decision wants is kept with it: the close that it was sized at, and the units by which it wanted a share
+-- changed. Nothing passes between shares at another price or beyond what both decisions want, and no order is for more.
 
 alter table ledger.decisions
 add column price numeric check (price > 0 and price < 'Infinity'),

@@ -375,7 +375,7 @@ side_moves as (
     group by allotted.account_id, allotted.model_id, allotted.symbol, fills.filled_at, fills.execution_id
 ),
 
--- what a person adopted of a model's share: at what it brought or cost, and at the newest close where it moved units alone
+-- what a person adopted of a model's share: at what it brought or cost, or at the newest close if it moved units alone
 adopted as (
     select
         adoptions.account_id,
