@@ -80,7 +80,9 @@ begin
         wrong := 'a decision is of an earlier epoch';
     elsif new.price is distinct from buyer.price
         or (new.seller_decision_id is not null and new.price is distinct from seller.price) then
-        wrong := format('it is at %s, and they were sized at %s', new.price, concat_ws(' and ', seller.price, buyer.price));
+        wrong := format(
+            'it is at %s, and they were sized at %s', new.price, concat_ws(' and ', seller.price, buyer.price)
+        );
     elsif new.broker_time <> buyer.broker_time then
         wrong := format('that was decided at %s', buyer.broker_time);
     elsif new.seller_decision_id is not null and (
