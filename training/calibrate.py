@@ -163,7 +163,7 @@ def _anything_passes(searches: Sequence[train.Search], look_no: int, seed: int) 
         paths = backtest.run({trial: (one, one.hypothesis.training.xgboost) for trial, one in tried.items()})
         gaps = memorised.gaps(tried)
         trials.setdefault(search.hypothesis.thresholds, []).extend(
-            _as_trial(f"{number}-{trial}", path, tried[trial], gaps[trial]) for trial, path in paths.items()
+            as_trial(f"{number}-{trial}", path, tried[trial], gaps[trial]) for trial, path in paths.items()
         )
     together = tuple(trial for own in trials.values() for trial in own)
     verdicts = [
@@ -177,7 +177,7 @@ def _anything_passes(searches: Sequence[train.Search], look_no: int, seed: int) 
     return "PASSED" in verdicts
 
 
-def _as_trial(name: str, path: TrialPath, one: Backtest, gap: float | None) -> Trial:
+def as_trial(name: str, path: TrialPath, one: Backtest, gap: float | None) -> Trial:
     symbols = one.dataset.symbols
     return Trial(
         trial_id=name,
