@@ -17,6 +17,7 @@ from training.gate import Verdict
 from training.look import judge_families
 from training.look_ahead import audit
 from training.remote import ClusterError
+from training.told import verdict_of
 from training.train import Run
 from training.train import train as train_hypothesis
 from warehouse.errors import OperatorError, Stop
@@ -69,9 +70,7 @@ def judge(runs: list[Run]) -> list[str]:
     models = []
     for run in runs:
         record = commit_passing(run.run_id)
-        if record is None:
-            log.info("%s: no trial has passed the gate", run.experiment_id)
-        else:
+        if record is not None:
             log.info("%s: model %s is in state %s", run.experiment_id, record.model_id, record.state)
             for rival in registry.rivals(record.model_id) if record.state == "candidate" else []:
                 log.warning(
@@ -80,6 +79,8 @@ def judge(runs: list[Run]) -> list[str]:
                     *(rival.model_id, rival.model_id, record.model_id, record.model_id),
                 )
             models.append(record.model_id)
+    for run in runs:
+        log.info("%s", verdict_of(run.run_id) or f"{run.experiment_id}: no verdict yet")
     keep_table("verdicts", "What this look has judged, the best first", [*_rows(runs, verdicts)])
     return models
 

@@ -10,6 +10,8 @@ from training.calibrate import with_progress
 from training.commit import commit_passing, enter_shadow
 from training.forward import LOOKS, judge_forward
 from training.look import judge_families
+from training.panel_rows import DatasetError, refuse_unknown
+from training.told import verdict_of
 from training.train import Run, prepare, train
 from training.trials import FamilyKey
 from warehouse.command_names import name_command
@@ -23,7 +25,9 @@ LARGEST_SHARPE = 20.0
 def main(arguments: list[str] | None = None, *, called: str | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training", description="Test hypotheses and register what passes.")
     commands = parser.add_subparsers(dest="command", required=True)
-    validate = commands.add_parser("validate", help="check hypothesis files, without a database")
+    validate = commands.add_parser(
+        "validate", help="check hypothesis files, and their symbols and features where a warehouse is there"
+    )
     training = commands.add_parser("train", help="fit and backtest every trial of hypothesis files, and store them")
     judging = commands.add_parser("judge", help="one look of the gate at what the files tried; register what passes")
     hiding = commands.add_parser(
@@ -64,8 +68,9 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
 def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "validate":
-            for path in options.files:
-                valid = hypothesis.load(path)
+            # what is wrong in a file is said of every file before any name is looked up
+            for path, valid in [(path, hypothesis.load(path)) for path in options.files]:
+                _look_up(path, valid)
                 count = len(valid.trials)
                 print(f"{path}: {valid.experiment_id}, trials: {count}, content hash: {valid.content_hash}")
         case "train":
@@ -111,6 +116,16 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _look_up(path: Path, valid: hypothesis.Hypothesis) -> None:
+    """Raise Stop for a symbol, universe, group or feature that the warehouse does not know, where one is there."""
+    try:
+        refuse_unknown("analyst", valid)
+    except DatasetError as error:
+        raise Stop(f"{path}: {error}") from None
+    except OperatorError as error:
+        print(f"{path}: its symbols and features were not looked up: {error}", file=sys.stderr)
+
+
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
@@ -145,10 +160,9 @@ def _judge(families: list[FamilyKey]) -> None:
 
 def _commit(run_id: str, experiment_id: str) -> None:
     record = commit_passing(run_id)
-    if record is None:
-        print(f"{experiment_id}: no trial passed")
-    else:
+    if record is not None:
         print(f"{experiment_id}: model {record.model_id} is {record.state}: {record.reason}")
+    print(verdict_of(run_id) or f"{experiment_id}: no verdict yet")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,13 @@ class _FoldResult:
 
 
 @dataclass(frozen=True)
+class Unfitted:
+    """Why a fold of a trial could not be fitted."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Backtest:
     """One trial's hypothesis on its dataset: folds and labels are made once.
 
@@ -173,6 +180,13 @@ class Backtest:
             choice=self.chosen.get(fold.number),
         )
 
+    def attempt(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult | Unfitted:
+        """What `fold` returns, or why it cannot be fitted: that is one trial's affair, and other trials go on."""
+        try:
+            return self.fold(fold, parameters, trial_id)
+        except ModelError as error:
+            return Unfitted(str(error))
+
     def tuned(self, parameters: XGBoostParameters, train: np.ndarray, number: int) -> XGBoostParameters:
         """The parameters to fit on the training bars of a fold: those searched there, or the given ones."""
         if self.hypothesis.training.tune is None:
@@ -255,11 +269,14 @@ class Backtest:
 
 
 def run(
-    trials: Mapping[str, tuple[Backtest, XGBoostParameters]], hand_out: HandOut | None = None
+    trials: Mapping[str, tuple[Backtest, XGBoostParameters]],
+    hand_out: HandOut | None = None,
+    unfitted: dict[str, str] | None = None,
 ) -> dict[str, TrialPath]:
     """The out-of-sample path of every trial by its id, of hypotheses on one grid with the same out-of-sample bars.
 
-    `hand_out` says where folds are fitted: without it in this process, side by side on a CPU. Raises ModelError.
+    `hand_out` says where folds are fitted: without it in this process, side by side on a CPU. A trial that cannot be
+    fitted is left out and its reason put into `unfitted`; without that, or when no trial can, ModelError is raised.
     """
     hand_out = hand_out or units.local(next(iter(trials.values()))[0])
     for one, _ in trials.values():
@@ -268,18 +285,34 @@ def run(
     # all of one fold first: they share its matrix
     in_turn = sorted(folds, key=lambda place: place[1])
 
-    def fitted(unit: Unit) -> _FoldResult:
+    def fitted(unit: Unit) -> _FoldResult | Unfitted:
         one, parameters = trials[unit.trial]
-        return one.fold(folds[unit.trial, unit.fold], parameters, unit.trial)
+        return one.attempt(folds[unit.trial, unit.fold], parameters, unit.trial)
 
     asked = [Unit(trial, number, trials[trial][0].chosen.get(number)) for trial, number in in_turn]
     found: dict[tuple[str, int], _FoldResult] = {}
+    failed: dict[tuple[int, str], str] = {}
     for unit, result in hand_out(asked, fitted):
+        if isinstance(result, Unfitted):
+            failed[unit.fold, unit.trial] = result.reason
+            if unfitted is None:
+                break
+            continue
         found[unit.trial, unit.fold] = result
         if result.choice is not None:
             trials[unit.trial][0].keep(unit.fold, result.choice)
-    results = {trial: [found[trial, fold.number] for fold in one.folds] for trial, (one, _) in trials.items()}
-    return _paths([backtest for backtest, _ in trials.values()], results)
+    # of several folds of a trial the first one says why
+    without = {trial: failed[number, trial] for number, trial in sorted(failed, reverse=True)}
+    if failed and (unfitted is None or len(without) == len(trials)):
+        raise ModelError(failed[min(failed)])
+    if unfitted is not None:
+        unfitted |= without
+    results = {
+        trial: [found[trial, fold.number] for fold in one.folds]
+        for trial, (one, _) in trials.items()
+        if trial not in without
+    }
+    return _paths([trials[trial][0] for trial in results], results)
 
 
 def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[_FoldResult]]) -> dict[str, TrialPath]:

@@ -9,8 +9,9 @@ import pandera.pandas as pa
 from training.costs import FLOORS
 from training.grid import nearest
 from training.hypothesis import Hypothesis
-from warehouse.connection import arrow
+from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
+from warehouse.rows import scalar
 
 MEMBERS = """
     select symbol, valid_from, valid_to
@@ -98,8 +99,24 @@ KEYS = {"symbol": pa.Column(str), "bar_start": pa.Column(MOMENT)}
 _NAMED_AT_MOST = 5
 
 
+BUILT = "select to_regclass('reference.instruments') is not null and to_regclass('features.catalog') is not null"
+
+
 class DatasetError(Stop):
     """The warehouse does not hold what the hypothesis asks for; the text names what is missing."""
+
+
+def refuse_unknown(role: str, hypothesis: Hypothesis) -> None:
+    """Raise DatasetError for a symbol, universe, group or feature that the warehouse does not know.
+
+    Raises another Stop where there is no warehouse to ask, or nothing is built in it yet.
+    """
+    with connect(role, read_only=True) as connection:
+        if not scalar(connection.execute(BUILT)):
+            raise Stop("nothing is built in the warehouse yet: run `python -m flows build`")
+    members = read_members(role, hypothesis)
+    read_instruments(role, sorted(set(members["symbol"])) or list(hypothesis.symbols))
+    read_chosen_features(role, hypothesis)
 
 
 def read_members(role: str, hypothesis: Hypothesis) -> pd.DataFrame:

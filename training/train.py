@@ -100,7 +100,7 @@ class Search:
         if unit.is_control:
             return memorised.gap_of(one)
         fold = next(fold for fold in one.folds if fold.number == unit.fold)
-        return one.fold(fold, one.hypothesis.training.xgboost, unit.trial)
+        return one.attempt(fold, one.hypothesis.training.xgboost, unit.trial)
 
     @cached_property
     def _datasets(self) -> dict[str, Dataset]:
@@ -158,10 +158,11 @@ def _try(
 ) -> None:
     if search.hypothesis.training.tune is not None:
         tried = _going_on(search, tried)
+    unfitted: dict[str, str] = {}
     try:
         asked = {trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()}
-        paths = backtest.run(asked, hand_out)
-        gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items()}, hand_out)
+        paths = backtest.run(asked, hand_out, unfitted)
+        gaps = memorised.gaps({trial: one for trial, (_, one) in tried.items() if trial in paths}, hand_out)
     except (OperatorError, MemoryError) as error:
         with connect("trainer") as connection:
             trials.record_outcome(connection, search.run_id, "failed", str(error) or type(error).__name__)
@@ -170,9 +171,10 @@ def _try(
         if not trials.claim_finish(connection, search.run_id):
             return
         evidence = {
-            trial: (tried[trial][0], tried[trial][1].dataset.feature_names, path) for trial, path in paths.items()
+            trial: (parameters, one.dataset.feature_names, paths.get(trial))
+            for trial, (parameters, one) in tried.items()
         }
-        trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence)
+        trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence, unfitted)
         memorised.store(connection, gaps)
 
 

@@ -4,6 +4,7 @@ Ids are derived from content, so the same thing tried again is the same row and 
 """
 
 import io
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from training.parameters import XGBoostParameters
 from training.tuning import Choice
 from training.walk_forward import Fold
 from warehouse.turns import take_turn
+
+log = logging.getLogger("truebar")
 
 RETURNS = """
     copy research.trial_returns (
@@ -216,12 +219,15 @@ def finish_run(
     run: str,
     hypothesis: Hypothesis,
     family: FamilyKey,
-    trials: Mapping[str, tuple[Mapping[str, Any], Sequence[str], TrialPath]],
+    trials: Mapping[str, tuple[Mapping[str, Any], Sequence[str], TrialPath | None]],
+    unfitted: Mapping[str, str],
 ) -> None:
     """Record every trial with its features and daily returns, and that the run succeeded.
 
-    The caller commits all of it at once.
+    A trial without a path could not be fitted: it is kept by its parameters, with the reason in the run's outcome, and
+    is never judged. The caller commits all of it at once.
     """
+    reasons = []
     for number, (trial, (parameters, features, path)) in enumerate(trials.items(), start=1):
         connection.execute(
             """
@@ -236,16 +242,22 @@ def finish_run(
                 family.family_id,
                 number,
                 Json(parameters),
-                _number(path.skill_in_sample),
-                _number(path.skill_out_of_sample),
-                Json(path.left_out),
-                Json(dict(zip(family.symbols, map(_number, path.coverage or ()), strict=False))),
+                None if path is None else _number(path.skill_in_sample),
+                None if path is None else _number(path.skill_out_of_sample),
+                Json({} if path is None else path.left_out),
+                Json(
+                    {} if path is None else dict(zip(family.symbols, map(_number, path.coverage or ()), strict=False))
+                ),
                 sorted(features),
             ),
         )
+        if path is None:
+            reasons.append(f"trial {number}: {unfitted[trial]}")
+            log.warning("trial %d was not fitted, the others go on: %s", number, unfitted[trial])
+            continue
         with connection.cursor().copy(RETURNS) as copy:
             copy.write(_as_csv(trial, family.symbols, path))
-    record_outcome(connection, run, "succeeded", None)
+    record_outcome(connection, run, "succeeded", "; ".join(reasons) or None)
 
 
 def record_outcome(connection: psycopg.Connection, run: str, status: str, error: str | None) -> None:

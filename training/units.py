@@ -4,6 +4,8 @@ A unit is fitted wholly in one thread, and with the same settings everywhere. So
 done, or on what is done beside it.
 """
 
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +16,11 @@ from training.tuning import Choice
 
 if TYPE_CHECKING:
     from training.backtest import Backtest
+
+log = logging.getLogger("truebar")
+
+# how often a person is told how far a search is
+SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,13 @@ def local(one: "Backtest") -> HandOut:
         pool = ThreadPoolExecutor(workers)
         try:
             running = [(unit, pool.submit(do, unit)) for unit in units]
+            told = time.monotonic()
             # in their order, so that of several errors it is always the same one that is raised
-            for unit, result in running:
+            for number, (unit, result) in enumerate(running, start=1):
                 yield unit, result.result()
+                if time.monotonic() - told > SECONDS and number < len(running):
+                    told = time.monotonic()
+                    log.info("%s: %d of %d fits are done", one.hypothesis.experiment_id, number, len(running))
         finally:
             # after an error or Ctrl-C, what has not begun is not begun
             pool.shutdown(cancel_futures=True)

@@ -1,5 +1,6 @@
 """The backtest decides on what was known, earns what followed, and pays for every change."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from tests.training import worlds
 from training import backtest as backtests
-from training import targets
+from training import targets, units
 from training.accounting import Market
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
@@ -15,6 +16,7 @@ from training.hypothesis import Hypothesis
 from training.models import ModelError, Sample
 from training.rows import Rows
 from training.train import Search
+from training.units import Unit
 from training.walk_forward import split
 
 pytestmark = pytest.mark.long
@@ -280,6 +282,18 @@ def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None
     fitted, judged = sample.inner(0.2)
     assert (judged.bars.min(), len(judged.labels)) == (80, 40)
     assert fitted.bars.max() + 1 + sample.horizon == 79
+
+
+def test_a_search_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(units, "SECONDS", -1.0)
+    hand_out = units.local(backtest(worlds.dataset(), worlds.hypothesis()))
+    with caplog.at_level(logging.INFO, "truebar"):
+        assert [done for _, done in hand_out([Unit("t", fold) for fold in (1, 2, 3)], lambda unit: unit.fold)] == [
+            1,
+            2,
+            3,
+        ]
+    assert caplog.messages == ["made_up: 1 of 3 fits are done", "made_up: 2 of 3 fits are done"]
 
 
 def test_one_class_is_said_with_fold_and_count() -> None:

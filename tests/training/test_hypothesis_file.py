@@ -7,6 +7,7 @@ import pytest
 
 from tests.training import worlds
 from training import hypothesis
+from training.__main__ import main
 from training.hypothesis import HypothesisError, load
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -261,6 +262,18 @@ def test_without_exits_it_is_the_hypothesis_that_it_was_before_there_were_any() 
     assert "exits" not in without.model_dump(mode="json")
     assert with_exits.content_hash != without.content_hash
     assert type(with_exits).model_validate(with_exits.model_dump(mode="json")) == with_exits
+
+
+def test_names_are_looked_up_where_a_warehouse_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("DATABASE_URL", "PGHOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TRUEBAR_STATE_DIR", str(tmp_path / "state"))
+    assert main(["validate", str(write(tmp_path, GOOD))]) == 0
+    said = capsys.readouterr()
+    assert "good_one, trials: " in said.out
+    assert "its symbols and features were not looked up: the embedded PostgreSQL is not running" in said.err
 
 
 def test_a_grid_varies_exits() -> None:

@@ -1,6 +1,7 @@
 """From a hypothesis to a registered model, in the database: what was tried is all there, and nothing counts twice."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training.look import JudgementError, judge_families
 from training.models import ModelError
 from training.parity import compare
 from training.replay import signals
+from training.told import verdict_of
 from training.train import Run, prepare, train
 from warehouse.connection import arrow, connect
 from warehouse.settings import load
@@ -142,6 +144,26 @@ def test_a_run_that_fails_is_recorded_and_can_be_tried_again(monkeypatch: pytest
     assert not train_grid(**changes).is_new
 
 
+def test_a_trial_that_cannot_be_fitted_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """No return is above a half in so many bars: all labels of that trial are alike, and those of the other are not."""
+    training = {**worlds.GRID, "grid": {"target.threshold": [0.5, 0.0]}}
+    run = train(worlds.hypothesis(training=training), source_file="made_up.yaml")
+    assert run.is_new
+    verdicts = judge_families([run.family_id])
+    assert set(run.trial_ids) & set(verdicts) == {run.trial_ids[1]}
+    with connect("trainer") as connection:
+        ((status, error),) = connection.execute(
+            "select status, error from research.run_outcomes where run_id = %s", (run.run_id,)
+        ).fetchall()
+        kept = connection.execute("select count(*) from research.trials where run_id = %s", (run.run_id,)).fetchone()
+    assert (status, kept) == ("succeeded", (2,))
+    assert error.startswith("trial 1: made_up, fold 1 of 5 (")
+    assert "all 4" in error
+    assert "so there is nothing to learn from" in error
+    assert "trial 1 was not fitted, the others go on: made_up, fold 1 of 5" in caplog.text
+    assert not train(worlds.hypothesis(training=training), source_file="made_up.yaml").is_new
+
+
 def test_a_model_is_not_made_of_other_data_than_was_judged() -> None:
     run = train_grid(experiment_id="revised", costs={"bps_per_side": 1})
     judge_families([run.family_id])
@@ -245,11 +267,56 @@ def test_the_command_line_trains_and_judges_files(tmp_path: Path, capsys: pytest
     assert main(["train", str(good)]) == 0
     assert "by_hand: 2 trials trained" in capsys.readouterr().out
     assert main(["judge", str(good)]) == 0
-    assert "FAILED: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "FAILED: " in said
+    # what decided it, what would have passed, and where to look
+    told = said[said.index("by_hand: FAILED, trial ") :].splitlines()
+    assert told[0].endswith(", the best of 2")
+    assert all(" would have passed." in line for line in told[1:-1])
+    assert any(line.startswith("  skill_out_of_sample is ") for line in told[1:-1])
+    assert re.search(r"psql -c \"select .* from results.gate_report where trial_id = '\w{16}'\"` shows", told[-1])
     before = worlds.counts()
     assert main(["calibrate", str(good), "--worlds", "1", "--sharpe", "8"]) == 0
     assert "no edge: something passes in 0 of 1 worlds, 0.0% [0.0%, 79.3%]" in capsys.readouterr().out
     assert worlds.counts() == before, "a calibration stores nothing"
+
+
+def test_a_passing_run_is_told_with_what_to_type_next() -> None:
+    run = train_grid()
+    judge_families([run.family_id])
+    commit_passing(run.run_id)
+    told = verdict_of(run.run_id).splitlines()
+    assert told[0].startswith("made_up: PASSED, trial ")
+    assert told[1:] == ["  next: `python -m flows paper-trade` lets its model trade on paper"]
+    waiting = train_grid(costs={"bps_per_side": 17})
+    assert verdict_of(waiting.run_id) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"symbols": ["EDGY"]}, "unknown symbol EDGY"),
+        (
+            {"features": ["volume_surprize"]},
+            "no feature volume_surprize for timeframe 1d; did you mean volume_surprise",
+        ),
+        (
+            {"symbols": [], "universe": "nobody", "position_sizing": {"policy": "top_bottom_k", "top": 1}},
+            "has no member",
+        ),
+    ],
+)
+def test_validate_asks_a_warehouse_that_is_there(
+    changes: dict, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / "good.yaml", tmp_path / "bad.yaml"]
+    for file, content in zip(files, (worlds.hypothesis(), worlds.hypothesis(**changes)), strict=True):
+        file.write_text(content.model_dump_json(exclude_none=True))
+    assert main(["validate", *map(str, files)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{files[0]}: made_up, trials: 1")
+    assert said.err.startswith(f"training: {files[1]}: ")
+    assert sentence in said.err
 
 
 @pytest.mark.parametrize(
