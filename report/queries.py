@@ -6,6 +6,7 @@ Those of many hypotheses or trials take a list: the site asks once for a whole p
 # what must exist before anything can be said
 RELATIONS = (
     *("results.leaderboard", "results.trial_sheets", "results.gate_report", "results.equity_curve"),
+    "results.trial_periods",
     *("results.accounts", "results.positions", "results.model_positions", "results.halts"),
     *("results.reconciliations", "results.refusals"),
     *("results.execution_quality", "results.equity", "results.paper_record", "results.parity", "results.feeds"),
@@ -48,7 +49,8 @@ order by passed desc, best_net_sharpe desc nulls last, experiment_id asc
 TRIAL_SHEETS = """
 select
     experiment_id as hypothesis, trial_id, trial_no as trial, total_return, benchmark_total_return, drawdown,
-    benchmark_drawdown, alpha_per_bar, beta, exposure, turnover, trades, charged, interest, sizing_policy, target_kind,
+    benchmark_drawdown, alpha_per_bar, beta, named_benchmark, named_total_return, named_drawdown, named_alpha_per_bar,
+    exposure, turnover, trades, charged, interest, sizing_policy, target_kind,
     horizon, bps_per_side, run_started_at, data_watermark, left_out, parameters, source_file
 from results.trial_sheets
 where experiment_id = any(%(hypotheses)s)
@@ -116,17 +118,10 @@ order by trial_id, month
 """
 
 FOLDS = """
-select
-    trial_id,
-    fold,
-    min(day) as first_day,
-    max(day) as last_day,
-    exp(greatest(sum(ln(greatest(1 + net_return, 1e-9))), -700)) - 1 as net_return,
-    exp(greatest(sum(ln(greatest(1 + benchmark_return, 1e-9))), -700)) - 1 as buy_and_hold
-from results.equity_curve
-where trial_id = any(%(trials)s)
-group by trial_id, fold
-order by trial_id, fold
+select trial_id, period_no as fold, first_day, last_day, net_return, benchmark_return as buy_and_hold
+from results.trial_periods
+where trial_id = any(%(trials)s) and period_kind = 'fold'
+order by trial_id, period_no
 """
 
 CALIBRATION = """

@@ -13,6 +13,7 @@ NOTHING = "\N{EN DASH}"
 _FRACTIONS = (
     *("total_return", "benchmark_total_return", "drawdown", "benchmark_drawdown", "net_return", "buy_and_hold_return"),
     *("tail_cost", "symbol_return", "drawdown_of_buy_and_hold", "exposure", "charged", "interest", "share_of_all"),
+    *("named_total_return", "named_drawdown"),
     *("expected", "band_low", "band_high", "realised", "earned", "predicted_up", "share_up", "weight"),
 )
 _MONEY = (

@@ -209,6 +209,15 @@ class Market:
         total = wealth.sum(axis=1, keepdims=True)
         return np.asarray(np.divide(wealth, total, out=np.zeros_like(wealth), where=total > 0.0))
 
+    @cached_property
+    def named_returns(self) -> np.ndarray | None:
+        """(T, S) each symbol's even share of the return of a named benchmark; None where none is named."""
+        if self.dataset.benchmark is None:
+            return None
+        prices = self.dataset.benchmark[self.first + 1 : self.last + 3]
+        shares = (prices[1:] / prices[:-1] - 1.0) / len(self.dataset.symbols)
+        return np.repeat(shares[:, None], len(self.dataset.symbols), axis=1)
+
     def scores_in_force(self, scores: np.ndarray) -> np.ndarray:
         """(T, S) scores (T, S) by decision bar, a row with a fill with that of the decision which is filled there.
 

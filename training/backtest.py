@@ -32,7 +32,7 @@ class TrialPath:
     ready. positions, trades, asset_returns, costs and interest (T, S) are fractions of equity over the bar that follows
     (see accounting). benchmark_returns (T, S): what each symbol adds to the return of buy-and-hold. left_out: how many
     rows were not used, and why. coverage (S,): share of the expected bars in which somebody traded, NaN where there are
-    none.
+    none. named_returns (T, S): each symbol's share of the return of a named benchmark, None without one.
     """
 
     sessions: np.ndarray
@@ -48,6 +48,7 @@ class TrialPath:
     skill_out_of_sample: float
     left_out: dict[str, int] = field(default_factory=dict)
     coverage: tuple[float, ...] | None = None
+    named_returns: np.ndarray | None = None
 
     @property
     def net_returns(self) -> np.ndarray:
@@ -152,7 +153,17 @@ class Backtest:
             names=self.dataset.feature_names,
             bars=np.broadcast_to(sessions[:, None], usable.shape)[usable],
             horizon=self.target_values.longest_of(sessions) - 1,
+            counts=self._counts(sessions, usable),
         )
+
+    def _counts(self, sessions: np.ndarray, usable: np.ndarray) -> np.ndarray | None:
+        """(n,) what each of the usable rows of these bars counts in a fit on them alone, None where all count alike."""
+        if self.hypothesis.training.sample_weights == "equal":
+            return None
+        used = np.zeros(self.dataset.opens.shape, dtype=bool)
+        used[sessions] = usable
+        known_at = self.target_values.known_at
+        return np.asarray(targets.uniqueness(known_at, used, self.dataset.is_expected)[sessions][usable])
 
     def run(self, trials: Mapping[str, XGBoostParameters]) -> dict[str, TrialPath]:
         """The out-of-sample path of every trial (trial_id -> parameters) of this one hypothesis."""
@@ -348,6 +359,7 @@ def _path(
         skill_out_of_sample=_pooled_skill([result.out_of_sample for result in results]),
         left_out=backtest.left_out,
         coverage=backtest.coverage,
+        named_returns=market.named_returns,
     )
 
 

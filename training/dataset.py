@@ -55,7 +55,8 @@ class Dataset:
     each of the F features has a value.
     fingerprints: of the F features, in their order. unready_rows: rows of the feature relation that were skipped
     because they are not ready. groups: of the F features. delistings: of the symbols that ended by the grid's last bar.
-    member: (T, S), the symbol belonged to the universe then. Without `member` every symbol always does, without
+    member: (T, S), the symbol belonged to the universe then. benchmark: (T,), newest open with trades of what the
+    hypothesis names as its benchmark, at each bar. Without `member` every symbol always does, without
     `expected` every bar is, without `traded` every bar that has an open was, without `asset_classes` all are
     equities.
     """
@@ -76,6 +77,7 @@ class Dataset:
     groups: tuple[str, ...] = ()
     delistings: tuple[Delisting, ...] = ()
     member: np.ndarray | None = None
+    benchmark: np.ndarray | None = None
     load_of_search: Load | None = None
 
     @property
@@ -131,7 +133,7 @@ class Dataset:
             self.is_traded,
             self.is_member,
         ]
-        arrays += [prices for prices in (self.highs, self.lows) if prices is not None]
+        arrays += [prices for prices in (self.highs, self.lows, self.benchmark) if prices is not None]
         ended = [astuple(delisting) for delisting in self.delistings]
         names = canonical_json([self.symbols, self.timeframe, self.feature_names, self.classes_of_symbols, ended])
         found = hashlib.sha256(names.encode())
@@ -226,6 +228,7 @@ def read(hypothesis: Hypothesis, *, role: str = "trainer", budget: Budget | None
         fingerprints=dict(zip(catalog["feature"], catalog["fingerprint"], strict=True)),
         unready_rows=unready,
         groups=tuple(catalog["feature_group"]),
+        benchmark=panel_rows.read_benchmark(role, hypothesis, grid.sessions),
         load_of_search=load,
     )
 
@@ -336,7 +339,12 @@ def frame(path: Path | str) -> pd.DataFrame:
     known = measured.known_at.reshape(-1)
     rows["known_at"] = pd.DatetimeIndex(grid.sessions[np.maximum(known, 0)], tz="UTC").where(known >= 0)
     is_learnt = rows["is_decided"].to_numpy() & rows["label"].notna().to_numpy()
-    weights = models.weights(rows["label"].to_numpy()[is_learnt], hypothesis.target, hypothesis.training.xgboost)
+    counts = None
+    if hypothesis.training.sample_weights == "uniqueness":
+        used = is_learnt.reshape(grid.opens.shape)
+        counts = targets.uniqueness(measured.known_at, used, grid.is_expected)[used]
+    labels = rows["label"].to_numpy()[is_learnt]
+    weights = models.weights(labels, hypothesis.target, hypothesis.training.xgboost, counts)
     rows["weight"] = np.where(is_learnt, 1.0, 0.0)
     if weights is not None:
         rows.loc[is_learnt, "weight"] = weights

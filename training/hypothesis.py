@@ -42,6 +42,9 @@ Symbol = Annotated[str, Field(pattern=r"^[^\s\"'\\,;]{1,40}$")]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 GridValue = Annotated[bool, Strict()] | Whole | Number | str | tuple[str | Whole | Number, ...] | dict[str, Whole]
 
+# keys that hypotheses were written without before there were any
+_ADDED = ("exits", "benchmark")
+
 __all__ = ["Costs", "Hypothesis", "HypothesisError", "Rebalancing", "Training", "XGBoostParameters", "load"]
 
 
@@ -52,8 +55,9 @@ class Training(Frozen):
     included; the newest when `end` is left out) is cut into `folds`; each is predicted by a model fitted on what lies
     before it: all of it (expanding), or its last `window_bars` (rolling). With `fold_bars` folds of that length follow
     each other from bar `first_train_bars` on, and a later `end` adds folds and changes none. `device: auto` is CUDA
-    when there is one. `tune` searches inside each training fold, all of it one trial. Every combination of `grid` is
-    one trial, and every trial counts.
+    when there is one. With `sample_weights: uniqueness` a row counts for as much as its label shares no bar with those
+    of other rows. `tune` searches inside each training fold, all of it one trial. Every combination of `grid` is one
+    trial, and every trial counts.
     """
 
     start: datetime.date
@@ -67,6 +71,7 @@ class Training(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: Whole = Field(1, ge=0, lt=2**31)
     xgboost: XGBoostParameters = XGBoostParameters()
+    sample_weights: Literal["equal", "uniqueness"] = "equal"
     tune: Tune | None = None
     grid: dict[str, tuple[GridValue, ...]] = Field(
         default_factory=dict,
@@ -90,6 +95,12 @@ class Training(Frozen):
         ):
             raise ValueError("fold_bars counts folds from the first bar: leave folds and out_of_sample_fraction out")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_equal_weights(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # as of a hypothesis without exits: what was written before there were weights keeps its hash
+        content: dict[str, Any] = handler(self)
+        return {name: value for name, value in content.items() if name != "sample_weights" or value != "equal"}
 
     @property
     def most_bins(self) -> int:
@@ -119,6 +130,9 @@ class Hypothesis(Frozen):
     costs: Costs
     rebalancing: Rebalancing = Rebalancing()
     exits: Exits | None = None
+    benchmark: Symbol | None = Field(
+        None, description="what a trial is shown beside, besides buy-and-hold of its symbols"
+    )
     training: Training
     gate: dict[str, int | float | bool] = Field(
         default_factory=dict,
@@ -143,10 +157,10 @@ class Hypothesis(Frozen):
         return overrides
 
     @model_serializer(mode="wrap")
-    def _without_absent_exits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # a hypothesis without exits is the one that it was before there were any: same content, same hash
         content: dict[str, Any] = handler(self)
-        return {name: value for name, value in content.items() if name != "exits" or value is not None}
+        return {name: value for name, value in content.items() if name not in _ADDED or value is not None}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -34,7 +34,8 @@ class ModelError(Stop):
 class Sample:
     """What a booster is fitted on: features of n rows, labels (n,), names of the F features, and rows to stop early on.
 
-    `bars` (n,) are the bar numbers of the rows, ascending. `horizon` is how many bars a label spans.
+    `bars` (n,) are the bar numbers of the rows, ascending. `horizon` is how many bars a label spans. `counts` (n,) is
+    what each row counts beside what its class does, None where all count the same.
     """
 
     features: Rows
@@ -42,6 +43,7 @@ class Sample:
     names: tuple[str, ...]
     bars: np.ndarray
     horizon: int
+    counts: np.ndarray | None = None
 
     def inner(self, fraction: float) -> tuple["Sample", "Sample"]:
         """The rows before the last `fraction` of the bars, and that part; labels that reach into it are left out."""
@@ -51,7 +53,10 @@ class Sample:
         return self._rows(before), self._rows(after)
 
     def _rows(self, chosen: np.ndarray) -> "Sample":
-        return Sample(self.features.take(chosen), self.labels[chosen], self.names, self.bars[chosen], self.horizon)
+        counts = None if self.counts is None else self.counts[chosen]
+        return Sample(
+            self.features.take(chosen), self.labels[chosen], self.names, self.bars[chosen], self.horizon, counts
+        )
 
 
 def resolve_device(asked: str) -> str:
@@ -138,7 +143,7 @@ def _trained(
     fitted, judged = sample.inner(parameters.validation_fraction)
     _refuse_one_class(fitted, target)
     matrix = _matrix(fitted, target, parameters, matrices)
-    by_row = weights(judged.labels, target, parameters)
+    by_row = weights(judged.labels, target, parameters, judged.counts)
     other = quantize(judged.features, judged.labels, by_row, parameters.max_bin, like=matrix)
     booster = xgboost.train(
         settings,
@@ -153,7 +158,7 @@ def _trained(
 
 
 def _matrix(sample: Sample, target: Target, parameters: XGBoostParameters, matrices: Matrices) -> xgboost.DMatrix:
-    by_row = weights(sample.labels, target, parameters)
+    by_row = weights(sample.labels, target, parameters, sample.counts)
     if parameters.booster == "gblinear":
         if sample.features.is_on_disk:
             raise ModelError(f"booster gblinear {LINEAR}")
@@ -162,8 +167,18 @@ def _matrix(sample: Sample, target: Target, parameters: XGBoostParameters, matri
     return matrices.quantized(sample.features, sample.labels, by_row, parameters.max_bin)
 
 
-def weights(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
-    """(n,) weight of each row by its class, None where all weigh the same."""
+def weights(
+    labels: np.ndarray, target: Target, parameters: XGBoostParameters, counts: np.ndarray | None = None
+) -> np.ndarray | None:
+    """(n,) weight of each row: by its class, times what it counts, whose mean is 1. None where all weigh the same."""
+    by_class = _weights_of_classes(labels, target, parameters)
+    if counts is None:
+        return by_class
+    shares = np.asarray(counts / counts.mean())
+    return shares if by_class is None else np.asarray(by_class * shares)
+
+
+def _weights_of_classes(labels: np.ndarray, target: Target, parameters: XGBoostParameters) -> np.ndarray | None:
     asked = parameters.class_weights
     if asked is None:
         return None

@@ -91,6 +91,9 @@ FAILED = """
     order by symbol
 """
 
+# Days that a benchmark may lack at either end of the window: holidays of another calendar, and what has yet to land.
+_DAYS_LACKING = 10
+
 # The end of time for hypotheses that take the newest data.
 NEWEST = pd.Timestamp("9999-12-31").date()
 
@@ -115,7 +118,8 @@ def refuse_unknown(role: str, hypothesis: Hypothesis) -> None:
         if not scalar(connection.execute(BUILT)):
             raise Stop("nothing is built in the warehouse yet: run `python -m flows build`")
     members = read_members(role, hypothesis)
-    read_instruments(role, sorted(set(members["symbol"])) or list(hypothesis.symbols))
+    named = [] if hypothesis.benchmark is None else [hypothesis.benchmark]
+    read_instruments(role, sorted({*(set(members["symbol"]) or hypothesis.symbols), *named}))
     read_chosen_features(role, hypothesis)
 
 
@@ -194,6 +198,30 @@ def read_bars(role: str, symbols: list[str], hypothesis: Hypothesis) -> pd.DataF
         unique=["symbol", "bar_start"],
     )
     return _validate(relation, schema, bars)
+
+
+def read_benchmark(role: str, hypothesis: Hypothesis, starts: np.ndarray) -> np.ndarray | None:
+    """(T,) newest open with trades of a named benchmark at each bar of a grid, NaN before the first; None without one.
+
+    Raises DatasetError where it is unknown, or does not last as long as the grid.
+    """
+    if hypothesis.benchmark is None:
+        return None
+    read_instruments(role, [hypothesis.benchmark])
+    bars = read_bars(role, [hypothesis.benchmark], hypothesis)
+    refuse_without_bars([hypothesis.benchmark], hypothesis, bars)
+    traded = bars[bars["is_traded"]]
+    moments = traded["bar_start"].dt.tz_localize(None).to_numpy().astype("datetime64[us]")
+    lacking = np.timedelta64(_DAYS_LACKING, "D")
+    if len(moments) == 0 or moments[0] > starts[0] + lacking or moments[-1] < starts[-1] - lacking:
+        first, last = (str(moments[place])[:10] if len(moments) else "never" for place in (0, -1))
+        raise DatasetError(
+            f"benchmark {hypothesis.benchmark} has bars with trades from {first} to {last}, and the hypothesis is "
+            f"about bars from {str(starts[0])[:10]} to {str(starts[-1])[:10]}: name another, or load its bars"
+        )
+    newest = np.searchsorted(moments, starts, side="right") - 1
+    opens = traded["adj_open"].to_numpy(np.float64)
+    return np.asarray(np.where(newest >= 0, opens[np.maximum(newest, 0)], np.nan))
 
 
 def refuse_without_bars(symbols: list[str], hypothesis: Hypothesis, bars: pd.DataFrame) -> None:

@@ -21,7 +21,8 @@ TRIAL = """
 """
 PATH = """
     select
-        symbol, bar_start, fold, score, position, trade, asset_return, benchmark_return, cost, interest, net_return
+        symbol, bar_start, fold, score, position, trade, asset_return, benchmark_return, cost, interest, net_return,
+        named_return
     from research.trial_returns
     where trial_id = $1
     order by bar_start, symbol
@@ -66,6 +67,7 @@ def reproduced(trial_id: str) -> pd.DataFrame:
         "cost": path.costs,
         "interest": path.interest,
         "net_return": path.net_returns,
+        "named_return": np.full(path.scores.shape, np.nan) if path.named_returns is None else path.named_returns,
     }
     stored = pd.DataFrame(arrow("analyst", PATH, (trial_id,)).to_pandas())
     for column, values in made.items():

@@ -32,6 +32,26 @@ class Values:
         return int(span[self.known_at[bars] >= 0].max(initial=0))
 
 
+def uniqueness(known_at: np.ndarray, used: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(T, S) how much of a label is its own: over the bars that it spans, the mean of 1 / the labels that span the bar.
+
+    Only labels of the same symbol overlap, and only of rows that are `used`; of other rows it is 0. known_at, used and
+    expected, all (T, S), are those of a grid: a bar counts where the symbol's calendar expects it (Lopez de Prado 2018,
+    section 4.4).
+    """
+    found = np.zeros(used.shape)
+    for column in range(used.shape[1]):
+        own = np.flatnonzero(expected[:, column])
+        decisions = np.flatnonzero(used[own, column])
+        # a label spans the symbol's bars from the one after its decision to before the one at whose open it is known
+        begins, ends = decisions + 1, np.searchsorted(own, known_at[own[decisions], column])
+        changes = np.bincount(begins, minlength=len(own) + 1) - np.bincount(ends, minlength=len(own) + 1)
+        shares = 1.0 / np.maximum(np.cumsum(changes), 1)
+        total = np.concatenate([[0.0], np.cumsum(shares)])
+        found[own[decisions], column] = (total[ends] - total[begins]) / (ends - begins)
+    return found
+
+
 def values(target: Target, dataset: Dataset) -> Values:
     """The target's value at every row: a return, a multiple of volatility, the barrier reached, or a rank.
 

@@ -33,7 +33,7 @@ log = logging.getLogger("truebar")
 RETURNS = """
     copy research.trial_returns (
         trial_id, symbol, bar_start, fold, score, position, trade, asset_return, benchmark_return, cost, interest,
-        net_return
+        net_return, named_return
     )
     from stdin (format csv)
     """
@@ -284,6 +284,7 @@ def _as_csv(trial: str, symbols: tuple[str, ...], path: TrialPath) -> bytes:
             "cost": path.costs.reshape(-1),
             "interest": path.interest.reshape(-1),
             "net_return": path.net_returns.reshape(-1),
+            "named_return": pyarrow.nulls(count * width) if path.named_returns is None else path.named_returns.ravel(),
         }
     )
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.training import worlds
 from training import backtest as backtests
-from training import targets, units
+from training import models, targets, units
 from training.accounting import Market
 from training.backtest import Backtest, TrialPath
 from training.dataset import Dataset
@@ -282,6 +282,29 @@ def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None
     fitted, judged = sample.inner(0.2)
     assert (judged.bars.min(), len(judged.labels)) == (80, 40)
     assert fitted.bars.max() + 1 + sample.horizon == 79
+
+
+def test_labels_that_overlap_count_less() -> None:
+    """Of a horizon of five bars each label shares four of five with others, but for the first and the last ones."""
+    training = {"start": "2000-01-01", "device": "cpu", "xgboost": {"n_estimators": 20, "class_weights": (1.0, 3.0)}}
+    wide = {"target": {"kind": "binary", "horizon": 5}}
+    data, every = worlds.dataset(), np.arange(300)
+    equal = backtest(data, worlds.hypothesis(training=training, **wide))
+    unique = backtest(data, worlds.hypothesis(training={**training, "sample_weights": "uniqueness"}, **wide))
+    assert equal.sample(every, every).counts is None
+    sample, parameters = unique.sample(every, every), unique.hypothesis.training.xgboost
+    assert sample.counts[5:-5] == pytest.approx(0.2)
+    assert (sample.counts[[0, -1]] > 0.4).all()
+    by_class = models.weights(sample.labels, unique.hypothesis.target, parameters)
+    by_row = models.weights(sample.labels, unique.hypothesis.target, parameters, sample.counts)
+    assert (by_row / by_class).mean() == pytest.approx(1)
+    fitted, _ = sample.inner(0.2)
+    assert len(fitted.counts) == len(fitted.labels)
+    # of one bar each is its own
+    one = backtest(data, worlds.hypothesis(training={**training, "sample_weights": "uniqueness"}))
+    assert (one.sample(every, every).counts == 1).all()
+    scores = [made.run({"t0000000": parameters})["t0000000"].scores for made in (equal, unique)]
+    assert not np.array_equal(*scores, equal_nan=True)
 
 
 def test_a_search_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -264,6 +264,21 @@ def test_without_exits_it_is_the_hypothesis_that_it_was_before_there_were_any() 
     assert type(with_exits).model_validate(with_exits.model_dump(mode="json")) == with_exits
 
 
+def test_without_weights_and_benchmark_it_is_the_hypothesis_that_it_was() -> None:
+    training = {"start": "2000-01-01", "device": "cpu"}
+    without = worlds.hypothesis(training=training)
+    content = without.model_dump(mode="json")
+    assert "sample_weights" not in content["training"]
+    assert "benchmark" not in content
+    assert worlds.hypothesis(training={**training, "sample_weights": "equal"}).content_hash == without.content_hash
+    for other in (
+        worlds.hypothesis(training={**training, "sample_weights": "uniqueness"}),
+        worlds.hypothesis(training=training, benchmark="NOISE"),
+    ):
+        assert other.content_hash != without.content_hash
+        assert type(other).model_validate(other.model_dump(mode="json")) == other
+
+
 def test_names_are_looked_up_where_a_warehouse_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

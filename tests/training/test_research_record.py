@@ -12,11 +12,13 @@ import pytest
 from models_registry import registry
 from tests.machine import as_owner
 from tests.training import worlds
+from training import reproduce
 from training.__main__ import main
 from training.commit import CommitError, commit_passing
 from training.gate import Thresholds, level_of_look
 from training.look import JudgementError, judge_families
 from training.models import ModelError
+from training.panel_rows import DatasetError
 from training.parity import compare
 from training.replay import signals
 from training.told import verdict_of
@@ -296,6 +298,7 @@ def test_a_passing_run_is_told_with_what_to_type_next() -> None:
     ("changes", "sentence"),
     [
         ({"symbols": ["EDGY"]}, "unknown symbol EDGY"),
+        ({"benchmark": "SPY"}, "unknown symbol SPY"),
         (
             {"features": ["volume_surprize"]},
             "no feature volume_surprize for timeframe 1d; did you mean volume_surprise",
@@ -317,6 +320,37 @@ def test_validate_asks_a_warehouse_that_is_there(
     assert said.out.startswith(f"{files[0]}: made_up, trials: 1")
     assert said.err.startswith(f"training: {files[1]}: ")
     assert sentence in said.err
+
+
+def test_a_named_benchmark_stands_beside_the_trial() -> None:
+    """What 1 in it becomes is its price at the end over that at the first fill; nothing else of the trial changes."""
+    own, named = train_grid(), train_grid(benchmark="NOISE")
+    stored = [
+        arrow(
+            "trainer",
+            "select * from research.trial_returns where trial_id = $1 order by bar_start",
+            (run.trial_ids[0],),
+        ).to_pandas()
+        for run in (own, named)
+    ]
+    assert stored[0]["named_return"].isna().all()
+    prices = worlds.dataset(symbols=("NOISE",), strength=0.0, seed=6).opens[:, 0]
+    assert (1 + stored[1]["named_return"]).prod() == pytest.approx(prices[-1] / prices[-1 - len(stored[1])])
+    for column in ("score", "position", "benchmark_return", "net_return"):
+        assert stored[0][column].equals(stored[1][column])
+    assert reproduce(named.trial_ids[0])["named_return"].equals(stored[1]["named_return"])
+
+
+def test_a_benchmark_that_ends_early_is_refused() -> None:
+    with connect("transformer") as connection:
+        connection.execute("insert into reference.instruments values ('SHORT', 'XNYS', 'equity')")
+        connection.execute(
+            "insert into canonical.ohlcv_1d select 'SHORT', bar_start, session_date, adj_open, adj_high, adj_low, high,"
+            " low, volume, is_silent, is_range_doubtful, adj_close from canonical.ohlcv_1d"
+            " where symbol = 'NOISE' and session_date < '2003-01-01'"
+        )
+    with pytest.raises(DatasetError, match=r"^benchmark SHORT has bars with trades from 2000-01-03 to 2002-12-31,"):
+        train_grid(benchmark="SHORT")
 
 
 @pytest.mark.parametrize(

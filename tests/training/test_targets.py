@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models_registry.scoring import Target
 from training.dataset import Dataset
-from training.targets import values
+from training.targets import uniqueness, values
 
 KINDS = {
     "regression": {},
@@ -152,3 +152,30 @@ def test_bars_that_are_missing_after_the_last_change_no_value(kind: str) -> None
     one, other = (values(target, panel) for panel in (stopped, replace(stopped, expected=data.expected)))
     np.testing.assert_array_equal(one.values, other.values)
     np.testing.assert_array_equal(one.known_at, other.known_at)
+
+
+def test_a_label_counts_for_what_it_shares_with_no_other() -> None:
+    """Horizon 2 on bars 0 to 5 of a symbol, whose calendar lacks bar 2 of the grid; nobody decides at bar 1."""
+    expected = np.array([[1], [1], [0], [1], [1], [1], [1]], dtype=bool)
+    known_at = np.array([[4], [5], [-1], [6], [-1], [-1], [-1]])
+    used = np.array([[1], [0], [0], [1], [0], [0], [0]], dtype=bool)
+    # bar 0 spans bars 1 and 3, and bar 3 spans 4 and 5
+    assert uniqueness(known_at, used, expected)[:, 0].tolist() == [1, 0, 0, 1, 0, 0, 0]
+    used[1] = True
+    # bar 1 spans bars 3 and 4, of which one is the first label's too and one the last's
+    assert uniqueness(known_at, used, expected)[:, 0].tolist() == [0.75, 0.5, 0, 0.75, 0, 0, 0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), horizon=st.integers(1, 6), holes=st.sampled_from([0.0, 0.2]))
+def test_what_is_unique_of_a_label_is_counted_bar_by_bar(seed: int, horizon: int, holes: float) -> None:
+    data = a_panel(seed, 40, 2, holes)
+    known_at = values(Target(kind="regression", horizon=horizon), data).known_at
+    used = (known_at >= 0) & (np.random.default_rng(seed).random(known_at.shape) < 0.7)
+    made = uniqueness(known_at, used, data.is_expected)
+    for column in range(2):
+        own = np.flatnonzero(data.is_expected[:, column])
+        spans = {bar: own[(own > bar) & (own < known_at[bar, column])] for bar in np.flatnonzero(used[:, column])}
+        for bar in range(40):
+            shares = [1 / sum(one in other for other in spans.values()) for one in spans.get(bar, [])]
+            assert made[bar, column] == pytest.approx(np.mean(shares) if shares else 0)

@@ -21,6 +21,7 @@ bars as (
         bar_start,
         sum(net_return) as net_return,
         sum(benchmark_return) as benchmark_return,
+        sum(named_return) as named_return,
         sum(abs(position)) as exposure,
         sum(abs(trade)) as traded,
         count(*) filter (where trade <> 0) as trades,
@@ -35,7 +36,10 @@ grown as (
     select
         *,
         sum(ln(greatest(1 + net_return, 1e-9))) over so_far as log_wealth,
-        sum(ln(greatest(1 + benchmark_return, 1e-9))) over so_far as log_benchmark
+        sum(ln(greatest(1 + benchmark_return, 1e-9))) over so_far as log_benchmark,
+        case
+            when named_return is not null then sum(ln(greatest(1 + named_return, 1e-9))) over so_far
+        end as log_named
     from bars
     window so_far as (partition by trial_id order by bar_start)
 ),
@@ -44,7 +48,11 @@ fallen as (
     select
         *,
         1 - exp(greatest(log_wealth - greatest(max(log_wealth) over so_far, 0), -700)) as drawdown,
-        1 - exp(greatest(log_benchmark - greatest(max(log_benchmark) over so_far, 0), -700)) as benchmark_drawdown
+        1 - exp(greatest(log_benchmark - greatest(max(log_benchmark) over so_far, 0), -700)) as benchmark_drawdown,
+        case
+            when log_named is not null
+                then 1 - exp(greatest(log_named - greatest(max(log_named) over so_far, 0), -700))
+        end as named_drawdown
     from grown
     window so_far as (partition by trial_id order by bar_start)
 ),
@@ -58,6 +66,12 @@ summed as (
         regr_slope(net_return, benchmark_return) as beta,
         max(drawdown) as drawdown,
         max(benchmark_drawdown) as benchmark_drawdown,
+        case
+            when count(named_return) > 0
+                then exp(greatest(sum(ln(greatest(1 + named_return, 1e-9))), -700)) - 1
+        end as named_total_return,
+        regr_intercept(net_return, named_return) as named_alpha_per_bar,
+        max(named_drawdown) as named_drawdown,
         avg(exposure) as exposure,
         sum(traded) as turnover,
         sum(trades)::bigint as trades,
@@ -89,6 +103,10 @@ sheets as (
         summed.beta,
         summed.drawdown,
         summed.benchmark_drawdown,
+        hypotheses.content ->> 'benchmark' as named_benchmark,
+        summed.named_total_return,
+        summed.named_alpha_per_bar,
+        summed.named_drawdown,
         summed.exposure,
         summed.turnover,
         summed.trades,

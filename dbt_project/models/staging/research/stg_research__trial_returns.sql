@@ -15,7 +15,8 @@ listed as (
         benchmark_return,
         cost,
         interest,
-        net_return
+        net_return,
+        named_return
     from source
 )
 
