@@ -52,7 +52,7 @@ summed as (
         period_no,
         min(day) as first_day,
         max(day) as last_day,
-        count(*) as days,
+        count(*) as counted_days,
         exp(greatest(sum(ln(greatest(1 + net_return, 1e-9))), -700)) - 1 as net_return,
         exp(greatest(sum(ln(greatest(1 + benchmark_return, 1e-9))), -700)) - 1 as benchmark_return,
         avg(net_return) / nullif(stddev_samp(net_return), 0) * sqrt(max(days_a_year)) as sharpe,
