@@ -141,8 +141,7 @@
 
     {%- if is_rebuild -%}
         {% call statement('note_regrowth') -%}
-            insert into canonical.live_regrowths (model, symbol, bar_start)
-            select '{{ model.name }}', symbol, '-infinity' from {{ ref('instruments') }}
+            {{ live_note_rebuild(history, resting_history, is_first, is_other) }}
         {%- endcall %}
     {%- elif not is_first -%}
         {% call statement('let_go') -%}

@@ -35,7 +35,7 @@
 
 {#
     Delete what no longer follows from the inputs, and note from which bar on. A bar may have been published on the word of
-    the one after it, so the row before a changed bar goes too.
+    the one after it, so the row before a changed bar goes too. Minus infinity is noted of what other rules than before decide.
 #}
 {% macro live_take_back(history, inputs) -%}
             with changes as (
@@ -57,7 +57,28 @@
                 returning history.symbol, history.bar_start
             )
             insert into canonical.live_regrowths (model, symbol, bar_start)
-            select '{{ model.name }}', symbol, min(bar_start) from taken_back group by symbol
+            select '{{ model.name }}', symbol, least(min(taken_back.bar_start), changes.bar_start)
+            from taken_back inner join changes using (symbol)
+            group by symbol, changes.bar_start
+{%- endmacro %}
+
+
+{# What a rebuild puts in another's place: all of it by other rules, or from the first bar on by the same. #}
+{% macro live_note_rebuild(history, resting_history, is_first, is_other) -%}
+            insert into canonical.live_regrowths (model, symbol, bar_start)
+            select '{{ model.name }}', instruments.symbol, {{ "'-infinity'" if is_other else 'firsts.bar_start' }}
+            from {{ ref('instruments') }} as instruments
+            {%- if not is_other %}
+            cross join lateral (
+                select least(
+                    (select min(bar_start) from {{ history }} where symbol = instruments.symbol)
+                    {%- if not is_first %},
+                    (select min(bar_start) from {{ resting_history }} where symbol = instruments.symbol)
+                    {%- endif %}
+                ) as bar_start
+            ) as firsts
+            where firsts.bar_start is not null
+            {%- endif %}
 {%- endmacro %}
 
 

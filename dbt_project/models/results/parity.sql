@@ -5,7 +5,7 @@
     full_refresh=false,
     on_schema_change='append_new_columns',
 ) }}
--- depends_on: {{ source('live', 'live_regrowths') }}
+-- depends_on: {{ source('live', 'live_regrowths') }}, {{ source('reference', 'calendar_changes') }}
 
 -- every look back computes a symbol's history anew: a build takes the newest decisions that were not audited yet, or
 -- whose bars were built anew since
@@ -61,6 +61,31 @@ redefined as (
     group by due.decision_id
 ),
 
+-- a look back knows the rows of then and the rules of today: seeds and calendars keep no past
+ruled_since as (
+    select due.decision_id
+    from due
+    where
+        exists (
+            select 1
+            from {{ source('live', 'live_regrowths') }} as regrowths
+            where
+                regrowths.model = 'features_' || due.timeframe
+                and regrowths.symbol = due.symbol
+                and regrowths.bar_start = '-infinity'
+                and regrowths.regrown_at > due.decided_at
+        )
+        or exists (
+            select 1
+            from {{ source('reference', 'calendar_changes') }} as calendar_changes
+            inner join {{ ref('instruments') }} as instruments on calendar_changes.calendar = instruments.calendar
+            where
+                instruments.symbol = due.symbol
+                and calendar_changes.first_day <= (due.bar_start at time zone 'UTC')::date
+                and calendar_changes.changed_at > due.decided_at
+        )
+),
+
 recomputed as (
     select
         due.*,
@@ -85,13 +110,15 @@ audited as (
         recomputed.now_values,
         case
             when redefined.decision_id is not null then 'redefined'
-            when (recomputed.then_values = recomputed.feature_values) is not true then 'defect'
+            when (recomputed.then_values = recomputed.feature_values) is not true
+                then case when ruled_since.decision_id is not null then 'other rules' else 'defect' end
             when (recomputed.now_values = recomputed.feature_values) is not true then 'revised since'
             else 'identical'
         end as verdict,
         clock_timestamp() as audited_at
     from recomputed
     left join redefined on recomputed.decision_id = redefined.decision_id
+    left join ruled_since on recomputed.decision_id = ruled_since.decision_id
 )
 
 select * from audited
