@@ -152,5 +152,8 @@ def features(bars: Bars) -> dict[str, Callable[[int], Decimal | None]]:
         "money_flow_20": lambda t: ratio(total(located, 20, t), total(v, 20, t)),
         "obv_change_20": lambda t: ratio(total(signed, 20, t), total(v, 20, t)),
         "close_to_vwap_20": lambda t: c[t] * total(v, 20, t) / total(money, 20, t) - 1 if total(money, 20, t) else None,
-        "return_volume_correlation_20": lambda t: correlation(last(r, 20, t), last(volume_return, 20, t)),
+        # of less than a ten millionth of a lot nobody vouches for it
+        "return_volume_correlation_20": lambda t: (
+            correlation(last(r, 20, t), last(volume_return, 20, t)) if total(v, 20, t) >= Decimal("1e-7") else None
+        ),
     }

@@ -37,6 +37,8 @@ class Kind:
     tick: Decimal | None = None
     dividends: tuple[int, ...] = ()
     nobody_traded: tuple[int, ...] = ()
+    # to what share of a value the floats of its prices know it
+    within: Decimal = Decimal("1e-9")
 
 
 def _every(step: int, *ratios: Fraction) -> dict[int, Fraction]:
@@ -56,7 +58,10 @@ KINDS = {
     "MEME": Kind(1.21e-6, 0, 0.03, 1e14, {}, Decimal("1e-8")),
     "DUST": Kind(3.7e-17, 0, 0.05, 1e15, {200: Fraction(1, 1000)}),
     "CALM": Kind(1, 0, 4e-6, 1e5, {}, Decimal("1e-6")),
+    # prices of ten digits that move in the last two: a pool of two stablecoins
+    "PEGGED": Kind(1, 0, 4e-9, 1e5, {}, within=Decimal("1e-6")),
     "THIN": Kind(35, 0, 0.02, 1e-8, {}),
+    "FAINT": Kind(35, 0, 0.02, 1e-10, {}),
     "ODD": Kind(80, 0, 0.02, 1e6, {100: Fraction(2002, 1000), 300: Fraction(1, 3)}, dividends=(150, 350)),
     "PAUSED": Kind(20, 0, 0.02, 1e6, {}, nobody_traded=(300, 400)),
 }
@@ -175,7 +180,7 @@ def _newest_rows(symbol: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize("symbol", KINDS)
 def test_every_feature_is_exact(symbol: str, every_scale: dict[str, Bars]) -> None:
     """To 1e-9 of the value; a difference of larger numbers to 1e-9 of the feature's own scale."""
-    bars = every_scale[symbol]
+    bars, within = every_scale[symbol], KINDS[symbol].within
     rows = _newest_rows(symbol)
     assert len(rows) == COMPARED
     for name, value_at in features(bars).items():
@@ -187,7 +192,7 @@ def test_every_feature_is_exact(symbol: str, every_scale: dict[str, Bars]) -> No
             assert (found is None) == (right is None), f"{symbol} {name} {row['bar_start']}: {found} for {right}"
             if right is not None:
                 wrong_by = abs(Decimal(found) - right)
-                assert wrong_by <= Decimal("1e-9") * max(abs(right), scale), f"{symbol} {name}: {found} for {right}"
+                assert wrong_by <= within * max(abs(right), scale), f"{symbol} {name}: {found} for {right}"
 
 
 def test_what_has_no_value_costs_its_group(every_scale: dict[str, Bars]) -> None:
@@ -197,6 +202,7 @@ def test_what_has_no_value_costs_its_group(every_scale: dict[str, Bars]) -> None
         assert row["is_ready"]
         assert row["has_volume"] == (row["volume_change_1"] is not None) == (number not in (400, 401))
         assert all(row[f"has_{group}"] for group in ("momentum", "trend", "volatility", "statistical", "cross_asset"))
+    assert not any(row["has_volume"] for row in _newest_rows("FAINT"))
 
 
 def test_live_stored_and_refreshed_rows_are_equal(every_scale: dict[str, Bars]) -> None:

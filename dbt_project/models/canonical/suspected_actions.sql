@@ -74,7 +74,7 @@ explained_splits as (
         -- after sessions without a bar several may take effect together
         (
             select
-                count(*) > 1 and abs(exp(sum(ln(listed.ratio))) / max(sessions.split_ratio) - 1) < 1e-6
+                count(*) > 1 and abs(sum(ln(listed.ratio)) - ln(max(sessions.split_ratio))) < 1e-6
             from (
                 select distinct
                     others.execution_date,

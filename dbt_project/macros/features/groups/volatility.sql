@@ -23,5 +23,5 @@
     {{ ratio('close - sma_20', '2 * close_sd_20') }} as bollinger_position_20,
     4 * close_sd_20 / sma_20 as bollinger_width_20,
     {{ ratio('true_range * 20', 'true_ranges_sum_20') }} - 1 as true_range_to_mean_20,
-    ln({{ ratio('true_ranges_sum_20', 'high_max_20 - low_min_20') }}) / ln(20::float8) as choppiness_20
+    {{ log_ratio('true_ranges_sum_20', '(high_max_20 - low_min_20)') }} / ln(20::float8) as choppiness_20
 {% endmacro %}

@@ -13,10 +13,11 @@
     {{ ratio('(accumulation_lag_10 - accumulation_lag_3) * 20', 'volumes_sum_20') }} as adosc_3_10_ratio,
     {{ ratio('close * volumes_sum_5 * units.lot_size', 'money_sum_5') }} - 1 as close_to_vwap_5,
     {{ ratio('close * volumes_sum_20 * units.lot_size', 'money_sum_20') }} - 1 as close_to_vwap_20,
+    -- of less than a ten millionth of a lot the squares of changes are lost
     {{
         ratio(
             covariance('volume_products', 'return', 'volume_return', 20),
-            'return_deviation_20 * ' ~ root(variance('volume_return', 20))
+            'case when volumes_sum_20 >= 1e-7 then return_deviation_20 * ' ~ root(variance('volume_return', 20)) ~ ' end'
         )
     }} as return_volume_correlation_20
 {% endmacro %}
