@@ -119,3 +119,35 @@ def test_features_say_that_rules_changed_since_their_build(seeds: Path) -> None:
             assert reader.execute(stale).fetchall() == [(None, None)]
         run_dbt("seed")
         assert reader.execute(f"select reason from ({stale}) as stale").fetchall() == [(told,)]
+
+
+@pytest.mark.parametrize(
+    ("seed", "line"),
+    [
+        ("confirmations", "MSFT,1d,2024-01-10,price,reject,,,,,,,,seen,the exchange"),
+        ("vendor_symbols", "MSFT,binance,MS,,"),
+    ],
+)
+def test_features_say_that_a_line_of_their_symbol_changed(seeds: Path, seed: str, line: str) -> None:
+    """`ingest` loads the seeds, too: nobody trades on a bar that a person has rejected since the build."""
+    stale = "select symbol, reason from features.freshness where stale_from is not null and timeframe = '1d' order by 1"
+    build = ("run", "--select", "stg_vendors__symbols", "decisions", "ohlcv_1m", "ohlcv_1d", "features_1d")
+    with (
+        connect("loader") as loader,
+        connect("transformer", autocommit=True) as transformer,
+        connect("analyst", autocommit=True) as reader,
+    ):
+        for symbol in ("IBM", "MSFT"):
+            _exchange_of(symbol, loader, transformer)
+        run_dbt("seed")
+        run_dbt(*build)
+        assert reader.execute(stale).fetchall() == []
+        header = (seeds / f"{seed}.csv").read_text().splitlines()[0]
+        told = f"{seed} changed after its history was built: run `dbt build`"
+        with _edited(seeds / f"{seed}.csv", header, f"{header}\n{line}"):
+            run_dbt("seed")
+            assert reader.execute(stale).fetchall() == [("MSFT", told)]
+            run_dbt(*build)
+            assert reader.execute(stale).fetchall() == []
+        run_dbt("seed")
+        assert reader.execute(stale).fetchall() == [("MSFT", told)]

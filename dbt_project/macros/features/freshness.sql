@@ -64,16 +64,22 @@ failures as (
     group by failures.symbol
 ),
 
--- nobody's history follows from rules that were loaded after it was built
+-- nobody's history follows from rules that were loaded after it was built, and no symbol's from other lines of its own
 other_rules as (
     select
-        noted.symbol,
-        string_agg(distinct loaded.seed, ', ' order by loaded.seed) as seeds
-    from canonical.live_builds as builds
-    inner join canonical.loaded_seeds as loaded on builds.seeds ->> loaded.seed <> loaded.rows_hash
-    inner join canonical.live_watermarks as noted on builds.model = noted.model
-    where builds.model in ('{{ models_below('features_' ~ timeframe) | join("', '") }}')
-    group by noted.symbol
+        symbol,
+        string_agg(distinct seed, ', ' order by seed) as seeds
+    from (
+        select
+            noted.symbol,
+            loaded.seed
+        from canonical.live_builds as builds
+        inner join canonical.loaded_seeds as loaded on builds.seeds ->> loaded.seed <> loaded.rows_hash
+        inner join canonical.live_watermarks as noted on builds.model = noted.model
+        where builds.model in ('{{ models_below('features_' ~ timeframe) | join("', '") }}')
+        {{- other_lines('features_' ~ timeframe) }}
+    ) as other_seeds
+    group by symbol
 ),
 
 described as (
@@ -103,6 +109,36 @@ described as (
 )
 
 select * from described
+{%- endmacro %}
+
+
+{#
+    Symbols with a history of whom a seed says something else than when it was last read. Where the seed as a whole is the same,
+    no line of it is looked at.
+#}
+{% macro other_lines(model_name) -%}
+    {%- for name in models_below(model_name) if execute and model_node(name).config.get('lines_of') %}
+        {%- set seed = model_node(name).config.lines_of %}
+        union all
+        select
+            coalesce(said.symbol, read_lines.symbol) as symbol,
+            '{{ seed }}' as seed
+        from ({{ lines_of_symbols(seed) }}) as said
+        full join (
+            select * from canonical.read_lines where model = '{{ name }}' and symbol <> ''
+        ) as read_lines on said.symbol = read_lines.symbol
+        where
+            (select rows_hash from canonical.loaded_seeds where seed = '{{ seed }}')
+            <> (select lines from canonical.read_lines where model = '{{ name }}' and symbol = '')
+            and said.lines is distinct from read_lines.lines
+            and exists (
+                select 1
+                from canonical.live_watermarks as noted
+                where
+                    noted.symbol = coalesce(said.symbol, read_lines.symbol)
+                    and noted.model in ('{{ models_below(model_name) | join("', '") }}')
+            )
+    {%- endfor %}
 {%- endmacro %}
 
 

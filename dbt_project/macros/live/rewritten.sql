@@ -1,6 +1,9 @@
 {#
     A small table whose rows are replaced in place: dbt's own `table` drops the old one, and waits for everybody who has
     read it and not ended the transaction. `--empty` replaces nothing that is there.
+
+    Config
+        lines_of      (optional) a seed whose lines are each about a symbol: what they say is noted, and freshness compares it
 #}
 {% materialization rewritten, adapter='postgres' -%}
 
@@ -27,6 +30,9 @@
             create table {{ target }} as select {{ columns }} from ({{ sql }}) as rows
         {%- endcall %}
     {%- endif %}
+    {%- if config.get('lines_of') and not flags.EMPTY -%}
+        {% call statement('note_lines') -%} {{ note_lines(config.get('lines_of')) }} {%- endcall %}
+    {%- endif %}
 
     {% do apply_grants(target, config.get('grants'), should_revoke=False) %}
     {% do persist_docs(target, model) %}
@@ -38,3 +44,24 @@
     {{ return({'relations': [target]}) }}
 
 {%- endmaterialization %}
+
+
+{# What the seed of a model says of each symbol, and the seed as a whole. #}
+{% macro note_lines(seed) -%}
+    delete from canonical.read_lines where model = '{{ model.name }}';
+    insert into canonical.read_lines (model, symbol, lines)
+    select '{{ model.name }}', symbol, lines from ({{ lines_of_symbols(seed) }}) as said
+    union all
+    select '{{ model.name }}', '', rows_hash from canonical.loaded_seeds where seed = '{{ seed }}'
+{%- endmacro %}
+
+
+{# The lines of a seed as one hash per symbol. #}
+{% macro lines_of_symbols(seed) -%}
+    select
+        lines.symbol,
+        md5(string_agg(lines::text, ' ' order by lines::text collate "C")) as lines
+    from {{ ref(seed) }} as lines
+    where lines.symbol <> ''
+    group by lines.symbol
+{%- endmacro %}

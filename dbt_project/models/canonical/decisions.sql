@@ -1,5 +1,6 @@
 {{ config(
     materialized='rewritten',
+    lines_of='confirmations',
     indexes=[{'columns': ['symbol', 'timeframe', 'bar_no']}],
 ) }}
 

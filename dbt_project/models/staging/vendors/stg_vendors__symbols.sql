@@ -1,5 +1,6 @@
 {{ config(
     materialized='rewritten',
+    lines_of='vendor_symbols',
     indexes=[{'columns': ['symbol', 'vendor']}, {'columns': ['vendor', 'vendor_symbol']}],
 ) }}
 
