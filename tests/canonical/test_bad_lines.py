@@ -46,6 +46,8 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
     "universes": [("zoo,AAPL,2024-01-02,2024-01-02", "valid_to 2024-01-02 is not after valid_from 2024-01-02")],
     "precedence": [
         ("equity,1d,half,1.5,1", "rank is '1.5', which is no whole number"),
+        # before all of them stands what a person wrote
+        ("equity,1d,zero,0,1", "rank > 0 does not hold"),
         ("equity,1d,huge,99999999999,1", "rank is '99999999999', which is no whole number"),
     ],
     "price_limits": [
