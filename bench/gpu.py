@@ -251,7 +251,7 @@ def _read(part: Part, path: Path) -> Search:
 
 
 def _batch(bars: int, features: int) -> Part:
-    training = {"start": "1990-01-01", "xgboost": {"n_estimators": 50}, "grid": GRID}
+    training: dict[str, object] = {"start": "1990-01-01", "xgboost": {"n_estimators": 50}, "grid": GRID}
     return Part(
         "batch", _hypothesis(["MADE"], "4h", {"kind": "binary"}, {"policy": "long_flat"}, training), bars, features
     )
