@@ -121,21 +121,21 @@ select * from described
         {%- set seed = model_node(name).config.lines_of %}
         union all
         select
-            coalesce(said.symbol, read_lines.symbol) as symbol,
+            coalesce(said.symbol, known.symbol) as symbol,
             '{{ seed }}' as seed
         from ({{ lines_of_symbols(seed) }}) as said
         full join (
             select * from canonical.read_lines where model = '{{ name }}' and symbol <> ''
-        ) as read_lines on said.symbol = read_lines.symbol
+        ) as known on said.symbol = known.symbol
         where
             (select rows_hash from canonical.loaded_seeds where seed = '{{ seed }}')
             <> (select lines from canonical.read_lines where model = '{{ name }}' and symbol = '')
-            and said.lines is distinct from read_lines.lines
+            and said.lines is distinct from known.lines
             and exists (
                 select 1
                 from canonical.live_watermarks as noted
                 where
-                    noted.symbol = coalesce(said.symbol, read_lines.symbol)
+                    noted.symbol = coalesce(said.symbol, known.symbol)
                     and noted.model in ('{{ models_below(model_name) | join("', '") }}')
             )
     {%- endfor %}
