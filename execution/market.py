@@ -34,6 +34,8 @@ _CONNECTIONS = min(4, os.cpu_count() or 1)
 # what was read so long ago may be of another state of a model, or of a bar that was revised
 _AHEAD_SECONDS = 5.0
 
+_KEPT_PLANS = "set plan_cache_mode = force_generic_plan"
+
 # a backtest decides no bar in which nobody traded
 _IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
 
@@ -48,6 +50,8 @@ class Market:
         self._others: list[psycopg.Connection] = []
         self._workers = ThreadPoolExecutor(max(1, _CONNECTIONS - 1), "newest")
         self._ahead: _Ahead | None = None
+        with self._reading() as cursor:
+            cursor.execute(_KEPT_PLANS)
 
     def close(self) -> None:
         if self._ahead is not None and not self._ahead.found.done():
@@ -136,7 +140,9 @@ class Market:
         if not dealt:
             return [_part(cursor, timeframe, packages, own)]
         while len(self._others) < len(dealt):
-            self._others.append(_connected())
+            self._others.append(connection := _connected())
+            connection.execute(_KEPT_PLANS)
+            connection.commit()
         snapshot = str(scalar(cursor.execute("select pg_export_snapshot()")))
 
         def read(connection: psycopg.Connection, some: Sequence[str]) -> _Part:
@@ -245,8 +251,6 @@ def _connected() -> psycopg.Connection:
     connection.read_only = True
     # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
     connection.prepare_threshold = 0
-    connection.execute("set plan_cache_mode = force_generic_plan")
-    connection.commit()
     return connection
 
 
