@@ -4,8 +4,6 @@ Bars, features, freshness and models are one consistent snapshot. Calendars, ann
 and not traded are read a moment later. Nothing is written.
 """
 
-import math
-import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,44 +21,36 @@ from execution.timing import SessionTimes, window_of
 from models_registry import registry
 from warehouse.connection import connect
 from warehouse.errors import Retry, Stop, Unreachable
-from warehouse.rows import scalar
 from warehouse.timeframes import TIMEFRAMES
 
 # so many bars of a symbol are read at most: what is older is too late to be traded anyway
 MOST_BARS = 500
-# what one connection reads of newest rows at a time; more symbols are dealt out to several
-_SYMBOLS_AT_ONCE = 8
-_CONNECTIONS = min(4, os.cpu_count() or 1)
 # what was read so long ago may be of another state of a model, or of a bar that was revised
 _AHEAD_SECONDS = 5.0
-
-_KEPT_PLANS = "set plan_cache_mode = force_generic_plan"
 
 # a backtest decides no bar in which nobody traded
 _IS_TRADED = sql.SQL("not (coalesce(is_silent, false) or (coalesce(volume, 1) = 0 and high = low)) as is_traded")
 
 
 class Market:
-    """Reads the warehouse as the role `executor`, over connections of its own."""
+    """Reads the warehouse as the role `executor`, over a connection of its own."""
 
     def __init__(self) -> None:
-        self._connection = _connected()
+        self._connection = connect("executor")
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+        # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
+        self._connection.prepare_threshold = 0
         self._beside = ThreadPoolExecutor(1, "market")
-        # of more symbols than one reads at a time, these read the rest, in the same snapshot
-        self._others: list[psycopg.Connection] = []
-        self._workers = ThreadPoolExecutor(max(1, _CONNECTIONS - 1), "newest")
         self._ahead: _Ahead | None = None
         with self._reading() as cursor:
-            cursor.execute(_KEPT_PLANS)
+            cursor.execute("set plan_cache_mode = force_generic_plan")
 
     def close(self) -> None:
         if self._ahead is not None and not self._ahead.found.done():
             # it may wait for somebody's lock, and nobody asks for it any more
-            for connection in (self._connection, *self._others):
-                connection.cancel()
+            self._connection.cancel()
         self._beside.shutdown()
-        self._workers.shutdown()
-        self._hang_up()
         self._connection.close()
 
     @property
@@ -124,47 +114,11 @@ class Market:
             bars: dict[str, Bar] = {}
             stale: dict[str, tuple[datetime | None, str | None]] = {}
             for name, symbols in by_timeframe.items():
-                asked = [one for one in packages if one.timeframe == name and not changed[one.model_id]]
-                for part in self._in_parts(cursor, name, asked, symbols):
-                    rows |= part.rows
-                    bars |= part.bars
-                    stale |= part.stale
+                asked = [package for package in packages if package.timeframe == name]
+                rows |= _feature_rows(cursor, [package for package in asked if not changed[package.model_id]])
+                bars |= _bars(cursor, name, symbols)
+                stale |= _stale(cursor, name, symbols)
             return _Newest(states, changed, rows, bars, stale)
-
-    def _in_parts(
-        self, cursor: psycopg.Cursor, timeframe: str, packages: Sequence[Package], symbols: Sequence[str]
-    ) -> list["_Part"]:
-        """What is newest of these symbols; of many, read over several connections at once in the cursor's snapshot."""
-        count = min(_CONNECTIONS, math.ceil(len(symbols) / _SYMBOLS_AT_ONCE))
-        own, *dealt = [symbols[number::count] for number in range(count)]
-        if not dealt:
-            return [_part(cursor, timeframe, packages, own)]
-        while len(self._others) < len(dealt):
-            self._others.append(connection := _connected())
-            connection.execute(_KEPT_PLANS)
-            connection.commit()
-        snapshot = str(scalar(cursor.execute("select pg_export_snapshot()")))
-
-        def read(connection: psycopg.Connection, some: Sequence[str]) -> _Part:
-            with connection.transaction(), connection.cursor() as beside:
-                beside.execute(sql.SQL("set transaction snapshot {}").format(snapshot), prepare=False)
-                return _part(beside, timeframe, packages, some)
-
-        futures = [self._workers.submit(read, *pair) for pair in zip(self._others, dealt, strict=False)]
-        try:
-            found = [_part(cursor, timeframe, packages, own), *(future.result() for future in futures)]
-        except BaseException:
-            # whatever ended it, the next reading begins with connections that nobody reads over
-            for connection in self._others:
-                connection.cancel()
-            wait(futures)
-            self._hang_up()
-            raise
-        return found
-
-    def _hang_up(self) -> None:
-        while self._others:
-            self._others.pop().close()
 
     def bars_after(
         self, package: Package, floors: Mapping[str, datetime]
@@ -237,29 +191,6 @@ class Market:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What is newest of some symbols of a timeframe."""
-
-    rows: Mapping[tuple[str, str], FeatureRow]
-    bars: Mapping[str, Bar]
-    stale: Mapping[str, tuple[datetime | None, str | None]]
-
-
-def _connected() -> psycopg.Connection:
-    connection = connect("executor")
-    connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-    connection.read_only = True
-    # planning live relations takes ten times as long as reading them, and a session asks the same at every bar
-    connection.prepare_threshold = 0
-    return connection
-
-
-def _part(cursor: psycopg.Cursor, timeframe: str, packages: Sequence[Package], symbols: Sequence[str]) -> _Part:
-    rows = _feature_rows(cursor, packages, symbols)
-    return _Part(rows, _bars(cursor, timeframe, symbols), _stale(cursor, timeframe, symbols))
-
-
-@dataclass(frozen=True, slots=True)
 class _Newest:
     """What is read of the packages' symbols in one transaction; the fields are those of a MarketView."""
 
@@ -294,16 +225,15 @@ def _changed(package: Package, catalog: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name in package.feature_names if catalog.get(name) != trained_on.get(name))
 
 
-def _feature_rows(
-    cursor: psycopg.Cursor, packages: Sequence[Package], symbols: Sequence[str]
-) -> dict[tuple[str, str], FeatureRow]:
-    """By model and symbol the newest row of these symbols, for packages of one timeframe.
+def _feature_rows(cursor: psycopg.Cursor, packages: Sequence[Package]) -> dict[tuple[str, str], FeatureRow]:
+    """By model and symbol the newest row, for packages of one timeframe.
 
     One statement for all of them: what a symbol's row costs is read once, however many features are taken from it.
     """
     if not packages:
         return {}
     names = sorted({name for package in packages for name in package.feature_names})
+    symbols = sorted({symbol for package in packages for symbol in package.symbols})
     columns = [sql.Identifier(name) for name in ("is_ready", *names)]
     found = {row[0]: row for row in _newest(cursor, "features", f"features_{packages[0].timeframe}", columns, symbols)}
     places = {name: number for number, name in enumerate(names, start=3)}

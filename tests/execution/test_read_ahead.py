@@ -1,19 +1,16 @@
 """Bars and features are read while the broker is asked, and what fails there is told once it is needed."""
 
-import threading
 from dataclasses import replace
 from threading import Thread
 
 import pytest
 
-import execution.market
 from execution.market import Market
 from execution.session import Session
 from tests.execution.spot import wait_for
 from tests.execution.world import SignalPackage, rows, trading_days
-from tests.machine import as_owner
 from warehouse.connection import connect
-from warehouse.errors import Retry, Stop
+from warehouse.errors import Stop
 
 pytestmark = pytest.mark.database
 
@@ -73,45 +70,12 @@ def test_what_was_begun_for_others_or_long_ago_is_read_anew(exchange, warehouse,
         market.close()
 
 
-def test_what_several_connections_read_is_of_one_moment(exchange, warehouse, package, monkeypatch):
-    market, now, before = Market(), exchange.broker().clock().now, threading.Event()
-    one_by_one = execution.market._part
-
-    def part(cursor, timeframe, packages, symbols):
-        if "BETA" in symbols:
-            before.wait(30)
-            warehouse.publish(DAYS[1], {"ALPHA": 0.5, "BETA": 0.5})
-        else:
-            before.set()
-        return one_by_one(cursor, timeframe, packages, symbols)
-
-    try:
-        warehouse.publish(DAYS[0], {"ALPHA": 0.25, "BETA": 0.125})
-        whole = market.read([package], [], now)
-        monkeypatch.setattr("execution.market._SYMBOLS_AT_ONCE", 1)
-        monkeypatch.setattr("execution.market._CONNECTIONS", 2)
-        with monkeypatch.context() as patched:
-            patched.setattr("execution.market._part", part)
-            assert market.read([package], [], now) == whole
-        # one of them is lost: what was asked for then may be asked for again
-        with as_owner() as owner:
-            owner.execute("select pg_terminate_backend(%s, 5000)", (market._others[0].info.backend_pid,))
-        with pytest.raises(Retry, match="the warehouse is gone"):
-            market.read([package], [], now)
-        assert {row.bar_start for row in market.read([package], [], now).rows.values()} == {DAYS[1].opens}
-    finally:
-        market.close()
-
-
-@pytest.mark.parametrize("connections", [1, 2])
-def test_closing_waits_for_nobodys_lock(warehouse, package, monkeypatch, connections):
-    monkeypatch.setattr("execution.market._SYMBOLS_AT_ONCE", 1)
-    monkeypatch.setattr("execution.market._CONNECTIONS", connections)
+def test_closing_waits_for_nobodys_lock(warehouse, package):
     market = Market()
     with connect("transformer") as locked:
         locked.execute("lock table features.features_1d in access exclusive mode")
         market.begin([package])
-        assert wait_for(lambda: rows(WAITING) == [(connections,)], 20)
+        assert wait_for(lambda: rows(WAITING) == [(1,)], 20)
         closing = Thread(target=market.close)
         closing.start()
         closing.join(20)
