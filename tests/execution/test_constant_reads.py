@@ -54,6 +54,7 @@ STEPS: dict[str, Callable[[Ledger], object]] = {
     "snapshot": lambda ledger: ledger.snapshot(LISTED, LISTED.since),
     "unsettled": lambda ledger: ledger.unsettled(),
     "given_up": lambda ledger: ledger.given_up(NOW - timedelta(hours=20)),
+    "splits_since": lambda ledger: ledger.splits_since({"S0": END, "S1": END}),
     "apart": lambda ledger: ledger.apart(),
     "standing": lambda ledger: ledger.standing(),
     "concerns": lambda ledger: ledger.concerns(ledger.newest_event()),
