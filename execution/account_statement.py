@@ -41,13 +41,14 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         )
 
         select named.broker_order_id as reported_id, client_order_id, symbol, side, quantity, status,
-        orders.broker_order_id, reported_quantity
+        orders.broker_order_id, reported_quantity, filled_quantity
         from named inner join ledger.orders using (client_order_id)
         where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
         """,
         {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
     )
-    earlier = {row[0]: as_order(row[1:]) for row in cursor}
+    before = cursor.fetchall()
+    earlier = {row[0]: as_order(row[1:8]) for row in before}
     cursor.execute(
         """
         select execution_id, client_order_id, symbol, side, quantity, price, filled_at, fee, fee_asset, fee_symbol
@@ -79,7 +80,7 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         orders=orders,
         earlier=earlier,
         fills=fills,
-        filled={row[0]: row[7] for row in rows},
+        filled={row[1]: row[8] for row in before} | {row[0]: row[7] for row in rows},
         told_at={row[0]: row[8] for row in rows if row[8] is not None},
         activities=activities,
         positions=positions,

@@ -43,9 +43,9 @@ _OF_FILLS = ("symbol", "side", "quantity", "price", "fee", "fee_asset")
 class LedgerSnapshot:
     """The ledger's side: everything since the broker snapshot's start, and whatever the broker snapshot mentions.
 
-    `orders` are approved intents only, so that a refused one at the broker is foreign. `filled` is, for each of them,
-    the sum of all its recorded fills, `told_at` when the newest was told of it, by the broker's time. `earlier` are the
-    orders that a reported fill belongs to, by the broker's id. `positions` and `cash` are whole.
+    `orders` are approved intents only, so that a refused one at the broker is foreign. `earlier` are the orders that a
+    reported fill belongs to, by the broker's id. `filled` is, for each of both, the sum of all its recorded fills,
+    `told_at` when the newest was told of one of `orders`, by the broker's time. `positions` and `cash` are whole.
     """
 
     orders: Mapping[str, Order] = field(default_factory=dict)
@@ -122,14 +122,19 @@ def _booked(ledger: LedgerSnapshot, findings: Iterable[object]) -> Mapping[str, 
 
 
 def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, Order]:
-    """Our orders by the broker's ids, which are all that a fill names."""
+    """Our orders by the broker's ids, which are all that a fill names.
+
+    An id under which the broker lists somebody else's order is given out anew, as after a reset: it names ours no more.
+    """
     listed = {
         name: ledger.orders.get(o.client_order_id)
         for o in broker.orders
         for name in (o.broker_order_id, *o.continued_as)
     }
     recorded = {o.broker_order_id: o for o in ledger.orders.values()} | dict(ledger.earlier)
-    return {name: order for name, order in (listed | recorded).items() if name and order}
+    continued = {name for o in broker.orders for name in o.continued_as}
+    elsewhose = {o.broker_order_id for o in broker.orders if o.client_order_id not in ledger.orders} - continued
+    return {name: order for name, order in (listed | recorded).items() if name and order and name not in elsewhose}
 
 
 def _orders(
@@ -242,10 +247,9 @@ def _room(ledger: LedgerSnapshot, broker: BrokerSnapshot, ours: Mapping[str, Ord
     """What may still be filled of each order; one that somebody replaced at the broker has no limit that we know."""
     replaced = {o.client_order_id for o in broker.orders if o.continued_as}
     replaced |= {order.client_order_id for name, order in ours.items() if order.broker_order_id not in (None, name)}
+    orders = {order.client_order_id: order for order in (*ledger.earlier.values(), *ledger.orders.values())}
     return {
-        name: order.quantity - ledger.filled.get(name, ZERO)
-        for name, order in ledger.orders.items()
-        if name not in replaced
+        name: order.quantity - ledger.filled.get(name, ZERO) for name, order in orders.items() if name not in replaced
     }
 
 

@@ -41,7 +41,7 @@ _FIRST = int(os.environ.get("TRUEBAR_FIRST_SCHEDULE", "1000"))
 _SEEDS = range(_FIRST, _FIRST + int(os.environ.get("TRUEBAR_SCHEDULES", "20")))
 _MORE = [(seed, 1 + seed % 2) for seed in _SEEDS]
 # what failed once stays
-FEW_STOCKS = [(1001, 1), (1002, 2), (60022, 1), (60259, 2), (60393, 2)]
+FEW_STOCKS = [(1001, 1), (1002, 2), (60022, 1), (60259, 2), (60393, 2), (70269, 2)]
 FEW_COINS = [(2, 1), (5, 2)]
 
 

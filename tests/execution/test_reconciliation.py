@@ -331,6 +331,19 @@ def test_fills_of_a_replacement_are_ours(order_of_reports, before):
     assert compare(_repaired(ledger, comparison), broker) == Comparison()
 
 
+@given(st.booleans())
+def test_an_id_that_is_given_out_anew_names_our_order_no_more(is_listed):
+    """After a reset a broker may begin to count again, and somebody trades by hand before anybody has adopted it."""
+    ours = Order("tb-1", "AAPL", Side.BUY, Decimal(10), OrderStatus.FILLED, "b-1", Decimal(10))
+    by_hand = BrokerOrder("b-1", "hand-1", "AAPL", Side.BUY, Decimal(7), OrderStatus.FILLED, Decimal(7), NOON)
+    fill = Fill("e-new", "b-1", "AAPL", Side.BUY, Decimal(7), ONE, NOON, Decimal(7))
+    broker = History((by_hand,) if is_listed else (), (fill,), ()).broker()
+    comparison = compare(LedgerSnapshot(earlier={"b-1": ours}, filled={"tb-1": Decimal(10)}), broker)
+    assert comparison.repairs == ()
+    found = {type(finding) for finding in comparison.discrepancies}
+    assert found >= ({ForeignOrder, ForeignFill} if is_listed else {FillDiffers})
+
+
 @given(st.integers(0, 10), st.lists(st.integers(1, 12), min_size=1, max_size=4))
 def test_what_is_filled_beyond_the_order_is_no_repair(before, quantities):
     """The ledger takes no more than was ordered: the rest of what is reported is a difference."""
