@@ -170,14 +170,11 @@ def _loss(
     test: np.ndarray,
 ) -> tuple[float, float, float, float]:
     base = label[train].mean()
-    return tuple(  # type: ignore[return-value]
-        value
-        for rows in (train, test)
-        for value in (
-            float(((predict(known[rows]) - label[rows]) ** 2).sum()),
-            float(((base - label[rows]) ** 2).sum()),
-        )
-    )
+
+    def squares(rows: np.ndarray) -> tuple[float, float]:
+        return float(((predict(known[rows]) - label[rows]) ** 2).sum()), float(((base - label[rows]) ** 2).sum())
+
+    return (*squares(train), *squares(test))
 
 
 def ridge(known: np.ndarray, label: np.ndarray, choice: Choice) -> Callable[[np.ndarray], np.ndarray]:
