@@ -7,7 +7,7 @@ word: `restate` takes over what that says.
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -75,6 +75,8 @@ class Order:
     status: OrderStatus = OrderStatus.SUBMITTING
     broker_order_id: str | None = None
     filled_quantity: Decimal = ZERO
+    # how it is sent; it says nothing of what became of it
+    time_in_force: str = field(default="day", compare=False)
 
 
 class Contradiction(ValueError):

@@ -411,7 +411,6 @@ def _intents(
             side=Side.BUY if change.quantity > 0 else Side.SELL,
             quantity=abs(change.quantity),
             reference_price=change.price,
-            time_in_force=situation.customs.time_in_force,
         )
         pending = added.get(decision.symbol, ZERO)
         proposal = situation.proposal(
@@ -421,6 +420,7 @@ def _intents(
         step = situation.step(decision.symbol, policy)
         quantity = affordable_quantity(proposal.quantity, proposal.added_exposure, change.price, power, step)
         intent, proposal = replace(intent, quantity=quantity), replace(proposal, quantity=quantity)
+        intent = replace(intent, time_in_force=situation.in_force(decision.symbol, quantity))
         said = verdicts(rules, proposal) if change.said is None else change.said
         reasons = tuple(str(Refusal(name, reason)) for name, reason in said.items() if reason is not None)
         if not reasons:

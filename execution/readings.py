@@ -5,6 +5,7 @@ Times are UTC, quantities and money exact decimals. Every method is one transact
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -50,7 +51,7 @@ class Readings:
                 decisions.feature_values, orders.halt_id,
                 exists (select from ledger.cancellations
                   where cancellations.client_order_id = orders.client_order_id) as is_withdrawn,
-                orders.retirement_id
+                orders.retirement_id, intents.time_in_force
                 from ledger.orders inner join ledger.intents using (client_order_id)
                 left join ledger.decisions on decisions.decision_id = orders.decision_id
                 where orders.account_id = %s and not orders.is_settled
@@ -59,7 +60,9 @@ class Readings:
                 """,
                 (self.account_id,),
             )
-            return tuple(OpenOrder(as_order(row[:7]), *row[7:]) for row in cursor)
+            return tuple(
+                OpenOrder(replace(as_order(row[:7]), time_in_force=row[-1]), *row[7:-1]) for row in cursor.fetchall()
+            )
 
     def given_up(self, after: datetime) -> tuple[GivenUp, ...]:
         """Orders that were given up after this moment of the broker's time and have not turned up since."""

@@ -78,7 +78,7 @@ class Intent:
     @property
     def order(self) -> Order:
         """The order as it is before anything was sent."""
-        return Order(self.client_order_id, self.symbol, self.side, self.quantity)
+        return Order(self.client_order_id, self.symbol, self.side, self.quantity, time_in_force=self.time_in_force)
 
 
 @dataclass(frozen=True, slots=True)

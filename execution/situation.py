@@ -18,6 +18,7 @@ from execution.market_view import MarketView
 from execution.orders import Order, Side
 from execution.policy import TradingPolicy
 from execution.records import GivenUp, OpenOrder
+from execution.timing import SessionTimes
 from execution.validation.limits import Usage
 from execution.validation.rules import Proposal
 from execution.withdrawals import Standing
@@ -240,6 +241,12 @@ class Situation:
             pending=self.pending(symbol, model_id) + pending,
             share=share,
         )
+
+    def in_force(self, symbol: str, quantity: Decimal) -> str:
+        """How long an order of the symbol's newest bar may stay open."""
+        times = self.market.sessions.get(symbol, SessionTimes())
+        waits = not (self.clock.is_open or times.trades_at_once)
+        return self.customs.in_force(quantity, self.clock.now, waits_for_open=waits)
 
     def mark(self, symbol: str) -> Decimal | None:
         """The broker's own price: its quote, else that of the position; None where it states neither."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from execution.brokers.base import Accepted, Broker, BrokerClock, BrokerOrder, OrderRequest, Rejected
+from execution.brokers.base import OPENING, Accepted, Broker, BrokerClock, BrokerOrder, OrderRequest, Rejected
 from execution.ledger import Ledger
 from execution.orders import Contradiction, Order, OrderStatus, advance, restate
 from execution.reconcile import trusted_clock
@@ -51,11 +51,10 @@ class Sender:
         earlier attempt may still arrive, or has arrived and is the reason for the refusal (it holds the buying power).
         Raises Stop when the broker refuses the keys: the order stays as it was written.
         """
-        request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity)
+        request = OrderRequest(order.client_order_id, order.symbol, order.side, order.quantity, order.time_in_force)
         for _ in range(_SEND_ATTEMPTS):
             was_attempted = order.status is not OrderStatus.SUBMITTING
-            if times is not None and not self._is_timely(times):
-                late = "its open passed before it was sent"
+            if times is not None and (late := self._late_because(order, times)) is not None:
                 return order if was_attempted else self._record(advance(order, OrderStatus.NOT_SENT), late)
             self._attempted[order.client_order_id] = time.monotonic()
             outcome = self._broker.submit(request)
@@ -126,22 +125,35 @@ class Sender:
         """The broker's clock, and when it was asked for: by `time.monotonic` and by `time.time`."""
         self._clock, self._asked = clock, asked
 
-    def _is_timely(self, times: SessionTimes) -> bool:
-        """Whether the newest bar can still be traded, now. Raises Retry when the clock cannot be had."""
-        if (clock := self._fresh_clock(times)) is None:
+    def _late_because(self, order: Order, times: SessionTimes) -> str | None:
+        """In words, why an order of the newest bar cannot be sent any more; None when it can, now.
+
+        Raises Retry when the clock cannot be had.
+        """
+        if (clock := self._fresh_clock(order, times)) is None:
             asked = (time.monotonic(), time.time())
             clock = trusted_clock(self._broker, self._ledger)
             self.heard(clock, asked)
-        return times.late_because(clock.now, clock.is_open) is None
+        if times.late_because(clock.now, clock.is_open) is not None:
+            return "its open passed before it was sent"
+        if not self._is_taken(order, clock.now):
+            return "the opening auction took no more orders before it was sent"
+        return None
 
-    def _fresh_clock(self, times: SessionTimes) -> BrokerClock | None:
+    def _is_taken(self, order: Order, now: datetime) -> bool:
+        """Whether the broker takes orders of this time in force at this moment."""
+        hours = self._broker.customs.auction_hours
+        return order.time_in_force != OPENING or (hours is not None and hours.hold(now))
+
+    def _fresh_clock(self, order: Order, times: SessionTimes) -> BrokerClock | None:
         """What the broker's clock says now, by what it said lately; None when that is too old, or too near the end."""
         age = max(time.monotonic() - self._asked[0], abs(time.time() - self._asked[1]))
         end = times.trades_until
         if self._clock is None or end is None or age > _CLOCK_SECONDS:
             return None
         now = self._clock.now + timedelta(seconds=age)
-        is_near = end - now < (_NEAR_AT_ONCE if times.trades_at_once else _NEAR)
+        near = _NEAR_AT_ONCE if times.trades_at_once else _NEAR
+        is_near = end - now < near or not self._is_taken(order, now + near)
         return None if is_near else replace(self._clock, now=now)
 
     def _record(self, order: Order, detail: str, happened_at: datetime | None = None) -> Order:

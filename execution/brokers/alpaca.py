@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from decimal import Decimal
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -28,6 +29,7 @@ from execution.brokers.base import (
     Accepted,
     AccountSnapshot,
     Activity,
+    AuctionHours,
     BrokerClock,
     BrokerEvent,
     BrokerOrder,
@@ -67,6 +69,8 @@ _CLOCK_SECONDS = 5.0
 _USUAL_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 10.0, 60.0
 _FORBIDDEN = "forbidden."
 _NOT_UNIQUE = "client_order_id must be unique"
+# it refuses orders for the opening auction from 9:28 on; the last of an evening's should not be the one that is late
+_AUCTION_HOURS = AuctionHours(wire.NEW_YORK, time_of_day(19), time_of_day(9, 27))
 # Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
 _MARGIN = timedelta(days=2)
 
@@ -76,7 +80,7 @@ class AlpacaBroker:
 
     name = "alpaca"
     # a look takes six requests of the 200 a minute that an account has
-    customs = Customs(poll_seconds=4.0)
+    customs = Customs(auction_hours=_AUCTION_HOURS, poll_seconds=4.0)
 
     def __init__(
         self,
@@ -172,7 +176,7 @@ class AlpacaBroker:
             "qty": f"{request.quantity:f}",
             "side": request.side.value,
             "type": "market",
-            "time_in_force": "day",
+            "time_in_force": request.time_in_force,
             "client_order_id": request.client_order_id,
         }
         try:

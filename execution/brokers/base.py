@@ -5,10 +5,11 @@ Quantities and money are exact decimals, times are aware and UTC. A broker's pay
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from execution.orders import OrderStatus, Side
 from warehouse.errors import Retry
@@ -24,6 +25,22 @@ class Mode(StrEnum):
 
 
 A_DAY = timedelta(days=1)
+OPENING = "opg"
+"""The time in force of an order that trades in the opening auction or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionHours:
+    """When a broker takes orders for the opening auction, by the clock of `zone`: over night, `ends` exclusive."""
+
+    zone: ZoneInfo
+    begins: time
+    ends: time
+
+    def hold(self, now: datetime) -> bool:
+        """Whether such an order can be sent at this moment."""
+        local = now.astimezone(self.zone).time()
+        return local >= self.begins or local < self.ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +52,7 @@ class Customs:
     - `late_arrival`: so long after it was sent an order may still turn up.
     - `keeps_history`: every booking of the account can be asked for. Elsewhere an account begins with what it holds.
     - `time_in_force`: how long an order of ours may stay open.
+    - `auction_hours`: when orders for the opening auction are taken, of whole units; None where there are none.
     - `states_prices`: a price of any symbol can be asked for at any time. Elsewhere only of what is held.
     - `overlap`: so long before the last agreement a comparison begins. A day where bookings carry a day and no time.
     - `poll_seconds`: how often it is asked while an order is open and nothing is pushed, for half of its limit at most.
@@ -44,9 +62,19 @@ class Customs:
     late_arrival: timedelta = timedelta(hours=20)
     keeps_history: bool = True
     time_in_force: str = "day"
+    auction_hours: AuctionHours | None = None
     states_prices: bool = False
     overlap: timedelta = A_DAY
     poll_seconds: float = 1.0
+
+    def in_force(self, quantity: Decimal, now: datetime, *, waits_for_open: bool) -> str:
+        """How long an order of this quantity may stay open, sent now: where it can, for the opening auction alone.
+
+        It is decided for that price. Where the auction does not take it, it trades as soon as the market is open.
+        """
+        hours = self.auction_hours
+        is_taken = hours is not None and hours.hold(now) and quantity == quantity.to_integral_value()
+        return OPENING if waits_for_open and is_taken else self.time_in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +161,7 @@ class OrderRequest:
     symbol: str
     side: Side
     quantity: Decimal
+    time_in_force: str = "day"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ What it simulates, and what it leaves out:
   is borrowed, and nobody is called for more. A market order that opens higher than expected still fills and may leave
   cash below zero, as at a real broker; the next buy is refused until there is enough again.
 - Fills as `sandbox.matching` describes, always the whole order. Day orders expire with their session,
-  good-till-cancelled orders stay; extended hours trade nothing.
+  good-till-cancelled orders stay; extended hours trade nothing. Orders for the opening auction are taken from 19:00 to
+  9:28 in New York, and canceled where they do not trade at the open.
 - Regulatory fees on sales are booked at the session's close. A dividend belongs to those who hold the share when its
   ex date begins in New York, and is paid when its pay date begins, or at once where the tape names no pay date.
 - A split changes the position when its execution date begins and cancels that symbol's open orders.
@@ -117,6 +118,9 @@ class Broker:
         if at < session.closes_at:
             for order in self.book.open_orders():
                 matching.on_bar_start(self.account, order, session, at)
+            for order in self.book.open_orders():
+                if order.time_in_force == "opg":
+                    self.account.change(order, "canceled", at, status="canceled", canceled_at=at)
         else:
             self._close_session(session)
 

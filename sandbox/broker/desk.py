@@ -1,15 +1,18 @@
 """The order desk: takes, cancels and replaces orders, and refuses what the account may not do."""
 
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
 
 from sandbox.amounts import text
 from sandbox.broker.account import Account
 from sandbox.broker.orders import Order, OrderRequest, Refusal, check_client_order_id, check_price
-from sandbox.timekeeping import iso_utc
+from sandbox.timekeeping import NEW_YORK, instant, iso_utc
 
 FORBIDDEN = 40310000
 UNPROCESSABLE = 42210000
+# when orders for the opening auction are taken, in New York: over night
+AUCTION_BEGINS, AUCTION_ENDS = time(19), time(9, 28)
 
 
 class Desk:
@@ -47,6 +50,9 @@ class Desk:
             expires_at=self._sessions.current_or_next(now).closes_at if request.time_in_force == "day" else None,
             replaces=replaces,
         )
+        if order.time_in_force == "opg" and AUCTION_ENDS <= instant(now).astimezone(NEW_YORK).time() < AUCTION_BEGINS:
+            message = "opg orders must be submitted after 7:00pm and before 9:28am"
+            raise Refusal(422, UNPROCESSABLE, message)
         self._check(order)
         return self._account.change(order, order.status, submitted_at)
 

@@ -77,7 +77,7 @@ def parse(body: object) -> OrderRequest:
         raise _invalid("symbol is required")
     side = _one_of(body, "side", ("buy", "sell"))
     kind = _one_of(body, "type", ("market", "limit"))
-    time_in_force = _one_of(body, "time_in_force", ("day", "gtc"))
+    time_in_force = _one_of(body, "time_in_force", ("day", "gtc", "opg"))
     if body.get("order_class") not in (None, "", "simple"):
         raise _invalid("order_class must be simple: this sandbox has no multi-leg orders")
     for field in ("stop_price", "trail_price", "trail_percent", "take_profit", "stop_loss", "legs"):

@@ -8,6 +8,7 @@ taken_then_broken  the order is taken, and the connection breaks before the answ
 taken_then_504     the order is taken, and a gateway gives up waiting
 proxied            the order never arrives, and somebody on the way answers with a page of his own
 limited            429 in the broker's words: the order was not taken
+banned             418 in Binance's words, which the other broker has not: the order was not taken
 unseen             the order is taken, and the next looks do not find it
 push_lost          a pushed message never arrives
 push_repeated      a pushed message arrives twice
@@ -24,7 +25,7 @@ from aiohttp import web
 from sandbox.errors import SandboxError
 from sandbox.faults.answers import LIMITED, PAGE
 
-FAULTS = ("lost", "late", "taken_then_broken", "taken_then_504", "proxied", "limited", "unseen")
+FAULTS = ("lost", "late", "taken_then_broken", "taken_then_504", "proxied", "limited", "unseen", "banned")
 PUSHES = ("push_lost", "push_repeated", "push_disordered")
 LOOKS = 2
 """How often an order that was taken is not found."""
@@ -33,12 +34,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Words(NamedTuple):
-    """How a broker takes orders, is asked for one, and says that it has none or that it was asked too often."""
+    """How a broker takes orders, is asked for one, and says that it has none or that it was asked too often.
+
+    `banned` is what it says to who goes on asking; None where it says nothing else.
+    """
 
     orders: str
     look: str
     unknown: tuple[int, dict]
     limited: tuple[int, dict]
+    banned: tuple[int, dict] | None = None
 
 
 BROKERS = (
@@ -53,6 +58,13 @@ BROKERS = (
         "/binance/api/v3/order",
         (400, {"code": -2013, "msg": "Order does not exist."}),
         (429, LIMITED["binance"]),
+        (
+            418,
+            {
+                "code": -1003,
+                "msg": "Way too much request weight used; IP banned until 1763652600000.",
+            },
+        ),
     ),
 )
 
@@ -112,13 +124,13 @@ class OrderFaults:
 
     async def _ordered(self, request: web.Request, handler: Handler, words: Words) -> web.StreamResponse:
         fault = self._drawn()
-        if fault is None:
+        if fault is None or (fault == "banned" and words.banned is None):
             return await handler(request)
         self.struck[fault] += 1
         await request.read()
         match fault:
-            case "limited":
-                status, body = words.limited
+            case "limited" | "banned":
+                status, body = words.banned if fault == "banned" else words.limited
                 return web.json_response(body, status=status, headers={"Retry-After": "0"})
             case "proxied":
                 return web.Response(text=PAGE.format("403 Forbidden"), status=403, content_type="text/html")

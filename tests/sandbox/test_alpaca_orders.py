@@ -41,6 +41,22 @@ def refusal(call: Callable, *arguments: object) -> APIError:
     return caught.value
 
 
+def test_an_order_for_the_auction_trades_at_the_open_or_not_at_all(served: Served) -> None:
+    auction = {"time_in_force": TimeInForce.OPG}
+    refused = refusal(served.alpaca.submit_order, market("UP", OrderSide.BUY, 10, **auction))
+    assert refused.message == "opg orders must be submitted after 7:00pm and before 9:28am"
+    served.advance("2012-11-20T00:00:00Z")
+    bought = served.alpaca.submit_order(market("UP", OrderSide.BUY, 10, **auction))
+    missed = served.alpaca.submit_order(limit("UP", OrderSide.BUY, 10, 50, **auction))
+    assert bought.status == missed.status == OrderStatus.ACCEPTED
+    served.advance("2012-11-20T14:28:00Z")
+    assert "before 9:28am" in refusal(served.alpaca.submit_order, market("UP", OrderSide.BUY, 1, **auction)).message
+    served.advance(NEXT_OPEN)
+    ends = [served.alpaca.get_order_by_id(order.id) for order in (bought, missed)]
+    assert [order.status for order in ends] == [OrderStatus.FILLED, OrderStatus.CANCELED]
+    assert ends[1].canceled_at.isoformat() == "2012-11-20T14:30:00+00:00"
+
+
 def test_a_queued_order_trades_at_the_next_open_a_basis_point_worse(served: Served) -> None:
     order = served.alpaca.submit_order(market("UP", OrderSide.BUY, 10, client_order_id="mine"))
     assert (order.status, order.qty, order.filled_qty) == (OrderStatus.ACCEPTED, "10", "0")
