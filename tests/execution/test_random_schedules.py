@@ -75,11 +75,12 @@ def _packages(name: str, symbols: Sequence[str], models: int) -> tuple[SignalPac
 @pytest.fixture
 def stocks(request, tape, tmp_path: Path, nobody_else, monkeypatch):
     seed, models = request.param
-    schedule = drawn(seed, Stocks.acts, Stocks.starts)
+    schedule = drawn(seed, Stocks.acts, Stocks.starts, Stocks.newer_acts)
     exchange = Exchange(tape, tmp_path / "book.sqlite", DAYS[Stocks.firsts[schedule.start]].closes + AFTER_CLOSE)
     _settings(monkeypatch, exchange)
     packages = _packages(f"stocks-{schedule.seed:08}", SYMBOLS, models)
-    yield Stocks(exchange, packages, schedule.start, knows_split=schedule.knows_split), schedule
+    how = {"knows_split": schedule.knows_split, "at_evening": schedule.at_evening}
+    yield Stocks(exchange, packages, schedule.start, **how), schedule
     exchange.stop()
 
 

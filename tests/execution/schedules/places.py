@@ -24,6 +24,8 @@ from tests.execution.world import (
 )
 
 LAG = timedelta(minutes=6)
+# after a close at 16:00, when Alpaca takes orders for the next opening auction
+AT_EVENING = timedelta(hours=3, minutes=5)
 DAYS = trading_days()
 
 
@@ -55,6 +57,7 @@ class Place:
 
     symbols: ClassVar[Sequence[str]]
     acts: ClassVar[tuple[str, ...]]
+    newer_acts: ClassVar[tuple[str, ...]] = ()
     starts: ClassVar[int]
     broker: ClassVar[str]
     # what is left of a lot when it is sold
@@ -118,6 +121,7 @@ class Stocks(Place):
 
     symbols = SYMBOLS
     acts = ("hand", "hand", "halt", "reduce", "flatten", "release", "drop", "part", "fee", "reset")
+    newer_acts = ("reject",)
     # schedules begin on one of these days: the dividend (day 8) or the split (day 12) comes in three of them. None has
     # the split where its last order waits, which the broker cancels then
     firsts = (4, 5, 6, 9, 10, 11)
@@ -125,9 +129,16 @@ class Stocks(Place):
     broker = "alpaca"
 
     def __init__(
-        self, exchange: Exchange, packages: tuple[SignalPackage, ...], start: int, *, knows_split: bool
+        self,
+        exchange: Exchange,
+        packages: tuple[SignalPackage, ...],
+        start: int,
+        *,
+        knows_split: bool,
+        at_evening: bool = False,
     ) -> None:
         self.exchange, self.packages = exchange, packages
+        self._decides_after = AT_EVENING if at_evening else AFTER_CLOSE
         self.warehouse = Warehouse()
         self.first = self.firsts[start]
         if knows_split:
@@ -138,7 +149,7 @@ class Stocks(Place):
 
     def close_bar(self, number: int, weights: tuple[float, float], beside: tuple[float, float]) -> None:
         day = DAYS[self.first + number]
-        self.move_to(day.closes + AFTER_CLOSE)
+        self.move_to(day.closes + self._decides_after)
         self.warehouse.publish(day, dict(zip(self.symbols, weights, strict=True)), noise=self.noise(beside))
 
     def trade(self, number: int) -> None:
@@ -196,6 +207,13 @@ class Stocks(Place):
                 price = DAYS[self.first].prices[order.symbol][1]
                 self.exchange.act("fill", order_id=order.name, qty="1", price=str(price))
 
+    def _reject(self) -> None:
+        """The exchange refuses an order that was taken before."""
+        for order in self.orders():
+            if order.is_open and not order.filled:
+                self.exchange.act("end", order_id=order.name, status="rejected")
+                return
+
     def _fee(self) -> None:
         self.exchange.act("book", kind="FEE", cash="-0.01")
 
@@ -213,7 +231,7 @@ class Coins(Place):
     broker = "binance"
     dust = Decimal("0.0002")
     # an order that comes after its window is refused there: none arrives late
-    faults_exist = tuple(name for name in FAULTS if name != "late")
+    faults_exist = (*(name for name in FAULTS if name != "late"), "banned")
 
     def __init__(self, exchange: SpotExchange, packages: tuple[SignalPackage, ...], start: int, uid: int) -> None:
         self.exchange: SpotExchange = exchange

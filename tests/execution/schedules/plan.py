@@ -4,6 +4,8 @@ import random
 from dataclasses import dataclass
 
 FAULTS = ("lost", "late", "taken_then_broken", "taken_then_504", "proxied", "limited", "unseen")
+# what schedules know of since this seed; those before it are as they were
+NEWER = 100_000
 WEIGHTS = (0.0, 0.0, 0.15, 0.3, 0.45)
 # how many requests and statements a visit makes: what strikes, strikes at one of them
 CROSSINGS = 130
@@ -46,6 +48,8 @@ class Schedule:
     bars: tuple[Bar, ...]
     # after which bar the second model is retired, if it is
     retires_after: int | None
+    # whether bars are decided when a broker takes orders for the opening auction
+    at_evening: bool = False
 
     @property
     def acts(self) -> set[str]:
@@ -53,9 +57,10 @@ class Schedule:
         return {act for bar in self.bars for act in (*bar.between, *bar.finally_)}
 
 
-def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Schedule:
-    """The schedule of this seed. `acts` are those that may happen at this broker, by their names."""
+def drawn(seed: int, acts: tuple[str, ...], starts: int, newer_acts: tuple[str, ...] = (), bars: int = 3) -> Schedule:
+    """The schedule of this seed. `acts` and `newer_acts` are those that may happen at this broker, by their names."""
     fate, other = random.Random(seed), random.Random(f"{seed}, beside")
+    newer = random.Random(f"{seed}, newer") if seed >= NEWER else None
 
     def visit() -> Visit:
         strike = fate.choice(("", "", "kill", "kill", "cut", "stall", "rival"))
@@ -66,15 +71,19 @@ def drawn(seed: int, acts: tuple[str, ...], starts: int, bars: int = 3) -> Sched
 
     def bar() -> Bar:
         faults = {name: 0.25 for name in FAULTS if fate.random() < 0.3}
+        if newer is not None and newer.random() < 0.2:
+            faults["banned"] = 0.25
         return Bar(
             weights=(fate.choice(WEIGHTS), fate.choice(WEIGHTS)),
             beside=(other.choice(WEIGHTS), other.choice(WEIGHTS)),
             faults=faults,
             before=tuple(visit() for _ in range(fate.randrange(1, 3))),
-            between=some(0.25),
+            between=some(0.25) + (newer_acts if newer is not None and newer.random() < 0.2 else ()),
             after=tuple(visit() for _ in range(fate.randrange(0, 2))),
             finally_=some(0.15),
         )
 
     start, knows_split, drawn_bars = fate.randrange(starts), fate.random() < 0.5, tuple(bar() for _ in range(bars))
-    return Schedule(seed, start, knows_split, drawn_bars, other.choice((None, None, *range(bars))))
+    retires_after = other.choice((None, None, *range(bars)))
+    at_evening = newer is not None and newer.random() < 0.4
+    return Schedule(seed, start, knows_split, drawn_bars, retires_after, at_evening)
