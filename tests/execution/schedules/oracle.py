@@ -80,7 +80,8 @@ def assert_exact(place: Place) -> None:
         status, filled = known[one.client_id]
         assert Decimal(filled) == one.filled, f"{one} is {status} with {filled} filled in the ledger"
         assert not one.is_open, f"{one} is still open"
-        assert status in ("filled", "canceled", "expired"), f"{one} is {status} in the ledger"
+        ends = ("rejected",) if one.is_refused else ("filled", "canceled", "expired")
+        assert status in ends, f"{one} is {status} in the ledger"
     recorded = rows(
         "select symbol, side, quantity, price, coalesce(fee, 0) from ledger.fills where account_id = %s"
         + since.format("recorded_at"),

@@ -39,6 +39,7 @@ class BookOrder(NamedTuple):
     quantity: Decimal
     filled: Decimal
     is_open: bool
+    is_refused: bool = False
 
 
 class BookFill(NamedTuple):
@@ -178,7 +179,7 @@ class Stocks(Place):
         return [
             BookOrder(
                 one["id"], one["client_order_id"], one["symbol"], one["side"], Decimal(one["qty"]),
-                Decimal(one["filled_qty"]), one["status"] not in ended,
+                Decimal(one["filled_qty"]), one["status"] not in ended, one["status"] == "rejected",
             )
             for one in self.exchange.book()["orders"]
         ]  # fmt: skip
