@@ -11,7 +11,8 @@ from execution.lag import LAG, may_be_lag
 from execution.ledger import Ledger
 from warehouse.errors import Retry, Stop
 
-_COMPARISONS = 3
+# how far back each further look at a difference begins
+_FURTHER = (A_DAY, 3 * A_DAY)
 _PAUSE_SECONDS = 1.0
 _WHOLE_EPOCH = ("by hand",)
 # Two of the broker's machines may differ by so much.
@@ -60,16 +61,22 @@ def look(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[float],
     What it would have repaired, that session has yet to book.
     """
     clock = trusted_clock(broker, ledger)
-    for attempt in range(1, _COMPARISONS + 1):
-        # a day of minutes is tens of thousands of orders: they are looked at again where something is not as it was
-        overlap = broker.customs.overlap if attempt == 1 else A_DAY
+    # a day of minutes is tens of thousands of orders: they are looked at again where something is not as it was
+    overlaps = (broker.customs.overlap, *_FURTHER)
+    for attempt, overlap in enumerate(overlaps, start=1):
         since = oldest(ledger.epoch_began()) if occasion in _WHOLE_EPOCH else _since(ledger, overlap)
-        theirs = broker.snapshot(since)
+        try:
+            theirs = broker.snapshot(since)
+        except Retry:
+            if attempt < len(overlaps):
+                raise
+            # so far back is more than may be asked for now: what two looks have found stands
+            break
         if theirs.account.account_id != ledger.account_id:
             raise Stop(f"the broker answers for account {theirs.account.account_id}, not for {ledger.account_id}")
         ours = ledger.snapshot(theirs, since)
         comparison = compare(ours, theirs)
-        if not comparison.discrepancies or attempt == _COMPARISONS:
+        if not comparison.discrepancies or attempt == len(overlaps):
             break
         pause(_PAUSE_SECONDS)
     if comparison.discrepancies and may_be_lag(comparison, ours, theirs, clock.now):

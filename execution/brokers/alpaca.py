@@ -71,8 +71,9 @@ _FORBIDDEN = "forbidden."
 _NOT_UNIQUE = "client_order_id must be unique"
 # it refuses orders for the opening auction from 9:28 on; the last of an evening's should not be the one that is late
 _AUCTION_HOURS = AuctionHours(wire.NEW_YORK, time_of_day(19), time_of_day(9, 27))
-# Activities other than fills carry a day only, and orders are listed by submission: reach back further than asked.
-_MARGIN = timedelta(days=2)
+# A busy day is thousands of rows. Orders are listed by when they were sent, and bookings by when they were made,
+# whatever day they carry: what is new is found in the last minutes.
+_OVERLAP, _MARGIN = timedelta(minutes=10), timedelta(minutes=1)
 
 
 class AlpacaBroker:
@@ -80,7 +81,7 @@ class AlpacaBroker:
 
     name = "alpaca"
     # a look takes six requests of the 200 a minute that an account has
-    customs = Customs(auction_hours=_AUCTION_HOURS, poll_seconds=4.0)
+    customs = Customs(auction_hours=_AUCTION_HOURS, overlap=_OVERLAP, poll_seconds=4.0)
 
     def __init__(
         self,
@@ -155,7 +156,8 @@ class AlpacaBroker:
 
     def snapshot(self, since: datetime | None) -> BrokerSnapshot:
         """Orders, bookings, positions and account as one cut: read again when something was booked in between."""
-        after = None if since is None else since - _MARGIN
+        # bookings are asked for by whole seconds
+        after = None if since is None else (since - _MARGIN).replace(microsecond=0)
         for _ in range(_CUT_ATTEMPTS):
             bookings = self._bookings(after)
             orders = self._orders(after)

@@ -54,7 +54,7 @@ class Customs:
     - `time_in_force`: how long an order of ours may stay open.
     - `auction_hours`: when orders for the opening auction are taken, of whole units; None where there are none.
     - `states_prices`: a price of any symbol can be asked for at any time. Elsewhere only of what is held.
-    - `overlap`: so long before the last agreement a comparison begins. A day where bookings carry a day and no time.
+    - `overlap`: so long before the last agreement a comparison begins, unless something is not as it was.
     - `poll_seconds`: how often it is asked while an order is open and nothing is pushed, for half of its limit at most.
     """
 

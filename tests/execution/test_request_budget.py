@@ -9,7 +9,7 @@ import pytest
 from execution.session import Session
 from sandbox.broker import binance_wire
 from tests.execution.spot import FIRST, PAIRS, SpotWarehouse, spot_exchange
-from tests.execution.world import AFTER_OPEN, SignalPackage, trading_days
+from tests.execution.world import AFTER_CLOSE, AFTER_OPEN, SignalPackage, trading_days
 
 pytestmark = pytest.mark.database
 
@@ -31,6 +31,28 @@ def test_following_an_open_order_takes_half_of_alpacas_limit(exchange, warehouse
         assert len(asked) / len(looks) * 60 / broker.customs.poll_seconds <= ALPACA_A_MINUTE / 2
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
         assert session.settle(timeout=20) == ()
+
+
+def test_what_was_agreed_before_is_not_listed_again(exchange, warehouse, package):
+    """A day of minutes is thousands of orders and fills: each look would take longer than the one before."""
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        for number, wanted in enumerate((0.5, 0.1, 0.4)):
+            exchange.advance(DAYS[number].closes + AFTER_CLOSE)
+            warehouse.publish(DAYS[number], {"ALPHA": wanted, "BETA": wanted})
+            assert len(session.decide().sent) == 2
+            exchange.advance(DAYS[number + 1].opens + AFTER_OPEN)
+            assert session.settle(timeout=20) == ()
+        assert session.reconcile("continuous").outcome == "agreed"
+        exchange.advance(DAYS[3].opens + timedelta(minutes=30))
+        assert session.reconcile("continuous").outcome == "agreed"
+        calm = session.reconcile("continuous").broker
+        assert (calm.orders, calm.fills, calm.activities) == ((), (), ())
+        # what was agreed long ago is corrected: it is looked for further back
+        fill = exchange.book()["fills"][-1]
+        exchange.act("correct", activity_id=fill["id"], price=str(float(fill["price"]) + 1))
+        found = session.reconcile("continuous")
+        assert found.outcome == "discrepancy"
+        assert len(found.broker.fills) == len(exchange.book()["fills"]) == 6
 
 
 def _counted(broker) -> list[str]:
@@ -145,3 +167,7 @@ def _weighed(broker) -> list[tuple[str, int]]:
         monkey = functools.partial(request, name)
         setattr(broker._client.session, name, monkey)
     return spent
+
+
+def _no_pause(_: float) -> None:
+    pass
