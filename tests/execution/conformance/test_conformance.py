@@ -219,9 +219,10 @@ def test_history_is_told_from_a_moment_on_and_positions_are_whole(venue):
     assert [(held.symbol, held.quantity) for held in late.positions] == [
         (held.symbol, held.quantity) for held in early.positions
     ]
+    moment = broker.clock().now
     assert isinstance(broker.submit(_buy(venue, "tb-2")), Accepted)
     venue.trade()
-    since = broker.snapshot(broker.clock().now)
+    since = broker.snapshot(moment)
     assert [order.client_order_id for order in since.orders] == ["tb-2"]
     assert broker.snapshot(None).fills[: len(early.fills)] == early.fills
 
