@@ -44,9 +44,9 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     """Compare ledger and broker, record repairs, and halt the account on what cannot be explained.
 
     `by hand` compares the account's whole epoch, the others what is newer than the last agreement; positions and cash
-    are always whole. A difference counts when it persists: both sides are read again, a day back, before the account is
-    halted, and what trades of the last minutes may explain is awaited. Raises Stop when the broker answers for another
-    account, Retry when it cannot be read.
+    are always whole. A difference counts when it persists: both sides are read again, a day and three days back, before
+    the account is halted, and what trades of the last minutes may explain is awaited. Raises Stop when the broker
+    answers for another account, Retry when it cannot be read.
     """
     result = look(broker, ledger, occasion, pause)
     ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)

@@ -74,6 +74,8 @@ _AUCTION_HOURS = AuctionHours(wire.NEW_YORK, time_of_day(19), time_of_day(9, 27)
 # A busy day is thousands of rows. Orders are listed by when they were sent, and bookings by when they were made,
 # whatever day they carry: what is new is found in the last minutes.
 _OVERLAP, _MARGIN = timedelta(minutes=10), timedelta(minutes=1)
+# pages of one look that are asked for at once; further ones take half of the limit of 200 a minute
+_UNPACED_PAGES, _PAGE_SECONDS = 40, 0.6
 
 
 class AlpacaBroker:
@@ -117,6 +119,7 @@ class AlpacaBroker:
         session.request = functools.partial(session.request, timeout=_TIMEOUT)  # type: ignore[method-assign]
         self._stream_arguments = (key_id, secret_key, stream_url)
         self._stream: UpdateStream | None = None
+        self._pages = 0
 
     @classmethod
     def from_settings(cls, settings: Settings, *, mode: Mode = Mode.PAPER) -> "AlpacaBroker":
@@ -158,8 +161,10 @@ class AlpacaBroker:
         """Orders, bookings, positions and account as one cut: read again when something was booked in between."""
         # bookings are asked for by whole seconds
         after = None if since is None else (since - _MARGIN).replace(microsecond=0)
+        self._pages = 0
+        bookings: list[tuple[str, Fill | Activity]] = []
         for _ in range(_CUT_ATTEMPTS):
-            bookings = self._bookings(after)
+            self._read_on(bookings, after)
             orders = self._orders(after)
             positions = self._read("/positions", wire.positions)
             account = self.account()
@@ -253,6 +258,7 @@ class AlpacaBroker:
         query: dict[str, Any] = {"status": "all", "limit": _ORDER_PAGE, "direction": "asc"}
         found: dict[str, BrokerOrder] = {}
         while True:
+            self._turn_page()
             page = self._read("/orders", wire.order_page, query | _after(after))
             known = len(found)
             found |= {order.broker_order_id: order for _, order in page}
@@ -261,18 +267,24 @@ class AlpacaBroker:
             # `after` is exclusive and two orders may share a moment, so the next page starts with the last one's
             after = page[-1][0] - timedelta(microseconds=1)
 
-    def _bookings(self, after: datetime | None) -> list[tuple[str, Fill | Activity]]:
-        bookings: list[tuple[str, Fill | Activity]] = []
+    def _read_on(self, bookings: list[tuple[str, Fill | Activity]], after: datetime | None) -> None:
+        """Add what was booked after the last one known."""
         while page := self._bookings_page(bookings, after):
             bookings += page
             if len(page) < _ACTIVITY_PAGE:
                 break
-        return bookings
+
+    def _turn_page(self) -> None:
+        """A whole epoch may be thousands of pages: they are asked for no faster than the broker allows."""
+        self._pages += 1
+        if self._pages > _UNPACED_PAGES:
+            self._pause(_PAGE_SECONDS)
 
     def _bookings_page(
         self, known: list[tuple[str, Fill | Activity]], after: datetime | None
     ) -> list[tuple[str, Fill | Activity]]:
         """What was booked after `after` and after the last one known."""
+        self._turn_page()
         query = {"direction": "asc", "page_size": _ACTIVITY_PAGE, **_after(after)}
         if known:
             query["page_token"] = known[-1][0]

@@ -135,7 +135,7 @@ def test_what_will_not_pass_stops_and_what_may_is_tried_again(exchange, monkeypa
     answer.status_code, answer._content = status, body
     monkeypatch.setattr(broker._client._session, "request", lambda *_, **__: answer)
     with pytest.raises(kind):
-        broker._bookings(None)
+        broker._read_on([], None)
 
 
 def test_a_row_that_cannot_be_read_is_named(exchange, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_row_that_cannot_be_read_is_named(exchange, monkeypatch):
     )
     monkeypatch.setattr(broker._client._session, "request", lambda *_, **__: answer)
     with pytest.raises(Stop, match="net_amount '', not an exact number in FEE x-7"):
-        broker._bookings(None)
+        broker._read_on([], None)
 
 
 def test_history_is_read_page_by_page(exchange, monkeypatch):
@@ -160,6 +160,11 @@ def test_history_is_read_page_by_page(exchange, monkeypatch):
     assert exchange.broker().snapshot(None) == whole
     assert [order.client_order_id for order in whole.orders] == [f"o-{number}" for number in range(7)]
     assert (len(whole.fills), len(whole.activities)) == (7, 1)
+    monkeypatch.setattr(alpaca, "_UNPACED_PAGES", 3)
+    pauses = []
+    assert exchange.broker(pause=pauses.append).snapshot(None) == whole
+    # seven pages of orders, each begins with the last one of the page before; three of bookings, and a look for more
+    assert pauses == [0.6] * (7 + 3 + 1 - 3)
     recent = exchange.broker().snapshot(DAYS[1].opens + timedelta(days=9))
     assert (recent.orders, recent.fills) == ((), ())
     assert (recent.positions, recent.account) == (whole.positions, whole.account)
