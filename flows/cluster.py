@@ -24,6 +24,7 @@ from training.budget import SHARE, Budget  # noqa: E402
 from training.remote import ClusterError, Query  # noqa: E402
 from training.train import Search  # noqa: E402
 from training.units import Do, HandOut, Unit  # noqa: E402
+from training.versions import versions  # noqa: E402
 from warehouse.errors import OperatorError, Stop  # noqa: E402
 
 log = logging.getLogger("truebar")
@@ -73,7 +74,7 @@ def _results_of(
     Without a list of suspects it raises ClusterError for one.
     """
     done: Queue[Future[Any]] = Queue()
-    here = remote.versions()
+    here = versions()
     asked: dict[str, Unit] = {}
     for unit in units:
         future = client.submit(_fitted, query, unit, here, pure=False)
@@ -202,7 +203,7 @@ def _refuse_others(client: Client, address: str, device: str) -> None:
                 "with `.venv/bin/dask worker` of a checkout of the same commit"
             )
         found, reason = said
-        if sentence := difference(remote.versions(), found):
+        if sentence := difference(versions(), found):
             raise ClusterError(f"worker {worker} of the cluster at {address} {sentence}")
         if reason is not None:
             raise ClusterError(f"worker {worker} of the cluster at {address} cannot train: {reason}")
@@ -220,7 +221,7 @@ def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
 
 
 def _described(device: str) -> tuple[dict[str, str], str | None]:
-    return remote.versions(), remote.unfit(device)
+    return versions(), remote.unfit(device)
 
 
 def _budget() -> Budget:
@@ -230,10 +231,10 @@ def _budget() -> Budget:
     return Budget.of_settings(threads=worker.state.nthreads, memory=int(SHARE * limit) if limit else None)
 
 
-def _fitted(query: Query, unit: Unit, versions: dict[str, str]) -> Any:
+def _fitted(query: Query, unit: Unit, there: dict[str, str]) -> Any:
     """Do a unit on a worker. One that has joined since the search began may be another than those seen then."""
     worker = get_worker().address
-    if sentence := difference(versions, remote.versions()):
+    if sentence := difference(there, versions()):
         raise ClusterError(f"worker {worker}, which has joined meanwhile, {sentence}")
     try:
         return remote.do(query, unit, _budget())

@@ -3,7 +3,7 @@
 What is decided at the close of a bar is filled at the next open; `training/accounting.py` says what that earns.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -57,18 +57,18 @@ class TrialPath:
 
 
 @dataclass(frozen=True)
-class _FoldResult:
-    """Scores and weights (bars, S) of one fold's test; losses and base-rate losses in and out of sample.
+class FoldResult:
+    """Scores and weights (bars, S) of one fold's test.
 
-    whole (bars, S): the weight of a position that exits keep, NaN without any. choice: what the search inside the fold
-    chose, None where there is no search.
+    in_sample, out_of_sample (2,): the sums of its losses and of the base rate's. whole (bars, S): the weight of a
+    position that exits keep, NaN without any. choice: what the search inside the fold chose, None where there is none.
     """
 
     scores: np.ndarray
     weights: np.ndarray
     whole: np.ndarray
-    in_sample: tuple[np.ndarray, np.ndarray]
-    out_of_sample: tuple[np.ndarray, np.ndarray]
+    in_sample: np.ndarray
+    out_of_sample: np.ndarray
     choice: Choice | None = None
 
 
@@ -84,8 +84,7 @@ class Backtest:
     """One trial's hypothesis on its dataset: folds and labels are made once.
 
     `chosen` is what the search inside each fold chose, by the fold's number, where the hypothesis tunes; a search that
-    is not there yet is made when its fold is fitted, and told to `on_choice`. `matrices` are those of all fits on the
-    dataset.
+    is not there yet is made when its fold is fitted. `matrices` are those of all fits on the dataset.
     """
 
     hypothesis: Hypothesis
@@ -95,7 +94,6 @@ class Backtest:
     run_id: str
     known_values: Values | None = None
     chosen: dict[int, Choice] = field(default_factory=dict)
-    on_choice: Callable[[int, Choice], None] | None = None
     matrices: Matrices = field(default_factory=Matrices)
 
     @cached_property
@@ -169,7 +167,7 @@ class Backtest:
         """The out-of-sample path of every trial (trial_id -> parameters) of this one hypothesis."""
         return run({trial_id: (self, parameters) for trial_id, parameters in trials.items()})
 
-    def fold(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult:
+    def fold(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> FoldResult:
         """Fit on the fold's training bars and decide its test bars. Raises ModelError, which names the fold."""
         try:
             package = self.package(self.tuned(parameters, fold.train, fold.number), fold.train, trial_id)
@@ -182,7 +180,7 @@ class Backtest:
         shape = (len(fold.test), len(self.dataset.symbols))
         edges = self._edges(fold.train)
         base = models.base_rate(package.target, self._labels(fold.train, edges)[self._labelled(fold.train)])
-        return _FoldResult(
+        return FoldResult(
             scores=decided["score"].to_numpy().reshape(shape),
             weights=decided["weight"].to_numpy().reshape(shape),
             whole=decided["whole"].to_numpy().reshape(shape) if "whole" in decided else np.full(shape, np.nan),
@@ -191,7 +189,7 @@ class Backtest:
             choice=self.chosen.get(fold.number),
         )
 
-    def attempt(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> _FoldResult | Unfitted:
+    def attempt(self, fold: Fold, parameters: XGBoostParameters, trial_id: str) -> FoldResult | Unfitted:
         """What `fold` returns, or why it cannot be fitted: that is one trial's affair, and other trials go on."""
         try:
             return self.fold(fold, parameters, trial_id)
@@ -203,15 +201,8 @@ class Backtest:
         if self.hypothesis.training.tune is None:
             return parameters
         if number not in self.chosen:
-            self.keep(number, tuning.choose(self, train, parameters, number=number))
+            self.chosen[number] = tuning.choose(self, train, parameters, number=number)
         return self.chosen[number].parameters
-
-    def keep(self, number: int, choice: Choice) -> None:
-        """Take what was chosen in a fold, here or by another process, and tell it once."""
-        if number not in self.chosen:
-            self.chosen[number] = choice
-            if self.on_choice is not None:
-                self.on_choice(number, choice)
 
     @property
     def tested(self) -> np.ndarray:
@@ -269,14 +260,15 @@ class Backtest:
 
     def _losses(
         self, package: ModelPackage, sessions: np.ndarray, edges: tuple[float, ...], base: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> np.ndarray:
         usable = self._labelled(sessions)
         if not usable.any():
-            return np.empty(0), np.empty(0)
+            return np.zeros(2)
         labels = self._labels(sessions, edges)[usable]
         rows = self.dataset.learnt(sessions, usable)
         predictions = np.concatenate([package.predict(part) for part in rows.parts()])
-        return models.losses(package.target, labels, predictions), models.losses(package.target, labels, base)
+        predicted, of_base = (models.losses(package.target, labels, one) for one in (predictions, base))
+        return np.array([predicted.sum(), of_base.sum()])
 
 
 def run(
@@ -296,12 +288,12 @@ def run(
     # all of one fold first: they share its matrix
     in_turn = sorted(folds, key=lambda place: place[1])
 
-    def fitted(unit: Unit) -> _FoldResult | Unfitted:
+    def fitted(unit: Unit) -> FoldResult | Unfitted:
         one, parameters = trials[unit.trial]
         return one.attempt(folds[unit.trial, unit.fold], parameters, unit.trial)
 
     asked = [Unit(trial, number, trials[trial][0].chosen.get(number)) for trial, number in in_turn]
-    found: dict[tuple[str, int], _FoldResult] = {}
+    found: dict[tuple[str, int], FoldResult] = {}
     failed: dict[tuple[int, str], str] = {}
     for unit, result in hand_out(asked, fitted):
         if isinstance(result, Unfitted):
@@ -311,7 +303,7 @@ def run(
             continue
         found[unit.trial, unit.fold] = result
         if result.choice is not None:
-            trials[unit.trial][0].keep(unit.fold, result.choice)
+            trials[unit.trial][0].chosen[unit.fold] = result.choice
     # of several folds of a trial the first one says why
     without = {trial: failed[number, trial] for number, trial in sorted(failed, reverse=True)}
     if failed and (unfitted is None or len(without) == len(trials)):
@@ -326,7 +318,7 @@ def run(
     return _paths([trials[trial][0] for trial in results], results)
 
 
-def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[_FoldResult]]) -> dict[str, TrialPath]:
+def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[FoldResult]]) -> dict[str, TrialPath]:
     tested = backtests[0].tested
     market = Market(backtests[0].dataset, int(tested[0]), int(tested[-1]))
     scores = [np.concatenate([fold.scores for fold in folds]) for folds in results.values()]
@@ -343,7 +335,7 @@ def _paths(backtests: Sequence[Backtest], results: Mapping[str, list[_FoldResult
 
 
 def _path(
-    backtest: Backtest, market: Market, results: list[_FoldResult], scores: np.ndarray, account: Account
+    backtest: Backtest, market: Market, results: list[FoldResult], scores: np.ndarray, account: Account
 ) -> TrialPath:
     return TrialPath(
         sessions=backtest.dataset.sessions[backtest.tested],
@@ -385,5 +377,5 @@ def folds_of(hypothesis: Hypothesis, values: Values) -> tuple[Fold, ...]:
     )
 
 
-def _pooled_skill(folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    return models.skill(*(np.concatenate(kind) for kind in zip(*folds, strict=True)))
+def _pooled_skill(folds: list[np.ndarray]) -> float:
+    return models.skill(*np.sum(folds, axis=0))

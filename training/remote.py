@@ -1,17 +1,10 @@
 """A search made again in another process: the query travels and not the data, which that process reads by itself."""
 
-import hashlib
-import platform
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock, Semaphore
 from typing import Any
 
-import optuna
-
-from models_registry.package import library_versions
 from training import trials
 from training.budget import Budget
 from training.dataset import Dataset, read
@@ -23,13 +16,11 @@ from training.units import Unit
 from warehouse.connection import connect
 from warehouse.errors import OperatorError, Stop
 from warehouse.refusals import in_words
-from warehouse.settings import PROJECT_DIR
 
 # whoever fits for others only reads
 ROLE = "analyst"
 # of one dataset; those of other hypotheses are made again when they are asked for
 _SEARCHES = 4
-_CODE = ("models_registry", "training", "training/gate", "warehouse")
 
 
 @dataclass(frozen=True)
@@ -118,17 +109,6 @@ def do(query: Query, unit: Unit, budget: Budget) -> Any:
         return search.do(unit)
 
 
-def versions() -> dict[str, str]:
-    """What the bits of a fit depend on, beside its data: what differs between two processes must not be mixed."""
-    return {
-        "truebar": _code(),
-        **library_versions(),
-        "optuna": optuna.__version__,
-        "Python": ".".join(map(str, sys.version_info[:2])),
-        "processor": platform.machine(),
-    }
-
-
 def unfit(device: str) -> str | None:
     """Why this process cannot fit on a device what it reads from the warehouse; None when it can."""
     try:
@@ -138,11 +118,3 @@ def unfit(device: str) -> str | None:
     except OperatorError as error:
         return str(error)
     return None
-
-
-@cache
-def _code() -> str:
-    """12 hex digits of the code that reads, fits and predicts: a checkout's version stays the same for months."""
-    files = sorted(path for folder in _CODE for path in (PROJECT_DIR / folder).glob("*.py"))
-    content = b"".join(path.relative_to(PROJECT_DIR).as_posix().encode() + path.read_bytes() for path in files)
-    return hashlib.sha256(content).hexdigest()[:12]

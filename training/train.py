@@ -1,21 +1,21 @@
 """Training one hypothesis: every combination of its grid becomes a trial with stored out-of-sample evidence."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from models_registry.frozen import canonical_json
-from training import backtest, memorised, targets, trials
+from training import backtest, memorised, targets, trials, units
 from training.backtest import Backtest, folds_of
 from training.budget import Budget
 from training.dataset import Dataset, read
+from training.fitted import Fitted
 from training.hypothesis import Hypothesis
 from training.matrices import Matrices
 from training.models import LINEAR, ModelError, resolve_device
 from training.targets import Values
 from training.trials import FamilyKey
-from training.tuning import Choice
 from training.units import HandOut, Unit
 from training.walk_forward import Fold
 from warehouse.connection import connect
@@ -96,7 +96,7 @@ class Search:
         """What a process does of the search by itself; `unit` brings along what was chosen in its fold before."""
         _, one = self.trials[unit.trial]
         if unit.choice is not None:
-            one.keep(unit.fold, unit.choice)
+            one.chosen[unit.fold] = unit.choice
         if unit.is_control:
             return memorised.gap_of(one)
         fold = next(fold for fold in one.folds if fold.number == unit.fold)
@@ -156,8 +156,11 @@ def _try(
     tried: Mapping[str, tuple[dict[str, Any], Backtest]],
     hand_out: HandOut | None,
 ) -> None:
-    if search.hypothesis.training.tune is not None:
-        tried = _going_on(search, tried)
+    with connect("trainer", read_only=True) as connection:
+        kept = Fitted(connection, search.run_id, search.device)
+        for (trial, fold), choice in trials.stored_choices(connection, search.run_id, search.device).items():
+            tried[trial][1].chosen[fold] = choice
+    hand_out = kept.beside(hand_out or units.local(next(iter(tried.values()))[1]))
     unfitted: dict[str, str] = {}
     try:
         asked = {trial: (one, one.hypothesis.training.xgboost) for trial, (_, one) in tried.items()}
@@ -176,30 +179,3 @@ def _try(
         }
         trials.finish_run(connection, search.run_id, search.hypothesis, family, evidence, unfitted)
         memorised.store(connection, gaps)
-
-
-def _going_on(
-    search: Search, tried: Mapping[str, tuple[dict[str, Any], Backtest]]
-) -> dict[str, tuple[dict[str, Any], Backtest]]:
-    """The backtests with what an attempt before this one chose, storing what they choose as soon as they do."""
-    with connect("trainer", read_only=True) as connection:
-        known = trials.stored_choices(connection, search.run_id, search.device)
-
-    def keeping(trial: str) -> Callable[[int, Choice], None]:
-        def keep(fold: int, choice: Choice) -> None:
-            with connect("trainer") as connection:
-                trials.store_choice(connection, search.run_id, trial, fold, choice, search.device)
-
-        return keep
-
-    return {
-        trial: (
-            parameters,
-            replace(
-                one,
-                chosen={fold: choice for (of, fold), choice in known.items() if of == trial},
-                on_choice=keeping(trial),
-            ),
-        )
-        for trial, (parameters, one) in tried.items()
-    }

@@ -274,7 +274,7 @@ def test_quantile_classes_of_a_fold_are_cut_by_its_training_bars() -> None:
     shares = np.bincount(classes[0], minlength=3) / len(known)
     outcomes = np.eye(3)[classes[1]]
     _, base = engine.fold(fold, engine.hypothesis.training.xgboost, "t0000000").out_of_sample
-    assert base == pytest.approx(((outcomes - shares) ** 2).sum(axis=1))
+    assert base == pytest.approx(((outcomes - shares) ** 2).sum())
 
 
 def test_no_label_of_the_fitted_rows_reaches_into_those_that_stop_them() -> None:

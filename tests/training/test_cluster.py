@@ -29,6 +29,7 @@ from training.look import judge_families
 from training.remote import ClusterError, Query
 from training.train import Run, Search, prepare, train
 from training.units import Do, HandOut, Unit
+from training.versions import versions
 from warehouse.connection import arrow, connect
 from warehouse.errors import Stop
 
@@ -378,7 +379,7 @@ def test_a_worker_that_cannot_read_the_warehouse_is_refused(scheduler: Dask, tmp
 
 @pytest.mark.parametrize("name", ["xgboost", "numpy", "truebar", "Python", "processor"])
 def test_what_differs_is_named(name: str) -> None:
-    here = remote.versions()
+    here = versions()
     assert difference(here, dict(here)) is None
     assert difference(here, {**here, name: "0.0"}).startswith(f"has {name} 0.0 and not {here[name]}, ")
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.training import worlds
-from training import trials, tuning
+from training import models, trials, tuning
+from training.fitted import Fitted
 from training.look import judge_families
 from training.models import ModelError
 from training.reproduction import reproduced
 from training.train import prepare, train
+from training.units import Unit
 from warehouse.connection import arrow, connect
 
 pytestmark = pytest.mark.usefixtures("made_up_warehouse")
@@ -72,6 +74,86 @@ def test_a_tuned_search_that_is_killed_in_mid_fold_forgets_and_repeats_nothing(m
         before["runs"], before["trials"] + 1, before["run_outcomes"] + 1,
     )  # fmt: skip
     assert not train(hypothesis, source_file="x.yaml").is_new
+
+
+# A machine that loses its power when the sixth fit of a grid begins: five are there.
+KILLED_IN_A_GRID = """
+import os, signal
+from tests.training import worlds
+from training import models
+from training.train import train
+fit, begun = models.fit, []
+
+def until_the_sixth(*arguments, **named):
+    begun.append(1)
+    if len(begun) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return fit(*arguments, **named)
+
+models.fit = until_the_sixth
+os.environ["TRUEBAR_TRAINING_THREADS"] = "1"
+train(worlds.hypothesis(experiment_id="grid_was_killed", training={training!r}), source_file="x.yaml")
+"""
+CAME_OF_IT = """
+    select
+        trial_no, symbol, bar_start, fold, score, position, trade, cost, net_return, skill_in_sample,
+        skill_out_of_sample, memorised
+    from research.trials
+    inner join research.trial_returns using (trial_id)
+    inner join research.trial_controls using (trial_id)
+    where run_id = $1
+    order by trial_no, symbol, bar_start
+"""
+
+
+def test_a_grid_that_is_killed_fits_only_what_was_not_fitted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = KILLED_IN_A_GRID.replace("{training!r}", repr(worlds.GRID))
+    root = Path(__file__).parents[2]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    before = worlds.counts()
+
+    begun, fit = [], models.fit
+    monkeypatch.setattr(models, "fit", lambda *arguments, **named: begun.append(1) or fit(*arguments, **named))
+    undisturbed = train(worlds.hypothesis(experiment_id="was_left_alone", training=worlds.GRID), source_file="x.yaml")
+    every = len(begun)
+    assert every == 12, "five folds of two trials, and a control of each"
+    left_alone = worlds.counts()
+    begun.clear()
+    caplog.set_level("INFO", logger="truebar")
+    run = train(worlds.hypothesis(experiment_id="grid_was_killed", training=worlds.GRID), source_file="x.yaml")
+    assert len(begun) == every - 5
+    assert "5 of 10 fits are there from an earlier attempt" in caplog.text
+    after = worlds.counts()
+    assert {name: after[name] - left_alone[name] for name in ("hypotheses", "runs", "families")} == {
+        "hypotheses": 0, "runs": 0, "families": 0,
+    }  # fmt: skip
+    for name in ("trials", "trial_returns", "run_outcomes"):
+        assert after[name] - left_alone[name] == left_alone[name] - before[name], name
+    assert arrow("analyst", CAME_OF_IT, (run.run_id,)).equals(arrow("analyst", CAME_OF_IT, (undisturbed.run_id,)))
+    assert reproduced(run.trial_ids[0]) is not None
+
+
+def test_what_other_code_or_another_device_has_fitted_is_fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    hypothesis = worlds.hypothesis(experiment_id="fitted_by_others", training=worlds.GRID)
+    run = train(hypothesis, source_file="x.yaml")
+    search, _ = prepare(hypothesis)
+    asked = [Unit(trial, fold.number) for trial in search.trials for fold in search.folds]
+
+    def handed_out(device: str) -> int:
+        left: list[Unit] = []
+        with connect("trainer", read_only=True) as connection:
+            kept = Fitted(connection, run.run_id, device)
+        found = [*kept.beside(lambda units, do: iter(left.extend(units) or ()))(asked, search.do)]
+        assert len(found) + len(left) == len(asked)
+        return len(left)
+
+    assert handed_out("cpu") == 0
+    assert handed_out("cuda") == len(asked)
+    monkeypatch.setattr("training.fitted.versions", lambda: {"truebar": "of another commit"})
+    assert handed_out("cpu") == len(asked)
 
 
 def test_a_search_that_goes_on_elsewhere_mixes_no_choices(monkeypatch: pytest.MonkeyPatch) -> None:
