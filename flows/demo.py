@@ -35,7 +35,15 @@ TRAINED_THROUGH = "2012-09-28T20:15:00Z"
 TRADED_THROUGH = date(2013, 3, 1)
 HISTORY_START = date(2000, 1, 1)
 # what the tape has data for: daily bars of stocks, and of one coin
-EXPERIMENTS = ("aapl_momentum", "four_stock_panel", "ibm_volatility_week", "planted_coin", "planted_edge", "pure_noise")
+EXPERIMENTS = (
+    "aapl_momentum",
+    "four_stock_panel",
+    "four_stock_ranking",
+    "ibm_volatility_week",
+    "planted_coin",
+    "planted_edge",
+    "pure_noise",
+)
 COINS = ["SYNTHUSDT"]
 KEYS = {
     "SANDBOX_POLYGON_KEY": "demo-polygon",

@@ -6,11 +6,20 @@ import pytest
 
 from tests.execution.agreement import assert_agree
 from tests.execution.spot import assert_spot_agrees
-from tests.machine import Demo
+from tests.machine import ROOT, Demo
+from training import hypothesis
 from training.parity import compare
-from warehouse.connection import connect, endpoint, open_connection
+from training.replay import signals
+from training.train import prepare
+from warehouse.connection import arrow, connect, endpoint, open_connection
 
 pytestmark = pytest.mark.xdist_group("demo")
+
+
+DECIDED = """
+    select bar_start, symbol, score from research.trial_returns where trial_id = $1 and fold = $2
+    order by bar_start, symbol
+"""
 
 
 def query(sql: str) -> list[tuple]:
@@ -51,6 +60,24 @@ def test_the_planted_edges_pass_and_noise_does_not(demo: Demo) -> None:
     assert verdicts["planted_coin"] is True
     assert verdicts["pure_noise"] is False
     assert query("select count(*) from results.leaderboard where verdict is null") == [(0,)]
+
+
+def test_the_ranking_panel_comes_to_a_verdict_and_decides_a_bar_alone_as_its_backtest_did(demo: Demo) -> None:
+    """Each bar by itself, through the package, as a session asks it: the bits of the trial's stored scores."""
+    search, _ = prepare(hypothesis.load(ROOT / "experiments" / "four_stock_ranking.yaml"))
+    ((trial, (_, backtest)),) = search.trials.items()
+    assert len(query(f"select verdict from results.leaderboard where trial_id = '{trial}'")) == 1
+    fold = backtest.folds[-1]
+    package = backtest.package(backtest.hypothesis.training.xgboost, fold.train, trial)
+    stored = arrow("analyst", DECIDED, (trial, fold.number)).to_pandas()
+    weights = set()
+    for bar in sorted(stored["bar_start"].unique())[::50]:
+        own = stored[stored["bar_start"] == bar]
+        alone = signals(package, bar.to_pydatetime(), bar.to_pydatetime())
+        assert [*alone["symbol"]] == [*own["symbol"]] == ["AAPL", "GOOG", "IBM", "MSFT"]
+        assert alone["score"].to_numpy(float).tobytes() == own["score"].to_numpy(float).tobytes()
+        weights |= {*alone["weight"]}
+    assert weights == {-0.5, 0.0, 0.5}, "one long and one short, and as much of each"
 
 
 def test_every_trial_has_every_check(demo: Demo) -> None:
