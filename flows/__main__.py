@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
     train.add_argument(
         "--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler whose workers fit (default: this machine fits)"
     )
+    commands.add_parser("refit", help="fit and judge what trades on the newest bars; nothing that trades changes")
     universe = commands.add_parser("universe", help="lines of seeds/universes.csv from a CSV of dated memberships")
     universe.add_argument("name", help="what a hypothesis calls it, e.g. sp500")
     universe.add_argument("file", type=Path, metavar="FILE", help="CSV with symbol, opt-in and opt-out")

@@ -74,14 +74,22 @@ def commit_passing(run_id: str) -> ModelRecord | None:
     is registered stays as it is, and one whose symbols another model trades stays a candidate. Raises CommitError when
     the data changed since the trial was made.
     """
-    best = _best(run_id, "PASSED")
-    if best is None:
+    record, best = register_passing(run_id), _best(run_id, "PASSED")
+    if record is None or best is None:
         return None
-    record = _registered(best, f"best passing trial of run {run_id}")
     if record.state == "candidate" and not registry.rivals(record.model_id, role="trainer"):
         reason = f"passed the gate at look {best['look_no']} of family {best['family_id']}"
         record = registry.advance(record.model_id, "paper", reason)
     return record
+
+
+def register_passing(run_id: str) -> ModelRecord | None:
+    """Register the best passing trial of a run, as a candidate that waits for a person; None when no trial passed.
+
+    A model that is registered stays as it is. Raises CommitError when the data changed since the trial was made.
+    """
+    best = _best(run_id, "PASSED")
+    return None if best is None else _registered(best, f"best passing trial of run {run_id}")
 
 
 def enter_shadow(run_id: str, looks: Sequence[int], reason: str) -> ModelRecord:
