@@ -47,6 +47,11 @@ def main(arguments: list[str] | None = None, *, called: str | None = None) -> in
         metavar="LOOKS",
         help="retire a model whose scores drifted in so many windows in a row that share no bar, 2 or more",
     )
+    drift.add_argument(
+        "--retire-contradicted",
+        action="store_true",
+        help="retire a model on paper or live whose record contradicts its backtest at a look fixed before",
+    )
     commands.add_parser("reconcile", help="compare the ledger with the broker")
     report = commands.add_parser("report", help="write a site of what happened, and say where it lies")
     report.add_argument(
@@ -135,6 +140,7 @@ def _run(options: argparse.Namespace, wait_until_ready: Callable[[], None]) -> N
             parameters["cluster"] = options.cluster
         case "drift":
             parameters["retire_after"] = options.retire_after
+            parameters["retire_contradicted"] = options.retire_contradicted
         case "report":
             parameters["folder"] = options.to
     name = options.command.replace("-", "_")

@@ -1,4 +1,4 @@
-"""Compare what models read and predict now with what they were trained on."""
+"""Compare what models read, predict and make now with what they were trained on."""
 
 import logging
 
@@ -7,6 +7,7 @@ from prefect import flow, task
 from flows.artifacts import keep_table
 from flows.attention import say
 from models_registry.registry import ModelRecord
+from training import paper_record
 from training.drift import Drift, drifts, take_looks
 
 log = logging.getLogger("truebar")
@@ -42,16 +43,23 @@ def note_looks(found: tuple[Drift, ...], retire_after: int | None) -> tuple[Mode
     return take_looks(found, retire_after)
 
 
+@task
+def note_paper(retires: bool) -> tuple[ModelRecord, ...]:
+    """Keep what records on paper came to at the days fixed for it, and retire whom that contradicts, if asked to."""
+    return paper_record.take_looks(paper_record.paper_records(), retires=retires)
+
+
 @flow
-def drift(retire_after: int | None = None) -> int:
+def drift(retire_after: int | None = None, retire_contradicted: bool = False) -> int:
     """Compare every model in shadow, paper or live; returns how many there are.
 
     It fails when the scores of one drift, so that an alarm can hang on it. With `retire_after` a model is retired whose
-    scores drifted in so many windows in a row that share no bar. Without it nothing is retired:
-    whether a model is wrong or the market is new, a person decides.
+    scores drifted in so many windows in a row that share no bar. With `retire_contradicted` one is retired whose record
+    on paper lies so far below its backtest that of models as good as theirs one in twenty ever would. Without them
+    nothing is retired: whether a model is wrong or the market is new, a person decides.
     """
     found = compare()
-    retired = note_looks(found, retire_after)
+    retired = (*note_looks(found, retire_after), *note_paper(retire_contradicted))
     say(
         f"models compared with their training: {len(found)}",
         [
