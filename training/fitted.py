@@ -56,6 +56,10 @@ class Fitted:
 
         return hand_out
 
+    def clear(self, connection: psycopg.Connection) -> None:
+        """Keep nothing of the run any more: its trials have all that came of it."""
+        connection.execute("delete from research.fitted_folds where run_id = %s", (self._run,))
+
     def _keep(self, unit: Unit, result: Any) -> Any:
         if isinstance(result, Unfitted) or _place(unit) in self._kept:
             return result

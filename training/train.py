@@ -171,7 +171,9 @@ def _try(
             trials.record_outcome(connection, search.run_id, "failed", str(error) or type(error).__name__)
         raise
     with connect("trainer") as connection:
-        if not trials.claim_finish(connection, search.run_id):
+        is_first = trials.claim_finish(connection, search.run_id)
+        kept.clear(connection)
+        if not is_first:
             return
         evidence = {
             trial: (parameters, one.dataset.feature_names, paths.get(trial))

@@ -134,10 +134,14 @@ def test_a_grid_that_is_killed_fits_only_what_was_not_fitted(
         assert after[name] - left_alone[name] == left_alone[name] - before[name], name
     assert arrow("analyst", CAME_OF_IT, (run.run_id,)).equals(arrow("analyst", CAME_OF_IT, (undisturbed.run_id,)))
     assert reproduced(run.trial_ids[0]) is not None
+    with connect("analyst") as connection:
+        assert connection.execute("select count(*) from research.fitted_folds").fetchone() == (0,)
 
 
 def test_what_other_code_or_another_device_has_fitted_is_fitted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     hypothesis = worlds.hypothesis(experiment_id="fitted_by_others", training=worlds.GRID)
+    # as where an attempt ends before its run has succeeded
+    monkeypatch.setattr(Fitted, "clear", lambda kept, connection: None)
     run = train(hypothesis, source_file="x.yaml")
     search, _ = prepare(hypothesis)
     asked = [Unit(trial, fold.number) for trial in search.trials for fold in search.folds]
