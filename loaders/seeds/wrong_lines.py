@@ -39,7 +39,7 @@ _BAR = """
     )
 """
 # of dbt's data tests, those that a line by itself or beside another can fail
-_RULES = ("primary_key", "unique_combination", "never_null", "accepted_values", "expression_is_true")
+_RULES = ("primary_key", "unique_combination", "unique_if_given", "never_null", "accepted_values", "expression_is_true")
 _WORDS = {
     "confirmations": {"what": ("price", "action", "identity"), "decision": ("accept", "reject", "replace")},
     "calendar_overrides": {"what": ("add", "remove", "change")},

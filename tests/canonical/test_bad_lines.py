@@ -48,6 +48,9 @@ BAD: dict[str, list[tuple[str, str | None]]] = {
         ("equity,1d,half,1.5,1", "rank is '1.5', which is no whole number"),
         # before all of them stands what a person wrote
         ("equity,1d,zero,0,1", "rank > 0 does not hold"),
+        ("equity,1d,zeroth,8,0", "coalesce(volume_rank > 0, true) does not hold"),
+        # whose volume would count?
+        ("equity,1d,tied,9,2", "line 10 has the same asset_class, timeframe, volume_rank"),
         ("equity,1d,huge,99999999999,1", "rank is '99999999999', which is no whole number"),
     ],
     "price_limits": [

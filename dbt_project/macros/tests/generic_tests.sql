@@ -6,6 +6,16 @@ having count(*) > 1
 {% endtest %}
 
 
+{# Unique among the rows that have a value in each of these columns. #}
+{% test unique_if_given(model, columns) %}
+select {{ columns | join(', ') }}, count(*) as rows_found
+from {{ untested(model) }} as tested
+where num_nulls({{ columns | join(', ') }}) = 0
+group by {{ columns | join(', ') }}
+having count(*) > 1
+{% endtest %}
+
+
 {# Unique and never null. #}
 {% test primary_key(model, columns) %}
 select {{ columns | join(', ') }}, count(*) as rows_found
