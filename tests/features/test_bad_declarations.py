@@ -53,6 +53,38 @@ MISTAKES = {
         [(MOMENTUM, "{% endmacro", ", close * random() as dice"), (YAML, "", ("dice", "momentum", 1))],
         f"{MOMENTUM}: dice calls random, whose result depends on when it runs: a live model must be deterministic",
     ),
+    "a division by what may be zero": (
+        [(MOMENTUM, "{% endmacro", ", close / (high - low) as split_up"), (YAML, "", ("split_up", "momentum", 1))],
+        f"{MOMENTUM}: split_up divides by what may be zero without ratio(), which raises an error at zero",
+    ),
+    "a division by a volume": (
+        [(MOMENTUM, "{% endmacro", ", close / volume as thin"), (YAML, "", ("thin", "momentum", 1))],
+        f"{MOMENTUM}: thin divides by volume without ratio(), which raises an error at zero",
+    ),
+    "a bare logarithm": (
+        [(MOMENTUM, "{% endmacro", ", ln(volume) as logged"), (YAML, "", ("logged", "momentum", 1))],
+        f"{MOMENTUM}: logged calls ln() without log_ratio(), which raises an error at zero",
+    ),
+    "a bare root": (
+        [(MOMENTUM, "{% endmacro", ", sqrt(close - open) as rooted"), (YAML, "", ("rooted", "momentum", 1))],
+        f"{MOMENTUM}: rooted calls sqrt() without root(), which raises an error below zero",
+    ),
+    "a function without bounds": (
+        [(MOMENTUM, "{% endmacro", ", exp(close) as grown"), (YAML, "", ("grown", "momentum", 1))],
+        f"{MOMENTUM}: grown calls exp, which may raise an error",
+    ),
+    "a cast": (
+        [(MOMENTUM, "{% endmacro", ", close::integer as whole"), (YAML, "", ("whole", "momentum", 1))],
+        f"{MOMENTUM}: whole casts to integer, which may raise an error",
+    ),
+    "an operator without bounds": (
+        [(MOMENTUM, "{% endmacro", ", close ^ 9 as raised"), (YAML, "", ("raised", "momentum", 1))],
+        f"{MOMENTUM}: raised uses ^, which may raise an error",
+    ),
+    "a query": (
+        [(MOMENTUM, "{% endmacro", ", (select 1 / 0) as queried"), (YAML, "", ("queried", "momentum", 1))],
+        f"{MOMENTUM}: queried names select, which is no column of the bars and is declared nowhere",
+    ),
     "the clock in another live model": (
         [("models/canonical/ohlcv_1d.sql", "cross join lateral", "-- now() may be named\n    {{ 'now()' }}")],
         "models/canonical/ohlcv_1d.sql calls now, whose result depends on when it runs",

@@ -23,7 +23,8 @@
     {%- endfor -%}
     {%- set resolved = resolve(features, library.declared, wrong) -%}
     {%- for name, declared in library.declared.items() -%}
-        {%- do wrong.extend(nondeterminism('macros/features/' ~ declared.file ~ ": " ~ name, declared.expression)) -%}
+        {%- set place = 'macros/features/' ~ declared.file ~ ": " ~ name -%}
+        {%- do wrong.extend(nondeterminism(place, declared.expression) + what_can_raise(place, name, declared.expression)) -%}
     {%- endfor -%}
     {%- for node in nodes -%}
         {%- do wrong.extend(nondeterminism(node.original_file_path, node.raw_code)) -%}
