@@ -168,6 +168,12 @@
         {%- endfor -%}
     {%- endif -%}
 
+    {%- if keeps -%}
+        {% call statement('take_back_failures') -%}
+            {{ live_take_back_failures(history, keeps, is_rebuild or is_first) }}
+        {%- endcall %}
+    {%- endif -%}
+
     {% call statement('analyze') -%}
         -- of the keys only: sampling hundreds of wide columns takes seconds, and no plan needs them
         analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})

@@ -61,6 +61,42 @@
 {%- endmacro %}
 
 
+{#
+    Who fails in one of these relations ends where all of them were whole: its bars, and what was kept beside them until then, go
+    back to the noted watermark, from which the next build tries again. A history that was filled just now has none.
+#}
+{% macro live_take_back_failures(history, keeps, is_filled) -%}
+    delete from {{ history }} as history
+    using canonical.live_failures as failures
+    where failures.model = '{{ model.name }}'
+        and history.symbol = failures.symbol
+        {%- if not is_filled %}
+        and history.bar_start > coalesce(
+            (
+                select noted.bar_start
+                from canonical.live_watermarks as noted
+                where noted.model = failures.model and noted.symbol = failures.symbol
+            ),
+            '-infinity'
+        )
+        {%- endif %};
+    {%- for name in keeps %}
+    delete from {{ live_table_beside(history, name) }} as kept
+    using canonical.live_failures as failures
+    left join lateral (
+        select *
+        from {{ history }} as history
+        where history.symbol = failures.symbol
+        order by history.bar_start desc
+        limit 1
+    ) as ends on true
+    where failures.model = '{{ model.name }}'
+        and kept.symbol = failures.symbol
+        and {{ kept_is_after(name, 'kept', 'ends') }};
+    {%- endfor %}
+{%- endmacro %}
+
+
 {# All rows up to the end of a history that was filled just now, indexed by what they are taken back by. #}
 {% macro live_kept_fill(table, name, rows, history, inputs) -%}
     drop table if exists {{ table }};
