@@ -49,10 +49,12 @@ REFUSE = """
 """
 
 Counts = dict[str, dict[str, int]]
+# rows before, meanwhile and after; reasons by timeframe and symbol; symbols that the build's end names
+Seen = tuple[Counts, Counts, Counts, dict[str, dict[str, str]], list[tuple[str, str]]]
 
 
 @pytest.fixture(scope="module")
-def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counts, Counts, Counts, dict, list]]:
+def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     """Rows of each relation and symbol before, while and after each symbol is refused, and what was said meanwhile."""
     with running_warehouse(tmp_path_factory.mktemp("everywhere") / "state", BUILT):
         _prepare()
@@ -77,7 +79,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counts, C
 
 
 @pytest.mark.parametrize(("symbol", "view"), PLANTED.items())
-def test_a_refused_symbol_stops_alone(symbol: str, view: str, builds: tuple) -> None:
+def test_a_refused_symbol_stops_alone(symbol: str, view: str, builds: Seen) -> None:
     before, meanwhile, after, reasons, told = builds
     model, timeframe = view.split("__")[0], view.split("__")[0].split("_")[1]
     assert (symbol, f"{model}: planted") in told
@@ -93,7 +95,7 @@ def test_a_refused_symbol_stops_alone(symbol: str, view: str, builds: tuple) -> 
     assert after[view] == dict.fromkeys([*PLANTED, WELL], after[view][WELL])
 
 
-def test_nobody_else_is_told(builds: tuple) -> None:
+def test_nobody_else_is_told(builds: Seen) -> None:
     *_, reasons, told = builds
     assert sorted(symbol for symbol, _ in told) == sorted(PLANTED)
     assert not any(WELL in stale for stale in reasons.values())
