@@ -83,7 +83,7 @@ class AlpacaBroker:
 
     name = "alpaca"
     # a look takes six requests of the 200 a minute that an account has
-    customs = Customs(auction_hours=_AUCTION_HOURS, overlap=_OVERLAP, poll_seconds=4.0)
+    customs = Customs(overlap=_OVERLAP, poll_seconds=4.0)
 
     def __init__(
         self,
@@ -96,12 +96,17 @@ class AlpacaBroker:
         pause: Callable[[float], None] = time.sleep,
         machine: Callable[[], datetime] | None = None,
         silence: Silence | None = None,
+        has_auction: bool | None = None,
     ) -> None:
         """`machine` is this machine's clock; when not given, the real one at the vendor, and none at a stand-in.
 
         `silence` remembers when Alpaca wants to be left alone; when not given, as long as this object lives.
+        `has_auction`: whether what waits for an open is sent for its auction; when not given, for real money alone, as
+        the engine of paper accounts fills hardly any such order.
         """
         self.mode = Mode(mode)
+        if (self.mode is Mode.LIVE) if has_auction is None else has_auction:
+            self.customs = replace(self.customs, auction_hours=_AUCTION_HOURS)
         base_url = _address(base_url, "APCA_API_BASE_URL", self.mode)
         stream_url = _address(stream_url, "APCA_API_STREAM_URL", self.mode, socket=True)
         _check_key(key_id, base_url, self.mode)

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from execution.brokers.alpaca import AlpacaBroker
-from execution.brokers.base import Customs
+from execution.brokers.base import Mode
 from execution.orders import OrderStatus
 from execution.session import Session
 from tests.execution.agreement import assert_agree
@@ -34,7 +34,7 @@ def _in_force(exchange) -> set[str]:
 def test_an_order_is_for_the_auction_where_the_broker_takes_it(exchange, warehouse, package, moment, in_force):
     warehouse.publish(DAYS[0], HALF)
     exchange.advance(moment)
-    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(has_auction=True), pause=_no_pause) as session:
         assert {order.status for order in session.decide().sent} == {OrderStatus.ACCEPTED}
         assert _in_force(exchange) == {in_force}
         written = "select distinct time_in_force from ledger.intents where account_id = %s"
@@ -50,7 +50,7 @@ def test_an_order_is_for_the_auction_where_the_broker_takes_it(exchange, warehou
 def test_what_does_not_trade_in_the_auction_ends_and_is_told(exchange, warehouse, package):
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
     exchange.advance(SEVEN)
-    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(has_auction=True), pause=_no_pause) as session:
         session.decide()
         [order] = exchange.book()["orders"]
         exchange.advance(DAYS[1].opens - A_SECOND)
@@ -69,10 +69,10 @@ def test_what_is_sent_again_is_the_same_kind_of_order(exchange, warehouse, packa
     warehouse.publish(DAYS[0], {"ALPHA": 0.5})
     exchange.advance(SEVEN)
     exchange.ask("/sandbox/orders", {"rates": {"lost": 1}})
-    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(has_auction=True), pause=_no_pause) as session:
         assert [order.status for order in session.decide().sent] == [OrderStatus.UNKNOWN]
     exchange.ask("/sandbox/orders", {"rates": {}})
-    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+    with Session.open([package], exchange.broker(has_auction=True), pause=_no_pause) as session:
         session.decide()
         assert _in_force(exchange) == {"opg"}
         exchange.advance(DAYS[1].opens + AFTER_OPEN)
@@ -84,7 +84,7 @@ def test_what_is_sent_again_is_the_same_kind_of_order(exchange, warehouse, packa
 def test_an_order_is_not_sent_when_the_auction_takes_no_more(exchange, warehouse, package):
     warehouse.publish(DAYS[0], HALF)
     exchange.advance(NEARLY - A_SECOND)
-    broker = exchange.broker(pause=_no_pause)
+    broker = exchange.broker(pause=_no_pause, has_auction=True)
 
     def take_two_minutes(deliver: Callable) -> requests.Response:
         answer = deliver()
@@ -105,10 +105,18 @@ def test_an_order_is_not_sent_when_the_auction_takes_no_more(exchange, warehouse
     ("quantity", "waits_for_open", "in_force"),
     [("3", True, "opg"), ("3.0", True, "opg"), ("2.5", True, "day"), ("3", False, "day")],
 )
-def test_the_auction_takes_whole_shares_of_what_waits_for_it(quantity, waits_for_open, in_force):
-    units = Decimal(quantity)
-    assert AlpacaBroker.customs.in_force(units, SEVEN, waits_for_open=waits_for_open) == in_force
-    assert Customs().in_force(units, SEVEN, waits_for_open=waits_for_open) == "day"
+def test_the_auction_takes_whole_shares_of_what_waits_for_it(exchange, quantity, waits_for_open, in_force):
+    units, customs = Decimal(quantity), exchange.broker(has_auction=True).customs
+    assert customs.in_force(units, SEVEN, waits_for_open=waits_for_open) == in_force
+
+
+def test_only_real_money_waits_for_an_auction(exchange):
+    """A paper account's engine lets most such orders expire."""
+    live = AlpacaBroker(
+        "AK-live", "secret", "https://api.alpaca.markets", "wss://api.alpaca.markets/stream", mode=Mode.LIVE
+    )
+    assert live.customs.in_force(Decimal(3), SEVEN, waits_for_open=True) == "opg"
+    assert exchange.broker().customs.in_force(Decimal(3), SEVEN, waits_for_open=True) == "day"
 
 
 def _slow_down(broker: AlpacaBroker, take: Callable[[Callable], requests.Response]) -> None:

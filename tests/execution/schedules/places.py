@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from execution.__main__ import main
+from execution.brokers.base import Broker
 from execution.limits import Limits
 from execution.session import Session
 from tests.execution.schedules.plan import FAULTS
@@ -73,7 +74,10 @@ class Place:
 
     def session(self) -> Session:
         limits = None if len(self.packages) == 1 else Limits(closes_retired=True)
-        return Session.open(self.packages, self.exchange.broker(), pause=_no_pause, limits=limits)
+        return Session.open(self.packages, self.broker_there(), pause=_no_pause, limits=limits)
+
+    def broker_there(self) -> Broker:
+        return self.exchange.broker()
 
     def noise(self, beside: tuple[float, float]) -> dict[str, float] | None:
         """What the second model follows, where there is one."""
@@ -139,18 +143,21 @@ class Stocks(Place):
         at_evening: bool = False,
     ) -> None:
         self.exchange, self.packages = exchange, packages
-        self._decides_after = AT_EVENING if at_evening else AFTER_CLOSE
+        self._at_evening = at_evening
         self.warehouse = Warehouse()
         self.first = self.firsts[start]
         if knows_split:
             self.warehouse.change("insert into canonical.announced_splits values ('ALPHA', %s, 1, 2)", SPLIT_DAY)
+
+    def broker_there(self) -> Broker:
+        return self.exchange.broker(has_auction=self._at_evening)
 
     def account(self) -> str:
         return self.exchange.book()["account_id"]
 
     def close_bar(self, number: int, weights: tuple[float, float], beside: tuple[float, float]) -> None:
         day = DAYS[self.first + number]
-        self.move_to(day.closes + self._decides_after)
+        self.move_to(day.closes + (AT_EVENING if self._at_evening else AFTER_CLOSE))
         self.warehouse.publish(day, dict(zip(self.symbols, weights, strict=True)), noise=self.noise(beside))
 
     def trade(self, number: int) -> None:
