@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -25,6 +26,7 @@ DAY = 86_400_000
 USUAL_LIMIT, LARGEST_LIMIT = 500, 1_000
 
 Fields = dict[str, str]
+Row = TypeVar("Row")
 
 
 class SpotHandlers:
@@ -88,20 +90,22 @@ class SpotHandlers:
         """GET allOrders: from `orderId` on, or of a day at most, else the newest; oldest first."""
         symbol, first = self._symbol(fields), whole(fields, "orderId")
         mine = [one for one in self._spot.orders if one.symbol == symbol]
-        return self._page(fields, [(one.number, one.taken_at, wire.order(one)) for one in mine], first)
+        page = self._page(fields, [(one.number, one.taken_at, one) for one in mine], first)
+        return [wire.order(one) for one in page]
 
     def my_trades(self, fields: Fields) -> list[dict]:
         """GET myTrades: from `fromId` on, of one `orderId`, or of a day at most, else the newest; oldest first."""
         symbol, first, order = self._symbol(fields), whole(fields, "fromId"), whole(fields, "orderId")
         mine = [one for one in self._spot.trades if one.symbol == symbol and order in (None, one.order)]
-        return self._page(fields, [(one.number, one.at, wire.trade(one)) for one in mine], first)
+        page = self._page(fields, [(one.number, one.at, one) for one in mine], first)
+        return [wire.trade(one) for one in page]
 
     def account(self, fields: Fields) -> dict:
         """GET account."""
         return wire.account(self._spot, omit_zero=fields.get("omitZeroBalances") == "true")
 
     @staticmethod
-    def _page(fields: Fields, rows: list[tuple[int, int, dict]], first: int | None) -> list[dict]:
+    def _page(fields: Fields, rows: list[tuple[int, int, Row]], first: int | None) -> list[Row]:
         limit = min(whole(fields, "limit") or USUAL_LIMIT, LARGEST_LIMIT)
         start, end = whole(fields, "startTime"), whole(fields, "endTime")
         if start is not None and end is not None and end - start > DAY:
