@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 import requests
@@ -125,7 +126,7 @@ def _slow_down(broker: AlpacaBroker, take: Callable[[Callable], requests.Respons
     left = [take]
 
     def request(method: str, url: str, **options: object) -> requests.Response:
-        deliver = lambda: real(method, url, **options)  # noqa: E731
+        deliver = partial(real, method, url, **options)
         return left.pop()(deliver) if method.upper() == "POST" and left else deliver()
 
     session.request = request
