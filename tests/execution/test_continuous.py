@@ -41,17 +41,18 @@ def package(market):
     return package
 
 
-def _land() -> None:
-    """What the trigger on raw says of each landing."""
+def _land(symbols: int = 1) -> None:
+    """What the trigger on raw says of one landing of so many symbols."""
     with connect("loader") as connection:
-        connection.execute("select pg_notify('landings', '{}')")
+        for number in range(symbols):
+            # what a transaction says twice in the same words is told once
+            connection.execute("select pg_notify('landings', %s)", (json.dumps({"number": number}),))
 
 
 def test_a_landing_wakes_it_and_a_burst_wakes_it_once(ledger_db):
     with Landings.listen() as landings:
         assert not landings.wait(0.1, lambda: False)
-        for _ in range(5):
-            _land()
+        _land(symbols=5)
         assert landings.wait(30, lambda: False)
         assert not landings.wait(0.1, lambda: False)
         assert not landings.wait(30, lambda: True)
