@@ -30,6 +30,7 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
     )
     rows = cursor.fetchall()
     orders = {row[0]: as_order(row[:7]) for row in rows}
+    reported = {fill.broker_order_id for fill in broker.fills} | {order.broker_order_id for order in broker.orders}
     cursor.execute(
         """
         with named as (
@@ -44,8 +45,9 @@ def statement(cursor: psycopg.Cursor, account: str, broker: BrokerSnapshot, sinc
         orders.broker_order_id, reported_quantity, filled_quantity
         from named inner join ledger.orders using (client_order_id)
         where account_id = %(account)s and written_at >= ledger.epoch_start(account_id)
+        order by written_at
         """,
-        {"account": account, "reported": list({fill.broker_order_id for fill in broker.fills})},
+        {"account": account, "reported": list(reported)},
     )
     before = cursor.fetchall()
     earlier = {row[0]: as_order(row[1:8]) for row in before}

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
+from enum import StrEnum
 
 from execution.brokers.base import Activity, BrokerSnapshot, Fill
 from execution.findings import (
@@ -21,6 +22,18 @@ from execution.findings import (
 ZERO = Decimal(0)
 
 
+class Kind(StrEnum):
+    """What an id is of: a broker may give one id to an order and to an execution."""
+
+    ORDER = "order"
+    EXECUTION = "execution"
+    BOOKING = "booking"
+
+
+Subject = tuple[Kind, str]
+"""What something is said about: an order (by either id), an execution or a booking."""
+
+
 @dataclass(frozen=True, slots=True)
 class Movement:
     """Signed units of a symbol and signed cash."""
@@ -35,18 +48,33 @@ class Adopted:
     """What was adopted in the account's epoch.
 
     `findings` are names and texts of discrepancies, `subjects` what they are about, with the movements that book them.
-    `before` are the broker's ids of orders, executions and bookings from before the epoch. `apart` are symbols that the
+    `before` are the broker's orders, executions and bookings from before the epoch. `apart` are symbols that the
     account holds and that are not ours: they are booked, and neither valued nor traded.
     """
 
     findings: frozenset[tuple[str, str]] = frozenset()
-    subjects: Mapping[str, tuple[Movement, ...]] = field(default_factory=dict)
-    before: frozenset[str] = frozenset()
+    subjects: Mapping[Subject, tuple[Movement, ...]] = field(default_factory=dict)
+    before: frozenset[Subject] = frozenset()
     apart: frozenset[str] = frozenset()
 
     def covers(self, finding: object) -> bool:
         """Whether this very discrepancy was found right. Another statement about the same subject is another one."""
         return (type(finding).__name__, str(finding)) in self.findings
+
+
+_KINDS = {
+    finding.__name__: kind
+    for kind, findings in (
+        (Kind.EXECUTION, (ForeignFill, FillDiffers, FillUnknownToBroker)),
+        (Kind.BOOKING, (ActivityDiffers, ActivityUnknownToBroker)),
+    )
+    for finding in findings
+}
+
+
+def kind_of(finding: str) -> Kind:
+    """What a discrepancy of this name, which is none of a sum, is about."""
+    return _KINDS.get(finding, Kind.ORDER)
 
 
 def subject(finding: Discrepancy) -> str:
@@ -79,7 +107,7 @@ def movements(
             recorded = [_of_activity(activities[name])] if name in activities else []
         case _:
             return ()
-    return _sum(stated, [*recorded, *adopted.subjects.get(name, ())])
+    return _sum(stated, [*recorded, *adopted.subjects.get((kind_of(type(finding).__name__), name), ())])
 
 
 def moved_by(fill: Fill | RecordedFill) -> tuple[Movement, ...]:

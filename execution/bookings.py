@@ -13,12 +13,13 @@ from functools import cache
 import psycopg
 from psycopg import sql
 
-from execution.adoption import Adopted, Movement, subject
+from execution.adoption import Adopted, Kind, Movement, Subject, kind_of, subject
 from execution.brokers.base import Activity, BrokerSnapshot, Fill
 from execution.findings import Discrepancy
 
-_STATEMENTS = {"opening": "as the broker states it", "before": "before the epoch", "apart": "not ours"}
-_OF_SUMS = ("PositionDiffers", "CashDiffers")
+_BEFORE = "before the epoch"
+# what the account began with, and sums that were made to agree: the next time one differs is another time
+_WHOLE = ("opening", "PositionDiffers", "CashDiffers")
 
 
 def insert(cursor: psycopg.Cursor, table: str, *, once: bool = False, **values: object) -> None:
@@ -75,7 +76,7 @@ def book_adoption(
 def hold_apart(cursor: psycopg.Cursor, account_id: str, symbols: Iterable[str], reason: str) -> None:
     """Symbols that are not ours from now on."""
     for symbol in symbols:
-        _book_own(cursor, account_id, "apart", symbol, reason)
+        _book_own(cursor, account_id, "apart", symbol, "not ours", reason)
 
 
 def begin_epoch(
@@ -91,14 +92,16 @@ def begin_epoch(
         """,
         {"account": account_id, "now": broker_time, "reason": reason},
     )
-    before = [order.broker_order_id for order in broker.orders]
-    before += [fill.execution_id for fill in broker.fills]
-    before += [booked.activity_id for booked in broker.activities]
-    for name in before:
-        _book_own(cursor, account_id, "before", name, reason)
-    _book_own(cursor, account_id, "opening", "cash", reason, cash=broker.account.cash)
+    before = [(Kind.ORDER, order.broker_order_id) for order in broker.orders]
+    before += [(Kind.EXECUTION, fill.execution_id) for fill in broker.fills]
+    before += [(Kind.BOOKING, booked.activity_id) for booked in broker.activities]
+    for kind, name in before:
+        _book_own(cursor, account_id, "before", name, f"{kind} {_BEFORE}", reason)
+    stated = "as the broker states it"
+    _book_own(cursor, account_id, "opening", "cash", stated, reason, cash=broker.account.cash)
     for held in broker.positions:
-        _book_own(cursor, account_id, "opening", held.symbol, reason, symbol=held.symbol, quantity=held.quantity)
+        name, quantity = held.symbol, held.quantity
+        _book_own(cursor, account_id, "opening", name, stated, reason, symbol=name, quantity=quantity)
 
 
 def adopted(cursor: psycopg.Cursor, account_id: str, about: Iterable[str] = ()) -> Adopted:
@@ -112,23 +115,25 @@ def adopted(cursor: psycopg.Cursor, account_id: str, about: Iterable[str] = ()) 
         (account_id, list(about)),
     )
     findings: set[tuple[str, str]] = set()
-    subjects: dict[str, tuple[Movement, ...]] = {}
-    own: dict[str, set[str]] = {name: set() for name in _STATEMENTS}
+    subjects: dict[Subject, tuple[Movement, ...]] = {}
+    before: set[Subject] = set()
+    apart: set[str] = set()
     for finding, name, statement, *moved in cursor:
-        if finding in own:
-            own[finding].add(name)
-        elif finding in _OF_SUMS:
-            # a sum that was made to agree: the next time it differs is another time
-            continue
-        else:
+        if finding == "before":
+            # an old row does not say what its id is of
+            before |= {(kind, name) for kind in Kind if statement in (_BEFORE, f"{kind} {_BEFORE}")}
+        elif finding == "apart":
+            apart.add(name)
+        elif finding not in _WHOLE:
             findings.add((finding, statement))
-            subjects[name] = (*subjects.get(name, ()), Movement(*moved))
-    return Adopted(frozenset(findings), subjects, frozenset(own["before"]), frozenset(own["apart"]))
+            named = kind_of(finding), name
+            subjects[named] = (*subjects.get(named, ()), Movement(*moved))
+    return Adopted(frozenset(findings), subjects, frozenset(before), frozenset(apart))
 
 
 def _book_own(
-    cursor: psycopg.Cursor, account_id: str, finding: str, about: str, reason: str, **moved: str | Decimal
+    cursor: psycopg.Cursor, account_id: str, finding: str, about: str, said: str, reason: str, **moved: str | Decimal
 ) -> None:
     """An adoption that is no discrepancy: an opening balance, history before the epoch, a symbol held apart."""
-    values = {"finding": finding, "subject": about, "statement": _STATEMENTS[finding], "reason": reason, **moved}
+    values = {"finding": finding, "subject": about, "statement": said, "reason": reason, **moved}
     insert(cursor, "adoptions", once=False, account_id=account_id, **values)

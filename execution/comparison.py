@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from execution.adoption import Adopted, Movement, moved_by
+from execution.adoption import Adopted, Kind, Movement, Subject, moved_by
 from execution.brokers.base import Activity, BrokerOrder, BrokerSnapshot, Fill
 from execution.findings import (
     ActivityDiffers,
@@ -43,9 +43,10 @@ _OF_FILLS = ("symbol", "side", "quantity", "price", "fee", "fee_asset")
 class LedgerSnapshot:
     """The ledger's side: everything since the broker snapshot's start, and whatever the broker snapshot mentions.
 
-    `orders` are approved intents only, so that a refused one at the broker is foreign. `earlier` are the orders that a
-    reported fill belongs to, by the broker's id. `filled` is, for each of both, the sum of all its recorded fills,
-    `told_at` when the newest was told of one of `orders`, by the broker's time. `positions` and `cash` are whole.
+    `orders` are approved intents only, so that a refused one at the broker is foreign. `earlier` are the orders that
+    were known under an id that the broker mentions, by that id: the newest of each. `filled` is, for each of both, the
+    sum of all its recorded fills, `told_at` when the newest was told of one of `orders`, by the broker's time.
+    `positions` and `cash` are whole.
     """
 
     orders: Mapping[str, Order] = field(default_factory=dict)
@@ -103,12 +104,12 @@ def compare(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Comparison:
     )
 
 
-def _of_epoch(broker: BrokerSnapshot, before: frozenset[str]) -> BrokerSnapshot:
+def _of_epoch(broker: BrokerSnapshot, before: frozenset[Subject]) -> BrokerSnapshot:
     return replace(
         broker,
-        orders=tuple(order for order in broker.orders if order.broker_order_id not in before),
-        fills=tuple(fill for fill in broker.fills if fill.execution_id not in before),
-        activities=tuple(booked for booked in broker.activities if booked.activity_id not in before),
+        orders=tuple(order for order in broker.orders if (Kind.ORDER, order.broker_order_id) not in before),
+        fills=tuple(fill for fill in broker.fills if (Kind.EXECUTION, fill.execution_id) not in before),
+        activities=tuple(booked for booked in broker.activities if (Kind.BOOKING, booked.activity_id) not in before),
     )
 
 
@@ -124,23 +125,25 @@ def _booked(ledger: LedgerSnapshot, findings: Iterable[object]) -> Mapping[str, 
 def _by_broker_id(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> dict[str, Order]:
     """Our orders by the broker's ids, which are all that a fill names.
 
-    An id under which the broker lists somebody else's order is given out anew, as after a reset: it names ours no more.
+    An id under which the broker lists another order now is given out anew, as after a reset: it names that one.
     """
     listed = {
-        name: ledger.orders.get(o.client_order_id)
+        name: ledger.orders[o.client_order_id]
         for o in broker.orders
         for name in (o.broker_order_id, *o.continued_as)
+        if o.client_order_id in ledger.orders
     }
     recorded = {o.broker_order_id: o for o in ledger.orders.values()} | dict(ledger.earlier)
     continued = {name for o in broker.orders for name in o.continued_as}
     elsewhose = {o.broker_order_id for o in broker.orders if o.client_order_id not in ledger.orders} - continued
-    return {name: order for name, order in (listed | recorded).items() if name and order and name not in elsewhose}
+    return {name: order for name, order in (recorded | listed).items() if name and name not in elsewhose}
 
 
 def _orders(
     ledger: LedgerSnapshot, broker: BrokerSnapshot, booked: Mapping[str, Decimal]
 ) -> Iterator[Repair | AwaitingBroker | Discrepancy]:
     listed = {order.client_order_id: order for order in broker.orders}
+    gone = set()
     for theirs in broker.orders:
         ours = ledger.orders.get(theirs.client_order_id)
         if ours is None and theirs.symbol in ledger.adopted.apart:
@@ -151,6 +154,13 @@ def _orders(
         if listed[theirs.client_order_id] is not theirs:
             yield OrderDiffers(theirs.client_order_id, "the broker lists more than one order with this id")
             continue
+        named = ledger.earlier.get(theirs.broker_order_id, ours).client_order_id
+        lost = OrderUnknownToBroker(named)
+        if named != theirs.client_order_id and not ledger.adopted.covers(lost):
+            # the broker counts from one again: ours is recorded once a person knows that the one before is gone
+            gone.add(named)
+            yield lost
+            continue
         finding = _order(ours, theirs)
         if finding is not None and ledger.adopted.covers(finding):
             name = ours.broker_order_id or theirs.broker_order_id
@@ -158,9 +168,10 @@ def _orders(
         if finding is not None:
             yield finding
     for ours in ledger.orders.values():
-        if ours.client_order_id in listed or ours.status in (OrderStatus.NOT_SENT, OrderStatus.REJECTED):
+        never_was = ours.broker_order_id is None and ours.status in (OrderStatus.NOT_SENT, OrderStatus.REJECTED)
+        if ours.client_order_id in listed or never_was:
             continue
-        if ours.symbol in broker.unlisted:
+        if ours.client_order_id in gone or ours.symbol in broker.unlisted:
             continue
         if ours.status.is_unresolved:
             yield AwaitingBroker(ours.client_order_id)
@@ -216,10 +227,12 @@ def _fills(
     for fill in reported.values():
         order = ours.get(fill.broker_order_id)
         recorded = ledger.fills.get(fill.execution_id)
-        if order is None and fill.execution_id in ledger.adopted.subjects:
+        if order is None and (Kind.EXECUTION, fill.execution_id) in ledger.adopted.subjects:
             if not ledger.adopted.covers(foreign := ForeignFill.of(fill)):
                 yield foreign
-        elif order is None and (fill.symbol in ledger.adopted.apart or fill.broker_order_id in ledger.adopted.subjects):
+        elif order is None and (
+            fill.symbol in ledger.adopted.apart or (Kind.ORDER, fill.broker_order_id) in ledger.adopted.subjects
+        ):
             yield AdoptedFill(fill)
         elif order is None:
             yield ForeignFill.of(fill)
@@ -281,7 +294,7 @@ def _activities(ledger: LedgerSnapshot, broker: BrokerSnapshot) -> Iterator[Miss
             reason = _difference(recorded, booked, ("kind", "symbol", "quantity", "cash"))
             if reason:
                 yield ActivityDiffers(booked.activity_id, reason)
-        elif booked.activity_id not in ledger.adopted.subjects:
+        elif (Kind.BOOKING, booked.activity_id) not in ledger.adopted.subjects:
             yield MissingActivity(booked)
     for activity_id in ledger.activities:
         if activity_id not in reported and activity_id not in taken_back:

@@ -27,7 +27,7 @@ from execution.findings import (
     OrderMoved,
     as_json,
 )
-from execution.orders import Order, OrderStatus
+from execution.orders import Contradiction, Order, OrderStatus
 from execution.presence import Purpose, enter
 from execution.readings import Readings
 from execution.records import Cross, Decision, Intent, LeftBehind, RefusedBar
@@ -215,13 +215,19 @@ class Ledger(Readings):
         detail: str = "",
         continued_as: tuple[str, ...] = (),
     ) -> None:
-        """Record what is now known of an order, and the orders that replaced it at the broker."""
+        """Record what is now known of an order, and the orders that replaced it at the broker.
+
+        Raises Contradiction when the ledger holds what cannot be true beside it.
+        """
         with self._transaction() if continued_as else self._statement() as cursor:
             self._insert_order(cursor, order, happened_at, detail)
             self._insert_continuations(cursor, order, continued_as, detail)
 
     def record_update(self, order: Order, fill: Fill | None, happened_at: datetime | None) -> None:
-        """Record a pushed update: the order's new state and the execution that caused it, together."""
+        """Record a pushed update: the order's new state and the execution that caused it, together.
+
+        Raises Contradiction as `record_order` does.
+        """
         with self._transaction() as cursor:
             if fill is not None:
                 bookings.book_fill(cursor, self.account_id, order.client_order_id, fill)
@@ -310,16 +316,19 @@ class Ledger(Readings):
             withdrawals.record(cursor, withdrawal)
 
     def _insert_order(self, cursor: psycopg.Cursor, order: Order, happened_at: datetime | None, detail: str) -> None:
-        insert(
-            cursor,
-            "order_events",
-            client_order_id=order.client_order_id,
-            status=order.status,
-            broker_order_id=order.broker_order_id,
-            filled_quantity=order.filled_quantity,
-            happened_at=happened_at,
-            detail=detail,
-        )
+        try:
+            insert(
+                cursor,
+                "order_events",
+                client_order_id=order.client_order_id,
+                status=order.status,
+                broker_order_id=order.broker_order_id,
+                filled_quantity=order.filled_quantity,
+                happened_at=happened_at,
+                detail=detail,
+            )
+        except psycopg.errors.CheckViolation as refused:
+            raise Contradiction(str(refused.diag.message_primary)) from None
 
     def _insert_continuations(
         self, cursor: psycopg.Cursor, order: Order, continued_as: tuple[str, ...], reason: str

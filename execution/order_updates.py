@@ -38,7 +38,10 @@ def follow(event: BrokerEvent, open_orders: dict[str, OpenOrder], ledger: Ledger
         return False
     if order is known.order and fill is None:
         return True
-    ledger.record_update(order, fill, pushed.updated_at)
+    try:
+        ledger.record_update(order, fill, pushed.updated_at)
+    except Contradiction:
+        return False
     filled = known.filled if fill is None else fill.cumulative_quantity
     open_orders[order.client_order_id] = replace(known, order=order, filled=filled)
     return True

@@ -9,6 +9,7 @@ from execution.comparison import Comparison, compare
 from execution.findings import Finding
 from execution.lag import LAG, may_be_lag
 from execution.ledger import Ledger
+from execution.orders import Contradiction
 from warehouse.errors import Retry, Stop
 
 # how far back each further look at a difference begins
@@ -46,10 +47,15 @@ def reconcile(broker: Broker, ledger: Ledger, occasion: str, pause: Callable[[fl
     `by hand` compares the account's whole epoch, the others what is newer than the last agreement; positions and cash
     are always whole. A difference counts when it persists: both sides are read again, a day and three days back, before
     the account is halted, and what trades of the last minutes may explain is awaited. Raises Stop when the broker
-    answers for another account, Retry when it cannot be read.
+    answers for another account or states what cannot be true beside the ledger, which halts the account too; Retry when
+    it cannot be read.
     """
     result = look(broker, ledger, occasion, pause)
-    ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)
+    try:
+        ledger.record_reconciliation(result.comparison, occasion, result.clock.now, result.broker)
+    except Contradiction as refused:
+        ledger.halt(str(refused))
+        raise Stop(f"{refused}: the account is halted, and what the broker states is not recorded") from None
     if result.outcome == "agreed" and result.is_settled:
         broker.agreed()
     return result

@@ -109,12 +109,12 @@ class Sender:
                 filled_quantity=found.filled_quantity,
                 quantity=quantity,
             )
+            self._ledger.record_order(
+                known, happened_at=found.updated_at, detail=found.detail, continued_as=found.continued_as
+            )
         except Contradiction as contradiction:
             self._ledger.halt(str(contradiction))
             return order
-        self._ledger.record_order(
-            known, happened_at=found.updated_at, detail=found.detail, continued_as=found.continued_as
-        )
         return known
 
     def give_up(self, order: Order, now: datetime, detail: str) -> Order:

@@ -10,6 +10,7 @@ from functools import partial
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from execution.adoption import Adopted, Kind
 from execution.brokers.base import (
     AccountSnapshot,
     Activity,
@@ -342,6 +343,45 @@ def test_an_id_that_is_given_out_anew_names_our_order_no_more(is_listed):
     assert comparison.repairs == ()
     found = {type(finding) for finding in comparison.discrepancies}
     assert found >= ({ForeignOrder, ForeignFill} if is_listed else {FillDiffers})
+
+
+def test_an_order_of_ours_under_the_id_of_another_waits_until_that_is_adopted():
+    """The fill is of the order that is there; the ledger takes neither its state nor its id while the other has it."""
+    before = Order("tb-1", "AAPL", Side.BUY, Decimal(10), OrderStatus.CANCELED, "b-1", ZERO)
+    ours = Order("tb-2", "AAPL", Side.BUY, Decimal(7), OrderStatus.UNKNOWN)
+    theirs = BrokerOrder("b-1", "tb-2", "AAPL", Side.BUY, Decimal(7), OrderStatus.FILLED, Decimal(7), NOON)
+    fill = Fill("e-new", "b-1", "AAPL", Side.BUY, Decimal(7), ONE, NOON, Decimal(7))
+    broker = History((theirs,), (fill,), ()).broker()
+    for orders in ({"tb-2": ours}, {"tb-1": before, "tb-2": ours}):
+        ledger = LedgerSnapshot(orders=orders, earlier={"b-1": before})
+        comparison = compare(ledger, broker)
+        lost = OrderUnknownToBroker("tb-1")
+        assert comparison.discrepancies == (lost,)
+        assert comparison.repairs == (MissingFill("tb-2", fill),)
+        knows = replace(ledger, adopted=Adopted(frozenset({("OrderUnknownToBroker", str(lost))})))
+        comparison = compare(knows, broker)
+        assert comparison.discrepancies == ()
+        moved = {repair.order.client_order_id for repair in comparison.repairs if isinstance(repair, OrderMoved)}
+        assert moved == {"tb-2"}
+
+
+def test_what_is_said_of_an_execution_is_not_said_of_an_order_with_its_id():
+    """A broker that counts gives an order and an execution the same id."""
+    order = BrokerOrder("X:2", "hand-1", "AAPL", Side.BUY, ONE, OrderStatus.FILLED, ONE, NOON)
+    fill = Fill("X:3", "X:2", "AAPL", Side.BUY, ONE, Decimal(7), NOON, ONE)
+    broker = History((order,), (fill,), ()).broker()
+    of_an_execution, of_an_order = (Kind.EXECUTION, "X:2"), (Kind.ORDER, "X:2")
+    found = [
+        {type(finding) for finding in compare(LedgerSnapshot(adopted=adopted), broker).discrepancies}
+        for adopted in (
+            Adopted(before=frozenset({of_an_execution})),
+            Adopted(subjects={of_an_execution: ()}),
+            Adopted(before=frozenset({of_an_order})),
+        )
+    ]
+    assert {ForeignOrder, ForeignFill} <= found[0]
+    assert {ForeignOrder, ForeignFill} <= found[1]
+    assert ForeignOrder not in found[2]
 
 
 @given(st.integers(0, 10), st.lists(st.integers(1, 12), min_size=1, max_size=4))

@@ -235,6 +235,31 @@ def test_a_wiped_testnet_halts_and_begins_anew(exchange, ledger_db):
     ) == [("BTCUSDT:1", 1), ("BTCUSDT:1", 2)]
 
 
+def test_an_order_with_the_number_of_an_execution_of_before_is_of_now(exchange, ledger_db):
+    """An exchange numbers orders and executions apart, so `before the epoch` is said of one and not of the other."""
+    exchange.set(parts=["0.5", "0.5"])
+    exchange.hand_trade("BTCUSDT", "BUY", "0.10000")
+    exchange.set(parts=["1"])
+    broker = exchange.broker()
+    with Ledger.open(broker.account().account_id, "binance", broker.mode) as ledger:
+        assert begin_epoch(broker, ledger, "it is mine", _no_pause).result.outcome == "agreed"
+    warehouse = SpotWarehouse()
+    package = _package(warehouse)
+    end = FIRST + timedelta(days=3)
+    with Session.open([package], exchange.broker()) as session:
+        warehouse.close_bar(end, {"BTCUSDT": 0.9})
+        exchange.advance(end + A_MINUTE)
+        assert len(session.decide().sent) == 1
+        assert session.settle(timeout=5) == ()
+        assert session.reconcile().outcome == "agreed"
+    assert rows("select broker_order_id, status from ledger.orders where account_id = %s", session.account_id) == [
+        ("BTCUSDT:2", "filled")
+    ]
+    assert {
+        row[0] for row in rows("select execution_id from ledger.fills where account_id = %s", session.account_id)
+    } == {"BTCUSDT:3"}
+
+
 def test_a_hand_trade_halts_and_is_adopted(exchange, ledger_db):
     warehouse = SpotWarehouse()
     package = _package(warehouse)

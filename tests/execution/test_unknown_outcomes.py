@@ -354,3 +354,25 @@ def test_an_order_of_ours_that_is_not_what_we_wrote_halts_the_account(exchange, 
 
 def _no_pause(_: float) -> None:
     pass
+
+
+def test_an_answer_with_the_id_of_another_order_halts_and_ends_nothing(exchange, warehouse, package):
+    """A broker that begins anew between two orders counts from one again, and the ledger takes no such answer."""
+
+    def answered_after_a_reset(deliver: Callable) -> requests.Response:
+        exchange.act("reset")
+        return deliver()
+
+    warehouse.publish(DAYS[0], {"ALPHA": 0.3, "BETA": 0.3})
+    broker = exchange.broker()
+    wire = Wire(broker)
+    wire.faults = [lambda deliver: deliver(), answered_after_a_reset]
+    with Session.open([package], broker, pause=lambda _: None) as session:
+        session.decide()
+        assert "is another order at the broker" in session.halts()[0]
+        exchange.advance(DAYS[1].opens + AFTER_OPEN)
+        assert session.reconcile().outcome == "discrepancy"
+    found = rows(
+        "select count(distinct broker_order_id), count(*) from ledger.orders where account_id = %s", session.account_id
+    )
+    assert found == [(1, 2)]

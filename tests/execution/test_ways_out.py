@@ -253,6 +253,21 @@ def test_a_bar_that_was_decided_before_a_reset_is_decided_again(exchange, wareho
     _assert_sums(exchange, account)
 
 
+def test_a_reset_that_took_only_an_order_that_was_refused_is_seen(exchange, warehouse, package, monkeypatch):
+    """Nothing was traded, so cash and positions are as before; the order that the broker had is not there."""
+    monkeypatch.setattr("time.sleep", _no_pause)
+    warehouse.publish(DAYS[0], {"ALPHA": 0.5})
+    with Session.open([package], exchange.broker(), pause=_no_pause) as session:
+        session.decide()
+        [order] = exchange.book()["orders"]
+        exchange.act("end", order_id=order["id"], status="rejected")
+        assert session.reconcile().outcome == "repaired"
+        exchange.act("reset")
+        exchange.advance(DAYS[1].closes + AFTER_CLOSE)
+        assert session.reconcile().outcome == "discrepancy"
+        assert "was acknowledged and is not known to the broker" in session.halts()[0]
+
+
 def test_a_position_of_a_new_epoch_has_neither_entry_nor_aim_of_the_old_one(exchange, warehouse, package, account):
     """Its age and its stop begin anew, and the same target is traded again."""
     known = [_known(package, account)]
