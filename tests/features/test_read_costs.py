@@ -66,6 +66,32 @@ def test_a_tail_without_a_row_costs_no_pass() -> None:
 
 
 @pytest.mark.usefixtures("days")
+def test_who_was_never_sent_reads_no_bar_of_the_benchmark() -> None:
+    """A list of five hundred symbols of which ten are loaded reads the benchmark's history for none of the others."""
+    nodes = plan_of(NEWEST.replace("AAPL", "GOOG"))
+    assert nodes[0]["Actual Rows"] == 0
+    assert sum(rows_of(node) for node in nodes if node.get("Relation Name") == "ohlcv_1d__history") <= 5
+
+
+@pytest.mark.usefixtures("days")
+def test_a_history_is_sampled_again_when_its_size_is_another() -> None:
+    """Sampling takes seconds where a history is large, and a build that adds a day is one of thousands."""
+    histories = "relname in ('features_1d__history', 'ohlcv_1d__history')"
+
+    def sampled() -> list[int]:
+        counts = _read(f"select analyze_count from pg_stat_user_tables where {histories} order by relname")
+        return [count for (count,) in counts]
+
+    before = sampled()
+    run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+    assert sampled() == before
+    with as_owner() as owner:
+        owner.execute(f"update pg_class set relpages = relpages + 1000 where {histories}")
+    run_dbt("run", "--select", "ohlcv_1d", "features_1d")
+    assert sampled() == [count + 1 for count in before]
+
+
+@pytest.mark.usefixtures("days")
 def test_what_landed_long_ago_is_not_looked_at() -> None:
     with as_owner() as owner:
         # of other instruments, before the last build

@@ -1,7 +1,10 @@
 {# A bar made of canonical minutes: it stands for all of them or does not exist. #}
 
-{# Whether a symbol's minutes ever landed, or a person wrote one: looking for the newest of none takes as long as for one. #}
-{% macro has_minutes() -%}
+{#
+    Whether bars of a symbol ever landed, of this timeframe or of any, or a person wrote one: looking for the newest of none
+    takes as long as for one.
+#}
+{% macro was_sent(timeframe=none) -%}
     (
                 select exists (
                     select 1
@@ -11,12 +14,12 @@
                             ranked.source = landings.source
                             and ranked.vendor_symbol = landings.vendor_symbol
                             and ranked.timeframe = landings.timeframe
-                    where ranked.symbol = watermarks.symbol and ranked.timeframe = '1m'
+                    where ranked.symbol = watermarks.symbol {%- if timeframe %} and ranked.timeframe = '{{ timeframe }}'{% endif %}
                 )
                 or exists (
                     select 1
                     from {{ ref('decisions') }} as written
-                    where written.symbol = watermarks.symbol and written.timeframe = '1m'
+                    where written.symbol = watermarks.symbol {%- if timeframe %} and written.timeframe = '{{ timeframe }}'{% endif %}
                 )
             )
 {%- endmacro %}
@@ -37,7 +40,7 @@
                 and sessions.timeframe = '1d'
                 and sessions.session_date = minutes.session_date
         where
-            {{ has_minutes() }}
+            {{ was_sent('1m') }}
             and minutes.symbol = watermarks.symbol
             and minutes.bar_start >= coalesce(watermarks.bar_end, '-infinity')
     {% endmacro %}
@@ -58,7 +61,7 @@
                 and sessions.timeframe = '{{ timeframe }}'
                 and sessions.session_date = minutes.session_date
         where
-            {{ has_minutes() }}
+            {{ was_sent('1m') }}
             and minutes.symbol = watermarks.symbol
             and minutes.bar_start >= coalesce(watermarks.bar_end, '-infinity')
     {% endmacro %}
@@ -90,6 +93,7 @@
             max(revision) as revision,
             max(landed_at) as landed_at,
             bool_and(is_silent) as is_silent,
+            bool_or({{ somebody_traded() }}) as is_traded,
             (array_agg(is_confirmed_late order by minute_no desc))[1] as is_late,
             bool_or(is_range_doubtful) as is_range_doubtful,
             bool_or(is_step_doubtful) as is_step_doubtful,

@@ -76,7 +76,7 @@
 
     unsent as ({{ unsent(timeframe) }}),
 
-    silent as ({{ silent() }}),
+    silent as ({{ silent(timeframe) }}),
 
     series as ({{ series() }}),
 

@@ -4,7 +4,7 @@
     `bars` is the relation of the canonical bars.
 #}
 {% macro missing_bars(timeframe, bars) -%}
-    {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe not in ('1m', '1d') -%}
+    {%- set is_daily, is_made_of_minutes = timeframe == '1d', timeframe != '1m' -%}
     {%- set kind = kind_of_absent_day() if is_daily else kind_of_absent_time(timeframe, is_made_of_minutes) -%}
     select
         watermarks.symbol,
@@ -153,7 +153,10 @@
     (for longer than the seed activity_limits says: inactive), or nobody has told yet.
 #}
 
-{# A daily row means the session of its date, and may start on the day before. #}
+{#
+    A daily row means the session of its date, and may start on the day before. Minutes make a day too, unless one of them
+    was refused.
+#}
 {% macro kind_of_absent_day() -%}
     case
             when exists (
@@ -161,6 +164,14 @@
                     and vendor_bars.vendor_start >= missing.bar_start - interval '1 day'
                     and vendor_bars.vendor_start < missing.bar_end
                     and vendor_bars.session_date = missing.session_date
+            ) then 'quarantined'
+            when exists (
+                select 1
+                from minutes
+                where
+                    minutes.bar_start >= missing.bar_start
+                    and minutes.bar_start < missing.bar_end
+                    and minutes.kind = 'quarantined'
             ) then 'quarantined'
             {{ absence_without_rows() }}
         end

@@ -59,8 +59,11 @@
     {% endmacro %}
 
 
-{# A halt explains an absence otherwise: trading was not possible. #}
-{% macro silent() %}
+{#
+    A halt explains an absence otherwise: trading was not possible. And who answers without a row for a day of which minutes
+    are known, in which somebody traded, has not said that nobody did.
+#}
+{% macro silent(timeframe) %}
         select
             bar_start,
             bar_end,
@@ -71,4 +74,7 @@
             is_answered
             and not is_long_silent
             and not {{ is_halted('watermarks.calendar', 'watermarks.symbol', 'bar_start', 'bar_end') }}
+            {%- if timeframe != '1m' %}
+            and not exists (select 1 from bucketed where bucketed.bar_no = unsent.bar_no and bucketed.is_traded)
+            {%- endif %}
     {% endmacro %}

@@ -13,28 +13,44 @@
 
 {#
     Whether a bar comes after a silence that is too long for a quiet market. Bars up to the newest of the history are known to
-    be silent when they are there.
+    be silent when they are there, and a bar of which minutes were traded is not silent because it is not whole.
 #}
 {% macro reappears(timeframe) -%}
     case
-                when witnessed.bar_no - witnessed.previous_no > (
+                when witnessed.bar_no - witnessed.previous_no > {{ inactive_after(timeframe) }}
+                    then (
+                        select
+                            witnessed.bar_no - heard.bar_no > {{ inactive_after(timeframe) }}
+                            and coalesce(
+                                tstzrange(
+                                    reference.bar_start(
+                                        watermarks.calendar, '{{ timeframe }}', greatest(heard.bar_no, watermarks.bar_no) + 1
+                                    ),
+                                    witnessed.bar_start
+                                ) <@ (select answered.windows from answered),
+                                false
+                            )
+                        from (
+                            {%- if timeframe == '1m' %}
+                            select witnessed.previous_no as bar_no
+                            {%- else %}
+                            select greatest(witnessed.previous_no, max(bucketed.bar_no)) as bar_no
+                            from bucketed
+                            where bucketed.is_traded and bucketed.bar_no < witnessed.bar_no
+                            {%- endif %}
+                        ) as heard
+                    )
+                else false
+            end
+{%- endmacro %}
+
+
+{% macro inactive_after(timeframe) -%}
+    (
                     select limits.inactive_after
                     from {{ ref('activity_limits') }} as limits
                     where limits.asset_class = watermarks.asset_class and limits.timeframe = '{{ timeframe }}'
                 )
-                    then coalesce(
-                        tstzrange(
-                            reference.bar_start(
-                                watermarks.calendar,
-                                '{{ timeframe }}',
-                                greatest(witnessed.previous_no, watermarks.bar_no) + 1
-                            ),
-                            witnessed.bar_start
-                        ) <@ (select answered.windows from answered),
-                        false
-                    )
-                else false
-            end
 {%- endmacro %}
 
 

@@ -1,12 +1,17 @@
 {# What every feature starts from and ends with: the bars of the lookback, and the rows that come out. #}
 
-{# The instrument's lot, and the benchmark that it is compared with. #}
-{% macro instrument_units() -%}
+{#
+    The instrument's lot, and the benchmark that it is compared with. One that nobody ever sent a bar of is compared with none:
+    it would read the benchmark's bars from the first on. That decides no value, so no fingerprint knows it.
+#}
+{% macro instrument_units(columns) -%}
+    {%- set was_ever_sent = was_sent() if columns or not execute -%}
     select
         watermarks.lot_size::float8 as lot_size,
         pairs.read_symbol as benchmark
     from (select watermarks.symbol) as instrument
-    left join {{ ref('int_benchmarks') }} as pairs on instrument.symbol = pairs.symbol
+    left join {{ ref('int_benchmarks') }} as pairs
+        on instrument.symbol = pairs.symbol {%- if columns %} and (watermarks.bar_no is not null or {{ was_ever_sent }}){% endif %}
     offset 0
 {%- endmacro %}
 

@@ -36,7 +36,7 @@ from watermarks
 {%- set last_used = last_uses(needed, library, levels) -%}
 {%- set passes = feature_passes() -%}
 cross join lateral (
-    {{ instrument_units() }}
+    {{ instrument_units(columns) }}
 ) as units
 cross join lateral (
     with read_bars as materialized ({{ bars_from_lookback(bars, lookback) }}),

@@ -175,8 +175,7 @@
     {%- endif -%}
 
     {% call statement('analyze') -%}
-        -- of the keys only: sampling hundreds of wide columns takes seconds, and no plan needs them
-        analyze {{ history }} ({{ ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns) | join(', ') }})
+        {{ live_analyze(history, ['symbol', 'bar_start', 'bar_no'] | select('in', model.columns), not (is_rebuild or is_first)) }}
     {%- endcall %}
 
     {% call statement('note_build') -%} {{ live_note_build(snapshot, definition) }} {%- endcall %}
